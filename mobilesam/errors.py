@@ -1,0 +1,59 @@
+"""The exception family, and the one sentence every message follows.
+
+*argument* must *requirement*, got *actual*; *remedy*
+
+Messages are part of the API: tests assert on their text.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class MobileSamError(Exception):
+    """Base of every error this package raises on purpose."""
+
+
+class InputError(MobileSamError, ValueError):
+    """An argument, a picture, a prompt or a file's content is not usable."""
+
+
+class ImageNotSetError(MobileSamError, RuntimeError):
+    """A prediction was asked for before an image was set."""
+
+
+class CheckpointError(MobileSamError, RuntimeError):
+    """A checkpoint cannot be read, recognised or loaded."""
+
+
+class WeightsError(MobileSamError, RuntimeError):
+    """Weights cannot be found, fetched or verified."""
+
+
+class ExportError(MobileSamError, RuntimeError):
+    """A model cannot be exported, quantized or verified."""
+
+
+class MissingDependencyError(MobileSamError, ImportError):
+    """An optional package is needed and not installed."""
+
+
+def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
+    """Return the message of an error: ``argument must requirement, got actual; remedy``."""
+    return f"{argument} must {requirement}, got {actual}; {remedy}"
+
+
+def unknown_name(argument: str, name: object, choices: Iterable[str]) -> str:
+    """Return the message for a name that is not among ``choices``, with the nearest one as the remedy."""
+    known = list(choices)
+    near = difflib.get_close_matches(str(name), known, n=1)
+    remedy = f"did you mean {near[0]!r}?" if near else "choose one of them"
+    return sentence(argument, f"be one of {', '.join(known)}", repr(name), remedy)
+
+
+def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
+    """Return the error for an optional package that is not installed, with the command that installs it."""
+    return MissingDependencyError(
+        f'{purpose} needs {package}, which is not installed; run: pip install "mobilesam[{extra}]"'
+    )

@@ -1,0 +1,67 @@
+"""The three frames of a picture and the maps between them.
+
+- *original*: pixels of the picture as given, (H, W);
+- *model*: the picture resized so that its longer side is ``image_size`` (1024), before padding to a square;
+- *logits*: the 256 × 256 grid of low-resolution mask logits, a quarter of the padded square.
+
+Points are (x, y), sizes are (height, width).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:
+    """Return the (height, width) of a picture whose longer side is scaled to ``image_size``.
+
+    The rounding is floor(x + 0.5), as in SAM's ResizeLongestSide; a side never becomes zero.
+    """
+    scale = image_size / max(original_hw)
+    height, width = (max(1, math.floor(side * scale + 0.5)) for side in original_hw)
+    return height, width
+
+
+def points_to_model(
+    points: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
+) -> FloatArray:
+    """Map points, (..., 2) float, x y in pixels of the original image, to the model frame, float32.
+
+    The arithmetic is float64 until the end, as in the reference's NumPy path.
+    """
+    scale = np.array([input_hw[1] / original_hw[1], input_hw[0] / original_hw[0]])
+    return (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+
+
+def points_to_original(
+    points: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
+) -> FloatArray:
+    """Map points, (..., 2) float, x y in the model frame, back to pixels of the original image, float32."""
+    scale = np.array([original_hw[1] / input_hw[1], original_hw[0] / input_hw[0]])
+    return (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+
+
+def boxes_to_model(
+    boxes: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
+) -> FloatArray:
+    """Map boxes, (..., 4) float, x1 y1 x2 y2 in pixels of the original image, to the model frame, float32."""
+    boxes = np.asarray(boxes)
+    corners = boxes.reshape(*boxes.shape[:-1], 2, 2)
+    return points_to_model(corners, original_hw, input_hw).reshape(boxes.shape)
+
+
+def xyxy_to_xywh(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return boxes, (..., 4), as x y width height instead of x1 y1 x2 y2."""
+    boxes = np.asarray(boxes)
+    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
+
+
+def xywh_to_xyxy(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Return boxes, (..., 4), as x1 y1 x2 y2 instead of x y width height."""
+    boxes = np.asarray(boxes)
+    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)

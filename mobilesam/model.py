@@ -1,0 +1,120 @@
+"""The small protocol that everything a person touches is written over.
+
+A model turns an image into an embedding once, and turns prompts into low-resolution mask logits many times. PyTorch
+(:class:`mobilesam.torch_sam.TorchSam`) and ONNX Runtime (:class:`mobilesam.onnx.OnnxSam`) both satisfy it.
+"""
+
+from __future__ import annotations
+
+import abc
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.prompts import Prompts
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Capabilities:
+    """What a model can do beyond one prompt with one mask.
+
+    masks_per_prompt: 4 (one single-mask token and three multimask tokens) or 1.
+    prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
+    mask_input: whether an earlier mask can be fed back.
+    device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
+    """
+
+    masks_per_prompt: int = 4
+    prompt_batch: int = 1
+    mask_input: bool = True
+    device: str = "cpu"
+
+
+@dataclass(frozen=True, eq=False)
+class Embedding:
+    """An encoded picture.
+
+    features: (1, 256, 64, 64) in the backend's own array type.
+    original_hw: (height, width) of the picture as given.
+    input_hw: (height, width) in the model frame, before padding.
+    image_digest: sha256 of the picture's RGB pixels and size, or "" if unknown.
+    """
+
+    features: Any
+    original_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    image_digest: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """B prompts scored, before any mask is made.
+
+    iou_predictions: (B, C) float32, the model's own estimate for each of its masks; mask 0 is the single-mask answer.
+    state: what the model needs to upscale, in the backend's own form.
+    """
+
+    iou_predictions: FloatArray
+    state: Any
+
+
+class Decoded(NamedTuple):
+    """low_res_logits: (B, C, 256, 256) float32; iou_predictions: (B, C) float32."""
+
+    low_res_logits: FloatArray
+    iou_predictions: FloatArray
+
+
+class MaskModel(abc.ABC):
+    """An image encoder and a mask decoder behind NumPy arrays."""
+
+    image_size: int = 1024
+    mask_threshold: float = 0.0
+
+    @property
+    @abc.abstractmethod
+    def capabilities(self) -> Capabilities:
+        """What the model can do and where it runs."""
+
+    @property
+    @abc.abstractmethod
+    def weights_id(self) -> str:
+        """A digest of the weights: equal digests give equal embeddings."""
+
+    @abc.abstractmethod
+    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
+        """Encode a picture, (H, W, 3) uint8 RGB."""
+
+    @abc.abstractmethod
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        """Predict the IoU of every mask of every prompt, without making the masks."""
+
+    @abc.abstractmethod
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        """Make the masks asked for.
+
+        keep: (K, 2) int64, rows (prompt, mask). Returns (K, 256, 256) float32 logits in the same order.
+        """
+
+    @abc.abstractmethod
+    def load_features(self, features: FloatArray) -> Any:
+        """Return features, (1, 256, 64, 64) float32, in the form that :attr:`Embedding.features` has here."""
+
+    @abc.abstractmethod
+    def dump_features(self, features: Any) -> FloatArray:
+        """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool) -> Decoded:
+        """Score and upscale: the three multimask answers of every prompt, or its single-mask answer."""
+        scored = self.score_prompts(embedding, prompts)
+        first, last = (1, 4) if multimask_output else (0, 1)
+        keep = np.stack(np.meshgrid(np.arange(len(prompts)), np.arange(first, last), indexing="ij"), axis=-1)
+        logits = self.upscale(scored, keep.reshape(-1, 2).astype(np.int64))
+        return Decoded(
+            logits.reshape(len(prompts), last - first, *logits.shape[-2:]), scored.iou_predictions[:, first:last]
+        )
