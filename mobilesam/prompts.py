@@ -1,7 +1,7 @@
 """What the user points at, validated once and put into the one form every model takes.
 
-A prompt is a list of labelled points, as in SAM's ONNX contract: label 1 is foreground, 0 background, -1 padding that is
-ignored, 2 and 3 are the upper left and lower right corner of a box. A prompt without a box ends with one padding point.
+A prompt is a list of labelled points, as in SAM's ONNX contract: label 1 is foreground, 0 background, -1 ignored padding,
+2 and 3 the upper left and lower right corner of a box. A prompt without a box ends with one padding point.
 """
 
 from __future__ import annotations

@@ -1,0 +1,1 @@
+"""The manifest of the weights, installed as mobilesam.manifest; see README.md."""
