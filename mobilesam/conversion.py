@@ -1,0 +1,189 @@
+"""An ONNX pair (image encoder, single-mask decoder) turned back into the official state dict, exactly, without torch.
+
+The exporter kept the names of biases, norms and prompt embeddings, and lost those of everything it rearranged. Each
+kind of lost name is found again by the place of its node in the graph, which is the order of the network and therefore
+the order of the official keys.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+
+from mobilesam import official
+from mobilesam.errors import CheckpointError, sentence
+from mobilesam.official import Array, StateDict
+
+if TYPE_CHECKING:
+    import onnx
+
+Value = TypeVar("Value")
+
+
+def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
+    """Return the state dict, float32 and int64 arrays under the official keys, of an ONNX pair.
+
+    The unused classifier, which the pair does not have, is left out. Batch norms come out as identities that carry the
+    bias folded into their convolution.
+
+    Raises:
+        CheckpointError: a file is not ONNX, or its graph is not this network's.
+    """
+    found = _encoder_state(_Graph(encoder)) | _decoder_state(_Graph(decoder))
+    _refuse_other_network(found, encoder, decoder)
+    return {key: found[key] for key in official.used_shapes()}
+
+
+class _Graph:
+    """The nodes of an ONNX file, with its constants (initializers and Constant nodes) as arrays."""
+
+    def __init__(self, path: Path) -> None:
+        import onnx
+        from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+        try:
+            graph = onnx.load(path, load_external_data=False).graph
+        except (DecodeError, OSError) as error:
+            raise CheckpointError(sentence(str(path), "be an ONNX file", f"{error}", _REMEDY)) from error
+        self.path = path
+        self.nodes = list(graph.node)
+        self.named = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.constants: dict[str, Array] = dict(self.named)
+        for node in self.nodes:
+            if node.op_type == "Constant" and node.attribute[0].HasField("t"):
+                self.constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
+
+    def feeding(self, node: onnx.NodeProto) -> Iterable[tuple[str, Array]]:
+        """Yield the constants that are inputs of ``node``, with their names."""
+        return ((name, self.constants[name]) for name in node.input if name in self.constants)
+
+    def linear_weights(self) -> StateDict:
+        """Return the weight of every linear layer: a MatMul's constant, transposed, named by the bias added next."""
+        bias_of = {
+            name: bias
+            for node in self.nodes
+            if node.op_type == "Add"
+            for bias in node.input
+            if bias in self.named and bias.endswith(".bias")
+            for name in node.input
+        }
+        weights: StateDict = {}
+        for node in self.nodes:
+            bias = bias_of.get(node.output[0]) if node.op_type == "MatMul" else None
+            for _, weight in self.feeding(node) if bias else ():
+                weights[f"{bias}".removesuffix("bias") + "weight"] = np.ascontiguousarray(weight.T)
+        return weights
+
+    def channel_norms(self) -> list[Array]:
+        """Return weight and bias, alternating, of every LayerNorm2d: the (C, 1, 1) constants of a Mul and an Add."""
+        return [
+            value.reshape(-1)
+            for node in self.nodes
+            if node.op_type in ("Mul", "Add")
+            for _, value in self.feeding(node)
+            if value.ndim == 3 and value.shape[1:] == (1, 1)
+        ]
+
+
+def _encoder_state(graph: _Graph) -> StateDict:
+    state = {name: value for name, value in graph.named.items() if not name.startswith("onnx::")}
+    state |= graph.linear_weights()
+    state = {f"image_encoder.{name}": value for name, value in state.items()}
+
+    folded = [
+        (weight, bias)
+        for node in graph.nodes
+        if node.op_type == "Conv" and len(node.input) == 3
+        for (_, weight), (_, bias) in [tuple(graph.feeding(node))]
+    ]
+    names = _keys(lambda key: key.endswith(".c.weight"))
+    for name, (weight, bias) in _matched("folded convolutions", graph, names, folded):
+        state |= _unfolded(name.removesuffix(".c.weight"), weight, bias)
+
+    added = {node.output[0]: value for node in graph.nodes if node.op_type == "Add" for _, value in graph.feeding(node)}
+    tables = [added[node.input[0]] for node in graph.nodes if node.op_type == "Softmax" and node.input[0] in added]
+    names = _keys(lambda key: key.endswith(".attention_biases"))
+    for name, table in _matched("attention bias tables", graph, names, tables):
+        state[name] = _bias_by_offset(graph, table)
+
+    names = _keys(lambda key: key.startswith(("image_encoder.neck.1.", "image_encoder.neck.3.")))
+    state |= _matched("neck norms", graph, names, graph.channel_norms())
+    return state
+
+
+def _decoder_state(graph: _Graph) -> StateDict:
+    state = {name.removeprefix("model."): value for name, value in graph.named.items() if not name.startswith("onnx::")}
+    state |= graph.linear_weights()
+
+    norms = ("prompt_encoder.mask_downscaling.1.", "prompt_encoder.mask_downscaling.4.")
+    names = _keys(lambda key: key.startswith((*norms, "mask_decoder.output_upscaling.1.")))
+    state |= _matched("mask norms", graph, names, graph.channel_norms())
+
+    tokens = [value for value in graph.named.values() if value.shape == (1, 5, official.PROMPT_DIM)]
+    for _, value in _matched("token tables", graph, ["tokens"], tokens):
+        state["mask_decoder.iou_token.weight"] = value[0, :1]
+        state["mask_decoder.mask_tokens.weight"] = value[0, 1:]
+    no_mask = [value for value in graph.named.values() if value.shape == (1, official.PROMPT_DIM, 1, 1)]
+    for name, value in _matched("no-mask embeddings", graph, ["prompt_encoder.no_mask_embed.weight"], no_mask):
+        state[name] = value.reshape(1, -1)
+    return state
+
+
+def _unfolded(name: str, weight: Array, bias: Array) -> StateDict:
+    """Return a convolution and the identity batch norm that adds ``bias``.
+
+    In float32, (1 - eps) + eps is exactly 1, so the variance changes nothing.
+    """
+    ones = np.ones(len(bias), dtype=np.float32)
+    return {
+        f"{name}.c.weight": weight,
+        f"{name}.bn.weight": ones,
+        f"{name}.bn.bias": bias,
+        f"{name}.bn.running_mean": np.zeros_like(ones),
+        f"{name}.bn.running_var": ones - np.float32(official.BATCH_NORM_EPS),
+        f"{name}.bn.num_batches_tracked": np.array(0, dtype=np.int64),
+    }
+
+
+def _bias_by_offset(graph: _Graph, table: Array) -> Array:
+    """Return biases, (heads, side²), by the offset between two tokens of a window, from a (heads, N, N) table.
+
+    The first token of a window is its corner, so its row lists every offset in the official order. The rest of the
+    table repeats those values, which is checked.
+    """
+    side = round(table.shape[-1] ** 0.5)
+    row, column = np.divmod(np.arange(side * side), side)
+    offset = abs(row[:, None] - row) * side + abs(column[:, None] - column)
+    biases = table[:, 0]
+    if table.shape[1:] != offset.shape or not np.array_equal(biases[:, offset], table):
+        raise CheckpointError(
+            sentence(str(graph.path), "add one bias for each window offset before a softmax", "another table", _REMEDY)
+        )
+    return np.ascontiguousarray(biases)
+
+
+def _keys(wanted: Callable[[str], bool]) -> list[str]:
+    return [key for key in official.used_shapes() if wanted(key)]
+
+
+def _matched(what: str, graph: _Graph, names: list[str], values: list[Value]) -> list[tuple[str, Value]]:
+    if len(names) != len(values):
+        raise CheckpointError(sentence(str(graph.path), f"have {len(names)} {what}", f"{len(values)}", _REMEDY))
+    return list(zip(names, values, strict=True))
+
+
+def _refuse_other_network(found: StateDict, encoder: Path, decoder: Path) -> None:
+    wrong = [
+        f"{key} {found[key].shape}" if key in found else f"no {key}"
+        for key, shape in official.used_shapes().items()
+        if key not in found or found[key].shape != shape
+    ]
+    if wrong:
+        actual = f"{len(wrong)} tensors that differ ({', '.join(wrong[:3])} ...)"
+        raise CheckpointError(sentence(f"{encoder} and {decoder}", "be MobileSAM's ONNX pair", actual, _REMEDY))
+
+
+_REMEDY = "give the encoder and the decoder that were exported from a MobileSAM checkpoint"

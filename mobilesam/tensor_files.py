@@ -1,0 +1,146 @@
+"""Files of named tensors read and written as NumPy arrays, without torch and without running anything a file says."""
+
+from __future__ import annotations
+
+import json
+import pickle
+import sys
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+
+from mobilesam.official import Array, StateDict
+
+_DTYPES = {
+    "F64": np.float64,
+    "F32": np.float32,
+    "F16": np.float16,
+    "BF16": np.uint16,  # NumPy has no bfloat16; widened to float32 below
+    "I64": np.int64,
+    "I32": np.int32,
+    "I16": np.int16,
+    "I8": np.int8,
+    "U8": np.uint8,
+    "BOOL": np.bool_,
+}
+_NAMES: dict[np.dtype[Any], str] = {np.dtype(kind): name for name, kind in _DTYPES.items() if name != "BF16"}
+_STORAGES = {
+    "DoubleStorage": "F64",
+    "FloatStorage": "F32",
+    "HalfStorage": "F16",
+    "BFloat16Storage": "BF16",
+    "LongStorage": "I64",
+    "IntStorage": "I32",
+    "ShortStorage": "I16",
+    "CharStorage": "I8",
+    "ByteStorage": "U8",
+    "BoolStorage": "BOOL",
+}
+
+
+def read_safetensors(path: Path) -> StateDict:
+    """Return the arrays of a .safetensors file.
+
+    Raises:
+        ValueError: the file breaks the format, or has a dtype that NumPy cannot hold.
+    """
+    from safetensors import SafetensorError, deserialize
+
+    try:
+        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
+    return {name: _array(entry["data"], entry["dtype"]).reshape(entry["shape"]) for name, entry in entries}
+
+
+def write_safetensors(path: Path, state: Mapping[str, Array]) -> None:
+    """Write arrays as .safetensors; equal arrays give equal bytes, whatever library versions are installed.
+
+    That is why the format, an 8-byte length, a JSON header and the data, is written here: the library leaves the order
+    of the header open, and the manifest states the digest of a file that is made on the user's machine.
+    """
+    header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
+    start = 0
+    for name in sorted(state):
+        value = state[name]
+        end = start + value.nbytes
+        header[name] = {"dtype": _NAMES[value.dtype], "shape": list(value.shape), "data_offsets": [start, end]}
+        start = end
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the data starts at a multiple of 8
+    with path.open("wb") as file:
+        file.write(len(text).to_bytes(8, "little") + text)
+        for name in sorted(state):
+            file.write(state[name].astype(state[name].dtype.newbyteorder("<"), copy=False).tobytes())
+
+
+def read_torch_zip(path: Path) -> object:
+    """Return what ``torch.save`` stored in a zip file, with arrays in place of tensors.
+
+    Only tensors in plain containers are understood.
+
+    Raises:
+        pickle.UnpicklingError: the file names anything else; nothing of it has been run.
+        ValueError: the file is not such a zip file, is cut off, or a tensor reaches outside its storage.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            if len(names) != 1:
+                raise ValueError("the zip file holds no data.pkl")
+            with archive.open(names[0]) as file:
+                return _TensorUnpickler(file, archive, names[0].removesuffix("data.pkl")).load()
+    except (zipfile.BadZipFile, KeyError, EOFError) as error:
+        raise ValueError(f"a broken zip file ({error})") from error
+
+
+class _TensorUnpickler(pickle.Unpickler):
+    """A pickle reader that knows three names, none of which is a function of the file's choosing."""
+
+    def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
+        super().__init__(file, encoding="utf-8")
+        self._archive = archive
+        self._root = root
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == ("collections", "OrderedDict"):
+            return OrderedDict
+        if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+            return _strided
+        if module == "torch" and name in _STORAGES:
+            return _STORAGES[name]
+        raise pickle.UnpicklingError(f"the file asks for {module}.{name}")
+
+    def persistent_load(self, pid: Any) -> Array:
+        kind, dtype, key, _device, count = pid
+        if kind != "storage":
+            raise pickle.UnpicklingError(f"the file asks for a {kind!r}")
+        values = _array(self._archive.read(f"{self._root}data/{key}"), dtype)
+        if len(values) != count:
+            raise ValueError(f"storage {key} has {len(values)} values instead of {count}")
+        return values
+
+
+def _strided(values: Array, offset: int, shape: tuple[int, ...], strides: tuple[int, ...], *_: object) -> Array:
+    reach = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
+    if min((offset, *strides)) < 0 or (0 not in shape and offset + reach >= len(values)):
+        raise ValueError("a tensor reaches outside its storage")
+    step = values.itemsize
+    return np.lib.stride_tricks.as_strided(values[offset:], shape, [stride * step for stride in strides]).copy()
+
+
+def _array(content: bytes | bytearray, dtype: str) -> Array:
+    if dtype not in _DTYPES:
+        _unknown(dtype)
+    values = np.frombuffer(content, dtype=np.dtype(_DTYPES[dtype]).newbyteorder("<"))
+    if sys.byteorder == "big":
+        values = values.astype(values.dtype.newbyteorder("="))
+    return (values.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else values
+
+
+def _unknown(dtype: str) -> NoReturn:
+    raise ValueError(f"a tensor of dtype {dtype}, which is not read")
