@@ -35,7 +35,8 @@ def points_to_model(
     The arithmetic is float64 until the end, as in the reference's NumPy path.
     """
     scale = np.array([input_hw[1] / original_hw[1], input_hw[0] / original_hw[0]])
-    return (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+    mapped: FloatArray = (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+    return mapped
 
 
 def points_to_original(
@@ -43,7 +44,8 @@ def points_to_original(
 ) -> FloatArray:
     """Map points, (..., 2) float, x y in the model frame, back to pixels of the original image, float32."""
     scale = np.array([original_hw[1] / input_hw[1], original_hw[0] / input_hw[0]])
-    return (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+    mapped: FloatArray = (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
+    return mapped
 
 
 def boxes_to_model(

@@ -1,0 +1,285 @@
+"""Any picture to RGB, and the one definition of what the image encoder is fed.
+
+Rules a reader may want to know:
+
+- *alpha*: a transparent picture is laid over white, which is what its viewer shows; opaque pixels keep their colour.
+- *16 bits*: values are scaled by the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest of them, because
+  cameras and microscopes store 10 to 14 bits in 16. Pillow reads 16-bit *colour* files by their high byte.
+- *float*: 0..1 times 255, rounded. Another range is refused, since guessing it would change the answer silently.
+- *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
+- *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the picture as viewed.
+
+Letters: H W are the sides of the original image, h w those of the resized one, S the model's side (1024).
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import io
+import os
+import struct
+import threading
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO, Literal
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageOps
+
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.file_kind import describe
+from mobilesam.geometry import resized_hw
+
+ImageArray = npt.NDArray[np.uint8]
+FloatArray = npt.NDArray[np.float32]
+ImageFormat = Literal["RGB", "BGR"]
+
+# Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+# Twice a 100-megapixel camera; decoded to RGB it is 600 MB.
+MAX_PIXELS = 200_000_000
+
+# What Pillow's decoders raise on damaged data.
+_DECODE_ERRORS = (
+    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
+    NotImplementedError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError,
+)  # fmt: skip
+
+_open_lock = threading.Lock()
+
+
+def read_image(source: Any, image_format: ImageFormat = "RGB", *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """Return a picture as (H, W, 3) uint8 RGB.
+
+    Args:
+        source: a path, the bytes of an image file, a binary file object (it need not seek), a Pillow image, or an
+            array as :func:`to_rgb` takes it.
+        image_format: order of the channels of an array; files and Pillow images know their own.
+        max_pixels: a file of more pixels is refused before it is decoded.
+
+    Raises:
+        InputError: the source is missing, unreadable, damaged, not a picture, or too large.
+    """
+    if isinstance(source, Image.Image):
+        return _convert(source, "a Pillow image")
+    if isinstance(source, str | os.PathLike):
+        return _read_path(Path(source), max_pixels)
+    if isinstance(source, bytes | bytearray | memoryview):
+        return _decode(io.BytesIO(source), "data", max_pixels)
+    if callable(getattr(source, "read", None)):
+        content = source.read()
+        if not isinstance(content, bytes):
+            raise InputError(
+                sentence("image file object", "be opened in binary mode", type(content).__name__, "open it with 'rb'")
+            )
+        return _decode(io.BytesIO(content), "data", max_pixels)
+    return to_rgb(source, image_format)
+
+
+def to_rgb(array: Any, image_format: ImageFormat = "RGB", name: str = "image") -> ImageArray:
+    """Return an array as a contiguous (H, W, 3) uint8 RGB picture, sharing memory with ``array`` where it can.
+
+    Args:
+        array: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) colour, (H, W, 4) colour and alpha;
+            bool, integers in 0..255, uint16, or float in 0..1.
+        image_format: "RGB" or "BGR", the order of the colour channels; alpha is last in both.
+        name: what messages call the array.
+
+    Raises:
+        InputError: the array is none of these.
+    """
+    if image_format not in ("RGB", "BGR"):
+        raise InputError(unknown_name("image_format", image_format, ("RGB", "BGR")))
+    pixels = _to_uint8(_checked_shape(array, name), name)
+    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
+    alpha = pixels[..., -1] if channels in (2, 4) else None
+    if channels <= 2:
+        gray = pixels if pixels.ndim == 2 else pixels[..., 0]
+        rgb = np.repeat(gray[..., None], 3, axis=2)
+    else:
+        rgb = np.take(pixels, (2, 1, 0), axis=2) if image_format == "BGR" else pixels[..., :3]
+    if alpha is not None and alpha.min() < 255:
+        rgb = _over_white(rgb, alpha)
+    return np.ascontiguousarray(rgb)
+
+
+def image_digest(image_rgb: ImageArray) -> str:
+    """Return the sha256 of a picture's size and pixels, (H, W, 3) uint8 RGB, as 64 hexadecimal digits."""
+    height, width = image_rgb.shape[:2]
+    digest = hashlib.sha256(f"{height}x{width}x3".encode())
+    digest.update(np.ascontiguousarray(image_rgb).data)
+    return digest.hexdigest()
+
+
+def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
+    """Return a picture, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
+
+    Pillow's bilinear filter, which averages when it shrinks: pixel for pixel what SAM's ResizeLongestSide gives.
+    """
+    height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
+    if image_rgb.shape[:2] == (height, width):
+        return image_rgb
+    return np.asarray(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalize(resized: ImageArray) -> FloatArray:
+    """Return a picture, (h, w, 3) uint8 RGB, as (1, 3, h, w) float32 of zero mean and unit deviation."""
+    normalized = resized.transpose(2, 0, 1).astype(np.float32, order="C")
+    normalized -= np.array(PIXEL_MEAN, dtype=np.float32)[:, None, None]
+    normalized /= np.array(PIXEL_STD, dtype=np.float32)[:, None, None]
+    return normalized[None]
+
+
+def pad(normalized: FloatArray, size_hw: tuple[int, int]) -> FloatArray:
+    """Return (1, 3, h, w) float32 with zeros added below and to the right, up to ``size_hw`` (height, width)."""
+    height, width = normalized.shape[-2:]
+    padded = np.zeros((*normalized.shape[:-2], *size_hw), dtype=np.float32)
+    padded[..., :height, :width] = normalized
+    return padded
+
+
+def preprocess(image_rgb: ImageArray, image_size: int) -> FloatArray:
+    """Return the encoder's input for a picture, (H, W, 3) uint8 RGB: (1, 3, S, S) float32, S = ``image_size``."""
+    return pad(normalize(resize(image_rgb, image_size)), (image_size, image_size))
+
+
+def _read_path(path: Path, max_pixels: int) -> ImageArray:
+    try:
+        if path.is_dir():
+            raise IsADirectoryError
+        stream = path.open("rb")
+    except IsADirectoryError as error:
+        raise InputError(sentence("image", "be a file", f"the directory {path}", "name a picture inside it")) from error
+    except FileNotFoundError as error:
+        raise InputError(sentence("image", "be an existing file", path, _missing_remedy(path))) from error
+    except (OSError, ValueError) as error:
+        actual = f"{str(path)!r} ({getattr(error, 'strerror', None) or error})"
+        raise InputError(sentence("image", "be a readable file", actual, "check its path and permissions")) from error
+    with stream:
+        # A pipe is read whole: Pillow needs to seek.
+        return _decode(stream if stream.seekable() else io.BytesIO(stream.read()), str(path), max_pixels)
+
+
+def _missing_remedy(path: Path) -> str:
+    if "://" in str(path) or str(path).startswith(("http:", "https:")):
+        return "download it first: pictures are read from files"
+    if not path.parent.is_dir():
+        return f"there is no directory {path.parent}"
+    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+    return f"did you mean {str(path.with_name(near[0]))!r}?" if near else f"it is not in {path.parent.absolute()}"
+
+
+def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+    head = stream.read(512)
+    if not head:
+        raise InputError(sentence("image", "be a picture", f"{name}, which is empty (zero bytes)", "get it again"))
+    stream.seek(0)
+    try:
+        picture = _open(stream)
+    except _DECODE_ERRORS as error:
+        actual = f"{name}, which Pillow cannot read and looks like {describe(head)}"
+        raise InputError(sentence("image", "be a picture", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
+    with picture:
+        width, height = picture.size
+        if width * height > max_pixels:
+            actual = f"{name} of {width} x {height} = {width * height / 1e6:.0f} million"
+            limit = f"have at most {max_pixels / 1e6:g} million pixels"
+            raise InputError(sentence("image", limit, actual, "shrink it, or raise max_pixels if you trust it"))
+        return _convert(picture, name)
+
+
+def _open(stream: BinaryIO) -> Image.Image:
+    """Read a picture's header without Pillow's own limit, which would warn below ``max_pixels``.
+
+    The limit is a global of Pillow's; it is put back before anything is decoded.
+    """
+    with _open_lock:
+        limit = Image.MAX_IMAGE_PIXELS
+        Image.MAX_IMAGE_PIXELS = None
+        try:
+            return Image.open(stream)
+        finally:
+            Image.MAX_IMAGE_PIXELS = limit
+
+
+def _convert(picture: Image.Image, name: str) -> ImageArray:
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        if upright.mode.startswith("I") or upright.mode == "F":
+            pixels = np.asarray(upright)
+        else:
+            pixels = np.array(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+    except _DECODE_ERRORS as error:
+        remedy = "it is truncated or damaged: get it again"
+        raise InputError(sentence("image", "be a complete picture", f"{name} ({error})", remedy)) from error
+    if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() <= 65535:
+        pixels = pixels.astype(np.uint16)  # how Pillow holds some 16-bit files
+    return to_rgb(pixels)
+
+
+def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
+    shapes = "be an (H, W), (H, W, 1..4) array"
+    if array is None:
+        raise InputError(sentence(name, "be a picture", None, "pass a path, a Pillow image or an (H, W, 3) array"))
+    try:
+        pixels = np.asarray(array)
+    except (ValueError, TypeError, RuntimeError) as error:
+        raise InputError(sentence(name, shapes, f"{type(array).__name__} ({error})", "convert it first")) from error
+    if pixels.dtype.kind not in "buif":
+        actual = f"{type(array).__name__} of dtype {pixels.dtype}"
+        raise InputError(sentence(name, "hold numbers", actual, "pass a path, a Pillow image or an (H, W, 3) array"))
+    if pixels.size == 0:
+        raise InputError(sentence(name, "have pixels", f"shape {pixels.shape}", "check how it was read or cropped"))
+    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4):
+        return pixels
+    remedy = "pass one picture at a time"
+    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
+        remedy = "its channels come first: pass image.transpose(1, 2, 0)"
+    elif pixels.ndim == 4 and pixels.shape[0] == 1:
+        remedy = "pass image[0]"
+    elif pixels.ndim == 3:
+        remedy = "choose the three channels that show the object"
+    raise InputError(sentence(name, shapes, f"shape {pixels.shape}", remedy))
+
+
+def _to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
+    if pixels.dtype == np.uint8:
+        return pixels
+    if pixels.dtype == np.bool_:
+        return pixels.astype(np.uint8) * np.uint8(255)
+    if pixels.dtype.kind == "f":
+        return _float_to_uint8(pixels, name)
+    low, high = int(pixels.min()), int(pixels.max())
+    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
+        top = next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits)
+        eight_bit = ((np.arange(top + 1) * 255 + top // 2) // top).astype(np.uint8)
+        return np.take(eight_bit, pixels)
+    if low < 0 or high > 255:
+        remedy = "scale it to 0..255, or pass uint16 for pictures of 10 to 16 bits"
+        raise InputError(sentence(name, "have integers in 0..255", f"{low}..{high} ({pixels.dtype})", remedy))
+    return pixels.astype(np.uint8)
+
+
+def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
+    low, high = float(pixels.min()), float(pixels.max())
+    if not np.isfinite([low, high]).all():
+        count = int(pixels.size - np.isfinite(pixels).sum())
+        raise InputError(
+            sentence(name, "be finite", f"{count} NaN or infinite values", "fill them, with np.nan_to_num")
+        )
+    slack = 1e-4  # rounding of the arithmetic that made the picture
+    if low < -slack or high > 1 + slack:
+        remedy = "use image.astype(np.uint8)" if low >= 0 and 1 < high <= 255 else "scale it to 0..1"
+        raise InputError(sentence(name, "have floats in 0..1", f"{low:g}..{high:g}", remedy))
+    eight_bit: ImageArray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    return eight_bit
+
+
+def _over_white(rgb: ImageArray, alpha: ImageArray) -> ImageArray:
+    opacity = alpha[..., None].astype(np.uint16)
+    composite: ImageArray = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    return composite
