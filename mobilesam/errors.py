@@ -39,6 +39,10 @@ class MissingDependencyError(MobileSamError, ImportError):
     """An optional package is needed and not installed."""
 
 
+class OutOfPictureWarning(UserWarning):
+    """A prompt lies outside the picture; the model answers all the same, as the reference does."""
+
+
 def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
     """Return the message of an error: ``argument must requirement, got actual; remedy``."""
     return f"{argument} must {requirement}, got {actual}; {remedy}"
