@@ -1,3 +1,48 @@
-"""Segment anything in a picture, on a laptop."""
+"""Segment anything in a picture, on a laptop: MobileSAM behind SAM's own API.
 
-from mobilesam._version import __version__ as __version__
+Public names are loaded when they are first used, so that importing the package loads neither torch nor onnxruntime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from mobilesam._version import __version__
+
+if TYPE_CHECKING:
+    from mobilesam.build import build_sam, build_sam_vit_t, sam_model_registry
+    from mobilesam.errors import MobileSamError
+    from mobilesam.loading import load
+    from mobilesam.predictor import Prediction, SamPredictor
+
+_HOME = {
+    "MobileSamError": "errors",
+    "Prediction": "predictor",
+    "SamPredictor": "predictor",
+    "build_sam": "build",
+    "build_sam_vit_t": "build",
+    "load": "loading",
+    "sam_model_registry": "build",
+}
+
+__all__ = [
+    "MobileSamError",
+    "Prediction",
+    "SamPredictor",
+    "__version__",
+    "build_sam",
+    "build_sam_vit_t",
+    "load",
+    "sam_model_registry",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -111,10 +111,13 @@ class MaskModel(abc.ABC):
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool) -> Decoded:
         """Score and upscale: the three multimask answers of every prompt, or its single-mask answer."""
-        scored = self.score_prompts(embedding, prompts)
         first, last = (1, 4) if multimask_output else (0, 1)
-        keep = np.stack(np.meshgrid(np.arange(len(prompts)), np.arange(first, last), indexing="ij"), axis=-1)
-        logits = self.upscale(scored, keep.reshape(-1, 2).astype(np.int64))
-        return Decoded(
-            logits.reshape(len(prompts), last - first, *logits.shape[-2:]), scored.iou_predictions[:, first:last]
-        )
+        logits, iou_predictions = [], []
+        for start in range(0, len(prompts), self.capabilities.prompt_batch):
+            part = prompts[start : start + self.capabilities.prompt_batch]
+            scored = self.score_prompts(embedding, part)
+            keep = [(prompt, mask) for prompt in range(len(part)) for mask in range(first, last)]
+            masks = self.upscale(scored, np.array(keep, dtype=np.int64))
+            logits.append(masks.reshape(len(part), last - first, *masks.shape[-2:]))
+            iou_predictions.append(scored.iou_predictions[:, first:last])
+        return Decoded(np.concatenate(logits), np.concatenate(iou_predictions))

@@ -1,0 +1,45 @@
+"""Building networks by name, as SAM's own package does."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+from mobilesam import checkpoint as checkpoints
+from mobilesam.config import VARIANTS
+from mobilesam.errors import InputError, unknown_name
+from mobilesam.modeling import Sam
+
+
+def build_sam_vit_t(checkpoint: str | os.PathLike[str] | None = None) -> Sam:
+    """Build MobileSAM's network, on the CPU and in eval mode.
+
+    Args:
+        checkpoint: a file that :func:`mobilesam.checkpoint.read` understands: the official .pt, a .safetensors, the
+            folder of an ONNX pair. None gives an untrained network, as in the reference, with a warning.
+
+    Raises:
+        CheckpointError: the file is not a MobileSAM checkpoint.
+    """
+    sam = Sam(VARIANTS["vit_t"])
+    if checkpoint is None:
+        warnings.warn(
+            "build_sam() without a checkpoint gives an untrained network; mobilesam.load() fetches the trained one",
+            stacklevel=2,
+        )
+    else:
+        checkpoints.load_into(sam, checkpoints.read(Path(checkpoint)))
+    return sam
+
+
+build_sam = build_sam_vit_t
+
+
+class _Registry(dict[str, Callable[..., Sam]]):
+    def __missing__(self, name: str) -> Callable[..., Sam]:
+        raise InputError(unknown_name("model type", name, self))
+
+
+sam_model_registry: dict[str, Callable[..., Sam]] = _Registry(default=build_sam_vit_t, vit_t=build_sam_vit_t)

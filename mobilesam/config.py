@@ -1,0 +1,71 @@
+"""The variants of the model as data; every size that follows from another is derived, not repeated."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from mobilesam.errors import InputError, sentence
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderConfig:
+    """TinyViT: one convolutional stage, then stages of windowed attention (Wu et al. 2022, table 2, TinyViT-5M)."""
+
+    embed_dims: tuple[int, ...] = (64, 128, 160, 320)
+    depths: tuple[int, ...] = (2, 2, 6, 2)
+    num_heads: tuple[int, ...] = (2, 4, 5, 10)
+    window_sizes: tuple[int, ...] = (7, 7, 14, 7)
+    strides: tuple[int, ...] = (2, 2, 1)  # between stages; MobileSAM keeps the last at 1 so that the grid stays a 16th
+    expand_ratio: int = 4  # of inverted bottlenecks and MLPs alike
+
+    def __post_init__(self) -> None:
+        stages = len(self.embed_dims)
+        lengths = {len(self.depths), len(self.num_heads), len(self.window_sizes), len(self.strides) + 1}
+        if lengths != {stages}:
+            raise InputError(
+                sentence("encoder config", "describe the same stages in every tuple", self, "make their lengths agree")
+            )
+
+    @property
+    def patch_size(self) -> int:
+        """Pixels of the input to one token of the output: the stem's 4, then the stages' strides."""
+        size = 4
+        for stride in self.strides:
+            size *= stride
+        return size
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamConfig:
+    """Encoder, prompt encoder and mask decoder of one variant (Kirillov et al. 2023, section A)."""
+
+    name: str
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    image_size: int = 1024
+    embed_dim: int = 256
+    mask_channels: int = 16
+    num_multimask_outputs: int = 3
+    transformer_depth: int = 2
+    transformer_heads: int = 8
+    transformer_mlp_dim: int = 2048
+    iou_head_dim: int = 256
+    iou_head_depth: int = 3
+
+    def __post_init__(self) -> None:
+        if self.image_size % self.encoder.patch_size:
+            raise InputError(
+                sentence("image_size", f"be a multiple of {self.encoder.patch_size}", self.image_size, "round it")
+            )
+
+    @property
+    def grid_size(self) -> int:
+        """Side of the grid of image tokens: 64."""
+        return self.image_size // self.encoder.patch_size
+
+    @property
+    def logits_size(self) -> int:
+        """Side of the low-resolution mask logits: 256."""
+        return 4 * self.grid_size
+
+
+VARIANTS = {"vit_t": SamConfig(name="vit_t")}

@@ -1,0 +1,134 @@
+"""The mask decoder in three steps: image-side work, scoring of prompts, upscaling of the masks that are wanted.
+
+Letters: B prompts, I images (1, or B), T prompt tokens, C masks, E width, h w the grid, L = h * w.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mobilesam.config import SamConfig
+from mobilesam.modeling.layers import LayerNorm2d, Mlp
+from mobilesam.modeling.transformer import ImageTokens, TwoWayTransformer
+
+
+class PromptScores(NamedTuple):
+    """iou_predictions: (B, C); mask_tokens: (B, C, E); image_tokens: (B, L, E), what upscaling needs."""
+
+    iou_predictions: Tensor
+    mask_tokens: Tensor
+    image_tokens: Tensor
+
+
+class MaskDecoder(nn.Module):
+    """Predicts one single-mask answer and three multimask answers; attribute names are the checkpoint's keys."""
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        dim = config.embed_dim
+        self.transformer_dim = dim
+        self.transformer = TwoWayTransformer(config)
+        self.num_multimask_outputs = config.num_multimask_outputs
+        self.num_mask_tokens = config.num_multimask_outputs + 1
+        self.iou_token = nn.Embedding(1, dim)
+        self.mask_tokens = nn.Embedding(self.num_mask_tokens, dim)
+        self.output_upscaling = nn.Sequential(
+            nn.ConvTranspose2d(dim, dim // 4, kernel_size=2, stride=2),
+            LayerNorm2d(dim // 4),
+            nn.GELU(),
+            nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
+            nn.GELU(),
+        )
+        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens))
+        self.iou_prediction_head = Mlp(dim, config.iou_head_dim, self.num_mask_tokens, config.iou_head_depth)
+
+    def prepare(self, image_embeddings: Tensor, image_pe: Tensor, dense: Tensor) -> ImageTokens:
+        """Do the work that depends on the image and its mask prompts alone.
+
+        Args:
+            image_embeddings: (1, E, h, w).
+            image_pe: (1, E, h, w).
+            dense: dense prompt embeddings, (I, E, h, w) or (I, E, 1, 1).
+        """
+        tokens = (image_embeddings + dense).flatten(2).transpose(1, 2).contiguous()
+        return self.transformer.prepare(tokens, image_pe.flatten(2).transpose(1, 2).contiguous())
+
+    def score(self, image: ImageTokens, sparse: Tensor) -> PromptScores:
+        """Run the transformer for sparse prompt embeddings, (B, T, E), and predict each mask's IoU."""
+        own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
+        prompt = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
+        tokens, image_tokens = self.transformer(prompt, image)
+        return PromptScores(
+            self.iou_prediction_head(tokens[:, 0]), tokens[:, 1 : 1 + self.num_mask_tokens], image_tokens
+        )
+
+    def upscale(self, mask_tokens: Tensor, image_tokens: Tensor, first: int, last: int) -> Tensor:
+        """Make masks ``first`` to ``last`` (exclusive) of prompts.
+
+        The two transposed convolutions have stride = kernel, so each is a matrix product; the 4 x 4 pixels of an image
+        token stay together until the end, when only finished masks are put in order.
+
+        Args:
+            mask_tokens: (B, C, E). image_tokens: (B, L, E), of a square grid.
+
+        Returns:
+            (B, last - first, 4h, 4w) logits.
+        """
+        up1, norm, _, up2, _ = self.output_upscaling
+        assert isinstance(up1, nn.ConvTranspose2d)
+        assert isinstance(up2, nn.ConvTranspose2d)
+        assert isinstance(norm, LayerNorm2d)
+        x = F.gelu(norm.channels_last(_split_pixels(image_tokens, up1)))  # (B, 4L, E / 4)
+        x = F.gelu(_split_pixels(x, up2))  # (B, 16L, E / 8)
+        heads = list(self.output_hypernetworks_mlps)[first:last]
+        hyper = torch.stack([head(mask_tokens[:, first + i]) for i, head in enumerate(heads)], dim=1)
+        masks = hyper @ x.transpose(1, 2)  # (B, C, 16L), pixels in the order token, y1, x1, y2, x2
+        side = int(image_tokens.shape[1] ** 0.5)
+        masks = masks.unflatten(2, (side, side, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7)
+        return masks.reshape(masks.shape[0], last - first, 4 * side, 4 * side)
+
+    def predict_masks(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict all four masks, as SAM's own class does.
+
+        Returns:
+            Logits (B, 4, 4h, 4w) and IoU predictions (B, 4).
+        """
+        dense = dense_prompt_embeddings
+        if dense.stride(0) == 0:  # one embedding expanded to all prompts: they share the image-side work
+            dense = dense[:1]
+        scores = self.score(self.prepare(image_embeddings, image_pe, dense), sparse_prompt_embeddings)
+        masks = self.upscale(scores.mask_tokens, scores.image_tokens, 0, self.num_mask_tokens)
+        return masks, scores.iou_predictions
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        image_pe: Tensor,
+        sparse_prompt_embeddings: Tensor,
+        dense_prompt_embeddings: Tensor,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Predict the three multimask answers or the single-mask one, as SAM's own class does."""
+        masks, iou_predictions = self.predict_masks(
+            image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
+        )
+        wanted = slice(1, None) if multimask_output else slice(0, 1)
+        return masks[:, wanted], iou_predictions[:, wanted]
+
+
+def _split_pixels(x: Tensor, up: nn.ConvTranspose2d) -> Tensor:
+    """Apply a transposed convolution of kernel 2 and stride 2 to tokens: (B, L, C) -> (B, 4L, C')."""
+    assert up.bias is not None
+    weight = up.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (y x C', C)
+    out = F.linear(x, weight, up.bias.repeat(4))
+    return out.view(x.shape[0], -1, up.out_channels)

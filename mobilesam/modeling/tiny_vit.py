@@ -1,0 +1,207 @@
+"""TinyViT, the image encoder (Wu et al. 2022, arXiv:2207.10666), with SAM's neck.
+
+Nothing here depends on the size of the picture: any height and width that are multiples of the patch size run, in
+batches. Between blocks the features are (B, C, H, W) in channels-last memory, so that the view (B, H, W, C), on which
+attention and the MLPs work, costs nothing.
+
+Attribute names follow the published checkpoint's keys. Letters: B pictures, C channels, H W the stage's grid, S the side
+of a window, N = S * S its tokens, M heads.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mobilesam.config import EncoderConfig
+from mobilesam.modeling.layers import ConvNorm, LayerNorm2d
+
+# Parts of the published checkpoint that segmentation never uses: the classifier of the pre-training, and a cached table.
+UNUSED_KEYS = ("norm_head.", "head.", "attention_bias_idxs")
+
+
+class PatchEmbed(nn.Module):
+    """Two strided convolutions: a quarter of the height and width."""
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.seq = nn.Sequential(ConvNorm(3, dim // 2, 3, stride=2), nn.GELU(), ConvNorm(dim // 2, dim, 3, stride=2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.seq(x)  # type: ignore[no-any-return]
+
+
+class InvertedBottleneck(nn.Module):
+    """MBConv: expand, depthwise, project, with a residual."""
+
+    def __init__(self, dim: int, expand_ratio: int) -> None:
+        super().__init__()
+        hidden = dim * expand_ratio
+        self.conv1 = ConvNorm(dim, hidden, 1)
+        self.conv2 = ConvNorm(hidden, hidden, 3, groups=hidden)
+        self.conv3 = ConvNorm(hidden, dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
+        return F.gelu(x + self.conv3(hidden))
+
+
+class PatchMerging(nn.Module):
+    """Between two stages: new width, and a coarser grid where ``stride`` is 2."""
+
+    def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
+        super().__init__()
+        self.conv1 = ConvNorm(in_dim, out_dim, 1)
+        self.conv2 = ConvNorm(out_dim, out_dim, 3, stride=stride, groups=out_dim)
+        self.conv3 = ConvNorm(out_dim, out_dim, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))  # type: ignore[no-any-return]
+
+
+class Attention(nn.Module):
+    """Self-attention in one window, with a learned bias for each offset between two tokens.
+
+    The table of offsets lists |dy|, |dx| row by row; the biases are gathered at each call, so they are never stale.
+    """
+
+    offsets: Tensor
+
+    def __init__(self, dim: int, num_heads: int, window: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.norm = nn.LayerNorm(dim)
+        self.qkv = nn.Linear(dim, 3 * dim)
+        self.proj = nn.Linear(dim, dim)
+        self.attention_biases = nn.Parameter(torch.zeros(num_heads, window * window))
+        self.register_buffer("offsets", bias_offsets(window), persistent=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Attend within each of the windows x, (B, N, C)."""
+        batch, tokens, dim = x.shape
+        qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3 * dim // self.num_heads)
+        query, key, value = qkv.transpose(1, 2).chunk(3, dim=-1)  # each (B, M, N, C / M)
+        bias = self.attention_biases[:, self.offsets]  # (M, N, N)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias.unsqueeze(0))
+        return self.proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+
+def bias_offsets(window: int) -> Tensor:
+    """Return (N, N) int64: for each pair of tokens of a window, the index of its offset's bias."""
+    axis = torch.arange(window)
+    distance = (axis[:, None] - axis[None, :]).abs()  # (S, S)
+    offsets = distance[:, None, :, None] * window + distance[None, :, None, :]  # (y, x, y', x')
+    return offsets.reshape(window * window, window * window)
+
+
+class FeedForward(nn.Module):
+    """Layer norm and a two-layer perceptron."""
+
+    def __init__(self, dim: int, hidden_dim: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(dim)
+        self.fc1 = nn.Linear(dim, hidden_dim)
+        self.fc2 = nn.Linear(hidden_dim, dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.fc2(F.gelu(self.fc1(self.norm(x))))  # type: ignore[no-any-return]
+
+
+class TinyVitBlock(nn.Module):
+    """Windowed attention, a depthwise convolution that joins the windows, a perceptron."""
+
+    def __init__(self, dim: int, num_heads: int, window: int, mlp_ratio: int) -> None:
+        super().__init__()
+        self.window = window
+        self.attn = Attention(dim, num_heads, window)
+        self.local_conv = ConvNorm(dim, dim, 3, groups=dim)
+        self.mlp = FeedForward(dim, dim * mlp_ratio)
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x.permute(0, 2, 3, 1)  # (B, H, W, C)
+        x = x + self._attend(x)
+        x = self.local_conv(x.permute(0, 3, 1, 2)).permute(0, 2, 3, 1)
+        x = x + self.mlp(x)
+        return x.permute(0, 3, 1, 2)
+
+    def _attend(self, x: Tensor) -> Tensor:
+        batch, height, width, dim = x.shape
+        side = self.window
+        # Zeros are padded before the norm, as in the published network: padding tokens take part in attention.
+        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
+        rows, columns = x.shape[1] // side, x.shape[2] // side
+        windows = x.view(batch, rows, side, columns, side, dim).transpose(2, 3)  # (B, rows, columns, S, S, C)
+        windows = self.attn(windows.reshape(batch * rows * columns, side * side, dim))
+        windows = windows.view(batch, rows, columns, side, side, dim).transpose(2, 3)
+        x = windows.reshape(batch, rows * side, columns * side, dim)
+        return x[:, :height, :width]
+
+
+class Stage(nn.Module):
+    """Blocks on one grid, then the way to the next grid."""
+
+    def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(blocks)
+        self.downsample = downsample
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return x if self.downsample is None else self.downsample(x)
+
+
+class TinyViT(nn.Module):
+    """The image encoder.
+
+    Args:
+        config: widths, depths, heads and windows of the stages.
+        image_size: side of the square picture that SAM feeds it; only recorded, as ``img_size``.
+        out_channels: width of the embedding.
+    """
+
+    def __init__(self, config: EncoderConfig, image_size: int, out_channels: int) -> None:
+        super().__init__()
+        self.img_size = image_size
+        dims = config.embed_dims
+        self.patch_embed = PatchEmbed(dims[0])
+        stages = []
+        for index, dim in enumerate(dims):
+            blocks: list[nn.Module] = [
+                TinyVitBlock(dim, config.num_heads[index], config.window_sizes[index], config.expand_ratio)
+                if index
+                else InvertedBottleneck(dim, config.expand_ratio)
+                for _ in range(config.depths[index])
+            ]
+            last = index + 1 == len(dims)
+            stages.append(Stage(blocks, None if last else PatchMerging(dim, dims[index + 1], config.strides[index])))
+        self.layers = nn.ModuleList(stages)
+        self.neck = nn.Sequential(
+            nn.Conv2d(dims[-1], out_channels, 1, bias=False),
+            LayerNorm2d(out_channels),
+            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
+            LayerNorm2d(out_channels),
+        )
+        self.register_load_state_dict_pre_hook(_drop_unused_keys)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Embed normalised pictures.
+
+        Args:
+            x: (B, 3, H, W) float, normalised and padded; H and W multiples of the patch size, 16.
+
+        Returns:
+            (B, 256, H / 16, W / 16).
+        """
+        x = self.patch_embed(x.contiguous(memory_format=torch.channels_last))
+        for stage in self.layers:
+            x = stage(x)
+        return self.neck(x)  # type: ignore[no-any-return]
+
+
+def _drop_unused_keys(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Forget keys of the published checkpoint that have no place here, so that loading it stays strict."""
+    for key in list(state_dict):
+        if key.startswith(prefix) and (key.removeprefix(prefix).startswith(UNUSED_KEYS) or key.endswith(UNUSED_KEYS)):
+            del state_dict[key]

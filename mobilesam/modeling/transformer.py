@@ -1,0 +1,197 @@
+"""The two-way transformer of the mask decoder, arranged so that its cost follows the few prompt tokens.
+
+A prompt has T tokens (about 7) and an image 4096. Projecting every image token for every prompt, as the plain formulation
+does, is nearly all of the work; it is avoided exactly:
+
+- Scores of a token against the image, ``q . (W_k x + b_k)``, are ``(W_k^T q) . x`` plus a term that softmax drops.
+- Values, ``A (W_v x + b_v)``, are ``(A x) W_v + b_v``, because the rows of A sum to one.
+- Scores of the image against a token, ``(W_q x + b_q) . k``, are ``x . (W_q^T k) + b_q . k``.
+- The output of image-to-token attention, ``W_o`` applied to mixed values, is a mix of values to which W_o was applied.
+- What layer 0 projects from the image is the same for every prompt: see :class:`ImageTokens`.
+
+Letters: B prompts, I images (1, or B where each prompt has its own mask), T tokens, L image tokens, E width, M heads, D
+width of a head. Attribute names are the published checkpoint's keys.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from mobilesam.config import SamConfig
+
+
+class ImageTokens(NamedTuple):
+    """What the decoder needs of an image, once for all of its prompts.
+
+    tokens: (I, L, E) image embedding plus dense prompt embedding.
+    positions: (1, L, E) position encoding of the tokens.
+    key: (I, M, D, L), value: (I, M, L, D): what layer 0 lets prompt tokens read.
+    query: (I, M, D, L): what layer 0 asks of the prompt tokens.
+    """
+
+    tokens: Tensor
+    positions: Tensor
+    key: Tensor
+    value: Tensor
+    query: Tensor
+
+
+class Attention(nn.Module):
+    """Multi-head attention whose inner width may be narrower than E."""
+
+    def __init__(self, embed_dim: int, num_heads: int, inner_dim: int) -> None:
+        super().__init__()
+        self.num_heads = num_heads
+        self.head_dim = inner_dim // num_heads
+        self.scale = self.head_dim**-0.5
+        self.q_proj = nn.Linear(embed_dim, inner_dim)
+        self.k_proj = nn.Linear(embed_dim, inner_dim)
+        self.v_proj = nn.Linear(embed_dim, inner_dim)
+        self.out_proj = nn.Linear(inner_dim, embed_dim)
+
+    def split_heads(self, x: Tensor) -> Tensor:
+        """(B, T, M * D) -> (B, M, T, D)."""
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+
+    def merge_heads(self, x: Tensor) -> Tensor:
+        """(B, M, T, D) -> (B, T, M * D)."""
+        return x.transpose(1, 2).flatten(2)
+
+    def head_weight(self, projection: nn.Linear) -> Tensor:
+        """The weight of an input projection, head by head: (M, D, E)."""
+        return projection.weight.unflatten(0, (self.num_heads, self.head_dim))
+
+    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Attend from (B, T, E) to (B, T', E)."""
+        out = F.scaled_dot_product_attention(
+            self.split_heads(self.q_proj(query)),
+            self.split_heads(self.k_proj(key)),
+            self.split_heads(self.v_proj(value)),
+        )
+        return self.out_proj(self.merge_heads(out))  # type: ignore[no-any-return]
+
+
+class TokenToImage(Attention):
+    """Prompt tokens read the image."""
+
+    def from_projected(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Read an image that is projected already: query (B, T, E), key (I, M, D, L), value (I, M, L, D)."""
+        scores = (self.split_heads(self.q_proj(query)) * self.scale) @ key  # (B, M, T, L)
+        return self.out_proj(self.merge_heads(scores.softmax(-1) @ value))  # type: ignore[no-any-return]
+
+    def from_tokens(self, query: Tensor, positioned: Tensor, tokens: Tensor) -> Tensor:
+        """Read image tokens (B, L, E), with and without their positions, for queries (B, T, E)."""
+        heads, count = self.num_heads, query.shape[1]
+        wide = (self.split_heads(self.q_proj(query)) * self.scale) @ self.head_weight(self.k_proj)  # (B, M, T, E)
+        scores = wide.flatten(1, 2) @ positioned.transpose(1, 2)  # (B, M T, L)
+        read = (scores.softmax(-1) @ tokens).unflatten(1, (heads, count))  # (B, M, T, E)
+        value = read @ self.head_weight(self.v_proj).transpose(1, 2)  # (B, M, T, D)
+        return self.out_proj(self.merge_heads(value) + self.v_proj.bias)  # type: ignore[no-any-return]
+
+
+class ImageToToken(Attention):
+    """The image reads the prompt tokens; scores are kept (B, M T, L), so that softmax runs along memory."""
+
+    def from_projected(self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return tokens (I, L, E) plus what they read; query (I, M, D, L); key, value (B, T, E)."""
+        scores = (self.split_heads(self.k_proj(key)) * self.scale) @ query  # (B, M, T, L)
+        return self._add_values(tokens, scores, value)
+
+    def from_tokens(self, tokens: Tensor, positioned: Tensor, key: Tensor, value: Tensor) -> Tensor:
+        """Return tokens (B, L, E) plus what they read of key, value (B, T, E)."""
+        heads = self.split_heads(self.k_proj(key)) * self.scale  # (B, M, T, D)
+        wide = heads @ self.head_weight(self.q_proj)  # (B, M, T, E)
+        constant = heads @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1)  # (B, M, T, 1)
+        scores = (wide.flatten(1, 2) @ positioned.transpose(1, 2)).unflatten(1, heads.shape[1:3])
+        return self._add_values(tokens, scores + constant, value)
+
+    def _add_values(self, tokens: Tensor, scores: Tensor, value: Tensor) -> Tensor:
+        out_weight = self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).permute(1, 2, 0)  # (M, D, E)
+        wide = (self.split_heads(self.v_proj(value)) @ out_weight).flatten(1, 2)  # (B, M T, E)
+        mix = scores.softmax(2).flatten(1, 2).transpose(1, 2)  # (B, L, M T)
+        base = (tokens + self.out_proj.bias).expand(mix.shape[0], -1, -1)
+        return torch.baddbmm(base, mix, wide)
+
+
+class FeedForward(nn.Module):
+    """Two linear layers with ReLU."""
+
+    def __init__(self, embed_dim: int, mlp_dim: int) -> None:
+        super().__init__()
+        self.lin1 = nn.Linear(embed_dim, mlp_dim)
+        self.lin2 = nn.Linear(mlp_dim, embed_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
+
+
+class TwoWayBlock(nn.Module):
+    """(1) tokens among themselves, (2) tokens read the image, (3) perceptron, (4) the image reads the tokens."""
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        dim, heads = config.embed_dim, config.transformer_heads
+        self.self_attn = Attention(dim, heads, dim)
+        self.norm1 = nn.LayerNorm(dim)
+        self.cross_attn_token_to_image = TokenToImage(dim, heads, dim // 2)
+        self.norm2 = nn.LayerNorm(dim)
+        self.mlp = FeedForward(dim, config.transformer_mlp_dim)
+        self.norm3 = nn.LayerNorm(dim)
+        self.norm4 = nn.LayerNorm(dim)
+        self.cross_attn_image_to_token = ImageToToken(dim, heads, dim // 2)
+
+    def first(self, prompt: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
+        """Layer 0: prompt tokens (B, T, E) start as their own positions, and the image is projected already."""
+        queries = self.norm1(self.self_attn(prompt, prompt, prompt))
+        attention = self.cross_attn_token_to_image
+        queries = self.norm2(queries + attention.from_projected(queries + prompt, image.key, image.value))
+        queries = self.norm3(queries + self.mlp(queries))
+        attended = self.cross_attn_image_to_token.from_projected(image.tokens, image.query, queries + prompt, queries)
+        return queries, self.norm4(attended)
+
+    def forward(self, queries: Tensor, prompt: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+        """A later layer, over image tokens (B, L, E) that differ from prompt to prompt."""
+        positioned = tokens + positions
+        queries = self.norm1(queries + self.self_attn(queries + prompt, queries + prompt, queries))
+        attention = self.cross_attn_token_to_image
+        queries = self.norm2(queries + attention.from_tokens(queries + prompt, positioned, tokens))
+        queries = self.norm3(queries + self.mlp(queries))
+        attended = self.cross_attn_image_to_token.from_tokens(tokens, positioned, queries + prompt, queries)
+        return queries, self.norm4(attended)
+
+
+class TwoWayTransformer(nn.Module):
+    """Two-way blocks, then a last look of the tokens at the image."""
+
+    def __init__(self, config: SamConfig) -> None:
+        super().__init__()
+        dim, heads = config.embed_dim, config.transformer_heads
+        self.layers = nn.ModuleList(TwoWayBlock(config) for _ in range(config.transformer_depth))
+        self.final_attn_token_to_image = TokenToImage(dim, heads, dim // 2)
+        self.norm_final_attn = nn.LayerNorm(dim)
+
+    def prepare(self, tokens: Tensor, positions: Tensor) -> ImageTokens:
+        """Do the image-side work: tokens (I, L, E), positions (1, L, E)."""
+        read: TokenToImage = self.layers[0].cross_attn_token_to_image  # type: ignore[assignment]
+        ask: ImageToToken = self.layers[0].cross_attn_image_to_token  # type: ignore[assignment]
+        positioned = tokens + positions
+        return ImageTokens(
+            tokens,
+            positions,
+            key=read.split_heads(read.k_proj(positioned)).transpose(2, 3).contiguous(),
+            value=read.split_heads(read.v_proj(tokens)).contiguous(),
+            query=ask.split_heads(ask.q_proj(positioned)).transpose(2, 3).contiguous(),
+        )
+
+    def forward(self, prompt: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
+        """Run prompt tokens (B, T, E) over an image; return tokens (B, T, E) and image tokens (B, L, E)."""
+        queries, tokens = self.layers[0].first(prompt, image)  # type: ignore[operator]
+        for layer in list(self.layers)[1:]:
+            queries, tokens = layer(queries, prompt, tokens, image.positions)
+        final = self.final_attn_token_to_image
+        attended = final.from_tokens(queries + prompt, tokens + image.positions, tokens)
+        return self.norm_final_attn(queries + attended), tokens

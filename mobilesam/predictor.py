@@ -1,0 +1,226 @@
+"""SamPredictor: set an image once, then prompt it as often as you like."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import image as pictures
+from mobilesam import masks as mask_tools
+from mobilesam.embedding import load_embedding, save_embedding
+from mobilesam.errors import ImageNotSetError, InputError, sentence
+from mobilesam.loading import as_mask_model, require_torch
+from mobilesam.model import Embedding, MaskModel
+from mobilesam.prompts import make_prompts
+from mobilesam.transform import ResizeLongestSide
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+
+    from mobilesam.torch_sam import TorchSam
+
+
+class Prediction(NamedTuple):
+    """What :meth:`SamPredictor.predict` returns; it unpacks like the reference's triple.
+
+    masks: (C, H, W) bool in the original picture, or float32 logits with ``return_logits``; (B, C, H, W) for a batch.
+    iou_predictions: (C,) or (B, C) float32, the model's estimate of each mask's quality.
+    low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32, to be fed back as ``mask_input``.
+    """
+
+    masks: npt.NDArray[Any]
+    iou_predictions: npt.NDArray[np.float32]
+    low_res_logits: npt.NDArray[np.float32]
+
+
+class SamPredictor:
+    """Segments what you point at in one picture.
+
+    The state is one immutable embedding: a failed ``set_image`` leaves the earlier picture usable, and once a picture is
+    set, several threads may predict at the same time.
+
+    Args:
+        sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
+    """
+
+    def __init__(self, sam_model: Any) -> None:
+        self.model = sam_model
+        self.mask_model: MaskModel = as_mask_model(sam_model)
+        self.transform = ResizeLongestSide(self.mask_model.image_size)
+        self._embedding: Embedding | None = None
+
+    def set_image(self, image: Any, image_format: str = "RGB") -> None:
+        """Encode a picture.
+
+        Args:
+            image: (H, W, 3) uint8, or anything that :func:`mobilesam.image.read_image` takes: a path, a Pillow image,
+                gray, RGBA, 16-bit ...
+            image_format: order of the channels of an array, "RGB" or "BGR".
+
+        Raises:
+            InputError: the picture cannot be used; the earlier one stays set.
+        """
+        self._embedding = self.mask_model.encode(pictures.read_image(image, image_format))  # type: ignore[arg-type]
+
+    def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
+        """Encode a picture that is resized to the model frame already.
+
+        Args:
+            transformed_image: (1, 3, h, w), RGB in 0..255, longer side 1024.
+            original_image_size: (height, width) before resizing.
+
+        Raises:
+            InputError: the tensor has another shape.
+            MissingDependencyError: the model does not run on PyTorch.
+        """
+        model = self._torch_model("set_torch_image")
+        shape, size = tuple(transformed_image.shape), model.image_size
+        if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != size:
+            raise InputError(
+                sentence(
+                    "transformed_image",
+                    f"have shape (1, 3, h, w) with a longer side of {size}",
+                    shape,
+                    "resize it with predictor.transform.apply_image_torch",
+                )
+            )
+        pixels = model.sam.preprocess(transformed_image.to(model.sam.device))
+        height, width = original_image_size
+        self._embedding = Embedding(model.encode_tensor(pixels), (int(height), int(width)), (shape[2], shape[3]))
+
+    def predict(
+        self,
+        point_coords: npt.ArrayLike | None = None,
+        point_labels: npt.ArrayLike | None = None,
+        box: npt.ArrayLike | None = None,
+        mask_input: npt.ArrayLike | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> Prediction:
+        """Segment what the prompts point at.
+
+        Args:
+            point_coords: (N, 2), x y in pixels of the original picture; (B, N, 2) for B independent prompts.
+            point_labels: (N,) or (B, N), 1 for foreground, 0 for background, -1 for padding.
+            box: (4,) or (1, 4), x1 y1 x2 y2 in pixels of the original picture; (B, 4) for B independent prompts.
+            mask_input: (1, 256, 256) logits of an earlier prediction; (B, 1, 256, 256) for B prompts.
+            multimask_output: three masks a prompt, for prompts that may mean several things, instead of one.
+            return_logits: float logits instead of bool masks.
+
+        Raises:
+            ImageNotSetError: no picture is set.
+            InputError: a prompt cannot be used.
+        """
+        embedding = self._require_image()
+        prompts, batched = make_prompts(
+            point_coords,
+            point_labels,
+            box,
+            mask_input,
+            original_hw=embedding.original_hw,
+            input_hw=embedding.input_hw,
+        )
+        decoded = self.mask_model.decode(embedding, prompts, multimask_output)
+        masks = mask_tools.upsample(
+            decoded.low_res_logits,
+            embedding.input_hw,
+            embedding.original_hw,
+            self.mask_model.image_size,
+            threshold=None if return_logits else self.mask_model.mask_threshold,
+        )
+        prediction = Prediction(masks, decoded.iou_predictions, decoded.low_res_logits)
+        return prediction if batched else Prediction(*(part[0] for part in prediction))
+
+    def predict_torch(
+        self,
+        point_coords: Tensor | None,
+        point_labels: Tensor | None,
+        boxes: Tensor | None = None,
+        mask_input: Tensor | None = None,
+        multimask_output: bool = True,
+        return_logits: bool = False,
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Segment B prompts given as tensors in the MODEL frame, as ``transform.apply_coords_torch`` makes them.
+
+        Args:
+            point_coords: (B, N, 2) or None. point_labels: (B, N) or None.
+            boxes: (B, 4) x1 y1 x2 y2 or None. mask_input: (B, 1, 256, 256) logits or None.
+            multimask_output: three masks a prompt instead of one.
+            return_logits: float logits instead of bool masks.
+
+        Returns:
+            Masks (B, C, H, W), IoU predictions (B, C), low-resolution logits (B, C, 256, 256), on the model's device.
+
+        Raises:
+            ImageNotSetError: no picture is set.
+            MissingDependencyError: the model does not run on PyTorch.
+        """
+        model = self._torch_model("predict_torch")
+        embedding = self._require_image()
+        points = None if point_coords is None or point_labels is None else (point_coords, point_labels)
+        low_res, iou_predictions = model.decode_tensors(embedding, points, boxes, mask_input, multimask_output)
+        masks = model.sam.postprocess_masks(low_res, embedding.input_hw, embedding.original_hw)
+        return masks if return_logits else masks > model.mask_threshold, iou_predictions, low_res
+
+    def get_image_embedding(self) -> Any:
+        """Return the embedding of the picture, (1, 256, 64, 64), in the model's own array type."""
+        return self._require_image().features
+
+    def save_embedding(self, path: str | os.PathLike[str]) -> None:
+        """Write the embedding, with the digests of the picture and the weights, as .npz; see ``load_embedding``."""
+        save_embedding(path, self._require_image(), self.mask_model)
+
+    def load_embedding(self, path: str | os.PathLike[str], image: Any = None) -> None:
+        """Set the picture whose embedding ``save_embedding`` wrote, without encoding it.
+
+        Args:
+            path: the .npz file.
+            image: the picture, if it is to be checked that the embedding is its own.
+
+        Raises:
+            InputError: the file is no embedding, or one of other weights or of another picture.
+        """
+        self._embedding = load_embedding(path, self.mask_model, None if image is None else pictures.read_image(image))
+
+    def reset_image(self) -> None:
+        """Forget the picture."""
+        self._embedding = None
+
+    @property
+    def is_image_set(self) -> bool:
+        """Whether a picture is set."""
+        return self._embedding is not None
+
+    @property
+    def features(self) -> Any:
+        """The embedding of the picture, (1, 256, 64, 64), or None."""
+        return self._embedding and self._embedding.features
+
+    @property
+    def original_size(self) -> tuple[int, int] | None:
+        """(height, width) of the picture, or None."""
+        return self._embedding and self._embedding.original_hw
+
+    @property
+    def input_size(self) -> tuple[int, int] | None:
+        """(height, width) of the picture in the model frame, or None."""
+        return self._embedding and self._embedding.input_hw
+
+    @property
+    def device(self) -> torch.device | str:
+        """Where the model runs: a torch.device, or ONNX Runtime's name of the provider."""
+        sam = getattr(self.mask_model, "sam", None)
+        return self.mask_model.capabilities.device if sam is None else sam.device
+
+    def _require_image(self) -> Embedding:
+        embedding = self._embedding
+        if embedding is None:
+            raise ImageNotSetError("an image must be set before predicting, got none; call set_image first")
+        return embedding
+
+    def _torch_model(self, purpose: str) -> TorchSam:
+        return require_torch(self.mask_model, purpose)

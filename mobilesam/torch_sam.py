@@ -1,0 +1,138 @@
+"""The PyTorch side of the model protocol: a thin adapter over :class:`mobilesam.modeling.Sam`."""
+
+from __future__ import annotations
+
+import weakref
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from mobilesam import image as pictures
+from mobilesam.checkpoint import state_digest
+from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.modeling import Sam
+from mobilesam.modeling.mask_decoder import PromptScores
+from mobilesam.modeling.transformer import ImageTokens
+from mobilesam.prompts import Prompts
+
+# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
+_CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
+
+
+class TorchSam(MaskModel):
+    """A Sam behind NumPy arrays.
+
+    The image-side work of the decoder is kept as long as its embedding is, and done again when the weights have changed.
+    """
+
+    def __init__(self, sam: Sam) -> None:
+        self.sam = sam
+        self.image_size = sam.config.image_size
+        self.mask_threshold = sam.mask_threshold
+        self._images: weakref.WeakKeyDictionary[Embedding, tuple[object, ImageTokens]] = weakref.WeakKeyDictionary()
+
+    @property
+    def capabilities(self) -> Capabilities:
+        on_cpu = self.sam.device.type == "cpu"
+        return Capabilities(prompt_batch=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH, device=str(self.sam.device))
+
+    @property
+    def weights_id(self) -> str:
+        return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
+
+    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
+        resized = pictures.resize(image, self.image_size)
+        pixels = pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size))
+        features = self.encode_tensor(torch.from_numpy(pixels))
+        input_hw = (resized.shape[0], resized.shape[1])
+        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
+
+    @torch.no_grad()
+    def encode_tensor(self, pixels: Tensor) -> Tensor:
+        """Embed normalised and padded pixels, (1, 3, 1024, 1024), to (1, 256, 64, 64)."""
+        return self.sam.image_encoder(pixels.to(self.sam.device, self._dtype))  # type: ignore[no-any-return]
+
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        scores = self.score_tensors(
+            embedding,
+            self._tensor(prompts.point_coords),
+            self._tensor(prompts.point_labels),
+            None if prompts.mask_input is None else self._tensor(prompts.mask_input),
+        )
+        return Scored(scores.iou_predictions.float().cpu().numpy(), scores)
+
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks that are kept.
+        prompts, position = np.unique(keep[:, 0], return_inverse=True)
+        first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
+        masks = self.upscale_tensors(scored.state, torch.from_numpy(prompts), first, last)
+        chosen = masks[torch.from_numpy(position), torch.from_numpy(keep[:, 1] - first)]
+        return chosen.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def score_tensors(
+        self, embedding: Embedding, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor | None
+    ) -> PromptScores:
+        """Score prompts given as tensors on the model's device; see :class:`mobilesam.prompts.Prompts`."""
+        sparse = self.sam.prompt_encoder.embed_points(point_coords, point_labels)
+        if mask_input is None:
+            image = self._image_tokens(embedding)
+        else:
+            image = self._prepare(embedding, self.sam.prompt_encoder.embed_masks(mask_input.to(self._dtype)))
+        return self.sam.mask_decoder.score(image, sparse)
+
+    @torch.no_grad()
+    def decode_tensors(
+        self,
+        embedding: Embedding,
+        points: tuple[Tensor, Tensor] | None,
+        boxes: Tensor | None,
+        mask_input: Tensor | None,
+        multimask_output: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoU predictions (B, C)."""
+        decoder = self.sam.mask_decoder
+        first, last = (1, decoder.num_mask_tokens) if multimask_output else (0, 1)
+        masks = None if mask_input is None else mask_input.to(self._dtype)
+        sparse, dense = self.sam.prompt_encoder(points, boxes, masks)
+        logits, iou_predictions = [], []
+        for start in range(0, max(1, len(sparse)), self.capabilities.prompt_batch):
+            part = slice(start, start + self.capabilities.prompt_batch)
+            image = self._image_tokens(embedding) if masks is None else self._prepare(embedding, dense[part])
+            scores = decoder.score(image, sparse[part])
+            logits.append(decoder.upscale(scores.mask_tokens, scores.image_tokens, first, last))
+            iou_predictions.append(scores.iou_predictions[:, first:last])
+        return torch.cat(logits), torch.cat(iou_predictions)
+
+    @torch.no_grad()
+    def upscale_tensors(self, scores: PromptScores, prompts: Tensor, first: int, last: int) -> Tensor:
+        """Make masks ``first`` to ``last`` (exclusive) of the prompts with these indices: (P, C, 256, 256)."""
+        return self.sam.mask_decoder.upscale(scores.mask_tokens[prompts], scores.image_tokens[prompts], first, last)
+
+    def load_features(self, features: FloatArray) -> Tensor:
+        return self._tensor(features).to(self._dtype)
+
+    def dump_features(self, features: Any) -> FloatArray:
+        return features.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    @property
+    def _dtype(self) -> torch.dtype:
+        return self.sam.mask_decoder.iou_token.weight.dtype
+
+    def _tensor(self, array: FloatArray) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(array)).to(self.sam.device)
+
+    def _image_tokens(self, embedding: Embedding) -> ImageTokens:
+        parameters = (*self.sam.mask_decoder.parameters(), *self.sam.prompt_encoder.parameters())
+        version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        known = self._images.get(embedding)
+        if known is None or known[0] != version:
+            known = (version, self._prepare(embedding, self.sam.prompt_encoder.embed_no_mask()))
+            self._images[embedding] = known
+        return known[1]
+
+    def _prepare(self, embedding: Embedding, dense: Tensor) -> ImageTokens:
+        return self.sam.mask_decoder.prepare(embedding.features, self.sam.prompt_encoder.get_dense_pe(), dense)

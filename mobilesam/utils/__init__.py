@@ -1,0 +1,1 @@
+"""Names under which scripts written for the reference import things; nothing of this package uses them."""
