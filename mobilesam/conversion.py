@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mobilesam import official
+from mobilesam import file_kind, official, recognition
+from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.official import Array, StateDict
 
@@ -24,7 +25,7 @@ Value = TypeVar("Value")
 
 
 def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
-    """Return the state dict, float32 and int64 arrays under the official keys, of an ONNX pair.
+    """Return the state dict, float32 and int64 arrays under the official keys, of an ONNX pair, in either order.
 
     The unused classifier, which the pair does not have, is left out. Batch norms come out as identities that carry the
     bias folded into their convolution.
@@ -32,8 +33,12 @@ def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
     Raises:
         CheckpointError: a file is not ONNX, or its graph is not this network's.
     """
-    found = _encoder_state(_Graph(encoder)) | _decoder_state(_Graph(decoder))
-    _refuse_other_network(found, encoder, decoder)
+    graphs = [_Graph(encoder), _Graph(decoder)]
+    graphs.sort(key=lambda graph: "point_coords" in graph.inputs)
+    found = _encoder_state(graphs[0]) | _decoder_state(graphs[1])
+    wrong = recognition.difference(official.used_shapes(), {key: value.shape for key, value in found.items()})
+    if wrong:
+        raise CheckpointError(sentence(f"{encoder} and {decoder}", "be MobileSAM's ONNX pair", wrong, _REMEDY))
     return {key: found[key] for key in official.used_shapes()}
 
 
@@ -46,11 +51,20 @@ class _Graph:
 
         try:
             graph = onnx.load(path, load_external_data=False).graph
-        except (DecodeError, OSError) as error:
-            raise CheckpointError(sentence(str(path), "be an ONNX file", f"{error}", _REMEDY)) from error
+        except OSError as error:
+            raise CheckpointError(sentence(str(path), "be an ONNX file", f"{error.strerror}", _REMEDY)) from error
+        except DecodeError as error:
+            with path.open("rb") as file:
+                looks = file_kind.describe(file.read(512))
+            actual = f"{looks} that is not a whole ONNX file"
+            raise CheckpointError(sentence(str(path), "be an ONNX file", actual, _REMEDY)) from error
         self.path = path
+        self.inputs = [value.name for value in graph.input]
+        self.outputs = [value.name for value in graph.output]
         self.nodes = list(graph.node)
-        self.named = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer}
+        self.named = {
+            tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in graph.initializer if not tensor.external_data
+        }
         self.constants: dict[str, Array] = dict(self.named)
         for node in self.nodes:
             if node.op_type == "Constant" and node.attribute[0].HasField("t"):
@@ -122,11 +136,11 @@ def _decoder_state(graph: _Graph) -> StateDict:
     names = _keys(lambda key: key.startswith((*norms, "mask_decoder.output_upscaling.1.")))
     state |= _matched("mask norms", graph, names, graph.channel_norms())
 
-    tokens = [value for value in graph.named.values() if value.shape == (1, 5, official.PROMPT_DIM)]
+    tokens = [value for value in graph.named.values() if value.shape == (1, 5, _DIM)]
     for _, value in _matched("token tables", graph, ["tokens"], tokens):
         state["mask_decoder.iou_token.weight"] = value[0, :1]
         state["mask_decoder.mask_tokens.weight"] = value[0, 1:]
-    no_mask = [value for value in graph.named.values() if value.shape == (1, official.PROMPT_DIM, 1, 1)]
+    no_mask = [value for value in graph.named.values() if value.shape == (1, _DIM, 1, 1)]
     for name, value in _matched("no-mask embeddings", graph, ["prompt_encoder.no_mask_embed.weight"], no_mask):
         state[name] = value.reshape(1, -1)
     return state
@@ -171,19 +185,10 @@ def _keys(wanted: Callable[[str], bool]) -> list[str]:
 
 def _matched(what: str, graph: _Graph, names: list[str], values: list[Value]) -> list[tuple[str, Value]]:
     if len(names) != len(values):
-        raise CheckpointError(sentence(str(graph.path), f"have {len(names)} {what}", f"{len(values)}", _REMEDY))
+        actual = f"{len(values)} in a graph from {', '.join(graph.inputs)} to {', '.join(graph.outputs)}"
+        raise CheckpointError(sentence(str(graph.path), f"have {len(names)} {what}", actual, _REMEDY))
     return list(zip(names, values, strict=True))
 
 
-def _refuse_other_network(found: StateDict, encoder: Path, decoder: Path) -> None:
-    wrong = [
-        f"{key} {found[key].shape}" if key in found else f"no {key}"
-        for key, shape in official.used_shapes().items()
-        if key not in found or found[key].shape != shape
-    ]
-    if wrong:
-        actual = f"{len(wrong)} tensors that differ ({', '.join(wrong[:3])} ...)"
-        raise CheckpointError(sentence(f"{encoder} and {decoder}", "be MobileSAM's ONNX pair", actual, _REMEDY))
-
-
+_DIM = VARIANTS["vit_t"].embed_dim
 _REMEDY = "give the encoder and the decoder that were exported from a MobileSAM checkpoint"

@@ -1,42 +1,42 @@
 """The official MobileSAM state dict as data: every key with its shape, in the order of the official file.
 
-This is what a file is compared with before any of it is used, so it needs no torch and no built network. The sizes are
-those of TinyViT-5M (Wu et al., 2022, table 1) and of SAM's prompt encoder and mask decoder (Kirillov et al., 2023,
-appendix A); the key names are the reference implementation's.
+This is what a file is compared with before any of it is used, so it needs no torch and no built network. The key names
+are the reference implementation's.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from functools import cache
+from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.config import VARIANTS, EncoderConfig, SamConfig
+
 Array = npt.NDArray[np.generic]
 StateDict = dict[str, Array]
 Shape = tuple[int, ...]
+Keys = Iterator[tuple[str, Shape]]
 
-EMBED_DIMS = (64, 128, 160, 320)
-DEPTHS = (2, 2, 6, 2)
-HEADS = (2, 4, 5, 10)
-WINDOWS = (7, 7, 14, 7)
-PROMPT_DIM = 256
 BATCH_NORM_EPS = 1e-5
 
 # The classifier that TinyViT was trained with rides along in the official file; nothing ever runs it.
 UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
 # Some exports keep the index table of the attention biases, which is derived from the window size.
 DERIVED_SUFFIX = ".attention_bias_idxs"
+COUNTER_SUFFIX = ".num_batches_tracked"  # int64 scalars; everything else is float32
 
 
 @cache
 def shapes() -> Mapping[str, Shape]:
     """Return every key of the official file with its shape, in the file's order."""
-    table = {f"image_encoder.{key}": shape for key, shape in _encoder()}
-    table |= {f"prompt_encoder.{key}": shape for key, shape in _prompt_encoder()}
-    table |= {f"mask_decoder.{key}": shape for key, shape in _mask_decoder()}
+    config = VARIANTS["vit_t"]
+    table = {f"image_encoder.{key}": shape for key, shape in _encoder(config.encoder, config.embed_dim)}
+    table |= {f"prompt_encoder.{key}": shape for key, shape in _prompt_encoder(config)}
+    table |= {f"mask_decoder.{key}": shape for key, shape in _mask_decoder(config)}
     return MappingProxyType(table)
 
 
@@ -66,103 +66,111 @@ def complete(state: Mapping[str, Array]) -> StateDict:
     return full
 
 
-def _encoder() -> Iterator[tuple[str, Shape]]:
-    first = EMBED_DIMS[0]
-    yield from _conv_bn("patch_embed.seq.0", first // 2, 3, 3)
-    yield from _conv_bn("patch_embed.seq.2", first, first // 2, 3)
-    for stage, (width, depth) in enumerate(zip(EMBED_DIMS, DEPTHS, strict=True)):
+def _encoder(config: EncoderConfig, outputs: int) -> Keys:
+    stem, last = config.embed_dims[0], config.embed_dims[-1]
+    yield from _conv_bn("patch_embed.seq.0", stem // 2, 3, 3)
+    yield from _conv_bn("patch_embed.seq.2", stem, stem // 2, 3)
+    for stage, (width, depth) in enumerate(zip(config.embed_dims, config.depths, strict=True)):
         for block in range(depth):
-            name = f"layers.{stage}.blocks.{block}"
-            yield from _mobile_conv(name, width) if stage == 0 else _tiny_vit_block(name, stage, width)
-        if stage + 1 < len(EMBED_DIMS):
-            wider, name = EMBED_DIMS[stage + 1], f"layers.{stage}.downsample"
-            yield from _conv_bn(f"{name}.conv1", wider, width, 1)
-            yield from _conv_bn(f"{name}.conv2", wider, 1, 3)
-            yield from _conv_bn(f"{name}.conv3", wider, wider, 1)
-    last = EMBED_DIMS[-1]
-    yield from _pair("norm_head", (last,))
-    yield from _pair("head", (1000, last))
-    yield "neck.0.weight", (PROMPT_DIM, last, 1, 1)
-    yield from _pair("neck.1", (PROMPT_DIM,))
-    yield "neck.2.weight", (PROMPT_DIM, PROMPT_DIM, 3, 3)
-    yield from _pair("neck.3", (PROMPT_DIM,))
+            name, inner = f"layers.{stage}.blocks.{block}", config.expand_ratio * width
+            if stage == 0:
+                yield from _conv_bns(name, width, inner, width)
+            else:
+                biases = config.num_heads[stage], config.window_sizes[stage] ** 2
+                yield f"{name}.attn.attention_biases", biases
+                yield from _tiny_vit_block(name, width, inner)
+        if stage < len(config.strides):
+            wider = config.embed_dims[stage + 1]
+            yield from _conv_bns(f"layers.{stage}.downsample", width, wider, wider)
+    yield from _layer("norm_head", last)
+    yield from _layer("head", 1000, last)
+    yield "neck.0.weight", (outputs, last, 1, 1)
+    yield from _layer("neck.1", outputs)
+    yield "neck.2.weight", (outputs, outputs, 3, 3)
+    yield from _layer("neck.3", outputs)
 
 
-def _mobile_conv(name: str, width: int) -> Iterator[tuple[str, Shape]]:
-    yield from _conv_bn(f"{name}.conv1", 4 * width, width, 1)
-    yield from _conv_bn(f"{name}.conv2", 4 * width, 1, 3)
-    yield from _conv_bn(f"{name}.conv3", width, 4 * width, 1)
-
-
-def _tiny_vit_block(name: str, stage: int, width: int) -> Iterator[tuple[str, Shape]]:
-    yield f"{name}.attn.attention_biases", (HEADS[stage], WINDOWS[stage] ** 2)
-    yield from _pair(f"{name}.attn.norm", (width,))
-    yield from _pair(f"{name}.attn.qkv", (3 * width, width))
-    yield from _pair(f"{name}.attn.proj", (width, width))
-    yield from _pair(f"{name}.mlp.norm", (width,))
-    yield from _pair(f"{name}.mlp.fc1", (4 * width, width))
-    yield from _pair(f"{name}.mlp.fc2", (width, 4 * width))
+def _tiny_vit_block(name: str, width: int, inner: int) -> Keys:
+    yield from _layer(f"{name}.attn.norm", width)
+    yield from _layer(f"{name}.attn.qkv", 3 * width, width)
+    yield from _layer(f"{name}.attn.proj", width, width)
+    yield from _layer(f"{name}.mlp.norm", width)
+    yield from _layer(f"{name}.mlp.fc1", inner, width)
+    yield from _layer(f"{name}.mlp.fc2", width, inner)
     yield from _conv_bn(f"{name}.local_conv", width, 1, 3)
 
 
-def _prompt_encoder() -> Iterator[tuple[str, Shape]]:
-    yield "pe_layer.positional_encoding_gaussian_matrix", (2, PROMPT_DIM // 2)
-    for corner in range(4):
-        yield f"point_embeddings.{corner}.weight", (1, PROMPT_DIM)
-    yield "not_a_point_embed.weight", (1, PROMPT_DIM)
-    yield from _pair("mask_downscaling.0", (4, 1, 2, 2))
-    yield from _pair("mask_downscaling.1", (4,))
-    yield from _pair("mask_downscaling.3", (16, 4, 2, 2))
-    yield from _pair("mask_downscaling.4", (16,))
-    yield from _pair("mask_downscaling.6", (PROMPT_DIM, 16, 1, 1))
-    yield "no_mask_embed.weight", (1, PROMPT_DIM)
+def _prompt_encoder(config: SamConfig) -> Keys:
+    dim, channels = config.embed_dim, config.mask_channels
+    yield "pe_layer.positional_encoding_gaussian_matrix", (2, dim // 2)
+    for kind in range(4):  # background, foreground, the two corners of a box
+        yield f"point_embeddings.{kind}.weight", (1, dim)
+    yield "not_a_point_embed.weight", (1, dim)
+    yield from _layer("mask_downscaling.0", channels // 4, 1, 2, 2)
+    yield from _layer("mask_downscaling.1", channels // 4)
+    yield from _layer("mask_downscaling.3", channels, channels // 4, 2, 2)
+    yield from _layer("mask_downscaling.4", channels)
+    yield from _layer("mask_downscaling.6", dim, channels, 1, 1)
+    yield "no_mask_embed.weight", (1, dim)
 
 
-def _mask_decoder() -> Iterator[tuple[str, Shape]]:
-    dim, hidden = PROMPT_DIM, PROMPT_DIM // 2
-    for layer in range(2):
+def _mask_decoder(config: SamConfig) -> Keys:
+    dim, masks = config.embed_dim, config.num_multimask_outputs + 1
+    for layer in range(config.transformer_depth):
         name = f"transformer.layers.{layer}"
-        yield from _attention(f"{name}.self_attn", dim)
-        yield from _pair(f"{name}.norm1", (dim,))
-        yield from _attention(f"{name}.cross_attn_token_to_image", hidden)
-        yield from _pair(f"{name}.norm2", (dim,))
-        yield from _pair(f"{name}.mlp.lin1", (2048, dim))
-        yield from _pair(f"{name}.mlp.lin2", (dim, 2048))
-        yield from _pair(f"{name}.norm3", (dim,))
-        yield from _pair(f"{name}.norm4", (dim,))
-        yield from _attention(f"{name}.cross_attn_image_to_token", hidden)
-    yield from _attention("transformer.final_attn_token_to_image", hidden)
-    yield from _pair("transformer.norm_final_attn", (dim,))
+        yield from _attention(f"{name}.self_attn", dim, dim)
+        yield from _layer(f"{name}.norm1", dim)
+        yield from _attention(f"{name}.cross_attn_token_to_image", dim, dim // 2)
+        yield from _layer(f"{name}.norm2", dim)
+        yield from _layer(f"{name}.mlp.lin1", config.transformer_mlp_dim, dim)
+        yield from _layer(f"{name}.mlp.lin2", dim, config.transformer_mlp_dim)
+        yield from _layer(f"{name}.norm3", dim)
+        yield from _layer(f"{name}.norm4", dim)
+        yield from _attention(f"{name}.cross_attn_image_to_token", dim, dim // 2)
+    yield from _attention("transformer.final_attn_token_to_image", dim, dim // 2)
+    yield from _layer("transformer.norm_final_attn", dim)
     yield "iou_token.weight", (1, dim)
-    yield "mask_tokens.weight", (4, dim)
-    yield "output_upscaling.0.weight", (dim, dim // 4, 2, 2)
-    yield "output_upscaling.0.bias", (dim // 4,)
-    yield from _pair("output_upscaling.1", (dim // 4,))
-    yield "output_upscaling.3.weight", (dim // 4, dim // 8, 2, 2)
-    yield "output_upscaling.3.bias", (dim // 8,)
-    for mask in range(4):
-        yield from _perceptron(f"output_hypernetworks_mlps.{mask}", dim // 8)
-    yield from _perceptron("iou_prediction_head", 4)
+    yield "mask_tokens.weight", (masks, dim)
+    yield from _transposed_conv("output_upscaling.0", dim, dim // 4)
+    yield from _layer("output_upscaling.1", dim // 4)
+    yield from _transposed_conv("output_upscaling.3", dim // 4, dim // 8)
+    for mask in range(masks):
+        yield from _perceptron(f"output_hypernetworks_mlps.{mask}", dim, dim, dim, dim // 8)
+    hidden = [config.iou_head_dim] * (config.iou_head_depth - 1)
+    yield from _perceptron("iou_prediction_head", dim, *hidden, masks)
 
 
-def _attention(name: str, inner: int) -> Iterator[tuple[str, Shape]]:
+def _attention(name: str, dim: int, inner: int) -> Keys:
     for part in ("q_proj", "k_proj", "v_proj"):
-        yield from _pair(f"{name}.{part}", (inner, PROMPT_DIM))
-    yield from _pair(f"{name}.out_proj", (PROMPT_DIM, inner))
+        yield from _layer(f"{name}.{part}", inner, dim)
+    yield from _layer(f"{name}.out_proj", dim, inner)
 
 
-def _perceptron(name: str, outputs: int) -> Iterator[tuple[str, Shape]]:
-    for layer, width in enumerate((PROMPT_DIM, PROMPT_DIM, outputs)):
-        yield from _pair(f"{name}.layers.{layer}", (width, PROMPT_DIM))
+def _perceptron(name: str, *widths: int) -> Keys:
+    for index, (inputs, outputs) in enumerate(pairwise(widths)):
+        yield from _layer(f"{name}.layers.{index}", outputs, inputs)
 
 
-def _conv_bn(name: str, outputs: int, inputs: int, kernel: int) -> Iterator[tuple[str, Shape]]:
+def _conv_bns(name: str, inputs: int, inner: int, outputs: int) -> Keys:
+    """Pointwise, depthwise, pointwise: an inverted bottleneck or a downsampling step."""
+    yield from _conv_bn(f"{name}.conv1", inner, inputs, 1)
+    yield from _conv_bn(f"{name}.conv2", inner, 1, 3)
+    yield from _conv_bn(f"{name}.conv3", outputs, inner, 1)
+
+
+def _conv_bn(name: str, outputs: int, inputs: int, kernel: int) -> Keys:
     yield f"{name}.c.weight", (outputs, inputs, kernel, kernel)
     for part in ("weight", "bias", "running_mean", "running_var"):
         yield f"{name}.bn.{part}", (outputs,)
     yield f"{name}.bn.num_batches_tracked", ()
 
 
-def _pair(name: str, weight: Shape) -> Iterator[tuple[str, Shape]]:
+def _transposed_conv(name: str, inputs: int, outputs: int) -> Keys:
+    yield f"{name}.weight", (inputs, outputs, 2, 2)
+    yield f"{name}.bias", (outputs,)
+
+
+def _layer(name: str, *weight: int) -> Keys:
+    """A layer whose bias has one value for each output, the first dimension of its weight."""
     yield f"{name}.weight", weight
     yield f"{name}.bias", weight[:1]

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import json
 import pickle
+import pickletools
+import re
+import struct
 import sys
 import zipfile
+import zlib
 from collections import OrderedDict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -40,6 +46,8 @@ _STORAGES = {
     "ByteStorage": "U8",
     "BoolStorage": "BOOL",
 }
+
+_HARMLESS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w+Storage")
 
 
 def read_safetensors(path: Path) -> StateDict:
@@ -98,6 +106,41 @@ def read_torch_zip(path: Path) -> object:
         raise ValueError(f"a broken zip file ({error})") from error
 
 
+def describe_pickle(path: Path) -> str:
+    """Return what a zip or pickle file that torch would not read is, in words, without running any of it."""
+    content = path.read_bytes()
+    if content.startswith(b"PK"):
+        try:
+            with zipfile.ZipFile(path) as archive:
+                inside = {name.rpartition("/")[2]: name for name in archive.namelist()}
+                if "constants.pkl" in inside:
+                    return "a TorchScript program, which is code"
+                if "data.pkl" not in inside:
+                    return "a ZIP archive that torch did not write"
+                content = archive.read(inside["data.pkl"])
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+            return "a ZIP file that is cut off or damaged"
+    names = _globals_of(content)
+    return f"a pickle that names {', '.join(names)}, which could run code" if names else "a damaged pickle"
+
+
+def _globals_of(content: bytes) -> list[str]:
+    """Return what a pickle would import, other than what a dict of tensors needs, up to three names."""
+    found: dict[str, None] = {}
+    strings: list[str] = []
+    stream = io.BytesIO(content)
+    with contextlib.suppress(ValueError, IndexError, struct.error):  # of a damaged pickle; what came before counts
+        while stream.tell() < len(content):  # torch's older format is several pickles and then the data
+            for opcode, argument, _ in pickletools.genops(stream):
+                if isinstance(argument, str):
+                    strings.append(argument)
+                if opcode.name == "STACK_GLOBAL":
+                    found[".".join(strings[-2:])] = None
+                elif opcode.name in ("GLOBAL", "INST"):
+                    found[str(argument).replace(" ", ".")] = None
+    return [name for name in found if not _HARMLESS.fullmatch(name)][:3]
+
+
 class _TensorUnpickler(pickle.Unpickler):
     """A pickle reader that knows three names, none of which is a function of the file's choosing."""
 
@@ -135,12 +178,8 @@ def _strided(values: Array, offset: int, shape: tuple[int, ...], strides: tuple[
 
 def _array(content: bytes | bytearray, dtype: str) -> Array:
     if dtype not in _DTYPES:
-        _unknown(dtype)
+        raise ValueError(f"a tensor of dtype {dtype}, which is not read")
     values = np.frombuffer(content, dtype=np.dtype(_DTYPES[dtype]).newbyteorder("<"))
     if sys.byteorder == "big":
         values = values.astype(values.dtype.newbyteorder("="))
     return (values.astype(np.uint32) << 16).view(np.float32) if dtype == "BF16" else values
-
-
-def _unknown(dtype: str) -> NoReturn:
-    raise ValueError(f"a tensor of dtype {dtype}, which is not read")

@@ -1,0 +1,246 @@
+"""Checkpoint files: read safely in every layout they come in, told apart by content, and written for others to load.
+
+Everything outside :mod:`mobilesam.modeling` handles a checkpoint as arrays under the official keys. A file is never
+allowed to run anything: pickles are read by torch with ``weights_only``, or by an allow-list.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import pickle
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mobilesam import conversion, file_kind, official, recognition, tensor_files, weights
+from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
+from mobilesam.files import atomic_path
+from mobilesam.official import Array, StateDict
+
+if TYPE_CHECKING:
+    from torch import nn
+
+StrPath = str | os.PathLike[str]
+PAIR = ("encoder.onnx", "sam.onnx")
+
+_REMEDY = 'give a MobileSAM checkpoint, or run "mobilesam weights fetch" to get one'
+_EXPECTED = "be a MobileSAM checkpoint (.pt, .safetensors, or the folder of an ONNX pair)"
+_WRAPPERS = ("model", "state_dict", "model_state_dict")
+_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
+_TORCH_SUFFIXES, _SAFE_SUFFIX = (".pt", ".pth"), ".safetensors"
+# What a damaged pickle makes its reader raise, as far as it is not an UnpicklingError.
+_BROKEN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, struct.error)
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """The tensors of a file that has been recognised.
+
+    state: float32 arrays (and int64 counters) under the official keys, without the unused classifier.
+    description: what the file is and where it was, for messages.
+    """
+
+    state: StateDict
+    description: str
+
+    @cached_property
+    def weights_id(self) -> str:
+        """A digest of the weights: equal digests give equal embeddings."""
+        return state_digest(self.state)
+
+
+def state_digest(state: Mapping[str, Array]) -> str:
+    """Return the sha256 of the tensors that are computed with, by key, shape and float32 value.
+
+    The counters of the batch norms and the unused classifier are left out, so a network has the digest of its file.
+    """
+    digest = hashlib.sha256()
+    for key in sorted(state):
+        if not key.endswith(official.COUNTER_SUFFIX) and not official.is_ignored(key):
+            digest.update(f"{key}{tuple(state[key].shape)}".encode())
+            digest.update(np.ascontiguousarray(state[key], dtype="<f4").data)
+    return digest.hexdigest()
+
+
+def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
+    """Read a checkpoint.
+
+    Args:
+        source: the official .pt, also wrapped as {"model": ...} or {"state_dict": ...}, with the prefix of DataParallel
+            or in half precision; a .safetensors; or an ONNX pair as its folder or its two files. The content decides,
+            not the suffix.
+
+    Raises:
+        CheckpointError: it is not MobileSAM's, with what it is instead; nothing in it has been run.
+        MissingDependencyError: it is a .pt that only torch can read, and torch is not installed.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return _read_pair([Path(path).expanduser() for path in source])
+    path = Path(source).expanduser()
+    if path.is_dir():
+        pair = [path / name for name in PAIR]
+        if not all(file.is_file() for file in pair):
+            raise _refusal(path, f"a folder without {' and '.join(PAIR)}")
+        return _read_pair(pair)
+    try:
+        with path.open("rb") as file:
+            head = file.read(512)
+        kind = _kind(head)
+        if kind == "ONNX":
+            remedy = f"give the folder that holds {' and '.join(PAIR)}, or both files"
+            raise _refusal(path, "one ONNX file, which is half of a model", remedy)
+        if kind not in _READERS:
+            raise _refusal(path, kind)
+        return _recognised(path, _READERS[kind](path))
+    except OSError as error:
+        raise _refusal(path, f"a file that cannot be read ({error.strerror})", "check the path") from error
+
+
+def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
+    """Load a checkpoint into a network, strictly: every tensor the network has, and none besides.
+
+    Raises:
+        CheckpointError: the two do not fit, with the tensors that differ.
+    """
+    import torch
+
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items() if not official.is_ignored(key)}
+    wrong = recognition.difference(own, {key: value.shape for key, value in checkpoint.state.items()})
+    if wrong:
+        actual = f"{checkpoint.description}: {wrong}"
+        raise CheckpointError(sentence("checkpoint", f"fit {type(module).__name__}", actual, _REMEDY))
+    # A copy each: arrays read from a file may be read-only, which torch's tensors cannot be.
+    module.load_state_dict({key: torch.tensor(value) for key, value in checkpoint.state.items()}, strict=False)
+
+
+def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> None:
+    """Write tensors under the official keys, with the unused classifier, so that the reference package loads them.
+
+    Args:
+        path: a .pt or .pth, which needs torch, or a .safetensors.
+        state: arrays under the official keys; a classifier that is not in it is written as zeros.
+
+    Raises:
+        InputError: the suffix is another one, the file exists and ``force`` is false, or it cannot be written.
+        CheckpointError: ``state`` is not MobileSAM's.
+    """
+    path = Path(path).expanduser()
+    if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
+        choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
+        raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
+    used = {key: value.shape for key, value in state.items() if not official.is_ignored(key)}
+    if wrong := recognition.difference(official.used_shapes(), used):
+        raise CheckpointError(sentence("state", "hold MobileSAM's tensors", wrong, "pass a whole state dict"))
+    full = official.complete(state)
+    if path.suffix == _SAFE_SUFFIX:
+        with atomic_path(path, force=force) as temporary:
+            tensor_files.write_safetensors(temporary, full)
+        return
+    try:
+        import torch
+    except ImportError as error:
+        raise missing_dependency("torch", "torch", f"writing a {path.suffix} file") from error
+    with atomic_path(path, force=force) as temporary:
+        torch.save({key: torch.tensor(value) for key, value in full.items()}, temporary)
+
+
+def _kind(head: bytes) -> str:
+    if not head:
+        return "an empty file"
+    if head.startswith(b"version https://git-lfs"):
+        return "a Git LFS pointer, which stands for a file that was not downloaded"
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "torch"
+    if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
+        return "safetensors"
+    # An ONNX file begins with field 1, the version of the format, in one byte; fields 2 to 7 follow, the graph last.
+    if head[0] == 0x08 and head[2:3] and head[2] in b"\x12\x1a\x22\x28\x32\x3a":
+        return "ONNX"
+    return file_kind.describe(head)
+
+
+def _read_safetensors(path: Path) -> StateDict:
+    try:
+        return tensor_files.read_safetensors(path)
+    except ValueError as error:
+        raise _refusal(path, f"a broken safetensors file ({error})") from error
+
+
+def _read_torch(path: Path) -> object:
+    try:
+        import torch
+    except ImportError as error:
+        if not weights.is_listed(path):
+            raise _without_torch(path) from error
+        return tensor_files.read_torch_zip(path)
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise _refusal(path, tensor_files.describe_pickle(path)) from error
+    except _BROKEN as error:
+        raise _refusal(path, tensor_files.describe_pickle(path)) from error
+    return _arrays(content)
+
+
+def _without_torch(path: Path) -> MissingDependencyError:
+    remedy = 'pip install "mobilesam[torch]"'
+    return MissingDependencyError(
+        f"reading {path}, a checkpoint that is not one of the published files, needs torch, which is not installed; "
+        f"run: {remedy}, or convert the checkpoint to .safetensors"
+    )
+
+
+def _arrays(content: Any) -> Any:
+    """Return nested dicts with arrays in place of tensors; half precision becomes float32."""
+    import torch
+
+    if isinstance(content, Mapping):
+        return {key: _arrays(value) for key, value in content.items()}
+    if isinstance(content, torch.Tensor):
+        content = content.detach()
+        return (content.float() if content.is_floating_point() else content).numpy()
+    return content
+
+
+_READERS = {"torch": _read_torch, "safetensors": _read_safetensors}
+
+
+def _read_pair(paths: Sequence[Path]) -> Checkpoint:
+    if len(paths) != 2:
+        raise CheckpointError(sentence("ONNX pair", "be two files", f"{len(paths)}", _REMEDY))
+    state = conversion.pair_to_state(*paths)
+    return Checkpoint(state, f"a MobileSAM ONNX pair ({' and '.join(map(str, paths))})")
+
+
+def _recognised(path: Path, content: object) -> Checkpoint:
+    """Unwrap what was read and compare it with the official keys."""
+    while isinstance(content, Mapping) and (inner := [key for key in _WRAPPERS if isinstance(content.get(key), dict)]):
+        content = content[inner[0]]
+    if not isinstance(content, Mapping) or not content:
+        raise _refusal(path, f"a pickled {type(content).__name__} without tensors")
+    state = {str(key): value for key, value in content.items() if isinstance(value, np.ndarray)}
+    if len(state) < len(content):
+        other = next(key for key, value in content.items() if not isinstance(value, np.ndarray))
+        raise _refusal(path, f"a pickled dict whose {other!r} is a {type(content[other]).__name__}, not a tensor")
+    for prefix in _PREFIXES:
+        if all(key.startswith(prefix) for key in state):
+            state = {key.removeprefix(prefix): value for key, value in state.items()}
+    used = {key: value for key, value in state.items() if not official.is_ignored(key)}
+    shapes = {key: value.shape for key, value in used.items()}
+    if wrong := recognition.difference(official.used_shapes(), shapes):
+        raise _refusal(path, f"{recognition.describe(shapes)}: {wrong}")
+    ordered = {
+        key: used[key].astype(np.int64 if key.endswith(official.COUNTER_SUFFIX) else np.float32, copy=False)
+        for key in official.used_shapes()
+    }
+    return Checkpoint(ordered, f"a MobileSAM checkpoint ({path})")
+
+
+def _refusal(path: Path, actual: str, remedy: str = _REMEDY) -> CheckpointError:
+    return CheckpointError(sentence(str(path), _EXPECTED, actual, remedy))

@@ -1,0 +1,62 @@
+"""Which network a file of tensors belongs to, and how it differs from MobileSAM, in words for an error message."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from mobilesam.official import Shape
+
+_SHOWN = 5
+_VIT_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
+_TELLING_KEYS = (
+    ("mask_decoder.hf_token.weight", "a HQ-SAM checkpoint"),
+    ("sam_mask_decoder.", "a SAM 2 checkpoint"),
+    ("vision_encoder.", "a SAM checkpoint in the layout of the transformers package"),
+    ("image_encoder.features.", "a RepViT-SAM or EdgeSAM checkpoint"),
+    ("model.22.", "a YOLOv8 or FastSAM checkpoint"),
+)
+
+
+def describe(shapes: Mapping[str, Shape]) -> str:
+    """Return what the named tensors are, as "a SAM checkpoint of size vit_h", or at least how many they are."""
+    position = shapes.get("image_encoder.pos_embed", ())
+    if len(position) == 4:
+        size = _VIT_WIDTHS.get(position[-1], f"of width {position[-1]}")
+        quality = " HQ-SAM" if "mask_decoder.hf_token.weight" in shapes else " SAM"
+        return f"a{quality} checkpoint of size {size}"
+    for start, name in _TELLING_KEYS:
+        if any(key.startswith(start) for key in shapes):
+            return name
+    if "image_encoder.patch_embed.seq.0.c.weight" in shapes:
+        return "a MobileSAM checkpoint" if _has(shapes, "mask_decoder.") else "a MobileSAM image encoder alone"
+    if "patch_embed.seq.0.c.weight" in shapes:
+        encoder = _has(shapes, "neck.")
+        return "a MobileSAM image encoder alone" if encoder else "a TinyViT image classifier"
+    if _has(shapes, "mask_decoder.") or _has(shapes, "prompt_encoder."):
+        return "a part of a SAM checkpoint, without a TinyViT image encoder"
+    first = f", the first named {next(iter(shapes))!r}" if shapes else ""
+    return f"{len(shapes)} tensors of an unknown network{first}"
+
+
+def difference(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> str:
+    """Return the missing, unexpected and misshapen tensors, counted and the first five of each named, or ""."""
+    missing = [key for key in expected if key not in actual]
+    unexpected = [key for key in actual if key not in expected]
+    reshaped = [
+        f"{key} {tuple(actual[key])} instead of {tuple(shape)}"
+        for key, shape in expected.items()
+        if key in actual and tuple(actual[key]) != tuple(shape)
+    ]
+    parts = (_count(missing, "missing"), _count(unexpected, "unexpected"), _count(reshaped, "of another shape"))
+    return ", ".join(part for part in parts if part)
+
+
+def _count(names: list[str], what: str) -> str:
+    if not names:
+        return ""
+    more = " ..." if len(names) > _SHOWN else ""
+    return f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{more})"
+
+
+def _has(shapes: Mapping[str, Shape], prefix: str) -> bool:
+    return any(key.startswith(prefix) for key in shapes)
