@@ -2,10 +2,8 @@
 
 Rules a reader may want to know:
 
-- *alpha*: a transparent picture is laid over white, which is what its viewer shows; opaque pixels keep their colour.
-- *16 bits*: values are scaled by the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest of them, because
-  cameras and microscopes store 10 to 14 bits in 16. Pillow reads 16-bit *colour* files by their high byte.
-- *float*: 0..1 times 255, rounded. Another range is refused, since guessing it would change the answer silently.
+- *alpha*: a transparent picture is laid over white, as a viewer shows it; opaque pixels keep their colour.
+- *16 bits* and *float*: see :mod:`mobilesam.pixels`. Pillow reads 16-bit *colour* files by their high byte.
 - *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
 - *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the picture as viewed.
 
@@ -22,19 +20,19 @@ import struct
 import threading
 import zlib
 from pathlib import Path
-from typing import Any, BinaryIO, Literal
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image, ImageOps
 
-from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
 from mobilesam.geometry import resized_hw
+from mobilesam.pixels import ImageArray, check_format
+from mobilesam.pixels import to_rgb as to_rgb
 
-ImageArray = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
-ImageFormat = Literal["RGB", "BGR"]
 
 # Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -45,14 +43,23 @@ MAX_PIXELS = 200_000_000
 
 # What Pillow's decoders raise on damaged data.
 _DECODE_ERRORS = (
-    OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError, OverflowError,
-    NotImplementedError, RuntimeError, struct.error, zlib.error, Image.DecompressionBombError,
-)  # fmt: skip
+    OSError,
+    SyntaxError,
+    ValueError,
+    RuntimeError,
+    EOFError,
+    LookupError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
 
 _open_lock = threading.Lock()
 
 
-def read_image(source: Any, image_format: ImageFormat = "RGB", *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> ImageArray:
     """Return a picture as (H, W, 3) uint8 RGB.
 
     Args:
@@ -64,6 +71,7 @@ def read_image(source: Any, image_format: ImageFormat = "RGB", *, max_pixels: in
     Raises:
         InputError: the source is missing, unreadable, damaged, not a picture, or too large.
     """
+    check_format(image_format)
     if isinstance(source, Image.Image):
         return _convert(source, "a Pillow image")
     if isinstance(source, str | os.PathLike):
@@ -78,33 +86,6 @@ def read_image(source: Any, image_format: ImageFormat = "RGB", *, max_pixels: in
             )
         return _decode(io.BytesIO(content), "data", max_pixels)
     return to_rgb(source, image_format)
-
-
-def to_rgb(array: Any, image_format: ImageFormat = "RGB", name: str = "image") -> ImageArray:
-    """Return an array as a contiguous (H, W, 3) uint8 RGB picture, sharing memory with ``array`` where it can.
-
-    Args:
-        array: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) colour, (H, W, 4) colour and alpha;
-            bool, integers in 0..255, uint16, or float in 0..1.
-        image_format: "RGB" or "BGR", the order of the colour channels; alpha is last in both.
-        name: what messages call the array.
-
-    Raises:
-        InputError: the array is none of these.
-    """
-    if image_format not in ("RGB", "BGR"):
-        raise InputError(unknown_name("image_format", image_format, ("RGB", "BGR")))
-    pixels = _to_uint8(_checked_shape(array, name), name)
-    channels = 1 if pixels.ndim == 2 else pixels.shape[2]
-    alpha = pixels[..., -1] if channels in (2, 4) else None
-    if channels <= 2:
-        gray = pixels if pixels.ndim == 2 else pixels[..., 0]
-        rgb = np.repeat(gray[..., None], 3, axis=2)
-    else:
-        rgb = np.take(pixels, (2, 1, 0), axis=2) if image_format == "BGR" else pixels[..., :3]
-    if alpha is not None and alpha.min() < 255:
-        rgb = _over_white(rgb, alpha)
-    return np.ascontiguousarray(rgb)
 
 
 def image_digest(image_rgb: ImageArray) -> str:
@@ -189,6 +170,9 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
             actual = f"{name} of {width} x {height} = {width * height / 1e6:.0f} million"
             limit = f"have at most {max_pixels / 1e6:g} million pixels"
             raise InputError(sentence("image", limit, actual, "shrink it, or raise max_pixels if you trust it"))
+        if picture.format == "EPS":  # Pillow would run Ghostscript on it
+            actual = f"{name}, which is a PostScript drawing"
+            raise InputError(sentence("image", "be made of pixels", actual, "export it as PNG"))
         return _convert(picture, name)
 
 
@@ -208,78 +192,28 @@ def _open(stream: BinaryIO) -> Image.Image:
 
 def _convert(picture: Image.Image, name: str) -> ImageArray:
     try:
-        upright = ImageOps.exif_transpose(picture)
-        if upright.mode.startswith("I") or upright.mode == "F":
-            pixels = np.asarray(upright)
-        else:
-            pixels = np.array(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+        upright = _upright(picture)
     except _DECODE_ERRORS as error:
         remedy = "it is truncated or damaged: get it again"
         raise InputError(sentence("image", "be a complete picture", f"{name} ({error})", remedy)) from error
+    if upright.mode.startswith("I") or upright.mode == "F":
+        pixels = np.asarray(upright)
+    else:
+        try:
+            pixels = np.array(upright.convert("RGBA" if upright.has_transparency_data else "RGB"))
+        except ValueError as error:
+            actual = f"{name} of mode {upright.mode}"
+            raise InputError(sentence("image", "convert to RGB", actual, "convert it first")) from error
     if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() <= 65535:
         pixels = pixels.astype(np.uint16)  # how Pillow holds some 16-bit files
     return to_rgb(pixels)
 
 
-def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
-    shapes = "be an (H, W), (H, W, 1..4) array"
-    if array is None:
-        raise InputError(sentence(name, "be a picture", None, "pass a path, a Pillow image or an (H, W, 3) array"))
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return a picture decoded and turned as its EXIF orientation says."""
+    picture.load()
     try:
-        pixels = np.asarray(array)
-    except (ValueError, TypeError, RuntimeError) as error:
-        raise InputError(sentence(name, shapes, f"{type(array).__name__} ({error})", "convert it first")) from error
-    if pixels.dtype.kind not in "buif":
-        actual = f"{type(array).__name__} of dtype {pixels.dtype}"
-        raise InputError(sentence(name, "hold numbers", actual, "pass a path, a Pillow image or an (H, W, 3) array"))
-    if pixels.size == 0:
-        raise InputError(sentence(name, "have pixels", f"shape {pixels.shape}", "check how it was read or cropped"))
-    if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4):
-        return pixels
-    remedy = "pass one picture at a time"
-    if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
-        remedy = "its channels come first: pass image.transpose(1, 2, 0)"
-    elif pixels.ndim == 4 and pixels.shape[0] == 1:
-        remedy = "pass image[0]"
-    elif pixels.ndim == 3:
-        remedy = "choose the three channels that show the object"
-    raise InputError(sentence(name, shapes, f"shape {pixels.shape}", remedy))
-
-
-def _to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
-    if pixels.dtype == np.uint8:
-        return pixels
-    if pixels.dtype == np.bool_:
-        return pixels.astype(np.uint8) * np.uint8(255)
-    if pixels.dtype.kind == "f":
-        return _float_to_uint8(pixels, name)
-    low, high = int(pixels.min()), int(pixels.max())
-    if pixels.dtype.kind == "u" and pixels.dtype.itemsize == 2:
-        top = next(2**bits - 1 for bits in (8, 10, 12, 14, 16) if high < 2**bits)
-        eight_bit = ((np.arange(top + 1) * 255 + top // 2) // top).astype(np.uint8)
-        return np.take(eight_bit, pixels)
-    if low < 0 or high > 255:
-        remedy = "scale it to 0..255, or pass uint16 for pictures of 10 to 16 bits"
-        raise InputError(sentence(name, "have integers in 0..255", f"{low}..{high} ({pixels.dtype})", remedy))
-    return pixels.astype(np.uint8)
-
-
-def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
-    low, high = float(pixels.min()), float(pixels.max())
-    if not np.isfinite([low, high]).all():
-        count = int(pixels.size - np.isfinite(pixels).sum())
-        raise InputError(
-            sentence(name, "be finite", f"{count} NaN or infinite values", "fill them, with np.nan_to_num")
-        )
-    slack = 1e-4  # rounding of the arithmetic that made the picture
-    if low < -slack or high > 1 + slack:
-        remedy = "use image.astype(np.uint8)" if low >= 0 and 1 < high <= 255 else "scale it to 0..1"
-        raise InputError(sentence(name, "have floats in 0..1", f"{low:g}..{high:g}", remedy))
-    eight_bit: ImageArray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
-    return eight_bit
-
-
-def _over_white(rgb: ImageArray, alpha: ImageArray) -> ImageArray:
-    opacity = alpha[..., None].astype(np.uint16)
-    composite: ImageArray = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
-    return composite
+        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+    except SyntaxError:
+        return picture  # no EXIF that can be read is no orientation: as every viewer shows it, and Pillow for a JPEG
+    return picture if orientation == 1 else ImageOps.exif_transpose(picture)
