@@ -1,8 +1,8 @@
 """What happens to mask logits after the network: upsampling, in NumPy, on any window of the picture.
 
-SAM brings 256 × 256 logits to the picture in two bilinear steps: to the padded 1024 × 1024 square, whose used part is cut
-out, then to the original size. Both steps are linear and separable, so each axis is one matrix, and a window of the result
-needs only that window's rows of it. No full-size intermediate exists.
+SAM brings 256 × 256 logits to the picture in two bilinear steps: to the padded 1024 × 1024 square, whose used part is
+cut out, then to the original size. Both steps are linear and separable, so each axis is one matrix, and a window of the
+result needs only that window's rows of it. No full-size intermediate exists.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ import numpy.typing as npt
 
 FloatArray = npt.NDArray[np.float32]
 
-_TILE = 256  # output pixels a side computed at once: its logits are a narrow band, and the product stays in the cache
+# A product of more multiplications than this wakes OpenBLAS's threads, which then spin on the cores that the network's
+# own threads need: measured on 2 cores, one click took 56 ms instead of 20.
+_QUIET_PRODUCT = 64**3
 
 
 def upsample(
@@ -44,18 +46,27 @@ def upsample(
     columns = _axis_weights(low_res_logits.shape[-1], image_size, input_hw[1], original_hw[1])
     shape = (*low_res_logits.shape[:-2], y2 - y1, x2 - x1)
     out = np.empty(shape, np.float32 if threshold is None else np.bool_)
-    for top in range(y1, y2, _TILE):
-        row_weights, row_band = _band(rows, top, min(top + _TILE, y2))
-        strip = row_weights @ low_res_logits[..., row_band, :]
-        for left in range(x1, x2, _TILE):
-            column_weights, column_band = _band(columns, left, min(left + _TILE, x2))
-            tile = strip[..., column_band] @ column_weights.T
-            part = out[..., top - y1 : top - y1 + tile.shape[-2], left - x1 : left - x1 + tile.shape[-1]]
+    tile = _tile_side(rows, columns)
+    for top in range(y1, y2, tile):
+        row_weights, row_band = _band(rows, top, min(top + tile, y2))
+        for left in range(x1, x2, tile):
+            column_weights, column_band = _band(columns, left, min(left + tile, x2))
+            logits = row_weights @ low_res_logits[..., row_band, column_band] @ column_weights.T
+            part = out[..., top - y1 : top - y1 + tile, left - x1 : left - x1 + tile]
             if threshold is None:
-                part[...] = tile
+                part[...] = logits
             else:
-                np.greater(tile, threshold, out=part)
+                np.greater(logits, threshold, out=part)
     return out
+
+
+def _tile_side(rows: FloatArray, columns: FloatArray) -> int:
+    """Return how many output pixels a side to compute at once."""
+    for side in (256, 128, 64, 32):
+        band = max(side * weights.shape[1] // weights.shape[0] for weights in (rows, columns)) + 4
+        if side * side * band <= _QUIET_PRODUCT and side * band * band <= _QUIET_PRODUCT:
+            return side
+    return 16
 
 
 def _band(weights: FloatArray, start: int, stop: int) -> tuple[FloatArray, slice]:
@@ -81,8 +92,12 @@ def _axis_weights(low: int, square: int, used: int, original: int) -> FloatArray
     return weights
 
 
-def _bilinear(source: int, target: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.float64]]:
-    """Neighbours and fraction of each target pixel, pixel centres at half, edges repeated (align_corners=False)."""
-    position = np.maximum((np.arange(target) + 0.5) * (source / target) - 0.5, 0)
+def _bilinear(source: int, target: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], FloatArray]:
+    """Neighbours and fraction of each target pixel, pixel centres at half, edges repeated (align_corners=False).
+
+    In float32 like torch's own: in float64 the fractions differ enough to move a pixel across the threshold.
+    """
+    scale = np.float32(source) / np.float32(target)
+    position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)
     lower = np.minimum(position.astype(np.int64), source - 1)
-    return lower, np.minimum(lower + 1, source - 1), position - lower
+    return lower, np.minimum(lower + 1, source - 1), position - lower.astype(np.float32)

@@ -40,8 +40,8 @@ class Prediction(NamedTuple):
 class SamPredictor:
     """Segments what you point at in one picture.
 
-    The state is one immutable embedding: a failed ``set_image`` leaves the earlier picture usable, and once a picture is
-    set, several threads may predict at the same time.
+    The state is one immutable embedding: a failed ``set_image`` leaves the earlier picture usable, and once a picture
+    is set, several threads may predict at the same time.
 
     Args:
         sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.

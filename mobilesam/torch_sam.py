@@ -25,7 +25,7 @@ _CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
 class TorchSam(MaskModel):
     """A Sam behind NumPy arrays.
 
-    The image-side work of the decoder is kept as long as its embedding is, and done again when the weights have changed.
+    The image-side work of the decoder is kept as long as its embedding is, and done again if the weights have changed.
     """
 
     def __init__(self, sam: Sam) -> None:
@@ -65,7 +65,7 @@ class TorchSam(MaskModel):
         return Scored(scores.iou_predictions.float().cpu().numpy(), scores)
 
     def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
-        # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks that are kept.
+        # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks kept.
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
         first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
         masks = self.upscale_tensors(scored.state, torch.from_numpy(prompts), first, last)
@@ -93,7 +93,7 @@ class TorchSam(MaskModel):
         mask_input: Tensor | None,
         multimask_output: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoU predictions (B, C)."""
+        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C)."""
         decoder = self.sam.mask_decoder
         first, last = (1, decoder.num_mask_tokens) if multimask_output else (0, 1)
         masks = None if mask_input is None else mask_input.to(self._dtype)

@@ -5,6 +5,8 @@ The attribute names ``c`` and ``bn`` are those of the published checkpoint's key
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -13,8 +15,8 @@ from torch.nn import functional as F
 class ConvNorm(nn.Module):
     """A convolution without bias followed by a batch norm, computed as one convolution outside training.
 
-    The batch norm is folded at each call (the kernels are small), so the parameters stay the only truth and weights that
-    are loaded, moved or trained later are the ones used.
+    The batch norm is folded at each call (the kernels are small), so the parameters stay the only truth and weights
+    that are loaded, moved or trained later are the ones used.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
@@ -55,7 +57,7 @@ class Mlp(nn.Module):
     def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, depth: int) -> None:
         super().__init__()
         dims = [in_dim] + [hidden_dim] * (depth - 1) + [out_dim]
-        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in zip(dims, dims[1:], strict=False))
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(dims))
 
     def forward(self, x: Tensor) -> Tensor:
         for layer in self.layers[:-1]:

@@ -4,8 +4,8 @@ Nothing here depends on the size of the picture: any height and width that are m
 batches. Between blocks the features are (B, C, H, W) in channels-last memory, so that the view (B, H, W, C), on which
 attention and the MLPs work, costs nothing.
 
-Attribute names follow the published checkpoint's keys. Letters: B pictures, C channels, H W the stage's grid, S the side
-of a window, N = S * S its tokens, M heads.
+Attribute names follow the published checkpoint's keys. Letters: B pictures, C channels, H W the stage's grid, S the
+side of a window, N = S * S its tokens, M heads.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 from mobilesam.config import EncoderConfig
 from mobilesam.modeling.layers import ConvNorm, LayerNorm2d
 
-# Parts of the published checkpoint that segmentation never uses: the classifier of the pre-training, and a cached table.
+# Parts of the published checkpoint that segmentation never uses: the pre-training's classifier and a cached table.
 UNUSED_KEYS = ("norm_head.", "head.", "attention_bias_idxs")
 
 

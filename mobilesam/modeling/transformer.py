@@ -1,7 +1,7 @@
 """The two-way transformer of the mask decoder, arranged so that its cost follows the few prompt tokens.
 
-A prompt has T tokens (about 7) and an image 4096. Projecting every image token for every prompt, as the plain formulation
-does, is nearly all of the work; it is avoided exactly:
+A prompt has T tokens (about 7) and an image 4096. Projecting every image token for every prompt, as the plain
+formulation does, is nearly all of the work; it is avoided exactly:
 
 - Scores of a token against the image, ``q . (W_k x + b_k)``, are ``(W_k^T q) . x`` plus a term that softmax drops.
 - Values, ``A (W_v x + b_v)``, are ``(A x) W_v + b_v``, because the rows of A sum to one.
