@@ -1,0 +1,92 @@
+"""The command line: the only place that prints or exits.
+
+A command is one module, with a function or a Typer group, and one line in :func:`build_app`. Command modules import
+what is heavy inside their functions, so that ``mobilesam --help`` answers at once and ``doctor`` runs when a package is
+broken.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import warnings
+from typing import Annotated
+
+import typer
+
+from mobilesam._version import __version__
+from mobilesam.cli.options import UsageError
+from mobilesam.errors import MobileSamError
+
+
+def build_app() -> typer.Typer:
+    """Return the ``mobilesam`` command with its subcommands."""
+    from mobilesam.cli import bench, doctor, eval, predict, weights
+
+    app = typer.Typer(
+        name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
+    )
+    app.callback()(_root)
+    app.command("predict", no_args_is_help=True)(predict.predict)
+    app.command("eval", no_args_is_help=True)(eval.evaluate)
+    app.command("bench")(bench.bench)
+    app.add_typer(weights.app, name="weights")
+    app.command("eval", no_args_is_help=True)(eval.evaluate)
+    app.command("bench")(bench.bench)
+    app.command("doctor")(doctor.doctor)
+    return app
+
+
+def main() -> None:
+    """Run the command line: an expected failure is one line on stderr and exit code 1, wrong usage exit code 2."""
+    warnings.showwarning = _show_warning
+    try:
+        try:
+            build_app()()
+        finally:
+            if sys.stdout is not None:
+                sys.stdout.flush()
+    except UsageError as error:
+        _fail(str(error), 2)
+    except MobileSamError as error:
+        _fail(str(error), 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        _drop_stdout()
+        sys.exit(1)
+    except OSError as error:
+        _drop_stdout()
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
+    except ImportError as error:
+        from mobilesam.cli.doctor import import_remedy
+
+        _fail(f"{error}; {import_remedy(error)}", 1)
+
+
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Segment anything in a picture, on a laptop."""
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"mobilesam {__version__}")
+        raise typer.Exit
+
+
+def _fail(message: str, code: int) -> None:
+    typer.echo(f"error: {message}", err=True)
+    sys.exit(code)
+
+
+def _drop_stdout() -> None:
+    """Point stdout at nothing, so that the interpreter does not fail again when it flushes at exit."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+
+
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
+    typer.echo(f"warning: {message}", err=True)

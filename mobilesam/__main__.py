@@ -1,0 +1,5 @@
+"""``python -m mobilesam``: the command line."""
+
+from mobilesam.cli import main
+
+main()

@@ -1,0 +1,184 @@
+"""``mobilesam doctor``: what is installed, what works, what is missing and how to get it."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import importlib.util
+import json
+import os
+import platform
+from typing import Any, NamedTuple
+
+import typer
+
+from mobilesam._version import __version__
+from mobilesam.cli import options
+from mobilesam.errors import MobileSamError
+
+
+class Package(NamedTuple):
+    """A package that is used: its distribution, its module, the extra that brings it, and what it is for."""
+
+    name: str
+    module: str
+    extra: str
+    purpose: str
+    required: bool
+    imported: bool = True  # whether doctor imports it; of the slow ones it only looks whether they are there
+
+
+PACKAGES = (
+    Package("numpy", "numpy", "", "arrays", True),
+    Package("pillow", "PIL", "", "pictures", True),
+    Package("opencv-python", "cv2", "", "overlays and contours", True),
+    Package("onnx", "onnx", "", "reading ONNX weights", True),
+    Package("onnxruntime", "onnxruntime", "", "the ONNX backend", False),
+    Package("safetensors", "safetensors", "", "reading weights", True),
+    Package("pycocotools", "pycocotools.mask", "", "COCO run lengths", False),
+    Package("torch", "torch", "torch", "the PyTorch backend", True),
+    Package("torchvision", "torchvision", "torch", "tensors resized on an accelerator", False),
+    Package("onnxscript", "onnxscript", "export", "exporting", False, imported=False),
+    Package("gradio", "gradio", "webui", "the web page", False, imported=False),
+)
+_DEBIAN = "apt-get install libgl1 libglib2.0-0 (libglib2.0-0t64 on Debian 13 and Ubuntu 24.04)"
+_OPENCV_LIBRARIES = ("libGL", "libglib", "libgthread")
+
+
+def doctor(as_json: options.JsonOption = False) -> None:
+    """Show versions, devices, weights, and what is missing.
+
+    The exit code is 0 if pictures can be segmented here as it is, else 1.
+    """
+    report = examine()
+    if as_json:
+        typer.echo(json.dumps(report, indent=2))
+    else:
+        _show(report)
+    if not report["ready"]:
+        raise typer.Exit(1)
+
+
+def examine() -> dict[str, Any]:
+    """Return what the command shows, ready for JSON; an empty ``problem`` means that all is well."""
+    packages = [_package(package) for package in PACKAGES]
+    working = {item["name"] for item in packages if not item["problem"]}
+    weights = _weights()
+    return {
+        "ready": all(package.name in working for package in PACKAGES if package.required) and not weights["problem"],
+        "mobilesam": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": packages,
+        "devices": _devices() if "torch" in working else [],
+        "providers": importlib.import_module("onnxruntime").get_available_providers()
+        if "onnxruntime" in working
+        else [],
+        "threads": _threads("torch" in working),
+        "weights": weights,
+    }
+
+
+def import_remedy(error: ImportError) -> str:
+    """Return what to do about a package that does not import."""
+    if any(library in str(error) for library in _OPENCV_LIBRARIES):
+        return f"OpenCV needs system libraries; run: {_DEBIAN}"
+    name = (error.name or "").partition(".")[0]
+    return f"run: {_pip(next((package.extra for package in PACKAGES if _top(package) == name), ''))}"
+
+
+def _top(package: Package) -> str:
+    return package.module.partition(".")[0]
+
+
+def _pip(extra: str) -> str:
+    return f'pip install "mobilesam[{extra}]"' if extra else "pip install --force-reinstall mobilesam"
+
+
+def _package(package: Package) -> dict[str, Any]:
+    version: str | None = None
+    problem = remedy = ""
+    try:
+        if package.imported:
+            module = importlib.import_module(package.module)
+            version = getattr(module, "__version__", None) or importlib.metadata.version(package.name)
+        else:
+            version = importlib.metadata.version(package.name)
+    except importlib.metadata.PackageNotFoundError:
+        problem, remedy = "not installed", f"run: {_pip(package.extra)}"
+    except ModuleNotFoundError as error:
+        problem, remedy = f"does not import: {error}", f"run: {_pip(package.extra)}"
+        if error.name == _top(package):
+            problem = "not installed"
+    except (ImportError, OSError, RuntimeError) as error:  # what broken extension modules raise when they load
+        problem = f"does not import: {(str(error).strip() or repr(error)).splitlines()[0]}"
+        remedy = import_remedy(error) if isinstance(error, ImportError) else f"run: {_pip(package.extra)}"
+    return {
+        "name": package.name,
+        "version": version,
+        "purpose": package.purpose,
+        "required": package.required,
+        "problem": problem,
+        "remedy": remedy,
+    }
+
+
+def _devices() -> list[str]:
+    import torch
+
+    found = [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+def _threads(torch_works: bool) -> dict[str, int | str | None]:
+    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    threads = importlib.import_module("torch").get_num_threads() if torch_works else None
+    return {"processors": usable, "torch": threads, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+
+
+def _weights() -> dict[str, Any]:
+    found: dict[str, Any] = {"name": None, "folder": None, "path": None, "problem": "", "remedy": ""}
+    try:
+        from mobilesam import weights
+
+        found |= {"name": weights.DEFAULT, "folder": str(weights.folder())}
+        path = weights.find()
+        if path is None:
+            return found | {"problem": "not fetched yet", "remedy": "run: mobilesam weights fetch"}
+        found["path"] = str(path)
+        bad = [f"{file.path} is {file.problem}" for file in weights.verify() if file.problem]
+    except (MobileSamError, ImportError) as error:
+        return found | {"problem": str(error)}
+    if bad:
+        return found | {"problem": "; ".join(bad), "remedy": "run: mobilesam weights fetch --force"}
+    return found
+
+
+def _show(report: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    console = Console(soft_wrap=True, highlight=False)
+
+    def line(name: str, state: str, text: str) -> None:
+        style = {"ok": "green", "missing": "red"}.get(state, "yellow")
+        console.print(Text.assemble((f"{state:10}", style), f"{name:16}", text))
+
+    console.print(f"mobilesam {report['mobilesam']}, Python {report['python']}, {report['platform']}")
+    for item in report["packages"]:
+        state = "ok" if not item["problem"] else "missing" if item["required"] else "optional"
+        detail = f"{item['version']}" if not item["problem"] else f"for {item['purpose']}: {_problem(item)}"
+        line(item["name"], state, detail)
+    threads = ", ".join(f"{value} {name}" for name, value in report["threads"].items() if value is not None)
+    console.print(f"{'':10}{'devices':16}{', '.join(report['devices']) or 'none without PyTorch'}")
+    console.print(f"{'':10}{'providers':16}{', '.join(report['providers']) or 'none without ONNX Runtime'}")
+    console.print(f"{'':10}{'threads':16}{threads}")
+    weights = report["weights"]
+    line("weights", "missing" if weights["problem"] else "ok", _problem(weights) or f"{weights['path']}, verified")
+    console.print("ready to segment pictures" if report["ready"] else "not ready: see the lines marked missing")
+
+
+def _problem(item: dict[str, Any]) -> str:
+    return "; ".join(part for part in (item["problem"], item["remedy"]) if part)

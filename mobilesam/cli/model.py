@@ -1,0 +1,23 @@
+"""Loading the model that a command's options name, with a progress bar when weights are fetched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from mobilesam.cli.options import Backend, Device
+
+if TYPE_CHECKING:
+    from mobilesam.model import MaskModel
+
+
+def load_model(model: str | None, backend: Backend, device: Device, threads: int | None) -> MaskModel:
+    """Return the model; the published weights are fetched on first use, which is told on stderr."""
+    import mobilesam
+    from mobilesam import weights
+    from mobilesam.cli.progress import download_bar
+
+    name = weights.DEFAULT if model is None else model
+    if name in weights.names():
+        with download_bar() as progress:
+            weights.ensure(name, progress)
+    return mobilesam.load(model, backend, device, threads)

@@ -1,0 +1,169 @@
+"""``mobilesam predict``: segment what points and boxes show, in one picture or many."""
+
+from __future__ import annotations
+
+import json
+import sys
+import time
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.errors import InputError, sentence
+from mobilesam.prompt_file import ObjectPrompt, read_prompts
+
+if TYPE_CHECKING:
+    from mobilesam.cli.output import Found
+    from mobilesam.predictor import SamPredictor
+
+MULTIMASK_OUTPUTS = 3
+
+
+def predict(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
+    point: options.PointOption = None,
+    box: options.BoxOption = None,
+    prompts: options.PromptsOption = None,
+    multimask: Annotated[
+        bool, typer.Option("--multimask", help="Keep all three readings of each prompt, best first, not only one.")
+    ] = False,
+    out: options.OutOption = Path(),
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="WORD,...",
+            help="overlay: the picture with its masks; mask: 0 and 255; cutout: transparent outside. All are PNG.",
+        ),
+    ] = "overlay,mask",
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    threads: options.ThreadsOption = None,
+) -> None:
+    """Segment what points and boxes show.
+
+    mobilesam predict cat.jpg --point 320,240
+
+    mobilesam predict cat.jpg --box 80,20,420,300 --box 10,10,70,90 --format cutout --out results
+
+    Several points are one object, several boxes are several objects; points go with at most one box. The files are
+    named after the picture (cat-overlay.png, cat-mask.png, cat-mask-2.png for the second object) and listed on stdout.
+
+    One mask is kept for each object: of a single point, which may mean a part or the whole, the best scored of the
+    model's three readings; of a box or of several points its single-mask answer.
+
+    A picture that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
+    """
+    from mobilesam.cli import output
+
+    words = options.parse_formats(formats, output.FORMATS)
+    if images.count(output.STDIN) > 1:
+        actual = f"{images.count(output.STDIN)} times"
+        raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+    wanted = _wanted(images, point or [], box or [], prompts)
+    names = output.name_outputs(images, out)
+    ranks = MULTIMASK_OUTPUTS if multimask else 1
+    planned = [path for name, found in zip(names, wanted, strict=True) for path in name.all(words, len(found), ranks)]
+    output.refuse_overwriting(planned, images, force)
+
+    predictor: SamPredictor | None = None
+    pictures: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    for source, objects, name in zip(images, wanted, names, strict=True):
+        clock = _Clock()
+        try:
+            with clock.measure("read"):
+                image = _read(source)
+            # Loaded only now, so that a mistyped path is told at once.
+            predictor = predictor or _load(model, backend, device, threads)
+            with _warnings_of(source):
+                with clock.measure("encode"):
+                    predictor.set_image(image)
+                with clock.measure("decode"):
+                    found = [_segment(predictor, prompt, multimask) for prompt in objects]
+        except InputError as error:
+            errors.append({"image": source, "error": str(error)})
+            typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
+            continue
+        with clock.measure("write"):
+            picture = output.write_picture(name, image, found, words, force)
+        size = {"image": source, "width": image.shape[1], "height": image.shape[0]}
+        pictures.append(size | picture | {"timings_ms": clock.milliseconds})
+        for number, item in enumerate(found, start=1):
+            share = float(item.masks[0].mean())
+            typer.echo(f"{source}: object {number}, score {item.scores[0]:.2f}, {share:.1%} of the picture", err=True)
+        if not as_json:
+            typer.echo("\n".join(output.written(picture)))
+    if as_json:
+        typer.echo(json.dumps({"version": 1, "images": pictures, "errors": errors}, indent=2))
+    if errors:
+        raise typer.Exit(1)
+
+
+def _wanted(images: list[str], points: list[str], boxes: list[str], prompts: Path | None) -> list[list[ObjectPrompt]]:
+    """Return the objects wanted in each picture."""
+    if prompts and (points or boxes):
+        actual = "--point or --box beside it"
+        raise options.UsageError(sentence("--prompts", "stand alone", actual, "put all prompts into the file"))
+    if prompts:
+        file = read_prompts(prompts)
+        return [file.for_image(image) for image in images]
+    if not (points or boxes):
+        remedy = "add for example --point 320,240"
+        raise options.UsageError(sentence("predict", "be given a --point, a --box or --prompts", "none", remedy))
+    return [options.parse_prompts(points, boxes)] * len(images)
+
+
+def _read(source: str) -> Any:
+    from mobilesam.cli.output import STDIN
+    from mobilesam.image import read_image
+
+    return read_image(sys.stdin.buffer if source == STDIN else source)
+
+
+def _load(model: str | None, backend: options.Backend, device: options.Device, threads: int | None) -> SamPredictor:
+    from mobilesam.cli.model import load_model
+    from mobilesam.predictor import SamPredictor
+
+    return SamPredictor(load_model(model, backend, device, threads))
+
+
+def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool) -> Found:
+    """Predict one object: all three readings, the best of them for a lone point, or the single-mask answer."""
+    from mobilesam.cli.output import Found
+
+    ambiguous = prompt.box is None and len(prompt.points) == 1
+    prediction = predictor.predict(**prompt.arguments(), multimask_output=multimask or ambiguous)
+    best_first = (-prediction.iou_predictions).argsort()[: None if multimask else 1]
+    return Found(prompt, prediction.masks[best_first], prediction.iou_predictions[best_first])
+
+
+class _Clock:
+    """The milliseconds of named steps."""
+
+    def __init__(self) -> None:
+        self.milliseconds: dict[str, float] = {}
+
+    @contextmanager
+    def measure(self, step: str) -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.milliseconds[step] = round(1000 * (time.perf_counter() - start), 1)
+
+
+@contextmanager
+def _warnings_of(source: str) -> Iterator[None]:
+    """Name the picture in each warning about it."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield
+    for text in dict.fromkeys(str(warning.message) for warning in caught):
+        typer.echo(f"warning: {source}: {text}", err=True)
