@@ -1,0 +1,96 @@
+"""The stages of one prediction, timed through SamPredictor after a warm-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, sentence
+from mobilesam.files import atomic_path
+from mobilesam.image import read_image
+from mobilesam.model import MaskModel
+from mobilesam.predictor import SamPredictor
+from mobilesam.timing import Stopwatch, TimedModel, quartiles
+
+FORMAT = "mobilesam-bench-1"
+STAGES = ("read", "resize", "encode", "first decode", "decode", "upsample")
+
+
+def bench_stages(
+    model: MaskModel,
+    picture: Path,
+    *,
+    repeats: int = 10,
+    warmup: int = 2,
+    progress: Callable[[int, int], None] | None = None,
+) -> dict[str, Any]:
+    """Return median, quartiles and every value in seconds of each stage.
+
+    The stages are "read" (file to RGB), "resize", "encode" (with normalising and padding), "first decode" (a point's
+    prediction with what the decoder prepares once a picture), "decode" (the next point) and "upsample" (three masks to
+    the picture's size).
+
+    Raises:
+        InputError: the picture cannot be read, or ``repeats`` is below 1.
+    """
+    if repeats < 1:
+        raise InputError(sentence("repeats", "be at least 1", repeats, "10 is the default"))
+    watch = Stopwatch()
+    predictor = SamPredictor(TimedModel(model, watch))
+    stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
+    hw = (0, 0)
+    for turn in range(-warmup, repeats):
+        if progress:
+            progress(turn + warmup, warmup + repeats)
+        with watch.measure("read"):
+            image = read_image(picture)
+        hw = (image.shape[0], image.shape[1])
+        predictor.set_image(image)
+        taken = watch.drain()
+        first, later = (_predict(predictor, watch, hw, place) for place in (0.5, 0.4))
+        taken |= {"first decode": first["decode"], "decode": later["decode"]}
+        taken["upsample"] = first["upsample"] + later["upsample"]
+        if turn >= 0:
+            for stage in STAGES:
+                stages[stage] += taken[stage]
+    return {
+        "format": FORMAT,
+        "picture_hw": list(hw),
+        "repeats": repeats,
+        "warmup": warmup,
+        "stages": {stage: {**quartiles(values), "values": values} for stage, values in stages.items()},
+    }
+
+
+def _predict(predictor: SamPredictor, watch: Stopwatch, hw: tuple[int, int], place: float) -> dict[str, list[float]]:
+    """Time the prediction of one point at a share of the width and height."""
+    with watch.measure("upsample"):
+        predictor.predict(point_coords=[[place * hw[1], place * hw[0]]], point_labels=[1])
+    return watch.drain()
+
+
+def write_sample(path: Path, hw: tuple[int, int] = (768, 1024)) -> None:
+    """Write a synthetic photo of discs on a gradient with noise, the same every time; the suffix is the format."""
+    with atomic_path(path) as temporary:
+        cv2.imwrite(str(temporary), bench_picture(hw)[..., ::-1])
+
+
+def bench_picture(hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+    """Return the picture that :func:`write_sample` writes, (H, W, 3) uint8 RGB."""
+    height, width = hw
+    random = np.random.default_rng(0)
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[...] = np.linspace(60, 190, width, dtype=np.uint8)[None, :, None]
+    for _ in range(24):
+        center = (int(random.integers(width)), int(random.integers(height)))
+        radius = int(random.integers(max(2, min(hw) // 40), max(3, min(hw) // 8)))
+        cv2.circle(picture, center, radius, random.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
+    noise = random.integers(-6, 7, (min(height, 256), min(width, 256), 3), dtype=np.int16)
+    tiled = np.tile(noise, (height // len(noise) + 1, width // noise.shape[1] + 1, 1))[:height, :width]
+    noisy: npt.NDArray[np.uint8] = np.clip(picture + tiled, 0, 255).astype(np.uint8)
+    return noisy

@@ -1,0 +1,106 @@
+"""``mobilesam bench``: the time of each stage, and two such measurements side by side."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.errors import sentence
+
+
+def bench(
+    image: Annotated[
+        Path | None, typer.Option("--image", metavar="FILE", help="Picture; by default a synthetic 1024 x 768 JPEG.")
+    ] = None,
+    repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Measured runs.")] = 10,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="N", help="Runs before, not measured.")] = 2,
+    compare: Annotated[
+        tuple[Path, Path] | None,
+        typer.Option("--compare", metavar="BEFORE AFTER", help="Compare two files instead of measuring."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the measurement as JSON.")] = None,
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    threads: options.ThreadsOption = None,
+) -> None:
+    """Time every stage of a prediction after a warm-up.
+
+    mobilesam bench --threads 2 --out before.json
+
+    mobilesam bench --compare before.json after.json
+
+    Prints median and quartiles in milliseconds; the JSON adds every value, the threads, the versions and the processor.
+    """
+    if compare:
+        if image or out:
+            raise options.UsageError(sentence("--compare", "stand alone", "--image or --out", "measure first"))
+        _compare(*compare, as_json=as_json)
+        return
+    from mobilesam import load
+    from mobilesam.bench import bench_stages, describe_environment, write_sample
+    from mobilesam.files import refuse_existing, write_bytes
+
+    if out:
+        refuse_existing(out, force=force)
+    network = load(model, backend=backend.value, device=device.value, threads=threads)
+    with tempfile.TemporaryDirectory() as folder:
+        picture = image or Path(folder) / "sample.jpg"
+        if image is None:
+            write_sample(picture)
+        found = bench_stages(network, picture, repeats=repeats, warmup=warmup, progress=_progress)
+    about = {
+        "weights_id": network.weights_id,
+        "backend": type(network).__name__,
+        "device": network.capabilities.device,
+        "threads": threads,
+    }
+    document = {
+        "format": found.pop("format"),
+        "model": about,
+        "picture": image.name if image else "synthetic",
+        **found,
+        "environment": describe_environment(),
+    }
+    text = json.dumps(document, indent=2)
+    if out:
+        write_bytes(out, text.encode() + b"\n", force=force)
+    typer.echo(text if as_json else _table(document), nl=True)
+
+
+def _progress(done: int, total: int) -> None:
+    if sys.stderr.isatty():
+        typer.echo(f"\r{done} of {total}\r", err=True, nl=False)
+
+
+def _table(document: dict[str, Any]) -> str:
+    height, width = document["picture_hw"]
+    lines = [f"{width} x {height} pixels, {document['model']['backend']} on {document['model']['device']}, ms"]
+    lines.append(f"{'stage':14}{'median':>10}{'q1':>10}{'q3':>10}")
+    for stage, found in document["stages"].items():
+        lines.append(stage.ljust(14) + "".join(f"{1000 * found[key]:10.1f}" for key in ("median", "q1", "q3")))
+    return "\n".join(lines)
+
+
+def _compare(before: Path, after: Path, *, as_json: bool) -> None:
+    from mobilesam.bench.compare import compare, differences, read_bench
+
+    left, right = read_bench(before), read_bench(after)
+    rows, changed = compare(left, right), differences(left, right)
+    if as_json:
+        typer.echo(json.dumps({"stages": rows, "differences": changed}, indent=2))
+        return
+    typer.echo(f"{'stage':14}{'before ms':>10}{'after ms':>10}{'faster':>10}")
+    for row in rows:
+        numbers = f"{1000 * row['before']:10.1f}{1000 * row['after']:10.1f}{row['ratio']:9.2f}x"
+        typer.echo(row["stage"].ljust(14) + numbers)
+    for text in changed:
+        typer.echo(f"differs: {text}")

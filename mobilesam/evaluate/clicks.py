@@ -1,0 +1,54 @@
+"""Where a person would click: the point furthest inside a region.
+
+The rule of interactive-segmentation benchmarks (RITM, Sofiiuk et al. 2021): the next click goes to the maximum of the
+distance transform of the missed or of the wrongly covered pixels, whichever maximum is larger.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from mobilesam.evaluate.rle import BoolMask, tight_box
+
+
+class Click(NamedTuple):
+    """A pixel of the picture, and whether it is on the object."""
+
+    x: int
+    y: int
+    foreground: bool
+
+
+def next_click(prediction: BoolMask, truth: BoolMask, earlier: Collection[Click] = ()) -> Click | None:
+    """Return the next click for a (H, W) prediction, or None if no pixel that was not clicked yet is wrong."""
+    missed, missed_depth = _deepest(truth & ~prediction, earlier)
+    wrong, wrong_depth = _deepest(prediction & ~truth, earlier)
+    if max(missed_depth, wrong_depth) == 0:
+        return None
+    return Click(*missed, True) if missed_depth > wrong_depth else Click(*wrong, False)
+
+
+def centre_click(truth: BoolMask) -> Click:
+    """Return the click at the maximum of the distance transform of a mask that is not empty."""
+    click = next_click(np.zeros_like(truth), truth)
+    assert click is not None, "an empty mask has no centre"
+    return click
+
+
+def _deepest(region: BoolMask, earlier: Collection[Click]) -> tuple[tuple[int, int], float]:
+    """Return (x, y) of the pixel furthest from the outside of ``region``, and that distance (0 if there is none)."""
+    if not region.any():
+        return (0, 0), 0.0
+    left, top, right, bottom = tight_box(region).astype(int)
+    # One ring of zeros: the frame's edge bounds an object like any other edge, and outside the crop nothing is nearer.
+    crop = np.pad(region[top:bottom, left:right], 1).astype(np.uint8)
+    depth = cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1].copy()
+    for click in earlier:
+        if left <= click.x < right and top <= click.y < bottom:
+            depth[click.y - top, click.x - left] = 0
+    row, column = np.unravel_index(int(depth.argmax()), depth.shape)
+    return (int(column + left), int(row + top)), float(depth[row, column])

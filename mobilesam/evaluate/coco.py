@@ -1,0 +1,186 @@
+"""Ground truth: COCO instance annotations and the pictures they describe."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, sentence
+from mobilesam.evaluate.rle import BoolMask, decode_segmentation, tight_box
+
+Split = Literal["all", "even", "odd"]
+
+
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One object of a picture.
+
+    box_xyxy: (4,) float64, x1 y1 x2 y2 in pixels of the picture, clipped to its frame.
+    mask: (H, W) bool.
+    area: pixels of the mask; the annotation's own ``area`` is not read, because files disagree on what it means.
+    """
+
+    annotation_id: int | str
+    category: str
+    box_xyxy: npt.NDArray[np.float64]
+    mask: BoolMask
+    area: int
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An entry of the annotations file with what is annotated on it, not yet read or checked."""
+
+    file_name: str
+    path: Path
+    domain: str | None
+    stated_hw: tuple[int, int] | None
+    annotations: tuple[Mapping[str, Any], ...]
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The pictures to evaluate, in name order.
+
+    digest: sha256 of the annotations file.
+    orphans: annotations whose ``image_id`` is not among the images.
+    """
+
+    pictures: tuple[Picture, ...]
+    categories: Mapping[Any, str]
+    digest: str
+    orphans: int = 0
+
+
+def load_coco(
+    annotations: Path, images: Path, *, split: Split = "all", limit: int | None = None, seed: int | None = None
+) -> Dataset:
+    """Read a COCO instance file.
+
+    split: of the pictures in name order, those at even or at odd places (the first is even), or all.
+    limit: keep at most so many pictures: the first ones, or a random choice if ``seed`` is given.
+
+    Raises:
+        InputError: the file cannot be read, is not COCO instance JSON, or ``images`` is not a folder.
+    """
+    if not images.is_dir():
+        raise InputError(
+            sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the pictures")
+        )
+    content, digest = _read_json(annotations)
+    entries, by_image, orphans = _check(content, annotations)
+    categories = {entry.get("id"): str(entry.get("name", "")) for entry in content.get("categories", [])}
+    pictures = sorted(
+        (_picture(entry, images, by_image.get(entry["id"], [])) for entry in entries), key=lambda item: item.file_name
+    )
+    if split != "all":
+        pictures = pictures[(0 if split == "even" else 1) :: 2]
+    if limit is not None and limit < len(pictures):
+        if seed is not None:
+            pictures = sorted(random.Random(seed).sample(pictures, limit), key=lambda item: item.file_name)
+        pictures = pictures[:limit]
+    return Dataset(tuple(pictures), categories, digest, orphans)
+
+
+def read_instances(
+    picture: Picture, hw: tuple[int, int], categories: Mapping[Any, str]
+) -> tuple[list[Instance], list[dict[str, Any]]]:
+    """Return the usable instances of a picture, and ``{"annotation_id", "reason"}`` for each other one."""
+    instances, skipped = [], []
+    for annotation in picture.annotations:
+        try:
+            instances.append(_instance(annotation, hw, categories))
+        except InputError as error:
+            skipped.append({"annotation_id": annotation.get("id"), "reason": str(error)})
+    return instances, skipped
+
+
+def _instance(annotation: Mapping[str, Any], hw: tuple[int, int], categories: Mapping[Any, str]) -> Instance:
+    if annotation.get("iscrowd"):
+        raise InputError("a crowd region is not one object")
+    mask = decode_segmentation(annotation.get("segmentation"), hw)
+    if not mask.any():
+        raise InputError(f"the mask has no pixel inside the {hw[1]} x {hw[0]} frame")
+    box = tight_box(mask) if annotation.get("bbox") is None else _clipped_box(annotation["bbox"], hw)
+    category = categories.get(annotation.get("category_id"), "")
+    return Instance(annotation.get("id", ""), category, box, mask, int(np.count_nonzero(mask)))
+
+
+def _clipped_box(bbox: Any, hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+    numeric = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(value, int | float) for value in bbox)
+    if not numeric or not np.isfinite(bbox).all():
+        raise InputError(f"bbox must be four finite numbers x y width height, got {bbox!r}")
+    x, y, width, height = (float(value) for value in bbox)
+    box = np.clip([x, y, x + width, y + height], 0.0, [hw[1], hw[0], hw[1], hw[0]])
+    if box[2] <= box[0] or box[3] <= box[1]:
+        raise InputError(f"bbox {bbox} covers nothing inside the {hw[1]} x {hw[0]} frame")
+    return box
+
+
+def _picture(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mapping[str, Any]]) -> Picture:
+    name = str(entry["file_name"])
+    path = images / name
+    if not path.exists() and (images / Path(name).name).exists():  # some files carry the name of the split's folder
+        path = images / Path(name).name
+    width, height = entry.get("width"), entry.get("height")
+    stated = (height, width) if isinstance(width, int) and isinstance(height, int) else None
+    domain = entry.get("domain")
+    return Picture(name, path, None if domain is None else str(domain), stated, tuple(annotations))
+
+
+def _read_json(path: Path) -> tuple[Any, str]:
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            sentence("annotations", "be a readable file", f"{str(path)!r} ({reason})", "check the path")
+        ) from error
+    try:
+        return json.loads(raw), hashlib.sha256(raw).hexdigest()
+    except ValueError as error:
+        raise InputError(_not_coco(path, f"no JSON ({error})")) from error
+
+
+def _check(content: Any, path: Path) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]], int]:
+    if not isinstance(content, dict):
+        raise InputError(_not_coco(path, f"a JSON {type(content).__name__}"))
+    missing = [key for key in ("images", "annotations") if not isinstance(content.get(key), list)]
+    if missing:
+        raise InputError(_not_coco(path, f"no list {' and no list '.join(map(repr, missing))}"))
+    for kind, keys in (("images", ("id", "file_name")), ("annotations", ("image_id",))):
+        for place, entry in enumerate(content[kind]):
+            lacking = list(keys) if not isinstance(entry, dict) else [key for key in keys if key not in entry]
+            if lacking:
+                raise InputError(_not_coco(path, f"{kind}[{place}] without {lacking[0]!r}"))
+    if content["annotations"] and not any("segmentation" in entry for entry in content["annotations"]):
+        raise InputError(_not_coco(path, "annotations without 'segmentation'"))
+    for key in ("id", "file_name"):
+        values = [entry[key] for entry in content["images"]]
+        if len(set(map(str, values))) < len(values):
+            raise InputError(_not_coco(path, f"several images with one {key!r}"))
+    by_image: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
+    orphans = 0
+    for annotation in content["annotations"]:
+        if annotation["image_id"] in by_image:
+            by_image[annotation["image_id"]].append(annotation)
+        else:
+            orphans += 1
+    return content["images"], by_image, orphans
+
+
+def _not_coco(path: Path, actual: str) -> str:
+    return sentence(
+        f"annotations {path.name}",
+        "be COCO instance JSON: an object with the lists 'images' and 'annotations'",
+        actual,
+        "export the ground truth as COCO instance segmentation",
+    )

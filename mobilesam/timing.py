@@ -1,0 +1,119 @@
+"""How long each stage takes, for anything that has the interface of SamPredictor."""
+
+from __future__ import annotations
+
+import contextlib
+import statistics
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.image import resize
+from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.prompts import Prompts
+
+
+class Stopwatch:
+    """Seconds by stage. A stage measured inside another one counts for itself alone, not for the outer one."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, list[float]] = {}
+        self._inner: list[dict[str, float]] = []
+        self._paused = False
+
+    @contextlib.contextmanager
+    def measure(self, stage: str) -> Iterator[None]:
+        """Add the time spent inside to ``stage``: one number for each outermost call, the sum of its inner calls."""
+        if self._paused:
+            yield
+            return
+        self._inner.append({})
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            total = time.perf_counter() - start
+            taken = self._inner.pop()
+            taken[stage] = taken.get(stage, 0.0) + total - sum(taken.values())
+            if self._inner:
+                outer = self._inner[-1]
+                for name, seconds in taken.items():
+                    outer[name] = outer.get(name, 0.0) + seconds
+            else:
+                for name, seconds in taken.items():
+                    self._seconds.setdefault(name, []).append(seconds)
+
+    @contextlib.contextmanager
+    def paused(self) -> Iterator[None]:
+        """Measure nothing inside."""
+        before, self._paused = self._paused, True
+        try:
+            yield
+        finally:
+            self._paused = before
+
+    def drain(self) -> dict[str, list[float]]:
+        """Return what was measured since the last call."""
+        taken, self._seconds = self._seconds, {}
+        return taken
+
+
+def quartiles(values: Sequence[float]) -> dict[str, float]:
+    """Return the number of values, their quartiles and their sum."""
+    q1, median, q3 = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else [values[0]] * 3
+    return {"calls": len(values), "median": median, "q1": q1, "q3": q3, "total": sum(values)}
+
+
+class TimedModel(MaskModel):
+    """A model that reports "resize", "encode" and "decode" to a stopwatch; its answers are those of ``model``.
+
+    "encode" is everything from the resized picture to the embedding, "decode" everything from the prompts to the
+    low-resolution logits.
+    """
+
+    def __init__(self, model: MaskModel, watch: Stopwatch) -> None:
+        self._model = model
+        self._watch = watch
+        self.image_size = model.image_size
+        self.mask_threshold = model.mask_threshold
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What the model can do and where it runs."""
+        return self._model.capabilities
+
+    @property
+    def weights_id(self) -> str:
+        """A digest of the weights."""
+        return self._model.weights_id
+
+    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
+        """Encode a picture, (H, W, 3) uint8 RGB."""
+        with self._watch.measure("resize"):
+            resized = resize(image, self.image_size)
+        with self._watch.measure("encode"):
+            embedding = self._model.encode(resized)  # finds nothing left to resize
+        height, width = image.shape[:2]
+        return replace(embedding, original_hw=(height, width), image_digest="")
+
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        """Predict the IoU of every mask of every prompt."""
+        with self._watch.measure("decode"):
+            return self._model.score_prompts(embedding, prompts)
+
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        """Make the masks asked for."""
+        with self._watch.measure("decode"):
+            return self._model.upscale(scored, keep)
+
+    def load_features(self, features: FloatArray) -> Any:
+        """Return features in the model's own form."""
+        return self._model.load_features(features)
+
+    def dump_features(self, features: Any) -> FloatArray:
+        """Return features as an array."""
+        return self._model.dump_features(features)
