@@ -1,0 +1,118 @@
+"""What every test can ask for: real photos, the real model, the command line in this process.
+
+A test marked ``torch`` or ``weights`` is skipped where that is missing. With MOBILESAM_NO_SKIPS=1, as in CI, a skip is a
+failure: nothing that should run is left out silently.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib.util
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+
+# Reasons that hold on a machine where everything that can be installed is installed.
+ALLOWED_SKIPS = ("needs an accelerator",)
+
+
+class Outcome(NamedTuple):
+    """What a command did."""
+
+    code: int
+    out: str
+    err: str
+
+
+@functools.cache
+def missing(marker: str) -> str:
+    """Return why tests with a marker cannot run, or nothing."""
+    if marker == "torch" and importlib.util.find_spec("torch") is None:
+        return 'PyTorch is not installed: pip install "mobilesam[torch]"'
+    if marker == "weights":
+        from mobilesam import weights
+        from mobilesam.errors import WeightsError
+
+        try:
+            weights.ensure()
+        except WeightsError as error:
+            return str(error)
+    return ""
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for marker in ("torch", "weights"):
+        if item.get_closest_marker(marker) and (reason := missing(marker)):
+            pytest.skip(reason)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Iterator[Any]:
+    return refuse_skip((yield))
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_make_collect_report() -> Iterator[Any]:
+    return refuse_skip((yield))
+
+
+def refuse_skip(report: Any) -> Any:
+    """Turn a skip into a failure where skips are not allowed."""
+    if os.environ.get("MOBILESAM_NO_SKIPS") and report.skipped and not hasattr(report, "wasxfail"):
+        reason = str(report.longrepr[2]).removeprefix("Skipped: ")
+        if not reason.startswith(ALLOWED_SKIPS):
+            report.outcome = "failed"
+            report.longrepr = f"skipped, which MOBILESAM_NO_SKIPS forbids: {reason}"
+    return report
+
+
+@pytest.fixture(scope="session")
+def photo() -> Callable[[str], Path]:
+    """Return the path of a photo that scikit-image carries: chelsea.png (a cat), coffee.png, astronaut.png ..."""
+    spec = importlib.util.find_spec("skimage")
+    assert spec is not None, "the tests need scikit-image: pip install -e '.[dev]'"
+    assert spec.submodule_search_locations is not None
+    folder = Path(spec.submodule_search_locations[0]) / "data"
+    return lambda name: folder / name
+
+
+@pytest.fixture(scope="session")
+def model() -> Any:
+    """The real model on the CPU; for tests marked torch and weights."""
+    import mobilesam
+
+    return mobilesam.load(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def sam() -> Any:
+    """The trained PyTorch network, shared: tests must not change it."""
+    from mobilesam import build, weights
+
+    return build.build_sam_vit_t(weights.ensure())
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
+    """Run ``mobilesam ARGUMENTS`` in this process, with an optional standard input."""
+
+    def run(*arguments: object, stdin: Any = None) -> Outcome:
+        from mobilesam.cli import main
+
+        monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)
+        monkeypatch.setattr(sys, "argv", ["mobilesam", *map(str, arguments)])
+        monkeypatch.setenv("COLUMNS", "200")
+        if stdin is not None:
+            monkeypatch.setattr(sys, "stdin", stdin)
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as left:
+            main()
+        captured = capsys.readouterr()
+        return Outcome(int(left.value.code or 0), captured.out, captured.err)
+
+    return run
