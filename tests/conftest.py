@@ -1,7 +1,7 @@
 """What every test can ask for: real photos, the real model, the command line in this process.
 
-A test marked ``torch`` or ``weights`` is skipped where that is missing. With MOBILESAM_NO_SKIPS=1, as in CI, a skip is a
-failure: nothing that should run is left out silently.
+A test marked ``torch`` or ``weights`` is skipped where that is missing. With MOBILESAM_NO_SKIPS=1, as in CI, a skip is
+a failure: nothing that should run is left out silently.
 """
 
 from __future__ import annotations
@@ -79,14 +79,6 @@ def photo() -> Callable[[str], Path]:
     assert spec.submodule_search_locations is not None
     folder = Path(spec.submodule_search_locations[0]) / "data"
     return lambda name: folder / name
-
-
-@pytest.fixture(scope="session")
-def model() -> Any:
-    """The real model on the CPU; for tests marked torch and weights."""
-    import mobilesam
-
-    return mobilesam.load(device="cpu")
 
 
 @pytest.fixture(scope="session")

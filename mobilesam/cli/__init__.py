@@ -28,8 +28,6 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     app.command("predict", no_args_is_help=True)(predict.predict)
-    app.command("eval", no_args_is_help=True)(eval.evaluate)
-    app.command("bench")(bench.bench)
     app.add_typer(weights.app, name="weights")
     app.command("eval", no_args_is_help=True)(eval.evaluate)
     app.command("bench")(bench.bench)

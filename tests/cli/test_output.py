@@ -1,0 +1,60 @@
+"""Names of output files never collide, and never hit a picture that is read."""
+
+from pathlib import Path
+
+import pytest
+
+from mobilesam.cli.output import Names, name_outputs, refuse_overwriting
+from mobilesam.errors import InputError
+
+WORDS = ("overlay", "mask", "cutout")
+
+
+def test_names_say_object_and_rank() -> None:
+    names = Names(Path("out"), "cat")
+    assert names.path("mask") == Path("out/cat-mask.png")
+    assert names.path("mask", 1) == Path("out/cat-mask-2.png")
+    assert names.path("mask", 1, 2) == Path("out/cat-mask-2-alt3.png")
+    assert names.path("overlay", rank=1) == Path("out/cat-overlay-alt2.png")
+
+
+def test_all_names_are_one_overlay_a_rank_and_one_mask_an_object_and_rank() -> None:
+    paths = list(Names(Path("out"), "cat").all(WORDS, objects=2, ranks=3))
+    assert len(paths) == len(set(paths)) == 3 + 6 + 6
+
+
+@pytest.mark.parametrize(
+    "sources",
+    [
+        ["a/cat.jpg", "b/cat.png", "cat.webp"],
+        ["cat.jpg", "cat-2.jpg", "x/cat.jpg", "x/cat-2.jpg"],
+        ["cat-2.jpg", "cat.jpg", "b/cat.jpg"],
+        ["Cat.jpg", "b/cat.jpg"],
+        ["cat.jpg", "cat-mask.jpg", "cat-mask-2.jpg", "cat-overlay.jpg"],
+        ["-", "stdin.jpg"],
+    ],
+)
+def test_no_two_pictures_share_a_name(sources: list[str]) -> None:
+    names = name_outputs(sources, Path("out"))
+    paths = [str(path).casefold() for name in names for path in name.all(WORDS, objects=3, ranks=3)]
+    assert len(paths) == len(set(paths))
+    assert names[0].stem == ("stdin" if sources[0] == "-" else Path(sources[0]).stem)
+
+
+def test_the_second_of_a_name_is_numbered() -> None:
+    assert [name.stem for name in name_outputs(["a/cat.jpg", "b/cat.jpg"], Path())] == ["cat", "cat-2"]
+
+
+def test_a_picture_that_is_read_is_never_overwritten(tmp_path: Path) -> None:
+    source = tmp_path / "cat-mask.png"
+    source.write_bytes(b"mine")
+    with pytest.raises(InputError, match=r"output file must not be a picture that is read, got .*cat-mask\.png;"):
+        refuse_overwriting([tmp_path / "x" / ".." / "cat-mask.png"], [str(source)], force=True)
+
+
+def test_an_existing_file_needs_force(tmp_path: Path) -> None:
+    path = tmp_path / "cat-mask.png"
+    path.touch()
+    with pytest.raises(InputError, match=r"output file must not exist yet, got .*cat-mask\.png;.*--force"):
+        refuse_overwriting([path], ["cat.jpg"], force=False)
+    refuse_overwriting([path], ["cat.jpg"], force=True)

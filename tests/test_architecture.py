@@ -1,0 +1,116 @@
+"""The tiers of the package: a module imports only what stands below it, and nobody goes round in circles."""
+
+from __future__ import annotations
+
+import ast
+import graphlib
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# A package counts as one unit, but for mobilesam itself, whose modules are one each; its __init__ is "mobilesam".
+TIERS = tuple(
+    line.split()
+    for line in (
+        "_version errors file_kind geometry locks masks",
+        "mobilesam config files pixels",
+        "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
+        "embedding modeling timing visualize",
+        "checkpoint",
+        "build loading onnx torch_sam",
+        "predictor",
+        "automatic formats",
+        "batch bench evaluate export utils webui",
+        "cli",
+        "__main__",
+    )
+)
+TIER_OF = {unit: tier for tier, units in enumerate(TIERS) for unit in units}
+SOURCES = [*sorted((ROOT / "mobilesam").rglob("*.py")), *sorted((ROOT / "export").rglob("*.py"))]
+SOURCES += sorted((ROOT / "webui").rglob("*.py"))
+
+
+def module_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    parts = parts[1:] if parts[0] == "mobilesam" else parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+MODULES = {module_of(path): path for path in SOURCES}
+
+
+def imports_of(path: Path) -> set[str]:
+    """Return the full names of what a module imports anywhere in it, but for what only type checkers see."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+            node.body = []
+    found = set()
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path} imports relatively"
+            found |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return found
+
+
+def own_imports(path: Path) -> set[str]:
+    """Return the modules of this project that a module imports, without the leading ``mobilesam.``."""
+    found = set()
+    for name in imports_of(path):
+        if name.partition(".")[0] == "mobilesam":
+            inner = name.partition(".")[2]
+            found.add(inner if inner in MODULES else inner.rpartition(".")[0])
+    return found - {module_of(path)}
+
+
+def unit(module: str) -> str:
+    return module.partition(".")[0] or "mobilesam"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_module_imports_only_from_its_tier_and_below(module: str) -> None:
+    assert unit(module) in TIER_OF, f"give {unit(module)!r} a place in TIERS"
+    for imported in own_imports(MODULES[module]):
+        assert TIER_OF[unit(imported)] <= TIER_OF[unit(module)], f"{module} imports {imported}, which stands above it"
+
+
+def test_there_is_no_circle() -> None:
+    graph = {module: own_imports(path) for module, path in MODULES.items() if module}
+    order = list(graphlib.TopologicalSorter(graph).static_order())
+    assert order.index("errors") < order.index("cli")
+
+
+def test_nothing_of_ours_uses_the_compatibility_names_or_the_front_ends() -> None:
+    for module, path in MODULES.items():
+        allowed = {"utils": "utils", "export": "cli", "webui": "cli", "cli": "__main__"}
+        for imported in own_imports(path):
+            owner = unit(imported)
+            if owner in allowed:
+                assert unit(module) in (owner, allowed[owner]), f"{module} imports {imported}"
+
+
+def test_what_runs_without_torch_never_imports_it() -> None:
+    network = {"build", "checkpoint", "export", "loading", "modeling", "torch_sam", "transform"}
+    for module, path in MODULES.items():
+        heavy = {name.partition(".")[0] for name in imports_of(path)} & {"torch", "torchvision", "timm"}
+        assert not heavy or unit(module) in network | {"cli"}, f"{module} imports {heavy}"
+
+
+def test_every_package_is_installed() -> None:
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        settings = tomllib.load(file)["tool"]["setuptools"]
+    mapped = {folder: name for name, folder in settings["package-dir"].items()}
+    folders = {path.parent.relative_to(ROOT).as_posix() for path in SOURCES if path.name == "__init__.py"}
+    expected = {mapped.get(folder, folder.replace("/", ".")) for folder in folders}
+    assert expected <= set(settings["packages"]), "list it under packages in pyproject.toml"
+    assert {path.parent for path in SOURCES} == {ROOT / folder for folder in folders}, "a folder lacks __init__.py"
+
+
+def test_no_module_is_longer_than_300_lines() -> None:
+    long = {module: count for module, path in MODULES.items() if (count := len(path.read_text().splitlines())) > 300}
+    assert not long
