@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
     if not path.is_file():
         raise InputError(sentence("embedding path", "be a file", str(path), remedy))
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             fields = {name: archive[name] for name in names}
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
         raise InputError(sentence("embedding", "be one of this package", f"{path.name} ({error})", remedy)) from error
