@@ -129,10 +129,10 @@ def parse_prompts(text: str, name: str = "prompts") -> PromptFile:
     except json.JSONDecodeError as error:
         actual = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise InputError(sentence(name, "be JSON", actual, "correct it there")) from error
-    except RecursionError as error:
-        raise InputError(
-            sentence(name, "be a prompt file", "JSON nested too deeply", "write lists of objects")
-        ) from error
+    except InputError:  # a ValueError too, from _unique
+        raise
+    except (RecursionError, ValueError) as error:
+        raise InputError(sentence(name, "be a prompt file", f"JSON beyond limits ({error})", "shorten it")) from error
     if isinstance(document, list):
         return PromptFile(objects=(_marks(document, name),))
     _keys(document, ("version", "images", "objects"), name)
@@ -186,12 +186,11 @@ def _object(value: Any, where: str) -> ObjectPrompt:
     rows = value.get("points", [])
     if not isinstance(rows, list) or ("points" in value and not rows):
         raise InputError(sentence(f"{where}.points", "be a list of points", _shown(rows), "write [[x, y, label]]"))
-    points = [
-        _numbers(row, f"{where}.points[{index}]", (2, 3), "[x, y] or [x, y, label]") for index, row in enumerate(rows)
-    ]
-    labels = [
-        _label(point[2] if len(point) == 3 else 1, f"{where}.points[{index}]") for index, point in enumerate(points)
-    ]
+    points, labels = [], []
+    for index, row in enumerate(rows):
+        place = f"{where}.points[{index}]"
+        points.append(_numbers(row, place, (2, 3), "[x, y] or [x, y, label]"))
+        labels.append(_label(row[2] if len(row) == 3 else 1, place))
     return _one(points, labels, box)
 
 
