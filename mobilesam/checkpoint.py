@@ -7,9 +7,11 @@ allowed to run anything: pickles are read by torch with ``weights_only``, or by 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import pickle
 import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -20,7 +22,7 @@ import numpy as np
 
 from mobilesam import conversion, file_kind, official, recognition, tensor_files, weights
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import atomic_path, write_bytes
 from mobilesam.official import Array, StateDict
 
 if TYPE_CHECKING:
@@ -35,7 +37,10 @@ _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
 _TORCH_SUFFIXES, _SAFE_SUFFIX = (".pt", ".pth"), ".safetensors"
 # What a damaged pickle makes its reader raise, as far as it is not an UnpicklingError.
-_BROKEN = (RuntimeError, ValueError, TypeError, LookupError, AttributeError, EOFError, OSError, struct.error)
+_BROKEN = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
+    *(TypeError, ValueError, struct.error),
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,7 +129,7 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
 
     Args:
         path: a .pt or .pth, which needs torch, or a .safetensors.
-        state: arrays under the official keys; a classifier that is not in it is written as zeros.
+        state: arrays under the official keys, written as float32; a classifier that is not in it is written as zeros.
 
     Raises:
         InputError: the suffix is another one, the file exists and ``force`` is false, or it cannot be written.
@@ -146,8 +151,10 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
         import torch
     except ImportError as error:
         raise missing_dependency("torch", "torch", f"writing a {path.suffix} file") from error
-    with atomic_path(path, force=force) as temporary:
-        torch.save({key: torch.tensor(value) for key, value in full.items()}, temporary)
+    # Into memory first: torch reports a full disk as an internal error, and a plain write as what it is.
+    buffer = io.BytesIO()
+    torch.save({key: torch.tensor(value) for key, value in full.items()}, buffer)
+    write_bytes(path, buffer.getvalue(), force=force)
 
 
 def _kind(head: bytes) -> str:
@@ -155,10 +162,11 @@ def _kind(head: bytes) -> str:
         return "an empty file"
     if head.startswith(b"version https://git-lfs"):
         return "a Git LFS pointer, which stands for a file that was not downloaded"
-    if head.startswith((b"PK\x03\x04", b"\x80")):
-        return "torch"
+    # First of all formats, because it begins with a length, whose lowest byte may look like the beginning of any other.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
         return "safetensors"
+    if head.startswith((b"PK\x03\x04", b"\x80")):
+        return "torch"
     # An ONNX file begins with field 1, the version of the format, in one byte; fields 2 to 7 follow, the graph last.
     if head[0] == 0x08 and head[2:3] and head[2] in b"\x12\x1a\x22\x28\x32\x3a":
         return "ONNX"
@@ -180,7 +188,10 @@ def _read_torch(path: Path) -> object:
             raise _without_torch(path) from error
         return tensor_files.read_torch_zip(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # An open file, since torch goes by the suffix of a path. Its warnings say less than the refusals below.
+        with path.open("rb") as file, warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            content = torch.load(file, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise _refusal(path, tensor_files.describe_pickle(path)) from error
     except _BROKEN as error:
@@ -229,16 +240,15 @@ def _recognised(path: Path, content: object) -> Checkpoint:
         other = next(key for key, value in content.items() if not isinstance(value, np.ndarray))
         raise _refusal(path, f"a pickled dict whose {other!r} is a {type(content[other]).__name__}, not a tensor")
     for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state):
+        if all(key.startswith(prefix) for key in state) and any(
+            key[len(prefix) :] in official.shapes() for key in state
+        ):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     used = {key: value for key, value in state.items() if not official.is_ignored(key)}
     shapes = {key: value.shape for key, value in used.items()}
     if wrong := recognition.difference(official.used_shapes(), shapes):
         raise _refusal(path, f"{recognition.describe(shapes)}: {wrong}")
-    ordered = {
-        key: used[key].astype(np.int64 if key.endswith(official.COUNTER_SUFFIX) else np.float32, copy=False)
-        for key in official.used_shapes()
-    }
+    ordered = {key: used[key].astype(official.dtype(key), copy=False) for key in official.used_shapes()}
     return Checkpoint(ordered, f"a MobileSAM checkpoint ({path})")
 
 

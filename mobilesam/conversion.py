@@ -7,7 +7,7 @@ the order of the official keys.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -33,12 +33,18 @@ def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
     Raises:
         CheckpointError: a file is not ONNX, or its graph is not this network's.
     """
-    graphs = [_Graph(encoder), _Graph(decoder)]
-    graphs.sort(key=lambda graph: "point_coords" in graph.inputs)
-    found = _encoder_state(graphs[0]) | _decoder_state(graphs[1])
+    both = f"{encoder} and {decoder}"
+    try:
+        graphs = [_Graph(encoder), _Graph(decoder)]
+        graphs.sort(key=lambda graph: "point_coords" in graph.inputs)
+        found = _encoder_state(graphs[0]) | _decoder_state(graphs[1])
+    except (ValueError, TypeError, LookupError) as error:  # of a graph that its own format does not allow
+        raise CheckpointError(
+            sentence(both, "be MobileSAM's ONNX pair", f"a damaged graph ({error})", _REMEDY)
+        ) from error
     wrong = recognition.difference(official.used_shapes(), {key: value.shape for key, value in found.items()})
     if wrong:
-        raise CheckpointError(sentence(f"{encoder} and {decoder}", "be MobileSAM's ONNX pair", wrong, _REMEDY))
+        raise CheckpointError(sentence(both, "be MobileSAM's ONNX pair", wrong, _REMEDY))
     return {key: found[key] for key in official.used_shapes()}
 
 
@@ -70,9 +76,9 @@ class _Graph:
             if node.op_type == "Constant" and node.attribute[0].HasField("t"):
                 self.constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
 
-    def feeding(self, node: onnx.NodeProto) -> Iterable[tuple[str, Array]]:
-        """Yield the constants that are inputs of ``node``, with their names."""
-        return ((name, self.constants[name]) for name in node.input if name in self.constants)
+    def feeding(self, node: onnx.NodeProto) -> Iterator[Array]:
+        """Yield the constants that are inputs of ``node``."""
+        return (self.constants[name] for name in node.input if name in self.constants)
 
     def linear_weights(self) -> StateDict:
         """Return the weight of every linear layer: a MatMul's constant, transposed, named by the bias added next."""
@@ -87,7 +93,7 @@ class _Graph:
         weights: StateDict = {}
         for node in self.nodes:
             bias = bias_of.get(node.output[0]) if node.op_type == "MatMul" else None
-            for _, weight in self.feeding(node) if bias else ():
+            for weight in self.feeding(node) if bias else ():
                 weights[f"{bias}".removesuffix("bias") + "weight"] = np.ascontiguousarray(weight.T)
         return weights
 
@@ -97,7 +103,7 @@ class _Graph:
             value.reshape(-1)
             for node in self.nodes
             if node.op_type in ("Mul", "Add")
-            for _, value in self.feeding(node)
+            for value in self.feeding(node)
             if value.ndim == 3 and value.shape[1:] == (1, 1)
         ]
 
@@ -108,16 +114,13 @@ def _encoder_state(graph: _Graph) -> StateDict:
     state = {f"image_encoder.{name}": value for name, value in state.items()}
 
     folded = [
-        (weight, bias)
-        for node in graph.nodes
-        if node.op_type == "Conv" and len(node.input) == 3
-        for (_, weight), (_, bias) in [tuple(graph.feeding(node))]
+        constants for node in graph.nodes if node.op_type == "Conv" and len(constants := list(graph.feeding(node))) == 2
     ]
     names = _keys(lambda key: key.endswith(".c.weight"))
     for name, (weight, bias) in _matched("folded convolutions", graph, names, folded):
         state |= _unfolded(name.removesuffix(".c.weight"), weight, bias)
 
-    added = {node.output[0]: value for node in graph.nodes if node.op_type == "Add" for _, value in graph.feeding(node)}
+    added = {node.output[0]: value for node in graph.nodes if node.op_type == "Add" for value in graph.feeding(node)}
     tables = [added[node.input[0]] for node in graph.nodes if node.op_type == "Softmax" and node.input[0] in added]
     names = _keys(lambda key: key.endswith(".attention_biases"))
     for name, table in _matched("attention bias tables", graph, names, tables):

@@ -129,7 +129,8 @@ def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout:
         answer = f"HTTP {error.code} {error.reason}"
         raise (_BrokenOff if error.code in _BUSY else SourceError)(answer) from error
     except urllib.error.URLError as error:
-        raise SourceError(f"not reachable ({error.reason})") from error
+        reason = getattr(error.reason, "strerror", None) or error.reason
+        raise SourceError(f"not reachable ({reason})") from error
     except TimeoutError as error:
         raise _BrokenOff(f"no answer within {timeout:g} s") from error
     except (ConnectionError, http.client.HTTPException) as error:

@@ -27,7 +27,7 @@ BATCH_NORM_EPS = 1e-5
 UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
 # Some exports keep the index table of the attention biases, which is derived from the window size.
 DERIVED_SUFFIX = ".attention_bias_idxs"
-COUNTER_SUFFIX = ".num_batches_tracked"  # int64 scalars; everything else is float32
+COUNTER_SUFFIX = ".num_batches_tracked"
 
 
 @cache
@@ -51,15 +51,20 @@ def is_ignored(key: str) -> bool:
     return key.startswith(UNUSED_PREFIXES) or key.endswith(DERIVED_SUFFIX)
 
 
+def dtype(key: str) -> np.dtype[np.generic]:
+    """Return the dtype of a tensor of the official file: int64 for a counter, else float32."""
+    return np.dtype(np.int64 if key.endswith(COUNTER_SUFFIX) else np.float32)
+
+
 def complete(state: Mapping[str, Array]) -> StateDict:
-    """Return ``state`` in the official order, with a neutral classifier where it has none.
+    """Return ``state`` in the official order and dtypes, with a neutral classifier where it has none.
 
     The reference package loads strictly, so a file written for it needs these keys although nothing uses them.
     """
     full: StateDict = {}
     for key, shape in shapes().items():
         if key in state or not is_ignored(key):
-            full[key] = state[key]
+            full[key] = np.ascontiguousarray(state[key], dtype(key)).reshape(shape)
         else:
             neutral = 1.0 if key.endswith("norm_head.weight") else 0.0
             full[key] = np.full(shape, neutral, dtype=np.float32)

@@ -10,6 +10,7 @@ import pickletools
 import re
 import struct
 import sys
+import warnings
 import zipfile
 import zlib
 from collections import OrderedDict
@@ -47,7 +48,9 @@ _STORAGES = {
     "BoolStorage": "BOOL",
 }
 
-_HARMLESS = re.compile(r"collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w+Storage")
+_HARMLESS = re.compile(
+    r"__builtin__\.set|collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w+Storage"
+)
 
 
 def read_safetensors(path: Path) -> StateDict:
@@ -118,7 +121,7 @@ def describe_pickle(path: Path) -> str:
                 if "data.pkl" not in inside:
                     return "a ZIP archive that torch did not write"
                 content = archive.read(inside["data.pkl"])
-        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError):
+        except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
             return "a ZIP file that is cut off or damaged"
     names = _globals_of(content)
     return f"a pickle that names {', '.join(names)}, which could run code" if names else "a damaged pickle"
@@ -129,7 +132,9 @@ def _globals_of(content: bytes) -> list[str]:
     found: dict[str, None] = {}
     strings: list[str] = []
     stream = io.BytesIO(content)
-    with contextlib.suppress(ValueError, IndexError, struct.error):  # of a damaged pickle; what came before counts
+    # Errors and warnings are those of a damaged pickle; what came before counts.
+    with contextlib.suppress(ValueError, IndexError, struct.error), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         while stream.tell() < len(content):  # torch's older format is several pickles and then the data
             for opcode, argument, _ in pickletools.genops(stream):
                 if isinstance(argument, str):

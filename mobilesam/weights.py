@@ -152,9 +152,13 @@ class Store:
             if path.is_file()
         ]
         if not checked:
-            remedy = 'run "mobilesam weights fetch"'
-            raise WeightsError(sentence(f"weights {name!r}", f"be in {self.folder}", "no file of them", remedy))
+            raise self.absent(name)
         return checked
+
+    def absent(self, name: str = DEFAULT) -> WeightsError:
+        """Return the error for weights that have not been fetched."""
+        remedy = f'run "mobilesam weights fetch {name}"'
+        return WeightsError(sentence(f"weights {name!r}", f"be in {self.folder}", "no file of them", remedy))
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
