@@ -1,0 +1,46 @@
+# Shortcuts for a checkout; the README shows the plain pip commands. PYTHON=python3.12 chooses another interpreter.
+
+PYTHON ?= python3
+BIN := .venv/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+DEMO := demo
+
+.PHONY: help demo test lint format clean
+.DEFAULT_GOAL := help
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: .venv/for-demo ## install, fetch the weights, segment two photos, say where the pictures are
+	$(BIN)/mobilesam weights fetch
+	@photos=$$($(BIN)/python -c 'import skimage; print(skimage.data_dir)') && \
+	$(BIN)/mobilesam predict "$$photos/chelsea.png" --point 230,130 --out $(DEMO) --format overlay,cutout --force && \
+	$(BIN)/mobilesam predict "$$photos/coffee.png" --box 140,15,480,330 --out $(DEMO) --format overlay,cutout --force
+	@echo "Look at the pictures in $(CURDIR)/$(DEMO)"
+
+test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: .venv/for-development ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: .venv/for-development ## rewrite the sources in the common style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+clean: ## remove the virtual environment, caches and the demo's pictures
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info $(DEMO)
+
+.venv/created:
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/for-demo: .venv/created pyproject.toml
+	$(PIP) --editable '.[torch,demo]'
+	@touch $@
+
+.venv/for-development: .venv/created pyproject.toml
+	$(PIP) --editable '.[torch,dev]'
+	@touch $@
