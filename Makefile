@@ -15,7 +15,7 @@ demo: .venv/for-demo ## install, fetch the weights, segment two photos, say wher
 	$(BIN)/mobilesam weights fetch
 	@photos=$$($(BIN)/python -c 'import skimage; print(skimage.data_dir)') && \
 	$(BIN)/mobilesam predict "$$photos/chelsea.png" --point 230,130 --out $(DEMO) --format overlay,cutout --force && \
-	$(BIN)/mobilesam predict "$$photos/coffee.png" --box 140,15,480,330 --out $(DEMO) --format overlay,cutout --force
+	$(BIN)/mobilesam predict "$$photos/coffee.png" --box 75,10,468,388 --out $(DEMO) --format overlay,cutout --force
 	@echo "Look at the pictures in $(CURDIR)/$(DEMO)"
 
 test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
