@@ -67,7 +67,7 @@ def accuracy_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             numbers = [found["mean_iou"], *(group and group["mean_iou"] for group in groups)]
             numbers += [found.get("boundary_iou"), found.get("oracle_iou")]
             rows.append([f"{name} {kind}".strip(), str(found["instances"]), *map(_number, numbers)])
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def clicks_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -90,7 +90,7 @@ def clicks_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             + [f"{100 * found['reached'][target]:.0f} %" for target in names]
             + [", ".join(map(_number, shown))]
         )
-    return _table(head, rows)
+    return table(head, rows)
 
 
 def calibration_table(found: Mapping[str, Any], kind: str) -> str:
@@ -102,7 +102,7 @@ def calibration_table(found: Mapping[str, Any], kind: str) -> str:
     rows.append(
         ["all", str(found["instances"]), _number(found["calibration"]["mean_predicted"]), _number(found["mean_iou"])]
     )
-    return _table([f"{kind}: predicted IoU", "n", "mean predicted", "mean true"], rows)
+    return table([f"{kind}: predicted IoU", "n", "mean predicted", "mean true"], rows)
 
 
 def seconds_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
@@ -122,7 +122,7 @@ def seconds_table(summaries: Mapping[str, Mapping[str, Any]]) -> str:
             )
         total = sum(found["total"] for found in summary["seconds"].values())
         rows.append([f"{name} all".strip(), "", "", "", f"{total:.1f}"])
-    return _table(["stage", "calls", "median ms", "quartiles ms", "total s"], rows)
+    return table(["stage", "calls", "median ms", "quartiles ms", "total s"], rows)
 
 
 def _single(instances: Sequence[tuple[Record, Record]], kind: str) -> dict[str, Any]:
@@ -135,6 +135,7 @@ def _single(instances: Sequence[tuple[Record, Record]], kind: str) -> dict[str, 
         **_groups(instances, lambda instance: float(instance[kind]["iou"])),
         "boundary_iou": _mean(answer["boundary_iou"] for answer in answers),
         "oracle_iou": _mean(map(max, multi)) if complete else None,
+        "ranked_iou": _mean(_first_ranked(answer) for answer in answers) if complete else None,
         "by_token": [
             _mean(values) if all(value is not None for value in values) else None
             for values in zip(*(answer["ious"] for answer in answers), strict=True)
@@ -145,6 +146,11 @@ def _single(instances: Sequence[tuple[Record, Record]], kind: str) -> dict[str, 
             "bins": [list(entry) for entry in bins],
         },
     }
+
+
+def _first_ranked(answer: Record) -> float:
+    """Return the IoU of the one of the three masks that the model ranks first."""
+    return float(answer["ious"][max(MULTI, key=lambda token: float(answer["predicted"][token]))])
 
 
 def _clicks(instances: Sequence[tuple[Record, Record]], max_clicks: int) -> dict[str, Any]:
@@ -202,6 +208,7 @@ def _left_out(summary: Mapping[str, Any]) -> str:
     return f"; {unreadable} pictures and {skipped} annotations could not be used" if unreadable or skipped else ""
 
 
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Return a Markdown table."""
     lines = [head, ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)

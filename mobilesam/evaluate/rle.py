@@ -46,8 +46,8 @@ def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolMask:
             raise InputError("a polygon must be a list of at least three x y pairs")
         if not all(isinstance(value, int | float) for value in polygon) or not np.isfinite(polygon).all():
             raise InputError("a polygon must hold finite numbers only")
-    parts = coco_mask.frPyObjects(polygons, *hw)
-    return np.asarray(coco_mask.decode(coco_mask.merge(parts)), dtype=bool)
+    union = coco_mask.merge(coco_mask.frPyObjects(polygons, *hw))
+    return _from_run_lengths({"size": union["size"], "counts": union["counts"].decode("ascii")}, hw)
 
 
 def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolMask:

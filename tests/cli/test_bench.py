@@ -1,0 +1,71 @@
+"""``mobilesam bench``: measure, write, compare."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from mobilesam.bench import bench_picture, compare
+
+Command = Callable[..., Any]
+
+
+@pytest.mark.torch
+@pytest.mark.weights
+def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) -> None:
+    path = tmp_path / "before.json"
+    outcome = command("bench", "--repeats", 2, "--warmup", 1, "--threads", 2, "--device", "cpu", "--out", path)
+    assert outcome.code == 0
+    assert outcome.out.startswith("1024 x 768 pixels, TorchSam on cpu, ms\n")
+    document = json.loads(path.read_text())
+    assert list(document["stages"]) == ["read", "resize", "encode", "first decode", "decode", "upsample"]
+    for stage, found in document["stages"].items():
+        assert len(found["values"]) == (4 if stage == "upsample" else 2)
+        assert found["q1"] <= found["median"] <= found["q3"]
+    assert document["stages"]["encode"]["median"] > document["stages"]["decode"]["median"] > 0
+    assert document["model"]["threads"] == document["environment"]["torch_threads"] == 2
+    assert document["environment"]["versions"]["numpy"]
+
+    refused = command("bench", "--out", path)
+    assert refused.code == 1
+    assert "output file must not exist yet" in refused.err
+
+    document["stages"]["encode"]["median"] /= 2
+    document["model"]["threads"] = 4
+    (tmp_path / "after.json").write_text(json.dumps(document))
+    compared = command("bench", "--compare", path, tmp_path / "after.json")
+    assert compared.code == 0
+    faster = {line.split()[0]: line.split()[-1] for line in compared.out.splitlines()[1:]}
+    assert faster["encode"] == "2.00x"
+    assert faster["read"] == "1.00x"
+    assert "differs: threads: 2 -> 4" in compared.out
+    as_json = json.loads(command("bench", "--compare", path, tmp_path / "after.json", "--json").out)
+    assert as_json["differences"] == ["threads: 2 -> 4"]
+    assert [row["ratio"] for row in as_json["stages"]] == [1, 1, 2, 1, 1, 1]
+
+
+def test_a_file_that_is_no_benchmark_is_refused(command: Command, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text("{}")
+    for name in ("other.json", "none.json"):
+        outcome = command("bench", "--compare", tmp_path / name, tmp_path / name)
+        assert outcome.code == 1
+        assert f"{name} must be one that mobilesam bench wrote" in outcome.err
+    mixed = command("bench", "--compare", "a", "b", "--out", "c")
+    assert mixed.code == 2
+    assert "--compare must stand alone" in mixed.err
+
+
+def test_only_stages_in_both_are_compared() -> None:
+    before = {"stages": {"encode": {"median": 1.0}, "everything": {"median": 9.0}}}
+    after = {"stages": {"encode": {"median": 0.25}}}
+    assert compare(before, after) == [{"stage": "encode", "before": 1.0, "after": 0.25, "ratio": 4.0}]
+
+
+def test_the_sample_picture_is_the_same_every_time_at_any_size() -> None:
+    assert (bench_picture((300, 400)) == bench_picture((300, 400))).all()
+    assert bench_picture((5, 7)).shape == (5, 7, 3)
+    assert bench_picture((700, 900)).std() > 20

@@ -1,0 +1,49 @@
+"""The whole way with the real network: coins with masks from watershed, and a model good at finding them."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.evaluate.scenes import coins, compressed, polygons, uncompressed, write_coco
+from tests.pictures import picture
+
+from mobilesam import SamPredictor, load
+from mobilesam.evaluate import Settings, evaluate, load_coco
+
+pytestmark = [pytest.mark.torch, pytest.mark.weights]
+
+
+@pytest.fixture(scope="module")
+def model() -> Any:
+    return load(backend="torch", device="cpu")
+
+
+@pytest.fixture(scope="module")
+def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    forms = (compressed, uncompressed, polygons)
+    found = [
+        {"image_id": "coins.png", "segmentation": forms[place % 3](mask)} for place, mask in enumerate(coins()[:6])
+    ]
+    return write_coco(tmp_path_factory.mktemp("coins"), {"coins.png": picture("coins")}, found)
+
+
+def test_coins_are_found(model: Any, annotations: Path) -> None:
+    dataset = load_coco(annotations, annotations.parent)
+    found = evaluate(model, dataset, Settings(("box", "point", "clicks"), all_masks=True))
+    assert found.summary["instances"] == 6
+    assert found.mean_iou("box") > 0.9
+    assert found.mean_iou("clicks") > 0.9
+    assert found.summary["prompts"]["box"]["boundary_iou"] > 0.8
+    assert found.summary["prompts"]["point"]["oracle_iou"] >= found.mean_iou("point")
+    seconds = found.summary["seconds"]
+    assert list(seconds) == ["read", "resize", "encode", "decode", "upsample"]
+    clicks = sum(len(instance["clicks"]["ious"]) - 1 for instance in found.records[0]["instances"])
+    assert seconds["decode"]["calls"] == seconds["upsample"]["calls"] == 12 + clicks
+    assert seconds["encode"]["total"] > 3 * seconds["decode"]["median"]
+
+
+def test_timing_the_stages_does_not_change_the_answers(model: Any, annotations: Path) -> None:
+    dataset = load_coco(annotations, annotations.parent)
+    staged, plain = evaluate(model, dataset), evaluate(SamPredictor(model), dataset)
+    assert staged.records[0]["instances"] == plain.records[0]["instances"]
+    assert list(plain.summary["seconds"]) == ["read", "set_image", "predict"]
