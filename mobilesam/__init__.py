@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from mobilesam._version import __version__
 
 if TYPE_CHECKING:
+    from mobilesam.automatic import SamAutomaticMaskGenerator
     from mobilesam.build import build_sam, build_sam_vit_t, sam_model_registry
     from mobilesam.errors import MobileSamError
     from mobilesam.loading import load
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _HOME = {
     "MobileSamError": "errors",
     "Prediction": "predictor",
+    "SamAutomaticMaskGenerator": "automatic",
     "SamPredictor": "predictor",
     "build_sam": "build",
     "build_sam_vit_t": "build",
@@ -29,6 +31,7 @@ _HOME = {
 __all__ = [
     "MobileSamError",
     "Prediction",
+    "SamAutomaticMaskGenerator",
     "SamPredictor",
     "__version__",
     "build_sam",

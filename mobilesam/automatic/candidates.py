@@ -1,0 +1,77 @@
+"""Masks on their way through the filters."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import rle
+from mobilesam.boxes import nms
+from mobilesam.masks import FloatArray, Frame, upsampled_columns, window_above
+
+Box = tuple[int, int, int, int]
+
+
+class Candidate(NamedTuple):
+    """One mask in the picture.
+
+    boundaries: its runs, see :mod:`mobilesam.rle`.
+    box: x1 y1 x2 y2 of its outermost pixels.
+    point: x y of the point it was asked for with, None if it was a box.
+    crop_box: x1 y1 x2 y2 of the crop it was found in.
+    """
+
+    boundaries: rle.IntArray
+    box: Box
+    predicted_iou: np.float32
+    stability: np.float32
+    point: tuple[float, float] | None
+    crop_box: Box
+
+
+class Measured(NamedTuple):
+    """A mask's runs in the picture, and how little it depends on the threshold (0 for an empty mask)."""
+
+    boundaries: rle.IntArray
+    stability: np.float32
+
+
+def measure(
+    low_res_logits: FloatArray,
+    frame: Frame,
+    crop_xy: tuple[int, int],
+    picture_height: int,
+    *,
+    threshold: float,
+    offset: float,
+    min_stability: float = 0.0,
+) -> Measured | None:
+    """Upsample one mask on its own window, or return None if it is not stable enough.
+
+    The stability is the IoU of the masks at ``threshold`` plus and minus ``offset``.
+
+    Args:
+        low_res_logits: (256, 256) float32.
+        frame: of the crop that was encoded. crop_xy: where in the picture it lies.
+    """
+    window = window_above(low_res_logits, frame, threshold - offset)
+    certain = possible = 0
+    columns = [np.zeros((0, window.y2 - window.y1), np.bool_)]
+    for _, logits in upsampled_columns(low_res_logits, frame, window):
+        certain += int(np.count_nonzero(logits > threshold + offset))
+        possible += int(np.count_nonzero(logits > threshold - offset))
+        columns.append(logits > threshold)
+    stability = np.float32(certain) / np.float32(possible) if possible else np.float32(0)
+    if stability < np.float32(min_stability):
+        return None
+    origin = (window.x1 + crop_xy[0], window.y1 + crop_xy[1])
+    return Measured(rle.boundaries_of_columns(np.concatenate(columns), origin, picture_height), stability)
+
+
+def suppress(candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float) -> list[Candidate]:
+    """Return the candidates without those whose box another of a better score overlaps, best first."""
+    boxes = np.array([candidate.box for candidate in candidates], np.float32)
+    return [candidates[index] for index in nms(boxes, np.asarray(scores, np.float64), iou_threshold)]

@@ -1,0 +1,157 @@
+"""SamAutomaticMaskGenerator: SAM's class, over any model of this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import regions, rle
+from mobilesam.automatic.candidates import Candidate, suppress
+from mobilesam.automatic.control import Cancel, Control, Progress
+from mobilesam.automatic.records import MaskRecords, make_record
+from mobilesam.automatic.segment import Crop, ask_points, batches, spread
+from mobilesam.automatic.settings import Settings
+from mobilesam.grids import generate_crop_boxes
+from mobilesam.image import read_image
+from mobilesam.model import MaskModel
+from mobilesam.predictor import SamPredictor
+
+
+class SamAutomaticMaskGenerator:
+    """Finds all the masks of a picture by asking at a grid of points.
+
+    Arguments and results are those of SAM's class of the same name.
+
+    Args:
+        model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
+        points_per_side: points on a side of the grid; None to use ``point_grids``.
+        points_per_batch: at most so many points in one call of the decoder. The model's own best number, which is
+            lower on a CPU, is what is used.
+        pred_iou_thresh: keep masks whose IoU the model predicts to be above this.
+        stability_score_thresh: keep masks at least so stable: the IoU of the masks thresholded at a logit of
+            ``stability_score_offset`` above and below the cut-off.
+        stability_score_offset: see above.
+        box_nms_thresh: of two masks whose boxes overlap by more than this IoU, keep the better one.
+        crop_n_layers: also look at crops of the picture: 2^i × 2^i of them in layer i.
+        crop_nms_thresh: like ``box_nms_thresh``, between crops; smaller crops win.
+        crop_overlap_ratio: overlap of the crops of layer 1, as a share of the picture's shorter side.
+        crop_n_points_downscale_factor: the grid's side is divided by this with each layer.
+        point_grids: instead of ``points_per_side``: for each layer points, (N, 2), x y in 0..1 of the crop.
+        min_mask_region_area: fill holes and remove islands of fewer pixels.
+        output_mode: "binary_mask", "uncompressed_rle" or "coco_rle", which alone is small for large pictures.
+        mode: "exact" asks at every point.
+
+    Raises:
+        InputError: an argument is not usable.
+    """
+
+    def __init__(
+        self,
+        model: Any,
+        points_per_side: int | None = 32,
+        points_per_batch: int = 64,
+        pred_iou_thresh: float = 0.88,
+        stability_score_thresh: float = 0.95,
+        stability_score_offset: float = 1.0,
+        box_nms_thresh: float = 0.7,
+        crop_n_layers: int = 0,
+        crop_nms_thresh: float = 0.7,
+        crop_overlap_ratio: float = 512 / 1500,
+        crop_n_points_downscale_factor: int = 1,
+        point_grids: Sequence[npt.ArrayLike] | None = None,
+        min_mask_region_area: float = 0,
+        output_mode: str = "binary_mask",
+        *,
+        mode: str = "exact",
+    ) -> None:
+        self.settings = Settings(
+            points_per_side=points_per_side,
+            points_per_batch=points_per_batch,
+            pred_iou_thresh=pred_iou_thresh,
+            stability_score_thresh=stability_score_thresh,
+            stability_score_offset=stability_score_offset,
+            box_nms_thresh=box_nms_thresh,
+            crop_n_layers=crop_n_layers,
+            crop_nms_thresh=crop_nms_thresh,
+            crop_overlap_ratio=crop_overlap_ratio,
+            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
+            point_grids=point_grids,
+            min_mask_region_area=min_mask_region_area,
+            output_mode=output_mode,
+            mode=mode,
+        )
+        self.point_grids = self.settings.layer_points()
+        self.predictor = SamPredictor(model)
+
+    @property
+    def mask_model(self) -> MaskModel:
+        """The model behind the one protocol."""
+        return self.predictor.mask_model
+
+    def generate(
+        self,
+        image: Any,
+        *,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        time_budget_s: float | None = None,
+    ) -> MaskRecords:
+        """Return a record for each mask, best first; see :class:`MaskRecord` for the keys.
+
+        Args:
+            image: (H, W, 3) uint8 RGB, or anything that :func:`mobilesam.image.read_image` takes.
+            progress: called as ``progress(done, total, found)``: points, points in all, and masks so far.
+            cancel: a threading.Event, or a function that tells whether to stop.
+            time_budget_s: stop after so many seconds. A stopped run returns what it has, with ``partial`` set.
+
+        Raises:
+            InputError: the picture cannot be used.
+        """
+        control = Control(progress, cancel, time_budget_s)
+        pixels = read_image(image)
+        hw = (pixels.shape[0], pixels.shape[1])
+        settings = self.settings
+        boxes, layers = generate_crop_boxes(hw, settings.crop_n_layers, settings.crop_overlap_ratio)
+        control.total = sum(len(self.point_grids[layer]) for layer in layers)
+        candidates: list[Candidate] = []
+        for (x1, y1, x2, y2), layer in zip(boxes, layers, strict=True):
+            if control.must_stop():
+                break
+            crop = Crop(self.mask_model.encode(pixels[y1:y2, x1:x2]), (x1, y1, x2, y2), hw)
+            candidates += self._segment(crop, self.point_grids[layer], control)
+        if len(boxes) > 1:
+            areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (item.crop_box for item in candidates)]
+            candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh)
+        if settings.min_mask_region_area > 0:
+            candidates = self._clean(candidates, hw)
+        return MaskRecords(
+            (make_record(item, hw, settings.output_mode) for item in candidates), partial=control.stopped
+        )
+
+    def _segment(self, crop: Crop, grid: npt.NDArray[np.float64], control: Control) -> list[Candidate]:
+        """Ask at all points of a crop, and remove duplicates; points stopped short of are left out."""
+        points = grid * crop.scale_xy
+        size = min(self.settings.points_per_batch, self.mask_model.capabilities.prompt_batch)
+        found: dict[int, list[Candidate]] = {}
+        for part in batches(spread(len(points)), size):
+            if control.must_stop():
+                break
+            answers = ask_points(self.mask_model, crop, points[part], self.settings)
+            found.update(zip(part.tolist(), answers, strict=True))
+            control.advance(len(part), sum(map(len, answers)))
+        # Between equal scores the order of the grid decides, as in the reference.
+        candidates = [item for index in sorted(found) for item in found[index]]
+        return suppress(candidates, [item.predicted_iou for item in candidates], self.settings.box_nms_thresh)
+
+    def _clean(self, candidates: Sequence[Candidate], hw: tuple[int, int]) -> list[Candidate]:
+        """Fill small holes, remove small islands, and remove masks that became duplicates, unchanged ones first."""
+        settings = self.settings
+        cleaned, untouched = [], []
+        for item in candidates:
+            boundaries, changed = regions.clean(item.boundaries, hw, settings.min_mask_region_area)
+            cleaned.append(item._replace(boundaries=boundaries, box=rle.box(boundaries, hw[0])))
+            untouched.append(not changed)
+        return suppress(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))

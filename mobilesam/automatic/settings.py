@@ -1,0 +1,111 @@
+"""The options of everything mode, checked once."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.grids import build_all_layer_point_grids
+
+OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
+MODES = ("exact",)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """What :class:`mobilesam.SamAutomaticMaskGenerator` was asked to do; its docstring explains each option."""
+
+    points_per_side: int | None
+    points_per_batch: int
+    pred_iou_thresh: float
+    stability_score_thresh: float
+    stability_score_offset: float
+    box_nms_thresh: float
+    crop_n_layers: int
+    crop_nms_thresh: float
+    crop_overlap_ratio: float
+    crop_n_points_downscale_factor: int
+    point_grids: Sequence[npt.ArrayLike] | None
+    min_mask_region_area: float
+    output_mode: str
+    mode: str
+
+    def __post_init__(self) -> None:
+        for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
+            check_number(name, getattr(self, name), 0, 1)
+        check_number("crop_overlap_ratio", self.crop_overlap_ratio, 0, 1)
+        check_number("stability_score_offset", self.stability_score_offset, 0)
+        check_number("min_mask_region_area", self.min_mask_region_area, 0)
+        check_whole("points_per_batch", self.points_per_batch, 1)
+        check_whole("crop_n_layers", self.crop_n_layers, 0)
+        check_whole("crop_n_points_downscale_factor", self.crop_n_points_downscale_factor, 1)
+        if self.output_mode not in OUTPUT_MODES:
+            raise InputError(unknown_name("output_mode", self.output_mode, OUTPUT_MODES))
+        if self.mode not in MODES:
+            raise InputError(unknown_name("mode", self.mode, MODES))
+        if (self.points_per_side is None) == (self.point_grids is None):
+            actual = "neither" if self.point_grids is None else "both"
+            remedy = "set points_per_side=None to use your own point_grids"
+            raise InputError(sentence("points_per_side or point_grids", "be given", actual, remedy))
+
+    def layer_points(self) -> list[npt.NDArray[np.float64]]:
+        """Return the points of the whole picture and of each layer of crops, (N, 2) x y in 0..1.
+
+        Raises:
+            InputError: ``point_grids`` has a wrong shape or value, or a layer has no points.
+        """
+        if self.points_per_side is None:
+            return self._own_grids()
+        check_whole("points_per_side", self.points_per_side, 1)
+        factor = self.crop_n_points_downscale_factor**self.crop_n_layers
+        if self.points_per_side < factor:
+            actual = f"{self.points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
+            remedy = "lower crop_n_layers or crop_n_points_downscale_factor"
+            raise InputError(sentence("points_per_side", f"be at least {factor}", actual, remedy))
+        return build_all_layer_point_grids(
+            self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor
+        )
+
+    def _own_grids(self) -> list[npt.NDArray[np.float64]]:
+        assert self.point_grids is not None
+        layers = self.crop_n_layers + 1
+        if len(self.point_grids) < layers:
+            remedy = "add a grid, or lower crop_n_layers"
+            raise InputError(sentence("point_grids", f"have {layers} grids", len(self.point_grids), remedy))
+        grids = []
+        for given in self.point_grids:
+            try:
+                grid = np.asarray(given, dtype=np.float64)
+            except (TypeError, ValueError) as error:
+                actual = f"{type(given).__name__} ({error})"
+                raise InputError(sentence("each of point_grids", "be numbers", actual, "pass x y pairs")) from error
+            if grid.ndim != 2 or grid.shape[1] != 2 or not len(grid):
+                raise InputError(sentence("each of point_grids", "have shape (N, 2)", grid.shape, "pass x y pairs"))
+            if not ((grid >= 0) & (grid <= 1)).all():
+                actual = f"{grid[~((grid >= 0) & (grid <= 1))][0]:g}"
+                remedy = "divide x by the width and y by the height"
+                raise InputError(sentence("each of point_grids", "lie within 0 to 1", actual, remedy))
+            grids.append(grid)
+        return grids
+
+
+def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:
+    """Raise InputError unless ``value`` is a finite number from ``low`` to ``high``."""
+    if isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value) and low <= value <= high:
+        return
+    requirement = f"be from {low:g} to {high:g}" if high < math.inf else f"be a number of at least {low:g}"
+    raise InputError(sentence(name, requirement, repr(value), "see the default in its documentation"))
+
+
+def check_whole(name: str, value: Any, low: int) -> None:
+    """Raise InputError unless ``value`` is a whole number of at least ``low``."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low:
+        return
+    remedy = "see the default in its documentation"
+    raise InputError(sentence(name, f"be a whole number of at least {low}", repr(value), remedy))

@@ -1,0 +1,56 @@
+"""Boxes as arrays: overlap, suppression of duplicates, closeness to the edge of a crop."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
+
+EDGE_TOLERANCE = 20.0  # pixels, as in the reference's automatic mask generator
+
+
+def box_iou(box: FloatArray, boxes: FloatArray) -> FloatArray:
+    """Return the IoU of one box, (4,), with others, (N, 4), all x1 y1 x2 y2; two without area give NaN."""
+    sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
+    intersection = np.maximum(sides, 0).prod(axis=1)
+    union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - intersection
+    with np.errstate(invalid="ignore"):
+        iou: FloatArray = intersection / union
+    return iou
+
+
+def nms(boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float) -> IntArray:
+    """Return the indices of boxes to keep, best score first; equal scores keep their order.
+
+    A box goes when its IoU with a kept one exceeds the threshold. The arithmetic is float32, as torchvision's.
+
+    Args:
+        boxes: (N, 4) x1 y1 x2 y2.
+        scores: (N,).
+    """
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)
+    left = np.argsort(-np.asarray(scores), kind="stable")
+    keep = []
+    while len(left):
+        best, left = left[0], left[1:]
+        keep.append(best)
+        left = left[~(box_iou(corners[best], corners[left]).astype(np.float64) > iou_threshold)]
+    return np.array(keep, dtype=np.int64)
+
+
+def near_crop_edge(
+    boxes: npt.NDArray[np.generic], crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]
+) -> npt.NDArray[np.bool_]:
+    """Tell which boxes touch an edge of their crop that is no edge of the picture: (N,) bool.
+
+    Args:
+        boxes: (N, 4) x1 y1 x2 y2 in the picture.
+        crop_box: x1 y1 x2 y2 in the picture.
+    """
+    corners = np.asarray(boxes, np.float64).reshape(-1, 4)
+    at_crop = np.abs(corners - np.array(crop_box)) <= EDGE_TOLERANCE
+    at_image = np.abs(corners - np.array([0, 0, image_hw[1], image_hw[0]])) <= EDGE_TOLERANCE
+    near: npt.NDArray[np.bool_] = (at_crop & ~at_image).any(axis=1)
+    return near

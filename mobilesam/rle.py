@@ -1,0 +1,106 @@
+"""Masks as run lengths: a mask of any size costs what its outline costs.
+
+Inside this package a mask is its *boundaries*: (2R,) int64, where the R runs of foreground start and stop, in the
+column after column order of COCO. They grow strictly, so two runs never touch. The public forms are made at the end:
+uncompressed RLE as SAM writes it, and COCO's compressed one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from pycocotools import mask as coco_mask
+
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
+Box = tuple[int, int, int, int]
+
+
+def boundaries_of(mask: BoolArray) -> IntArray:
+    """Return the boundaries of a mask, (H, W) bool."""
+    return boundaries_of_columns(mask.T, (0, 0), mask.shape[0])
+
+
+def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height: int) -> IntArray:
+    """Return the boundaries of the only part of a mask that is not empty.
+
+    Args:
+        columns: (n, m) bool, n columns of m pixels.
+        origin_xy: where in the picture the first of them is.
+        height: of the picture.
+    """
+    x, y = origin_xy
+    count, length = columns.shape
+    padded = np.zeros((count, length + 2), np.bool_)
+    padded[:, 1:-1] = columns
+    column, row = np.divmod(np.flatnonzero(padded[:, 1:] != padded[:, :-1]), length + 1)
+    return joined((column + x) * height + row + y)
+
+
+def joined(boundaries: IntArray) -> IntArray:
+    """Join runs of which one stops where the next one starts, as at the bottom of a column and the top of the next."""
+    touching = np.flatnonzero(boundaries[2::2] == boundaries[1:-1:2])
+    return np.delete(boundaries, np.concatenate([2 * touching + 1, 2 * touching + 2]))
+
+
+def area(boundaries: IntArray) -> int:
+    """Return the number of pixels."""
+    return int((boundaries[1::2] - boundaries[::2]).sum())
+
+
+def box(boundaries: IntArray, height: int) -> Box:
+    """Return x1 y1 x2 y2 of the outermost pixels, all inclusive; zeros for an empty mask."""
+    if not len(boundaries):
+        return 0, 0, 0, 0
+    first_x, first_y = np.divmod(boundaries[::2], height)
+    last_x, last_y = np.divmod(boundaries[1::2] - 1, height)
+    if (first_x != last_x).any():  # a run over the bottom of a column and the top of the next
+        return int(first_x[0]), 0, int(last_x[-1]), height - 1
+    return int(first_x[0]), int(first_y.min()), int(last_x[-1]), int(last_y.max())
+
+
+def mask_of(boundaries: IntArray, hw: tuple[int, int]) -> BoolArray:
+    """Return the mask, (H, W) bool."""
+    return columns_of(boundaries, hw[0], 0, hw[1])
+
+
+def columns_of(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray:
+    """Return columns x1 to x2 (exclusive) of the mask, (H, x2 - x1) bool."""
+    inside = np.clip(boundaries, x1 * height, x2 * height)
+    counts = np.diff(inside, prepend=x1 * height, append=x2 * height)
+    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
+    return np.ascontiguousarray(pixels.reshape(x2 - x1, height).T)
+
+
+def to_uncompressed(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]:
+    """Return SAM's uncompressed RLE: ``size`` [H, W] and ``counts``, run lengths that begin with background."""
+    counts = np.diff(boundaries, prepend=0, append=hw[0] * hw[1])
+    if len(counts) > 1 and counts[-1] == 0:
+        counts = counts[:-1]
+    return {"size": list(hw), "counts": counts.tolist()}
+
+
+def to_coco(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]:
+    """Return COCO's compressed RLE: ``size`` [H, W] and ``counts``, a string."""
+    return coco_encode_rle(to_uncompressed(boundaries, hw))
+
+
+def coco_encode_rle(uncompressed_rle: dict[str, Any]) -> dict[str, Any]:
+    """Compress an uncompressed RLE as COCO does; ``counts`` is a str, so that it can go into JSON."""
+    height, width = uncompressed_rle["size"]
+    compressed: dict[str, Any] = coco_mask.frPyObjects(uncompressed_rle, height, width)
+    return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
+
+
+def area_from_rle(rle: dict[str, Any]) -> int:
+    """Return the number of pixels of an uncompressed RLE."""
+    return sum(rle["counts"][1::2])
+
+
+def rle_to_mask(rle: dict[str, Any]) -> BoolArray:
+    """Return the mask, (H, W) bool, of an uncompressed RLE."""
+    height, width = rle["size"]
+    boundaries = np.cumsum(np.asarray(rle["counts"], np.int64))
+    return mask_of(boundaries[: len(boundaries) // 2 * 2], (height, width))
