@@ -70,7 +70,8 @@ class TorchSam(MaskModel):
         first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
         masks = self.upscale_tensors(scored.state, torch.from_numpy(prompts), first, last)
         chosen = masks[torch.from_numpy(position), torch.from_numpy(keep[:, 1] - first)]
-        return chosen.float().cpu().numpy()  # type: ignore[no-any-return]
+        logits: FloatArray = chosen.float().cpu().numpy()
+        return logits
 
     @torch.no_grad()
     def score_tensors(
@@ -110,7 +111,10 @@ class TorchSam(MaskModel):
     @torch.no_grad()
     def upscale_tensors(self, scores: PromptScores, prompts: Tensor, first: int, last: int) -> Tensor:
         """Make masks ``first`` to ``last`` (exclusive) of the prompts with these indices: (P, C, 256, 256)."""
-        return self.sam.mask_decoder.upscale(scores.mask_tokens[prompts], scores.image_tokens[prompts], first, last)
+        mask_tokens, image_tokens = scores.mask_tokens, scores.image_tokens
+        if len(prompts) < len(mask_tokens):  # else all of them, in order: no copy
+            mask_tokens, image_tokens = mask_tokens[prompts], image_tokens[prompts]
+        return self.sam.mask_decoder.upscale(mask_tokens, image_tokens, first, last)
 
     def load_features(self, features: FloatArray) -> Tensor:
         return self._tensor(features).to(self._dtype)

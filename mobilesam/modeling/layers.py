@@ -28,6 +28,8 @@ class ConvNorm(nn.Module):
         if self.training:
             normalised: Tensor = self.bn(self.c(x))
             return normalised
+        assert self.bn.running_mean is not None
+        assert self.bn.running_var is not None
         scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
         bias = self.bn.bias - self.bn.running_mean * scale
         weight = self.c.weight * scale[:, None, None, None]

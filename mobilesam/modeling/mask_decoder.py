@@ -86,7 +86,7 @@ class MaskDecoder(nn.Module):
         x = F.gelu(_split_pixels(x, up2))  # (B, 16L, E / 8)
         heads = list(self.output_hypernetworks_mlps)[first:last]
         hyper = torch.stack([head(mask_tokens[:, first + i]) for i, head in enumerate(heads)], dim=1)
-        masks = hyper @ x.transpose(1, 2)  # (B, C, 16L), pixels in the order token, y1, x1, y2, x2
+        masks: Tensor = hyper @ x.transpose(1, 2)  # (B, C, 16L), pixels in the order token, y1, x1, y2, x2
         side = int(image_tokens.shape[1] ** 0.5)
         masks = masks.unflatten(2, (side, side, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7)
         return masks.reshape(masks.shape[0], last - first, 4 * side, 4 * side)

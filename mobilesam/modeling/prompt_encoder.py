@@ -78,7 +78,9 @@ class PromptEncoder(nn.Module):
             (B, N, E).
         """
         positions = self.pe_layer.forward_with_coords(point_coords.to(torch.float32) + 0.5, self.input_image_size)
-        kinds = torch.cat([self.not_a_point_embed.weight, *(point.weight for point in self.point_embeddings)])
+        kinds = torch.cat(
+            [self.not_a_point_embed.weight, *(point.get_parameter("weight") for point in self.point_embeddings)]
+        )
         padding = (point_labels == -1).unsqueeze(-1)
         return torch.where(padding, torch.zeros_like(positions), positions) + kinds[point_labels.to(torch.int64) + 1]
 

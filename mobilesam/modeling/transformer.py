@@ -55,7 +55,8 @@ class Attention(nn.Module):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, M * D) -> (B, M, T, D)."""
-        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)
+        heads: Tensor = x.unflatten(-1, (self.num_heads, self.head_dim))
+        return heads.transpose(1, 2)
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, M, T, D) -> (B, T, M * D)."""
@@ -63,7 +64,8 @@ class Attention(nn.Module):
 
     def head_weight(self, projection: nn.Linear) -> Tensor:
         """The weight of an input projection, head by head: (M, D, E)."""
-        return projection.weight.unflatten(0, (self.num_heads, self.head_dim))
+        heads: Tensor = projection.weight.unflatten(0, (self.num_heads, self.head_dim))
+        return heads
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from (B, T, E) to (B, T', E)."""
@@ -80,8 +82,9 @@ class TokenToImage(Attention):
 
     def from_projected(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Read an image that is projected already: query (B, T, E), key (I, M, D, L), value (I, M, L, D)."""
-        scores = (self.split_heads(self.q_proj(query)) * self.scale) @ key  # (B, M, T, L)
-        return self.out_proj(self.merge_heads(scores.softmax(-1) @ value))  # type: ignore[no-any-return]
+        scores = per_image(self.split_heads(self.q_proj(query)) * self.scale, key)  # (B, M, T, L)
+        read = per_image(scores.softmax(-1), value)  # (B, M, T, D)
+        return self.out_proj(self.merge_heads(read))  # type: ignore[no-any-return]
 
     def from_tokens(self, query: Tensor, positioned: Tensor, tokens: Tensor) -> Tensor:
         """Read image tokens (B, L, E), with and without their positions, for queries (B, T, E)."""
@@ -98,7 +101,7 @@ class ImageToToken(Attention):
 
     def from_projected(self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Return tokens (I, L, E) plus what they read; query (I, M, D, L); key, value (B, T, E)."""
-        scores = (self.split_heads(self.k_proj(key)) * self.scale) @ query  # (B, M, T, L)
+        scores = per_image(self.split_heads(self.k_proj(key)) * self.scale, query)  # (B, M, T, L)
         return self._add_values(tokens, scores, value)
 
     def from_tokens(self, tokens: Tensor, positioned: Tensor, key: Tensor, value: Tensor) -> Tensor:
@@ -111,10 +114,21 @@ class ImageToToken(Attention):
 
     def _add_values(self, tokens: Tensor, scores: Tensor, value: Tensor) -> Tensor:
         out_weight = self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).permute(1, 2, 0)  # (M, D, E)
-        wide = (self.split_heads(self.v_proj(value)) @ out_weight).flatten(1, 2)  # (B, M T, E)
+        # A head's weights sum to one over the prompt tokens, so the bias of the output can ride on the values.
+        bias = self.out_proj.bias / self.num_heads
+        wide = (self.split_heads(self.v_proj(value)) @ out_weight + bias).flatten(1, 2)  # (B, M T, E)
         mix = scores.softmax(2).flatten(1, 2).transpose(1, 2)  # (B, L, M T)
-        base = (tokens + self.out_proj.bias).expand(mix.shape[0], -1, -1)
-        return torch.baddbmm(base, mix, wide)
+        return torch.baddbmm(tokens.expand(mix.shape[0], -1, -1), mix, wide)
+
+
+def per_image(x: Tensor, y: Tensor) -> Tensor:
+    """Multiply x, (B, M, T, P), by what the image holds, (I, M, P, Q), without copying one image for every prompt."""
+    if y.shape[0] == x.shape[0]:
+        return x @ y
+    batch, tokens = x.shape[0], x.shape[2]
+    out = x.transpose(0, 1).flatten(1, 2) @ y[0]  # (M, B T, Q)
+    heads: Tensor = out.unflatten(1, (batch, tokens))
+    return heads.transpose(0, 1)
 
 
 class FeedForward(nn.Module):
