@@ -87,8 +87,13 @@ class MaskModel(abc.ABC):
         """A digest of the weights: equal digests give equal embeddings."""
 
     @abc.abstractmethod
-    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
-        """Encode a picture, (H, W, 3) uint8 RGB."""
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        """Encode a picture, (H, W, 3) uint8 RGB.
+
+        fast_padding: encode only the rows and columns that the picture covers, rounded up to whole tokens, and take the
+            rest of the square from the embedding of an empty one. Faster for pictures that are not square; the embedding
+            is near to, not equal, that of the padded square.
+        """
 
     @abc.abstractmethod
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:

@@ -45,12 +45,15 @@ class SamPredictor:
 
     Args:
         sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
+        fast_padding: encode only what the picture covers of the padded square. A 16:9 picture encodes about 1.7 times
+            faster; results are as accurate, not equal to the reference's: see docs/accuracy.md.
     """
 
-    def __init__(self, sam_model: Any) -> None:
+    def __init__(self, sam_model: Any, *, fast_padding: bool = False) -> None:
         self.model = sam_model
         self.mask_model: MaskModel = as_mask_model(sam_model)
         self.transform = ResizeLongestSide(self.mask_model.image_size)
+        self.fast_padding = fast_padding
         self._embedding: Embedding | None = None
 
     def set_image(self, image: Any, image_format: str = "RGB") -> None:
@@ -64,7 +67,8 @@ class SamPredictor:
         Raises:
             InputError: the picture cannot be used; the earlier one stays set.
         """
-        self._embedding = self.mask_model.encode(pictures.read_image(image, image_format))  # type: ignore[arg-type]
+        picture = pictures.read_image(image, image_format)
+        self._embedding = self.mask_model.encode(picture, fast_padding=self.fast_padding)
 
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
         """Encode a picture that is resized to the model frame already.
@@ -198,17 +202,17 @@ class SamPredictor:
     @property
     def features(self) -> Any:
         """The embedding of the picture, (1, 256, 64, 64), or None."""
-        return self._embedding and self._embedding.features
+        return None if self._embedding is None else self._embedding.features
 
     @property
     def original_size(self) -> tuple[int, int] | None:
         """(height, width) of the picture, or None."""
-        return self._embedding and self._embedding.original_hw
+        return None if self._embedding is None else self._embedding.original_hw
 
     @property
     def input_size(self) -> tuple[int, int] | None:
         """(height, width) of the picture in the model frame, or None."""
-        return self._embedding and self._embedding.input_hw
+        return None if self._embedding is None else self._embedding.input_hw
 
     @property
     def device(self) -> torch.device | str:

@@ -33,6 +33,7 @@ class TorchSam(MaskModel):
         self.image_size = sam.config.image_size
         self.mask_threshold = sam.mask_threshold
         self._images: weakref.WeakKeyDictionary[Embedding, tuple[object, ImageTokens]] = weakref.WeakKeyDictionary()
+        self._padded: tuple[object, Tensor] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -43,10 +44,17 @@ class TorchSam(MaskModel):
     def weights_id(self) -> str:
         return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
 
-    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
         resized = pictures.resize(image, self.image_size)
-        pixels = pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size))
-        features = self.encode_tensor(torch.from_numpy(pixels))
+        pixels = pictures.normalize(resized)
+        if fast_padding:
+            size = self.sam.config.encoder.patch_size
+            covered = (-(-pixels.shape[2] // size) * size, -(-pixels.shape[3] // size) * size)
+            part = self.encode_tensor(torch.from_numpy(pictures.pad(pixels, covered)))
+            features = self._padding().clone()
+            features[..., : part.shape[2], : part.shape[3]] = part
+        else:
+            features = self.encode_tensor(torch.from_numpy(pictures.pad(pixels, (self.image_size, self.image_size))))
         input_hw = (resized.shape[0], resized.shape[1])
         return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
 
@@ -130,13 +138,25 @@ class TorchSam(MaskModel):
         return torch.from_numpy(np.ascontiguousarray(array)).to(self.sam.device)
 
     def _image_tokens(self, embedding: Embedding) -> ImageTokens:
-        parameters = (*self.sam.mask_decoder.parameters(), *self.sam.prompt_encoder.parameters())
-        version = [(parameter.data_ptr(), parameter._version) for parameter in parameters]
+        version = (_version(self.sam.mask_decoder), _version(self.sam.prompt_encoder))
         known = self._images.get(embedding)
         if known is None or known[0] != version:
             known = (version, self._prepare(embedding, self.sam.prompt_encoder.embed_no_mask()))
             self._images[embedding] = known
         return known[1]
 
+    def _padding(self) -> Tensor:
+        """Return the embedding of a square of padding alone, made once for the weights in use."""
+        version = _version(self.sam.image_encoder)
+        if self._padded is None or self._padded[0] != version:
+            empty = torch.zeros(1, 3, self.image_size, self.image_size)
+            self._padded = (version, self.encode_tensor(empty))
+        return self._padded[1]
+
     def _prepare(self, embedding: Embedding, dense: Tensor) -> ImageTokens:
         return self.sam.mask_decoder.prepare(embedding.features, self.sam.prompt_encoder.get_dense_pe(), dense)
+
+
+def _version(module: torch.nn.Module) -> list[tuple[int, int]]:
+    """Return what changes whenever a weight is loaded, moved, cast or trained."""
+    return [(tensor.data_ptr(), tensor._version) for tensor in (*module.parameters(), *module.buffers())]

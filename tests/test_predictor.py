@@ -270,3 +270,18 @@ def test_an_absent_accelerator_is_refused_not_replaced():
         if not there:
             with pytest.raises(InputError, match=rf"device must be available here \(cpu.*\), got '{name}'"):
                 mobilesam.load(device=name)
+
+
+def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
+    predictor = SamPredictor(sam, fast_padding=True)
+    predictor.set_image(picture("chelsea"))
+    box = [120, 40, 350, 280]
+    found, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
+    assert (predictor.features != cat.features).any()
+    assert (found & expected).sum() / (found | expected).sum() > 0.98
+    square = picture("astronaut")[:128, :128]
+    predictor.set_image(square)
+    fast = predictor.features
+    predictor.fast_padding = False
+    predictor.set_image(square)
+    np.testing.assert_array_equal(fast, predictor.features)
