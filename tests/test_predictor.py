@@ -275,10 +275,10 @@ def test_an_absent_accelerator_is_refused_not_replaced():
 def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     predictor = SamPredictor(sam, fast_padding=True)
     predictor.set_image(picture("chelsea"))
-    box = [120, 40, 350, 280]
-    found, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
-    assert (predictor.features != cat.features).any()
-    assert (found & expected).sum() / (found | expected).sum() > 0.98
+    covered = 43  # rows of tokens: 681 of 1024 pixels
+    found, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
+    similarity = found @ expected / (found.norm() * expected.norm())
+    assert 0.95 < similarity < 0.9999
     square = picture("astronaut")[:128, :128]
     predictor.set_image(square)
     fast = predictor.features
