@@ -54,8 +54,9 @@ def load_embedding(
         raise InputError(
             sentence("embedding", "belong to this picture", "one of another picture", "encode the picture again")
         )
-    heights = [(int(h), int(w)) for h, w in (fields["original_hw"], fields["input_hw"])]
-    return Embedding(model.load_features(fields["features"]), *heights, str(fields["image_digest"]))
+    original_hw, input_hw = ((int(height), int(width)) for height, width in (fields["original_hw"], fields["input_hw"]))
+    features = np.asarray(fields["features"], dtype=np.float32)
+    return Embedding(model.load_features(features), original_hw, input_hw, str(fields["image_digest"]))
 
 
 def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
