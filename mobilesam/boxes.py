@@ -12,12 +12,12 @@ EDGE_TOLERANCE = 20.0  # pixels, as in the reference's automatic mask generator
 
 
 def box_iou(box: FloatArray, boxes: FloatArray) -> FloatArray:
-    """Return the IoU of one box, (4,), with others, (N, 4), all x1 y1 x2 y2; two without area give NaN."""
+    """Return the IoU of one box, (4,), with others, (N, 4), all x1 y1 x2 y2; 1 for the same box even without area."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     intersection = np.maximum(sides, 0).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - intersection
-    with np.errstate(invalid="ignore"):
-        iou: FloatArray = intersection / union
+    same = (boxes == box).all(axis=1)
+    iou: FloatArray = np.divide(intersection, union, out=same.astype(np.float32), where=union > 0)
     return iou
 
 

@@ -7,6 +7,7 @@ uncompressed RLE as SAM writes it, and COCO's compressed one.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -72,6 +73,40 @@ def columns_of(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray
     counts = np.diff(inside, prepend=x1 * height, append=x2 * height)
     pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
     return np.ascontiguousarray(pixels.reshape(x2 - x1, height).T)
+
+
+def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> IntArray:
+    """Return the boundaries of a filled rectangle, x2 and y2 exclusive, in a picture of this height."""
+    columns = np.arange(x1, x2, dtype=np.int64)[:, None] * height
+    return joined((columns + np.array([y1, y2])).ravel())
+
+
+def union(masks: Sequence[IntArray]) -> IntArray:
+    """Return the boundaries of what lies in any of the masks."""
+    return _covered(masks, 1)
+
+
+def intersection(masks: Sequence[IntArray]) -> IntArray:
+    """Return the boundaries of what lies in all of the masks."""
+    return _covered(masks, len(masks))
+
+
+def iou(first: IntArray, second: IntArray) -> float:
+    """Return the intersection of two masks over their union; 0 if both are empty."""
+    shared = area(intersection([first, second]))
+    together = area(first) + area(second) - shared
+    return shared / together if together else 0.0
+
+
+def _covered(masks: Sequence[IntArray], times: int) -> IntArray:
+    """Return the boundaries of what lies in at least so many of the masks."""
+    positions = np.concatenate(masks)
+    steps = np.concatenate([np.resize([1, -1], len(mask)) for mask in masks])
+    places, which = np.unique(positions, return_inverse=True)
+    depth = np.cumsum(np.bincount(which, steps, len(places)))
+    inside = np.rint(depth) >= times
+    boundaries: IntArray = places[inside != np.concatenate([[False], inside[:-1]])]
+    return boundaries
 
 
 def to_uncompressed(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ def plain_nms(boxes, scores, threshold):
             intersection = max(width, 0) * max(height, 0)
             areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (boxes[index], boxes[other])]
             union = sum(areas) - intersection
-            if union and intersection / union > threshold:
+            if (intersection / union if union else boxes[index] == boxes[other]) > threshold:
                 break
         else:
             kept.append(index)
@@ -38,8 +38,9 @@ def test_nms_of_nothing():
     assert nms(np.zeros((0, 4)), np.zeros(0), 0.7).tolist() == []
 
 
-def test_boxes_without_area_do_not_suppress_each_other():
-    assert nms(np.zeros((3, 4)), np.ones(3), 0.5).tolist() == [0, 1, 2]
+def test_of_equal_boxes_without_area_one_is_kept():
+    line, other = [3, 0, 3, 9], [4, 0, 4, 9]
+    assert nms(np.array([line, other, line]), np.ones(3), 0.5).tolist() == [0, 1]
 
 
 def test_iou():

@@ -86,6 +86,27 @@ def test_a_window_is_encoded_as_the_whole_picture_is():
         np.testing.assert_array_equal(rle.columns_of(boundaries, 20, x1, x2), picture[:, x1:x2])
 
 
+def test_union_intersection_and_iou():
+    random = np.random.default_rng(2)
+    masks = [random.random((17, 23)) < share for share in (0.2, 0.5, 0.9)] + [np.zeros((17, 23), bool)]
+    for first in masks:
+        for second in masks:
+            pair = [rle.boundaries_of(first), rle.boundaries_of(second)]
+            np.testing.assert_array_equal(rle.union(pair), rle.boundaries_of(first | second))
+            np.testing.assert_array_equal(rle.intersection(pair), rle.boundaries_of(first & second))
+            together = (first | second).sum()
+            assert rle.iou(*pair) == pytest.approx((first & second).sum() / together if together else 0)
+    three = [rle.boundaries_of(mask) for mask in masks[:3]]
+    np.testing.assert_array_equal(rle.intersection(three), rle.boundaries_of(masks[0] & masks[1] & masks[2]))
+
+
+def test_rectangle():
+    for x1, y1, x2, y2 in [(0, 0, 5, 4), (1, 1, 3, 2), (2, 0, 4, 4), (1, 1, 1, 3)]:
+        mask = np.zeros((4, 5), bool)
+        mask[y1:y2, x1:x2] = True
+        np.testing.assert_array_equal(rle.rectangle(x1, y1, x2, y2, 4), rle.boundaries_of(mask))
+
+
 def test_columns_may_cut_a_run():
     boundaries = rle.boundaries_of(np.ones((4, 6), bool))
     assert rle.columns_of(boundaries, 4, 2, 5).all()

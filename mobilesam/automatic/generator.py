@@ -9,11 +9,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam import regions, rle
-from mobilesam.automatic.candidates import Candidate, suppress
+from mobilesam.automatic.candidates import Box, Candidate, suppress
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.records import MaskRecords, make_record
-from mobilesam.automatic.segment import Crop, ask_points, batches, spread
+from mobilesam.automatic.segment import Crop, ask_boxes, ask_points, batches, spread
 from mobilesam.automatic.settings import Settings
+from mobilesam.automatic.tiling import stitch, tile_boxes
+from mobilesam.boxes import near_crop_edge
+from mobilesam.errors import InputError, sentence
 from mobilesam.grids import generate_crop_boxes
 from mobilesam.image import read_image
 from mobilesam.model import MaskModel
@@ -43,6 +46,9 @@ class SamAutomaticMaskGenerator:
         min_mask_region_area: fill holes and remove islands of fewer pixels.
         output_mode: "binary_mask", "uncompressed_rle" or "coco_rle", which alone is small for large pictures.
         mode: "exact" asks at every point.
+        tile_size: look at a picture that is larger than this also in tiles of this many pixels a side, for objects that
+            are small in a large picture; instead of ``crop_n_layers``. Objects that a tile's border cuts are joined.
+        tile_overlap: overlap of neighbouring tiles, at least this share of their side.
 
     Raises:
         InputError: an argument is not usable.
@@ -66,6 +72,8 @@ class SamAutomaticMaskGenerator:
         output_mode: str = "binary_mask",
         *,
         mode: str = "exact",
+        tile_size: int | None = None,
+        tile_overlap: float = 0.25,
     ) -> None:
         self.settings = Settings(
             points_per_side=points_per_side,
@@ -82,6 +90,8 @@ class SamAutomaticMaskGenerator:
             min_mask_region_area=min_mask_region_area,
             output_mode=output_mode,
             mode=mode,
+            tile_size=tile_size,
+            tile_overlap=tile_overlap,
         )
         self.point_grids = self.settings.layer_points()
         self.predictor = SamPredictor(model)
@@ -114,29 +124,92 @@ class SamAutomaticMaskGenerator:
         pixels = read_image(image)
         hw = (pixels.shape[0], pixels.shape[1])
         settings = self.settings
-        boxes, layers = generate_crop_boxes(hw, settings.crop_n_layers, settings.crop_overlap_ratio)
-        control.total = sum(len(self.point_grids[layer]) for layer in layers)
+        crops = self._crops(hw)
+        control.total = sum(len(grid) for _, grid in crops)
         candidates: list[Candidate] = []
-        for (x1, y1, x2, y2), layer in zip(boxes, layers, strict=True):
+        for box, grid in crops:
             if control.must_stop():
                 break
-            crop = Crop(self.mask_model.encode(pixels[y1:y2, x1:x2]), (x1, y1, x2, y2), hw)
-            candidates += self._segment(crop, self.point_grids[layer], control)
-        if len(boxes) > 1:
+            candidates += self._segment(self._encode(pixels, box), grid, control)
+        if settings.tile_size is not None:
+            candidates = stitch(candidates, hw, settings.crop_nms_thresh)
+        elif len(crops) > 1:
             areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (item.crop_box for item in candidates)]
             candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh)
         if settings.min_mask_region_area > 0:
-            candidates = self._clean(candidates, hw)
-        return MaskRecords(
-            (make_record(item, hw, settings.output_mode) for item in candidates), partial=control.stopped
-        )
+            cleaned, untouched = self._clean(candidates, hw)
+            threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
+            candidates = suppress(cleaned, untouched, threshold)  # a mask that needed no change is preferred
+        records = (make_record(item, hw, settings.output_mode) for item in candidates)
+        return MaskRecords(records, partial=control.stopped)
+
+    def generate_from_boxes(
+        self,
+        image: Any,
+        boxes: npt.ArrayLike,
+        *,
+        progress: Progress | None = None,
+        cancel: Cancel | None = None,
+        time_budget_s: float | None = None,
+    ) -> MaskRecords:
+        """Return a record for each box of a detector, in their order and whatever its quality.
+
+        Args:
+            boxes: (N, 4), x1 y1 x2 y2 in pixels of the picture; N may be 0.
+
+        The other arguments are those of :meth:`generate`.
+
+        Raises:
+            InputError: the picture or a box cannot be used.
+        """
+        control = Control(progress, cancel, time_budget_s)
+        corners = np.asarray(boxes, dtype=np.float64) if np.size(boxes) else np.zeros((0, 4))
+        if corners.ndim != 2 or corners.shape[1] != 4:
+            remedy = "pass one x1 y1 x2 y2 for each object"
+            raise InputError(sentence("boxes", "have shape (N, 4)", corners.shape, remedy))
+        control.total = len(corners)
+        candidates: list[Candidate] = []
+        pixels = read_image(image)
+        hw = (pixels.shape[0], pixels.shape[1])
+        if len(corners) and not control.must_stop():
+            crop = self._encode(pixels, (0, 0, hw[1], hw[0]))
+            for part in batches(np.arange(len(corners)), self._batch_size()):
+                if control.must_stop():
+                    break
+                offset = self.settings.stability_score_offset
+                candidates += ask_boxes(self.mask_model, crop, corners[part], offset)
+                control.advance(len(part), len(part))
+        if self.settings.min_mask_region_area > 0:
+            candidates, _ = self._clean(candidates, hw)
+        records = MaskRecords(partial=control.stopped)
+        for item, box in zip(candidates, corners.tolist(), strict=False):  # fewer if the run was stopped
+            records.append({**make_record(item, hw, self.settings.output_mode), "prompt_box": box})
+        return records
+
+    def _crops(self, hw: tuple[int, int]) -> list[tuple[Box, npt.NDArray[np.float64]]]:
+        """Return the parts of a picture to look at, each with its points."""
+        settings = self.settings
+        whole: Box = (0, 0, hw[1], hw[0])
+        if settings.tile_size is not None:
+            tiles = tile_boxes(hw, settings.tile_size, settings.tile_overlap)
+            return [(box, self.point_grids[0]) for box in dict.fromkeys([whole, *tiles])]
+        boxes, layers = generate_crop_boxes(hw, settings.crop_n_layers, settings.crop_overlap_ratio)
+        return [
+            ((x1, y1, x2, y2), self.point_grids[layer]) for (x1, y1, x2, y2), layer in zip(boxes, layers, strict=True)
+        ]
+
+    def _encode(self, pixels: npt.NDArray[np.uint8], box: Box) -> Crop:
+        x1, y1, x2, y2 = box
+        return Crop(self.mask_model.encode(pixels[y1:y2, x1:x2]), box, (pixels.shape[0], pixels.shape[1]))
+
+    def _batch_size(self) -> int:
+        return min(self.settings.points_per_batch, self.mask_model.capabilities.prompt_batch)
 
     def _segment(self, crop: Crop, grid: npt.NDArray[np.float64], control: Control) -> list[Candidate]:
         """Ask at all points of a crop, and remove duplicates; points stopped short of are left out."""
         points = grid * crop.scale_xy
-        size = min(self.settings.points_per_batch, self.mask_model.capabilities.prompt_batch)
         found: dict[int, list[Candidate]] = {}
-        for part in batches(spread(len(points)), size):
+        for part in batches(spread(len(points)), self._batch_size()):
             if control.must_stop():
                 break
             answers = ask_points(self.mask_model, crop, points[part], self.settings)
@@ -144,14 +217,16 @@ class SamAutomaticMaskGenerator:
             control.advance(len(part), sum(map(len, answers)))
         # Between equal scores the order of the grid decides, as in the reference.
         candidates = [item for index in sorted(found) for item in found[index]]
+        if self.settings.tile_size is None:
+            cut = near_crop_edge(np.array([item.box for item in candidates]), crop.box, crop.picture_hw)
+            candidates = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
         return suppress(candidates, [item.predicted_iou for item in candidates], self.settings.box_nms_thresh)
 
-    def _clean(self, candidates: Sequence[Candidate], hw: tuple[int, int]) -> list[Candidate]:
-        """Fill small holes, remove small islands, and remove masks that became duplicates, unchanged ones first."""
-        settings = self.settings
+    def _clean(self, candidates: Sequence[Candidate], hw: tuple[int, int]) -> tuple[list[Candidate], list[bool]]:
+        """Fill small holes and remove small islands; return the masks, and which of them needed no change."""
         cleaned, untouched = [], []
         for item in candidates:
-            boundaries, changed = regions.clean(item.boundaries, hw, settings.min_mask_region_area)
+            boundaries, changed = regions.clean(item.boundaries, hw, self.settings.min_mask_region_area)
             cleaned.append(item._replace(boundaries=boundaries, box=rle.box(boundaries, hw[0])))
             untouched.append(not changed)
-        return suppress(cleaned, untouched, max(settings.box_nms_thresh, settings.crop_nms_thresh))
+        return cleaned, untouched

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from mobilesam import rle
 from mobilesam.automatic.candidates import Box, Candidate, measure
 from mobilesam.automatic.settings import Settings
-from mobilesam.boxes import near_crop_edge
 from mobilesam.masks import Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts import make_prompts
@@ -62,16 +61,38 @@ def ask_points(model: MaskModel, crop: Crop, points: PointArray, settings: Setti
             offset=settings.stability_score_offset,
             min_stability=settings.stability_score_thresh,
         )
-        if measured is None:
-            continue
+        if measured is not None:
+            x, y = points[prompt] + (x0, y0)
+            found[prompt].append(
+                Candidate(
+                    measured.boundaries,
+                    rle.box(measured.boundaries, crop.picture_hw[0]),
+                    scored.iou_predictions[prompt, mask],
+                    measured.stability,
+                    (float(x), float(y)),
+                    crop.box,
+                )
+            )
+    return found
+
+
+def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) -> list[Candidate]:
+    """Return the single-mask answer to each of a few boxes, whatever its quality.
+
+    Args:
+        boxes: (B, 4), x1 y1 x2 y2 in pixels, as many as one call of the decoder takes.
+        offset: of the stability score.
+    """
+    embedding = crop.embedding
+    prompts, _ = make_prompts(box=boxes, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
+    decoded = model.decode(embedding, prompts, multimask_output=False)
+    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
+    found = []
+    for logits, score in zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True):
+        measured = measure(logits, frame, (0, 0), crop.picture_hw[0], threshold=model.mask_threshold, offset=offset)
+        assert measured is not None, "without a threshold every mask is measured"
         box = rle.box(measured.boundaries, crop.picture_hw[0])
-        if near_crop_edge(np.array([box]), crop.box, crop.picture_hw)[0]:
-            continue
-        x, y = points[prompt] + (x0, y0)
-        score = scored.iou_predictions[prompt, mask]
-        found[prompt].append(
-            Candidate(measured.boundaries, box, score, measured.stability, (float(x), float(y)), crop.box)
-        )
+        found.append(Candidate(measured.boundaries, box, score, measured.stability, None, crop.box))
     return found
 
 

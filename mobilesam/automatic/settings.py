@@ -35,6 +35,8 @@ class Settings:
     min_mask_region_area: float
     output_mode: str
     mode: str
+    tile_size: int | None
+    tile_overlap: float
 
     def __post_init__(self) -> None:
         for name in ("pred_iou_thresh", "stability_score_thresh", "box_nms_thresh", "crop_nms_thresh"):
@@ -45,6 +47,12 @@ class Settings:
         check_whole("points_per_batch", self.points_per_batch, 1)
         check_whole("crop_n_layers", self.crop_n_layers, 0)
         check_whole("crop_n_points_downscale_factor", self.crop_n_points_downscale_factor, 1)
+        if self.tile_size is not None:
+            check_whole("tile_size", self.tile_size, 64)
+            check_number("tile_overlap", self.tile_overlap, 0, 0.9)
+            if self.crop_n_layers:
+                remedy = "tiles take their place"
+                raise InputError(sentence("crop_n_layers", "be 0 beside tile_size", self.crop_n_layers, remedy))
         if self.output_mode not in OUTPUT_MODES:
             raise InputError(unknown_name("output_mode", self.output_mode, OUTPUT_MODES))
         if self.mode not in MODES:
