@@ -114,9 +114,9 @@ class MaskModel(abc.ABC):
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool) -> Decoded:
-        """Score and upscale: the three multimask answers of every prompt, or its single-mask answer."""
-        first, last = (1, 4) if multimask_output else (0, 1)
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+        """Score and upscale: every prompt's three multimask answers, its single-mask answer, or with None all four."""
+        first, last = {True: (1, 4), False: (0, 1), None: (0, 4)}[multimask_output]
         logits, iou_predictions = [], []
         for start in range(0, len(prompts), self.capabilities.prompt_batch):
             part = prompts[start : start + self.capabilities.prompt_batch]

@@ -211,8 +211,8 @@ def _warn_outside(points: _Points | None, boxes: FloatArray64 | None, original_h
     if outside:
         more = f" (and so do {len(outside) - 1} more)" if len(outside) > 1 else ""
         message = f"{outside[0]} lies outside the picture, {width} wide and {height} high{more}; x comes before y"
-        # Shown at the line that calls predict, which calls make_prompts.
-        warnings.warn(message, OutOfPictureWarning, stacklevel=4)
+        # Shown at the line that calls predict or predict_one, which share the method that calls make_prompts.
+        warnings.warn(message, OutOfPictureWarning, stacklevel=5)
 
 
 def _listed(numbers: Sequence[float] | FloatArray64) -> str:

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import SamPredictor
+from mobilesam import SamPredictor, selection
 from mobilesam.errors import ImageNotSetError, InputError
 from tests.pictures import picture
 
@@ -285,3 +285,15 @@ def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     predictor.fast_padding = False
     predictor.set_image(square)
     np.testing.assert_array_equal(fast, predictor.features)
+
+
+@pytest.mark.parametrize("select", ["agreement", "score", "single"])
+def test_predict_one_is_one_of_the_four(cat, select):
+    three, single = cat.predict(CAT_NOSE, [1]), cat.predict(CAT_NOSE, [1], multimask_output=False)
+    four = np.concatenate([single.low_res_logits, three.low_res_logits])
+    scores = np.concatenate([single.iou_predictions, three.iou_predictions])
+    one = cat.predict_one(CAT_NOSE, [1], select=select)
+    expected = selection.choose(select, four, scores)
+    np.testing.assert_allclose(one.low_res_logits[0], four[expected], atol=1e-4)
+    assert one.masks.shape == (1, 300, 451)
+    assert cat.predict_one(np.array([CAT_NOSE] * 3), np.ones((3, 1)), select=select).masks.shape == (3, 1, 300, 451)

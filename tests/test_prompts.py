@@ -165,8 +165,11 @@ def test_many_prompts_outside_give_one_warning() -> None:
 
 
 def test_the_warning_names_the_line_that_calls_predict() -> None:
-    def predict() -> None:
+    def shared_by_both_predicts() -> None:
         make_prompts([[-1, -1]], [1], original_hw=ORIGINAL_HW, input_hw=INPUT_HW)
+
+    def predict() -> None:
+        shared_by_both_predicts()
 
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,0 +1,39 @@
+"""Choosing one of the masks that a prompt got.
+
+The model predicts four: a single-mask answer and three readings of an ambiguous prompt. Its own IoU prediction often
+ranks a wrong reading first; which mask the others agree with says more. Measured in docs/accuracy.md.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, unknown_name
+
+RULES = ("agreement", "score", "single")
+
+
+def choose(rule: str, low_res_logits: npt.NDArray[np.float32], iou_predictions: npt.NDArray[np.float32]) -> int:
+    """Return the index of the mask to keep.
+
+    Args:
+        rule: "agreement", the mask most like all four, each weighed by its predicted IoU; "score", the reading of the
+            three with the highest predicted IoU, as the reference's examples do; "single", the single-mask answer.
+        low_res_logits: (4, h, w), the single-mask answer first; or (1, h, w) of a model that makes no more.
+        iou_predictions: (4,).
+
+    Raises:
+        InputError: the rule is none of these.
+    """
+    if rule not in RULES:
+        raise InputError(unknown_name("select", rule, RULES))
+    if rule == "single" or len(iou_predictions) == 1:
+        return 0
+    if rule == "score":
+        return 1 + int(np.argmax(iou_predictions[1:]))
+    masks = low_res_logits > 0
+    shared = np.array([[np.count_nonzero(one & other) for other in masks] for one in masks])
+    area = np.diagonal(shared)
+    iou = shared / np.maximum(area[:, None] + area - shared, 1)
+    return int(np.argmax((iou * iou_predictions).sum(axis=1)))
