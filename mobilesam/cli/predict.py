@@ -3,17 +3,13 @@
 from __future__ import annotations
 
 import json
-import sys
-import time
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.pictures import Clock, failed, read_source, warnings_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompt_file import ObjectPrompt, read_prompts
 
@@ -78,23 +74,23 @@ def predict(
     pictures: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for source, objects, name in zip(images, wanted, names, strict=True):
-        clock = _Clock()
+        clock = Clock()
         try:
             with clock.measure("read"):
-                image = _read(source)
+                image = read_source(source)
         except InputError as error:
-            errors.append(_failed(source, error))
+            errors.append(failed(source, error))
             continue
         # Loaded only now, so that a mistyped path is told at once.
         predictor = predictor or _load(model, backend, device, threads)
         try:
-            with _warnings_of(source):
+            with warnings_of(source):
                 with clock.measure("encode"):
                     predictor.set_image(image)
                 with clock.measure("decode"):
                     found = [_segment(predictor, prompt, multimask) for prompt in objects]
         except InputError as error:
-            errors.append(_failed(source, error))
+            errors.append(failed(source, error))
             continue
         with clock.measure("write"):
             picture = output.write_picture(name, image, found, words, force)
@@ -125,19 +121,6 @@ def _wanted(images: list[str], points: list[str], boxes: list[str], prompts: Pat
     return [options.parse_prompts(points, boxes)] * len(images)
 
 
-def _read(source: str) -> Any:
-    from mobilesam.cli.output import STDIN
-    from mobilesam.image import read_image
-
-    return read_image(sys.stdin.buffer if source == STDIN else source)
-
-
-def _failed(source: str, error: InputError) -> dict[str, str]:
-    """Report a picture that could not be done, and describe it for JSON."""
-    typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
-    return {"image": source, "error": str(error)}
-
-
 def _load(model: str | None, backend: options.Backend, device: options.Device, threads: int | None) -> SamPredictor:
     from mobilesam.cli.model import load_model
     from mobilesam.predictor import SamPredictor
@@ -153,26 +136,3 @@ def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool) -> 
     prediction = predictor.predict(**prompt.arguments(), multimask_output=multimask or ambiguous)
     best_first = (-prediction.iou_predictions).argsort()[: None if multimask else 1]
     return Found(prompt, prediction.masks[best_first], prediction.iou_predictions[best_first])
-
-
-class _Clock:
-    """The milliseconds of named steps."""
-
-    def __init__(self) -> None:
-        self.milliseconds: dict[str, float] = {}
-
-    @contextmanager
-    def measure(self, step: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.milliseconds[step] = round(1000 * (time.perf_counter() - start), 1)
-
-
-@contextmanager
-def _warnings_of(source: str) -> Iterator[None]:
-    """Name the picture in each warning about it."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
-    for text in dict.fromkeys(str(warning.message) for warning in caught):
-        typer.echo(f"warning: {source}: {text}", err=True)
