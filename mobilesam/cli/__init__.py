@@ -40,7 +40,7 @@ def main() -> None:
     warnings.showwarning = _show_warning
     try:
         try:
-            build_app()()
+            build_app()(prog_name="mobilesam")
         finally:
             if sys.stdout is not None:
                 sys.stdout.flush()

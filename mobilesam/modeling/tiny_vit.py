@@ -183,7 +183,7 @@ class TinyViT(nn.Module):
             nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
             LayerNorm2d(out_channels),
         )
-        self.register_load_state_dict_pre_hook(_drop_unused_keys)
+        self.register_load_state_dict_pre_hook(_drop_unused_keys)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
         """Embed normalised pictures.

@@ -107,7 +107,7 @@ def test_a_full_standard_output_is_one_line() -> None:
 def test_a_library_that_opencv_lacks_is_named_with_its_debian_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    def broken() -> None:
+    def broken(prog_name: str) -> None:
         raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
 
     monkeypatch.setattr("mobilesam.cli.build_app", lambda: broken)
