@@ -42,6 +42,11 @@ class ObjectPrompt:
     labels: tuple[int, ...] = ()
     box: Box | None = None
 
+    @property
+    def ambiguous(self) -> bool:
+        """Whether it is a lone point, which may mean a part or the whole: the best of three masks answers it."""
+        return self.box is None and len(self.points) == 1
+
     def arguments(self) -> dict[str, Any]:
         """Return the prompt as arguments of ``SamPredictor.predict``."""
         return {

@@ -21,16 +21,18 @@ from mobilesam.errors import MobileSamError
 
 def build_app() -> typer.Typer:
     """Return the ``mobilesam`` command with its subcommands."""
-    from mobilesam.cli import bench, doctor, eval, predict, weights
+    from mobilesam.cli import bench, doctor, eval, everything, predict, webui, weights
 
     app = typer.Typer(
         name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
     )
     app.callback()(_root)
     app.command("predict", no_args_is_help=True)(predict.predict)
+    app.command("everything", no_args_is_help=True)(everything.everything)
     app.add_typer(weights.app, name="weights")
     app.command("eval", no_args_is_help=True)(eval.evaluate)
     app.command("bench")(bench.bench)
+    app.command("webui")(webui.webui)
     app.command("doctor")(doctor.doctor)
     return app
 

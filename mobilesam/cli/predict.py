@@ -132,7 +132,6 @@ def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool) -> 
     """Predict one object: all three readings, the best of them for a lone point, or the single-mask answer."""
     from mobilesam.cli.output import Found
 
-    ambiguous = prompt.box is None and len(prompt.points) == 1
-    prediction = predictor.predict(**prompt.arguments(), multimask_output=multimask or ambiguous)
+    prediction = predictor.predict(**prompt.arguments(), multimask_output=multimask or prompt.ambiguous)
     best_first = (-prediction.iou_predictions).argsort()[: None if multimask else 1]
     return Found(prompt, prediction.masks[best_first], prediction.iou_predictions[best_first])

@@ -1,0 +1,60 @@
+"""``mobilesam webui``: serve the browser page on this machine."""
+
+from __future__ import annotations
+
+import importlib.util
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.errors import missing_dependency, sentence
+
+
+def webui(
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    threads: options.ThreadsOption = None,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens it to others.")] = (
+        "127.0.0.1"
+    ),
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    auth: Annotated[
+        str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Ask for a login.")
+    ] = None,
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest picture file.")] = 50,
+    max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Most pixels a picture may have.")] = (
+        50_000_000
+    ),
+    concurrency: Annotated[
+        int, typer.Option("--concurrency", min=1, help="Pictures encoded or segmented at the same time.")
+    ] = 2,
+    cache_mb: Annotated[int, typer.Option("--cache-mb", min=1, help="Memory for pictures and embeddings.")] = 512,
+) -> None:
+    """Open a page in the browser where pictures are segmented by clicks and drags.
+
+    It is served on this machine only, unless --host says otherwise, and asks nothing of any other server.
+    """
+    if not importlib.util.find_spec("gradio"):
+        raise missing_dependency("gradio", "webui", "the web page")
+    login = _login(auth)
+    from mobilesam.webui import serve
+    from mobilesam.webui.models import choices
+    from mobilesam.webui.studio import Limits, Studio
+
+    models = choices(model, backend.value, device.value, threads)
+    limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
+    typer.echo("loading the model ...", err=True)
+    models.get(models.default)
+    address = serve.Address(host, port, login)
+    serve.serve(Studio(models, limits), address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
+
+
+def _login(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    name, colon, password = text.partition(":")
+    if not (name and colon and password):
+        raise options.UsageError(sentence("--auth", "be NAME:PASSWORD", "another form", "write for example ann:secret"))
+    return name, password

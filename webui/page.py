@@ -1,0 +1,83 @@
+"""The page: one component of our own inside Gradio, whose server functions answer its clicks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gradio as gr
+
+from mobilesam.errors import MobileSamError
+from mobilesam.webui.routes import STATIC, failure
+from mobilesam.webui.studio import Studio
+from mobilesam.webui.view import session_view
+from mobilesam.webui.visitors import GoneError
+
+_SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
+_MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+_START = """
+import(new URL("studio/static/studio.js", document.baseURI)).then(
+  ({ start }) => start(element.querySelector(".studio"), server),
+  (error) => { element.querySelector(".studio").dataset.broken = String(error); },
+);
+"""
+
+
+def build_page(studio: Studio) -> gr.Blocks:
+    """Return the Gradio application, not yet served."""
+    page = gr.Blocks(title="mobilesam", analytics_enabled=False, fill_width=True)
+    with page:
+        gr.HTML(
+            html_template=(STATIC / "studio.html").read_text(encoding="utf-8"),
+            js_on_load=_START,
+            apply_default_css=False,
+            server_functions=server_functions(studio),
+            elem_id="studio",
+        )
+    return page
+
+
+def theme() -> gr.themes.Base:
+    """Return a theme whose fonts are the visitor's own: nothing is fetched from elsewhere."""
+    return gr.themes.Base(font=_SYSTEM_FONTS, font_mono=_MONO_FONTS)
+
+
+def server_functions(studio: Studio) -> list[Callable[[Any], dict[str, Any]]]:
+    """Return what the page's script calls; each takes one object and returns one, an error as ``{"error": ...}``."""
+
+    def hello(call: Any) -> dict[str, Any]:
+        """Return a token, the known one if it still is, and what the page must know."""
+        token = _field(call, "token")
+        try:
+            session = studio.visitors.session(token)
+            if session.picture is not None:
+                studio.picture(session)
+        except GoneError:
+            token = studio.admit()
+            session = studio.visitors.session(token)
+        model = studio.models.get(session.model) if session.answer is not None else None
+        return {
+            "token": token,
+            "models": studio.models.labels(),
+            "max_upload_mb": studio.limits.max_upload_mb,
+            "session": session_view(session, model),
+        }
+
+    def act(call: Any) -> dict[str, Any]:
+        """Apply ``actions`` and return the state they come to."""
+        start = time.perf_counter()
+        token, actions = _field(call, "token"), _field(call, "actions")
+        try:
+            session = studio.act(token, actions if isinstance(actions, list) else [actions])
+            view = session_view(session, studio.models.get(session.model))
+        except MobileSamError as error:
+            return failure(error)
+        return {"session": view, "ms": round(1000 * (time.perf_counter() - start), 1)}
+
+    return [hello, act]
+
+
+def _field(call: Any, name: str) -> Any:
+    return call.get(name) if isinstance(call, dict) else None

@@ -1,0 +1,170 @@
+"""Routes beside Gradio's, for what its server functions cannot do: send bytes, and tell how far a long run is.
+
+A visitor's token in the header ``X-Visitor`` is the key to all of them. The page gets it from a server function, which
+Gradio guards with ``--auth``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote, unquote
+
+from fastapi import FastAPI, Request, Response
+from fastapi.responses import JSONResponse, StreamingResponse
+from starlette.concurrency import run_in_threadpool
+from starlette.staticfiles import StaticFiles
+
+from mobilesam._version import __version__
+from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.webui import wire
+from mobilesam.webui.session import Session
+from mobilesam.webui.studio import Opened, Studio
+from mobilesam.webui.view import session_view
+from mobilesam.webui.visitors import GoneError
+from mobilesam.webui.workers import BusyError, Job
+
+STATIC = Path(__file__).parent / "static"
+_TICK = 0.2  # seconds between looks at a job's place in line
+
+Emit = Callable[[dict[str, Any]], object]
+
+
+def add_routes(app: FastAPI, studio: Studio) -> None:
+    """Add the page's routes and ``/health`` to an application."""
+    app.mount("/studio/static", StaticFiles(directory=STATIC), name="studio-static")
+
+    @app.exception_handler(MobileSamError)
+    async def refuse(request: Request, error: MobileSamError) -> JSONResponse:
+        status = 410 if isinstance(error, GoneError) else 429 if isinstance(error, BusyError) else 400
+        return JSONResponse(failure(error), status)
+
+    @app.get("/health")
+    async def health() -> dict[str, Any]:
+        return {
+            "status": "ok",
+            "version": __version__,
+            "models": list(studio.models.labels()),
+            "visitors": len(studio.visitors),
+            "encoding": studio.encoders.busy(),
+            "cached_mb": round((studio.pictures.used + studio.embeddings.used) / 1e6, 1),
+        }
+
+    @app.post("/studio/picture")
+    async def open_picture(request: Request) -> StreamingResponse:
+        token = _token(request)
+        studio.visitors.session(token)
+        content = await _body(request, studio.limits.max_upload_mb)
+        name = _file_name(request.headers.get("x-file-name", ""))
+
+        def start(emit: Emit) -> Job[Opened]:
+            return studio.open(token, content, name, lambda session: emit({"picture": session_view(session, None)}))
+
+        return _follow(start, lambda opened: _opened_view(studio, token, opened))
+
+    @app.post("/studio/model/{name}")
+    async def switch_model(request: Request, name: str) -> StreamingResponse:
+        token = _token(request)
+        return _follow(lambda _: studio.switch(token, name), lambda opened: _opened_view(studio, token, opened))
+
+    @app.get("/studio/preview")
+    async def preview(request: Request) -> Response:
+        picture = studio.picture(studio.visitors.session(_token(request)))
+        jpeg = await run_in_threadpool(wire.preview, picture)
+        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+
+
+def failure(error: MobileSamError) -> dict[str, Any]:
+    """Return an error as the page reads it; ``gone`` asks it to open its picture again."""
+    return {"error": str(error), "gone": isinstance(error, GoneError)}
+
+
+def attachment(content: bytes, name: str, media_type: str) -> Response:
+    """Return a file to be saved under a name."""
+    return Response(
+        content,
+        media_type=media_type,
+        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}", "Cache-Control": "no-store"},
+    )
+
+
+def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
+    """Return the state after encoding; a prompt that is still there is answered anew."""
+    session: Session = studio.act(token, [])
+    return {
+        "encode_ms": round(opened.encode_ms, 1),
+        "session": session_view(session, studio.models.get(session.model)),
+    }
+
+
+def _follow(start: Callable[[Emit], Job[Any]], finish: Callable[[Any], dict[str, Any]]) -> StreamingResponse:
+    """Start a job and stream what becomes of it, one JSON object a line.
+
+    ``{"waiting": place}`` while it is in line, what it emits, and at last ``{"done": finish(result)}`` or an error.
+    A reader that leaves cancels a job that has not begun.
+    """
+    loop = asyncio.get_running_loop()
+    events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
+
+    def emit(event: dict[str, Any] | None) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(events.put_nowait, event)
+
+    job = start(emit)
+    job.future.add_done_callback(lambda _: emit(None))
+
+    async def lines() -> AsyncIterator[str]:
+        place = 0
+        try:
+            while True:
+                try:
+                    event = await asyncio.wait_for(events.get(), _TICK)
+                except TimeoutError:
+                    if job.position() != place:
+                        place = job.position()
+                        yield _line({"waiting": place})
+                    continue
+                if event is None:
+                    break
+                yield _line(event)
+            yield _line({"done": await run_in_threadpool(lambda: finish(job.result()))})
+        except MobileSamError as error:
+            yield _line(failure(error))
+        finally:
+            job.future.cancel()
+
+    return StreamingResponse(lines(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+
+
+def _line(event: dict[str, Any]) -> str:
+    return json.dumps(event, separators=(",", ":")) + "\n"
+
+
+def _token(request: Request) -> str:
+    return request.headers.get("x-visitor", "")
+
+
+async def _body(request: Request, limit_mb: int) -> bytes:
+    remedy = "shrink it, or start the server with a larger --max-upload-mb"
+    content = bytearray()
+    declared = request.headers.get("content-length", "0")
+    size = int(declared) if declared.isdecimal() else 0
+    if size <= limit_mb * 1_000_000:
+        async for chunk in request.stream():
+            content += chunk
+            size = len(content)
+            if size > limit_mb * 1_000_000:
+                break
+        else:
+            return bytes(content)
+    raise InputError(sentence("the file", f"have at most {limit_mb} MB", f"{size / 1e6:.0f} MB", remedy))
+
+
+def _file_name(header: str) -> str:
+    """Return the last part of the name the page gave, without what no file system likes."""
+    name = re.sub(r'[\x00-\x1f<>:"|?*]', "", unquote(header).replace("\\", "/").rpartition("/")[2]).strip(". ")
+    return name[-100:] or "picture"

@@ -1,0 +1,195 @@
+"""What one visitor has done, as an immutable value, and what each action makes of it.
+
+An action is a small JSON object, as the page sends it: ``{"do": "point", "x": 220, "y": 110, "label": 1}``,
+``{"do": "box", "box": [10, 20, 200, 180]}``, ``undo``, ``redo``, ``clear``, ``{"do": "choose", "index": 2}``, and
+``{"do": "restore", "points": [[x, y, label]], "box": null}``. Coordinates are pixels of the original picture.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.prompt_file import Box, ObjectPrompt
+
+if TYPE_CHECKING:
+    from mobilesam.automatic.records import MaskRecord
+
+MAX_POINTS = 256  # a decoder call grows with its points; nobody needs more on one object
+MAX_UNDO = 512
+
+NOTHING = ObjectPrompt()
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture that is open.
+
+    digest: sha256 of its pixels, the key of everything computed from them. hw: (height, width). name: of the file.
+    """
+
+    digest: str
+    hw: tuple[int, int]
+    name: str
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the model answers to a prompt.
+
+    low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding.
+    """
+
+    low_res_logits: npt.NDArray[np.float32]
+    scores: tuple[float, ...]
+    input_hw: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Session:
+    """One visitor's state.
+
+    model: the name of the model in use. past, future: earlier and undone prompts, the nearest last. answer: to
+    ``prompt``, or None until the model is asked. chosen: which of its masks counts. segments: what everything mode
+    found, with COCO run lengths.
+    """
+
+    model: str
+    picture: Picture | None = None
+    prompt: ObjectPrompt = NOTHING
+    past: tuple[ObjectPrompt, ...] = ()
+    future: tuple[ObjectPrompt, ...] = ()
+    answer: Answer | None = field(default=None, compare=False)
+    chosen: int = 0
+    segments: tuple[MaskRecord, ...] = field(default=(), compare=False)
+
+
+def opened(session: Session, picture: Picture) -> Session:
+    """Begin anew with a picture; the same picture again keeps the prompts."""
+    if session.picture is not None and session.picture.digest == picture.digest:
+        return replace(session, picture=picture)
+    return Session(session.model, picture)
+
+
+def with_model(session: Session, model: str) -> Session:
+    """Let another model answer the same prompt."""
+    return replace(session, model=model, answer=None, chosen=0)
+
+
+def answered(session: Session, answer: Answer) -> Session:
+    """Take the model's answer to the prompt, with its best mask chosen."""
+    return replace(session, answer=answer, chosen=int(np.argmax(answer.scores)))
+
+
+def apply(session: Session, action: Any) -> Session:
+    """Return the state after an action.
+
+    Raises:
+        InputError: there is no picture yet, or the action is not one of the module's description.
+    """
+    if session.picture is None:
+        raise InputError(sentence("a picture", "be open before you click", "none", "drop one on the page"))
+    if not isinstance(action, Mapping):
+        raise InputError(sentence("an action", "be an object", type(action).__name__, 'write {"do": "undo"}'))
+    do = action.get("do")
+    if do == "point":
+        return _marked(session, _with_point(session.prompt, action, session.picture.hw))
+    if do == "box":
+        return _marked(session, replace(session.prompt, box=box_of(action.get("box"), session.picture.hw)))
+    if do == "restore":
+        return _marked(session, prompt_of(action.get("points"), action.get("box"), session.picture.hw))
+    if do == "clear":
+        return _marked(session, NOTHING)
+    if do == "undo":
+        return _stepped(session, session.past[:-1], session.past[-1:], (*session.future, session.prompt))
+    if do == "redo":
+        return _stepped(session, (*session.past, session.prompt), session.future[-1:], session.future[:-1])
+    if do == "choose":
+        return _choose(session, action.get("index"))
+    raise InputError(unknown_name("do", do, ("point", "box", "undo", "redo", "clear", "choose", "restore")))
+
+
+def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:
+    """Read a whole prompt: points as [[x, y, label]] or None, a box as [x1, y1, x2, y2] or None.
+
+    Raises:
+        InputError: one has another form, or lies outside the picture.
+    """
+    if not isinstance(points, list | None):
+        raise InputError(sentence("points", "be a list", type(points).__name__, "write [[x, y, label]]"))
+    prompt = ObjectPrompt(box=None if box is None else box_of(box, hw))
+    for point in points or []:
+        if not isinstance(point, list) or len(point) != 3:
+            raise InputError(sentence("each point", "be [x, y, label]", repr(point), "label 1 lies on the object"))
+        prompt = _with_point(prompt, dict(zip(("x", "y", "label"), point, strict=True)), hw)
+    return prompt
+
+
+def box_of(value: Any, hw: tuple[int, int]) -> Box:
+    """Read a box, whichever way it was dragged.
+
+    Raises:
+        InputError: it is not four numbers, has no area, or leaves the picture.
+    """
+    if not isinstance(value, list | tuple) or len(value) != 4 or not all(map(_is_number, value)):
+        raise InputError(sentence("box", "be [x1, y1, x2, y2]", repr(value), "give four numbers, in pixels"))
+    x1, x2 = sorted((float(value[0]), float(value[2])))
+    y1, y2 = sorted((float(value[1]), float(value[3])))
+    if x1 == x2 or y1 == y2:
+        raise InputError(sentence("box", "have an area", repr(list(value)), "drag further, or click for a point"))
+    if not (x1 >= 0 and y1 >= 0 and x2 <= hw[1] and y2 <= hw[0]):
+        raise InputError(sentence("box", f"lie in the picture, {hw[1]} x {hw[0]}", repr(list(value)), "drag inside it"))
+    return x1, y1, x2, y2
+
+
+def _marked(session: Session, prompt: ObjectPrompt) -> Session:
+    if prompt == session.prompt:
+        return session
+    past = (*session.past, session.prompt)[-MAX_UNDO:]
+    return replace(session, prompt=prompt, past=past, future=(), answer=None, chosen=0)
+
+
+def _stepped(
+    session: Session,
+    past: tuple[ObjectPrompt, ...],
+    prompt: tuple[ObjectPrompt, ...],
+    future: tuple[ObjectPrompt, ...],
+) -> Session:
+    """Go one step back or forth, or stay where there is none."""
+    if not prompt:
+        return session
+    return replace(session, prompt=prompt[0], past=past, future=future, answer=None, chosen=0)
+
+
+def _choose(session: Session, index: Any) -> Session:
+    count = len(session.answer.scores) if session.answer else 0
+    if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
+        raise InputError(sentence("index", f"name one of {count} masks, from 0", repr(index), "click for masks first"))
+    return replace(session, chosen=index)
+
+
+def _with_point(prompt: ObjectPrompt, point: Mapping[str, Any], hw: tuple[int, int]) -> ObjectPrompt:
+    x, y, label = point.get("x"), point.get("y"), point.get("label", 1)
+    if not (_is_number(x) and _is_number(y)):
+        raise InputError(sentence("a point", "have numbers x and y", f"{x!r}, {y!r}", "give pixels of the picture"))
+    if label not in (0, 1) or isinstance(label, bool):
+        raise InputError(sentence("label", "be 1 or 0", repr(label), "1 lies on the object"))
+    if not (0 <= x < hw[1] and 0 <= y < hw[0]):
+        raise InputError(
+            sentence("a point", f"lie in the picture, {hw[1]} x {hw[0]}", f"{x:g}, {y:g}", "click inside it")
+        )
+    if len(prompt.points) >= MAX_POINTS:
+        raise InputError(
+            sentence("points", f"be at most {MAX_POINTS}", len(prompt.points) + 1, "undo some, or draw a box")
+        )
+    return replace(prompt, points=(*prompt.points, (float(x), float(y))), labels=(*prompt.labels, int(label)))
+
+
+def _is_number(value: Any) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)

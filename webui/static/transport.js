@@ -1,0 +1,107 @@
+// Talking to the server: actions one bundle at a time, long runs line by line.
+
+/** What the server refuses; `gone` means that it no longer knows the picture. */
+export class Refusal extends Error {
+  constructor({ error, gone = false }) {
+    super(error);
+    this.gone = gone;
+  }
+}
+
+/**
+ * Sends what has gathered since the last answer as one bundle, and only then: a hundred quick clicks are a few calls,
+ * no click is lost, and no answer overtakes another.
+ */
+export class Line {
+  constructor(send, onAnswer, onError) {
+    this.send = send;
+    this.onAnswer = onAnswer;
+    this.onError = onError;
+    this.pending = [];
+    this.sent = [];
+    this.busy = false;
+    this.era = 0;
+  }
+
+  /** Actions that no answer covers yet. */
+  get open() {
+    return [...this.sent, ...this.pending];
+  }
+
+  push(action) {
+    this.pending.push(action);
+    this.#next();
+  }
+
+  /** Forget what is under way: its answers belong to an earlier picture. */
+  reset() {
+    this.era++;
+    this.pending = [];
+    this.sent = [];
+    this.busy = false;
+  }
+
+  async #next() {
+    if (this.busy || !this.pending.length) return;
+    const era = this.era;
+    this.busy = true;
+    this.sent = this.pending;
+    this.pending = [];
+    let deliver;
+    try {
+      const answer = await this.send(this.sent);
+      deliver = () => this.onAnswer(answer);
+    } catch (error) {
+      deliver = () => this.onError(error);
+    }
+    if (era !== this.era) return;
+    this.busy = false;
+    this.sent = [];
+    deliver();
+    this.#next();
+  }
+}
+
+/** Post, and hand over each line of the answer as an object; return what `done` holds. */
+export async function follow(url, options, onEvent) {
+  const response = await fetch(url, { method: "POST", ...options });
+  const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
+  let [rest, result] = ["", null];
+  for (;;) {
+    const { value, done } = await reader.read();
+    if (done) break;
+    rest += value;
+    const lines = rest.split("\n");
+    rest = lines.pop();
+    for (const line of lines) {
+      const event = JSON.parse(line);
+      if (event.error) throw new Refusal(event);
+      if (event.done) result = event.done;
+      else onEvent(event);
+    }
+  }
+  if (result) return result;
+  if (rest) throw new Refusal(refusalOf(rest, response.status));
+  throw new Error("the server stopped in the middle of its answer");
+}
+
+/** Get bytes; an answer that is no success becomes a Refusal. */
+export async function fetchBlob(url, options) {
+  const response = await fetch(url, options);
+  if (!response.ok) throw new Refusal(refusalOf(await response.text(), response.status));
+  return { blob: await response.blob(), name: fileName(response.headers.get("content-disposition")) };
+}
+
+function refusalOf(text, status) {
+  try {
+    const body = JSON.parse(text);
+    return body.error ? body : { error: `the server refused (${status})` };
+  } catch {
+    return { error: `the server refused (${status})` };
+  }
+}
+
+function fileName(header) {
+  const match = /filename\*=UTF-8''([^;]+)/.exec(header ?? "");
+  return match ? decodeURIComponent(match[1]) : "mobilesam";
+}

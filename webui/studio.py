@@ -1,0 +1,205 @@
+"""What the page and the endpoints do: open a picture, answer prompts, segment everything.
+
+No HTTP and no Gradio here. A picture is encoded once, whoever opens it; a click only runs the decoder.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.errors import InputError, sentence
+from mobilesam.image import image_digest, read_image
+from mobilesam.model import Embedding
+from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.prompts import make_prompts
+from mobilesam.webui import session as states
+from mobilesam.webui.cache import ByteCache
+from mobilesam.webui.models import Models
+from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.visitors import GoneError, Visitors
+from mobilesam.webui.workers import Job, Workers
+
+UInt8Array = npt.NDArray[np.uint8]
+
+# An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
+_EMBEDDING_BYTES = 20_000_000
+_WAITING_CLICKS = 256
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What the server grants: pictures at work at once, waiting for that, kept, and how large one may be."""
+
+    concurrency: int = 2
+    waiting: int = 32
+    cache_mb: int = 512
+    max_upload_mb: int = 50
+    max_pixels: int = 50_000_000
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A session with its picture open, and how long encoding took; 0 if it was encoded before."""
+
+    session: Session
+    encode_ms: float
+
+
+class Studio:
+    """Everything behind the page; several threads may use it."""
+
+    def __init__(self, models: Models, limits: Limits) -> None:
+        self.models = models
+        self.limits = limits
+        self.visitors = Visitors()
+        self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * 500_000)
+        self.embeddings: ByteCache[Embedding] = ByteCache(limits.cache_mb * 500_000)
+        self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
+        self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
+        self._encoding: dict[tuple[str, str], threading.Lock] = {}
+        self._lock = threading.Lock()
+
+    def admit(self) -> str:
+        """Return a new visitor's token."""
+        return self.visitors.admit(Session(self.models.default))
+
+    def open(self, token: str, content: bytes, name: str, on_picture: Callable[[Session], object]) -> Job[Opened]:
+        """Put a picture file in line to be read and encoded for a visitor.
+
+        Until it is read, and for good if it cannot be, the earlier picture stays. ``on_picture`` is called when it is
+        read and can be shown.
+
+        Raises:
+            GoneError: there is no such visitor.
+            BusyError: the line is full.
+        The job raises InputError if the content is no picture that can be used.
+        """
+        self.visitors.session(token)
+
+        def work() -> Opened:
+            image = read_image(content, max_pixels=self.limits.max_pixels)
+            picture = Picture(image_digest(image), (image.shape[0], image.shape[1]), name)
+            self.pictures.put(picture.digest, image, image.nbytes)
+            session = self.visitors.change(token, lambda state: states.opened(state, picture))
+            on_picture(session)
+            return self._encode(session)
+
+        return self.encoders.submit(work)
+
+    def switch(self, token: str, model: object) -> Job[Opened]:
+        """Let another model answer from now on: encode the picture with it.
+
+        Raises:
+            InputError: there is no such model.
+            GoneError, BusyError: as :meth:`open`.
+        """
+        name = self.models.check(model)
+        session = self.visitors.change(token, lambda state: states.with_model(state, name))
+        return self.encoders.submit(lambda: self._encode(session))
+
+    def act(self, token: str, actions: Iterable[Any]) -> Session:
+        """Apply actions, all or none, and let the model answer what they come to.
+
+        Raises:
+            InputError: an action cannot be applied.
+            GoneError: the visitor or the picture is no longer known.
+        """
+
+        def step(state: Session) -> Session:
+            for action in actions:
+                state = states.apply(state, action)
+            return state
+
+        session = self.visitors.change(token, step)
+        if session.prompt == states.NOTHING or session.answer is not None:
+            return session
+        answer = self.ask(session, session.prompt)
+        asked = (session.picture, session.prompt, session.model)
+
+        def take(state: Session) -> Session:
+            return states.answered(state, answer) if (state.picture, state.prompt, state.model) == asked else state
+
+        self.visitors.change(token, take)
+        return states.answered(session, answer)
+
+    def ask(self, session: Session, prompt: ObjectPrompt) -> Answer:
+        """Return the model's answer to a prompt: three masks where it is ambiguous, else one.
+
+        Raises:
+            GoneError: the picture is no longer known.
+            BusyError: the line is full.
+        """
+        embedding = self.embedding(session)
+        model = self.models.get(session.model)
+        prompts, _ = make_prompts(**prompt.arguments(), original_hw=embedding.original_hw, input_hw=embedding.input_hw)
+        decoded = self.decoders.run(lambda: model.decode(embedding, prompts, multimask_output=prompt.ambiguous))
+        scores = tuple(float(score) for score in decoded.iou_predictions[0])
+        return Answer(decoded.low_res_logits[0], scores, embedding.input_hw)
+
+    def embedding(self, session: Session) -> Embedding:
+        """Return the embedding of a session's picture, encoding it again if it was dropped.
+
+        Raises:
+            GoneError: the picture is no longer known.
+            InputError: there is no picture.
+        """
+        key = self._key(session)
+        found = self.embeddings.get(key)
+        if found is None:
+            self.encoders.run(lambda: self._encode(session))
+            found = self.embeddings.get(key)
+        if found is None:
+            raise GoneError("the picture must be in memory, got dropped by others; open it again")
+        return found
+
+    def picture(self, session: Session) -> UInt8Array:
+        """Return a session's picture, (H, W, 3) uint8 RGB.
+
+        Raises:
+            GoneError: it is no longer in memory.
+            InputError: there is none.
+        """
+        found = self.pictures.get(_open_picture(session).digest)
+        if found is None:
+            raise GoneError("the picture must be in memory, got dropped for newer ones; open it again")
+        return found
+
+    def close(self) -> None:
+        """Stop the workers."""
+        self.encoders.close()
+        self.decoders.close()
+
+    def _encode(self, session: Session) -> Opened:
+        """Encode a session's picture in this thread, unless that is done; two visitors do it once."""
+        key = self._key(session)
+        with self._lock:
+            lock = self._encoding.setdefault(key, threading.Lock())
+        try:
+            with lock:
+                if self.embeddings.get(key) is not None:
+                    return Opened(session, 0.0)
+                image, model = self.picture(session), self.models.get(session.model)
+                start = time.perf_counter()
+                embedding = model.encode(image)
+                self.embeddings.put(key, embedding, _EMBEDDING_BYTES)
+                return Opened(session, 1000 * (time.perf_counter() - start))
+        finally:
+            with self._lock, suppress(KeyError):
+                del self._encoding[key]
+
+    def _key(self, session: Session) -> tuple[str, str]:
+        return session.model, _open_picture(session).digest
+
+
+def _open_picture(session: Session) -> Picture:
+    if session.picture is None:
+        raise InputError(sentence("a picture", "be open", "none", "open one first"))
+    return session.picture

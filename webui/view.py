@@ -1,0 +1,53 @@
+"""A visitor's state as the page is shown it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mobilesam.model import MaskModel
+from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.webui import wire
+from mobilesam.webui.session import Answer, Picture, Session
+
+
+def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
+    """Return what the page draws: the prompt, the masks that answer it, and which steps there are back and forth."""
+    view: dict[str, Any] = {
+        "model": session.model,
+        "prompt": prompt_view(session.prompt),
+        "undo": bool(session.past),
+        "redo": bool(session.future),
+        "picture": None,
+        "masks": [],
+        "chosen": session.chosen,
+    }
+    if session.picture is not None:
+        view["picture"] = picture_view(session.picture)
+        if session.answer is not None and model is not None:
+            view["masks"] = mask_views(session.answer, session.picture, model)
+    return view
+
+
+def picture_view(picture: Picture) -> dict[str, Any]:
+    """Return a picture's name and sizes: its own, and that at which pictures and masks are sent."""
+    height, width = wire.preview_hw(picture.hw)
+    return {
+        "name": picture.name,
+        "width": picture.hw[1],
+        "height": picture.hw[0],
+        "shown": {"width": width, "height": height},
+    }
+
+
+def prompt_view(prompt: ObjectPrompt) -> dict[str, Any]:
+    """Return a prompt as ``restore`` takes it."""
+    points = [[x, y, label] for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
+    return {"points": points, "box": None if prompt.box is None else list(prompt.box)}
+
+
+def mask_views(answer: Answer, picture: Picture, model: MaskModel) -> list[dict[str, Any]]:
+    """Return an answer's masks at the size at which the picture is shown."""
+    packed = wire.shown_masks(
+        answer.low_res_logits, answer.input_hw, picture.hw, model.image_size, model.mask_threshold
+    )
+    return [{"score": score, "rle": text} for score, text in zip(answer.scores, packed, strict=True)]

@@ -1,0 +1,73 @@
+"""How pictures and masks travel to the page.
+
+A mask is its run lengths, row after row, beginning with background: each a varint (seven bits a byte, least
+significant first), the whole in base64. A mask of a photo is a few kilobytes, and the page paints it any way it likes.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from mobilesam import masks, rle
+
+UInt8Array = npt.NDArray[np.uint8]
+BoolArray = npt.NDArray[np.bool_]
+FloatArray = npt.NDArray[np.float32]
+
+PREVIEW_SIDE = 2048  # more pixels than most windows show; coordinates stay those of the original
+_JPEG_QUALITY = 92
+
+
+def preview_hw(original_hw: tuple[int, int]) -> tuple[int, int]:
+    """Return the (height, width) at which a picture is shown."""
+    scale = min(1.0, PREVIEW_SIDE / max(original_hw))
+    return max(1, round(original_hw[0] * scale)), max(1, round(original_hw[1] * scale))
+
+
+def preview(image: UInt8Array) -> bytes:
+    """Return a picture, (H, W, 3) uint8 RGB, as a JPEG of at most 2048 pixels a side."""
+    height, width = preview_hw((image.shape[0], image.shape[1]))
+    picture = Image.fromarray(image)
+    if picture.size != (width, height):
+        picture = picture.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+    buffer = io.BytesIO()
+    picture.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def shown_masks(
+    low_res_logits: FloatArray,
+    input_hw: tuple[int, int],
+    original_hw: tuple[int, int],
+    image_size: int,
+    threshold: float,
+) -> list[str]:
+    """Return masks at the size at which the picture is shown, from logits (C, 256, 256)."""
+    shown = masks.upsample(low_res_logits, input_hw, preview_hw(original_hw), image_size, threshold=threshold)
+    return [pack(mask) for mask in np.asarray(shown, np.bool_)]
+
+
+def pack(mask: BoolArray) -> str:
+    """Return a mask, (H, W) bool, as text."""
+    runs = np.diff(rle.boundaries_of(mask.T), prepend=0)  # transposed, so that runs go along rows
+    groups = (runs[:, None] >> np.arange(0, 35, 7)) & 0x7F
+    last = np.maximum(4 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)
+    last[runs == 0] = 0
+    place = np.arange(5)
+    groups |= np.where(place < last[:, None], 0x80, 0)
+    return base64.b64encode(groups[place <= last[:, None]].astype(np.uint8).tobytes()).decode("ascii")
+
+
+def unpack(text: str, hw: tuple[int, int]) -> BoolArray:
+    """Return the mask, (H, W) bool, that :func:`pack` wrote."""
+    content = np.frombuffer(base64.b64decode(text), np.uint8).astype(np.int64)
+    ends = np.flatnonzero(content < 0x80)
+    starts = np.concatenate([[0], ends[:-1] + 1])
+    place = np.arange(len(content)) - np.repeat(starts, ends - starts + 1)
+    runs = np.add.reduceat((content & 0x7F) << (7 * place), starts) if len(ends) else np.zeros(0, np.int64)
+    return rle.mask_of(np.cumsum(runs), (hw[1], hw[0])).T

@@ -1,0 +1,90 @@
+"""The few threads that run the model, and the line before them.
+
+Requests come in dozens of threads; a model that ran in all of them would start as many thread pools of its own. So
+work is handed to as many threads as may work at once, in the order it came, and whoever waits can ask for its place.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, Generic, TypeVar
+
+from mobilesam.errors import MobileSamError
+
+Result = TypeVar("Result")
+
+
+class BusyError(MobileSamError):
+    """The line is full."""
+
+
+class Job(Generic[Result]):
+    """Work in line, running or done."""
+
+    def __init__(self, workers: Workers) -> None:
+        self._workers = workers
+        self.future: Future[Result]
+
+    def position(self) -> int:
+        """Return the place in line, 1 for the next; 0 once it runs or is done."""
+        return self._workers.position(self)
+
+    def result(self) -> Result:
+        """Wait for the result, or for what the work raised."""
+        return self.future.result()
+
+
+class Workers:
+    """``count`` threads with a line of at most ``waiting`` jobs."""
+
+    def __init__(self, count: int, waiting: int, name: str) -> None:
+        self.waiting = waiting
+        self._line: list[Job[Any]] = []
+        self._lock = threading.Lock()
+        self._count = count
+        self._running = 0
+        self._pool = ThreadPoolExecutor(count, thread_name_prefix=name)
+
+    def submit(self, work: Callable[[], Result]) -> Job[Result]:
+        """Put work in line.
+
+        Raises:
+            BusyError: the line is full.
+        """
+        job: Job[Result] = Job(self)
+        with self._lock:
+            if len(self._line) >= self.waiting + self._count - self._running:
+                raise BusyError(f"the line must have room, got {len(self._line)} waiting; try again in a moment")
+            self._line.append(job)
+            job.future = self._pool.submit(self._run, job, work)
+        return job
+
+    def run(self, work: Callable[[], Result]) -> Result:
+        """Put work in line and wait for its result."""
+        return self.submit(work).result()
+
+    def position(self, job: Job[Any]) -> int:
+        """Return a job's place in line, 1 for the next; 0 once it runs or is done."""
+        with self._lock:
+            return self._line.index(job) + 1 if job in self._line else 0
+
+    def busy(self) -> int:
+        """Return how many jobs run or wait."""
+        with self._lock:
+            return len(self._line) + self._running
+
+    def close(self) -> None:
+        """Drop the line and wait for what runs."""
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _run(self, job: Job[Any], work: Callable[[], Result]) -> Result:
+        with self._lock:
+            self._line.remove(job)
+            self._running += 1
+        try:
+            return work()
+        finally:
+            with self._lock:
+                self._running -= 1
