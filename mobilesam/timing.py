@@ -91,12 +91,12 @@ class TimedModel(MaskModel):
         """A digest of the weights."""
         return self._model.weights_id
 
-    def encode(self, image: npt.NDArray[np.uint8]) -> Embedding:
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB."""
         with self._watch.measure("resize"):
             resized = resize(image, self.image_size)
         with self._watch.measure("encode"):
-            embedding = self._model.encode(resized)  # finds nothing left to resize
+            embedding = self._model.encode(resized, fast_padding=fast_padding)  # nothing is left to resize
         height, width = image.shape[:2]
         return replace(embedding, original_hw=(height, width), image_digest="")
 

@@ -27,6 +27,7 @@ def bench_stages(
     *,
     repeats: int = 10,
     warmup: int = 2,
+    fast_padding: bool = False,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, Any]:
     """Return median, quartiles and every value in seconds of each stage.
@@ -41,7 +42,7 @@ def bench_stages(
     if repeats < 1:
         raise InputError(sentence("repeats", "be at least 1", repeats, "10 is the default"))
     watch = Stopwatch()
-    predictor = SamPredictor(TimedModel(model, watch))
+    predictor = SamPredictor(TimedModel(model, watch), fast_padding=fast_padding)
     stages: dict[str, list[float]] = {stage: [] for stage in STAGES}
     hw = (0, 0)
     for turn in range(-warmup, repeats):

@@ -20,6 +20,9 @@ def bench(
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Measured runs.")] = 10,
     warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="N", help="Runs before, not measured.")] = 2,
+    fast_padding: Annotated[
+        bool, typer.Option("--fast-padding", help="Encode only what the picture covers of the padded square.")
+    ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option("--compare", metavar="BEFORE AFTER", help="Compare two files instead of measuring."),
@@ -56,12 +59,15 @@ def bench(
         picture = image or Path(folder) / "sample.jpg"
         if image is None:
             write_sample(picture)
-        found = bench_stages(network, picture, repeats=repeats, warmup=warmup, progress=_progress)
+        found = bench_stages(
+            network, picture, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
+        )
     about = {
         "weights_id": network.weights_id,
         "backend": type(network).__name__,
         "device": network.capabilities.device,
         "threads": threads,
+        "fast_padding": fast_padding,
     }
     document = {
         "format": found.pop("format"),

@@ -52,6 +52,9 @@ def evaluate(
     all_masks: Annotated[
         bool, typer.Option("--all-masks", help="Also score the masks that are not the answer; untimed.")
     ] = False,
+    fast_padding: Annotated[
+        bool, typer.Option("--fast-padding", help="Encode only what the picture covers of the padded square.")
+    ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for report, plots and records; none by default.")
     ] = None,
@@ -96,11 +99,12 @@ def evaluate(
             "weights_id": network.weights_id,
             "backend": type(network).__name__,
             "device": network.capabilities.device,
+            "fast_padding": fast_padding,
         },
     }
     journal = Journal.open(out / JOURNAL, about, resume=resume, force=force) if out else None
     with _progress(out) as progress:
-        found = run(network, dataset, settings, journal=journal, progress=progress)
+        found = run(network, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
     summary = found.summary
     _name_left_out(summary)
     if not summary["instances"]:

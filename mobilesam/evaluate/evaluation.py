@@ -51,6 +51,7 @@ def evaluate(
     dataset: Dataset,
     settings: Settings | None = None,
     *,
+    fast_padding: bool = False,
     watch: Stopwatch | None = None,
     journal: Journal | None = None,
     progress: Callable[[int, int, str], None] | None = None,
@@ -59,11 +60,15 @@ def evaluate(
 
     model: a model of this package, prompted through SamPredictor with every stage timed; or anything with the
         interface of SamPredictor, which is timed from outside.
+    fast_padding: of SamPredictor, for a model of this package.
     watch, journal, progress: see :func:`mobilesam.evaluate.runner.measure`.
     """
     settings = settings or Settings()
     if isinstance(model, MaskModel):
         watch = watch or Stopwatch()
-        model = SamPredictor(TimedModel(model, watch))
+        model = SamPredictor(TimedModel(model, watch), fast_padding=fast_padding)
+    elif fast_padding:
+        remedy = "set it where the predictor is made"
+        raise InputError(sentence("fast_padding", "come with a model of this package", type(model).__name__, remedy))
     records = measure(model, dataset, settings, watch=watch, journal=journal, progress=progress)
     return Evaluation(records, settings)

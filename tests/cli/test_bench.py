@@ -12,13 +12,14 @@ import pytest
 from mobilesam.bench import bench_picture, compare
 
 Command = Callable[..., Any]
+TORCH = ("--backend", "torch", "--device", "cpu")
 
 
 @pytest.mark.torch
 @pytest.mark.weights
 def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "before.json"
-    outcome = command("bench", "--repeats", 2, "--warmup", 1, "--threads", 2, "--device", "cpu", "--out", path)
+    outcome = command("bench", *TORCH, "--repeats", 2, "--warmup", 1, "--threads", 2, "--out", path)
     assert outcome.code == 0
     assert outcome.out.startswith("1024 x 768 pixels, TorchSam on cpu, ms\n")
     document = json.loads(path.read_text())

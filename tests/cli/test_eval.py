@@ -9,10 +9,12 @@ from typing import Any
 
 import pytest
 from PIL import Image
+
 from tests.evaluate.scenes import coins, compressed, write_coco
 from tests.pictures import picture
 
 Command = Callable[..., Any]
+TORCH = ("--backend", "torch", "--device", "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +34,7 @@ def test_a_run_writes_report_records_and_plots_and_can_go_on(
     command: Command, annotations: Path, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
-    base = ("eval", "--images", annotations.parent, "--annotations", annotations, "--device", "cpu")
+    base = ("eval", "--images", annotations.parent, "--annotations", annotations, *TORCH)
     first = command(*base, "--prompts", "box,clicks", "--max-clicks", 2, "--limit", 1, "--out", out)
     assert first.code == 0
     assert first.out == (out / "results.md").read_text()
@@ -68,7 +70,7 @@ def test_a_data_set_without_a_usable_instance_is_a_failure(command: Command, ann
     content = json.loads(annotations.read_text())
     content["annotations"] = [content["annotations"][-1]]
     (tmp_path / "empty.json").write_text(json.dumps(content))
-    outcome = command("eval", "--images", annotations.parent, "--annotations", tmp_path / "empty.json")
+    outcome = command("eval", "--images", annotations.parent, "--annotations", tmp_path / "empty.json", *TORCH)
     assert outcome.code == 1
     assert "the data set must have an instance that can be measured, got none (image must be" in outcome.err
     assert "Traceback" not in outcome.err

@@ -87,8 +87,8 @@ def write_coco(
 class BrightnessPredictor:
     """Answers with the bright pixels inside a box, or with the bright component under the first point.
 
-    Mask 1 is that component, mask 2 everything bright, mask 3 the clicked pixel; mask 2 is ranked first, as a model that
-    gets it wrong would. With a second point the component alone is the answer. It counts its calls.
+    Mask 1 is that component, mask 2 everything bright, mask 3 the clicked pixel. Mask 2 is ranked first, as by a model
+    that gets it wrong. The single mask is the component. It counts its calls.
     """
 
     def __init__(self) -> None:

@@ -1,7 +1,7 @@
 import numpy as np
-from tests.evaluate.scenes import disc
 
 from mobilesam.evaluate.clicks import Click, centre_click, next_click
+from tests.evaluate.scenes import disc
 
 HW = (50, 70)
 EMPTY = np.zeros(HW, bool)

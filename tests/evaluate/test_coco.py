@@ -3,10 +3,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from tests.evaluate.scenes import compressed, disc, polygons, uncompressed, write_coco
 
 from mobilesam.errors import InputError
 from mobilesam.evaluate.coco import load_coco, read_instances
+from tests.evaluate.scenes import compressed, disc, polygons, uncompressed, write_coco
 
 HW = (60, 80)
 BLANK = np.zeros((*HW, 3), np.uint8)
@@ -89,7 +89,7 @@ def test_a_file_that_is_not_coco_says_what_is_missing(tmp_path: Path, content: s
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"annotations must be a readable file, got '.*none\.json' \(No such file"):
         load_coco(tmp_path / "none.json", tmp_path)
-    with pytest.raises(InputError, match="images must be a folder, got '.*pictures'"):
+    with pytest.raises(InputError, match=r"images must be a folder, got '.*pictures'"):
         load_coco(tmp_path / "none.json", tmp_path / "pictures")
 
 

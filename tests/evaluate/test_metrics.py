@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from tests.evaluate.scenes import disc
 
 from mobilesam.evaluate.metrics import boundary_iou, calibration, calibration_error, iou, number_of_clicks, size_class
+from tests.evaluate.scenes import disc
 
 HW = (120, 160)
 EMPTY = np.zeros(HW, bool)

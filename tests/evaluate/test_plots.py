@@ -1,13 +1,13 @@
 from pathlib import Path
 
 import numpy as np
-from tests.evaluate.scenes import BrightnessPredictor, compressed, disc, write_coco
 
 from mobilesam.evaluate import Settings, evaluate, load_coco
 from mobilesam.evaluate.charts import INK, Chart
 from mobilesam.evaluate.plots import CAPTION_HEIGHT, TILE_HW, click_curve, contact_sheet, iou_histograms
 from mobilesam.evaluate.report import to_markdown
 from mobilesam.visualize import palette
+from tests.evaluate.scenes import BrightnessPredictor, compressed, disc, write_coco
 
 HW = (90, 120)
 DISCS = [disc(HW, (30, 45), 20), disc(HW, (85, 40), 14), disc(HW, (100, 80), 5)]

@@ -4,11 +4,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.evaluate.scenes import coins, compressed, polygons, uncompressed, write_coco
-from tests.pictures import picture
 
 from mobilesam import SamPredictor, load
+from mobilesam.errors import InputError
 from mobilesam.evaluate import Settings, evaluate, load_coco
+from tests.evaluate.scenes import coins, compressed, polygons, uncompressed, write_coco
+from tests.pictures import picture
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
@@ -47,3 +48,12 @@ def test_timing_the_stages_does_not_change_the_answers(model: Any, annotations: 
     staged, plain = evaluate(model, dataset), evaluate(SamPredictor(model), dataset)
     assert staged.records[0]["instances"] == plain.records[0]["instances"]
     assert list(plain.summary["seconds"]) == ["read", "set_image", "predict"]
+
+
+def test_fast_padding_is_passed_on_and_refused_where_it_cannot_be(model: Any, annotations: Path) -> None:
+    dataset = load_coco(annotations, annotations.parent)
+    exact, fast = (evaluate(model, dataset, Settings(("box",)), fast_padding=wanted) for wanted in (False, True))
+    assert fast.mean_iou("box") == pytest.approx(exact.mean_iou("box"), abs=0.01)
+    assert fast.records[0]["instances"] != exact.records[0]["instances"]
+    with pytest.raises(InputError, match="fast_padding must come with a model of this package, got SamPredictor"):
+        evaluate(SamPredictor(model), dataset, fast_padding=True)

@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from tests.evaluate.scenes import compressed, disc, polygons, uncompressed
 
 from mobilesam.errors import InputError
 from mobilesam.evaluate.rle import decode_segmentation, encode_mask, tight_box
+from tests.evaluate.scenes import compressed, disc, polygons, uncompressed
 
 HW = (37, 61)
 MASKS = {

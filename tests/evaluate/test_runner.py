@@ -4,7 +4,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from tests.evaluate.scenes import BrightnessPredictor, compressed, disc, write_coco
 
 from mobilesam.errors import InputError
 from mobilesam.evaluate import Settings, evaluate, load_coco
@@ -12,6 +11,7 @@ from mobilesam.evaluate.coco import Dataset
 from mobilesam.evaluate.journal import Journal, read_journal
 from mobilesam.evaluate.runner import parse_prompts
 from mobilesam.timing import Stopwatch
+from tests.evaluate.scenes import BrightnessPredictor, compressed, disc, write_coco
 
 HW = (60, 80)
 LEFT, RIGHT = disc(HW, (20, 30), 12), disc(HW, (60, 30), 8)
@@ -145,7 +145,7 @@ def test_a_stopped_run_goes_on_to_the_result_of_one_that_was_not(dataset: Datase
 def test_a_journal_is_not_overwritten_or_mixed(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal.open(path, {"model": "one"})
-    with pytest.raises(InputError, match="output file must not exist yet, got .*; go on with --resume"):
+    with pytest.raises(InputError, match=r"output file must not exist yet, got .*; go on with --resume"):
         Journal.open(path, {"model": "one"})
     with pytest.raises(InputError, match=r"must measure the same as before \(model 'one'\), got 'two'"):
         Journal.open(path, {"model": "two"}, resume=True)

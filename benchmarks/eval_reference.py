@@ -1,0 +1,97 @@
+"""The protocol of ``mobilesam eval``, by the same code, on the reference package.
+
+    python -m benchmarks.eval_reference --images DIR --annotations FILE --out benchmarks/results/eval_reference.json
+
+Starts itself again in the reference's environment, where ``mobilesam.evaluate`` drives ``mobile_sam.SamPredictor``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks import reference
+from benchmarks.packages import REFERENCE, load_predictor
+
+RUNS_INSIDE = "--inside"
+
+
+def timed(watch: Any, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Return ``call``, measured."""
+
+    def measured(*arguments: Any, **options: Any) -> Any:
+        with watch.measure(stage):
+            return call(*arguments, **options)
+
+    return measured
+
+
+def run_inside(arguments: argparse.Namespace) -> None:
+    """Evaluate the reference; needs an interpreter that has it."""
+    from mobilesam.bench.environment import describe_environment
+    from mobilesam.evaluate.coco import load_coco
+    from mobilesam.evaluate.journal import Journal
+    from mobilesam.evaluate.report import summarise, to_markdown
+    from mobilesam.evaluate.runner import Settings, measure, parse_prompts, settings_record
+    from mobilesam.timing import Stopwatch
+
+    predictor = load_predictor(REFERENCE, arguments.checkpoint, arguments.threads)
+    watch, sam = Stopwatch(), predictor.model
+    sam.image_encoder.forward = timed(watch, "encode", sam.image_encoder.forward)
+    sam.prompt_encoder.forward = timed(watch, "decode", sam.prompt_encoder.forward)
+    sam.mask_decoder.forward = timed(watch, "decode", sam.mask_decoder.forward)
+    settings = Settings(parse_prompts(arguments.prompts), all_masks=arguments.all_masks)
+    dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
+    about = {
+        "format": "mobilesam-eval-1",
+        "annotations_sha256": dataset.digest,
+        "settings": settings_record(settings),
+        "model": {"backend": "mobilesam-mirror", "device": "cpu"},
+    }
+    journal = None
+    if arguments.records:
+        journal = Journal.open(arguments.records, about, resume=arguments.records.exists())
+    records = measure(
+        predictor,
+        dataset,
+        settings,
+        watch=watch,
+        journal=journal,
+        progress=lambda done, total, name: print(f"\r{done} of {total} {name:60}", end="", file=sys.stderr),
+    )
+    print(file=sys.stderr)
+    summary = summarise(records, settings)
+    document = {**about, "environment": describe_environment(), "summary": summary}
+    arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    print(to_markdown(summary), end="")
+
+
+def main() -> None:
+    """Parse the options; run here or in the reference's environment."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    reference.add_arguments(parser)
+    parser.add_argument("--images", type=Path, required=True)
+    parser.add_argument("--annotations", type=Path, required=True)
+    parser.add_argument("--prompts", default="box,point,clicks")
+    parser.add_argument("--limit", type=int)
+    parser.add_argument("--all-masks", action="store_true")
+    parser.add_argument("--records", type=Path, help="journal of single results; an existing one is resumed")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument(RUNS_INSIDE, action="store_true", help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.inside:
+        run_inside(arguments)
+        return
+    python, weights = reference.interpreter(arguments), reference.checkpoint(arguments)
+    command = [python, "-m", "benchmarks.eval_reference", RUNS_INSIDE, *sys.argv[1:], "--checkpoint", weights]
+    environment = reference.environment(arguments.threads)
+    raise SystemExit(subprocess.run(command, env=environment).returncode)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,209 @@
+"""Fill the tables in docs/ from the JSON in benchmarks/results/, so that no number is typed by hand.
+
+    python -m benchmarks.render            rewrite the tables
+    python -m benchmarks.render --check    exit 1 if one has drifted
+
+A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a function in TABLES.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from benchmarks.reference import ROOT
+from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_table, seconds_table, table
+
+RESULTS = ROOT / "benchmarks" / "results"
+DOCUMENTS = ("docs/accuracy.md", "docs/performance.md")
+BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
+TASKS = {
+    "set_image": "set_image",
+    "click": "predict, one point, three masks",
+    "refine": "predict, two points and the last mask",
+    "boxes": "{count} boxes at once, one mask each",
+    "points": "{count} points at once, three masks each",
+    "load": "loaded",
+}
+
+
+class Results:
+    """The JSON files of a folder, by name without suffix."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __getitem__(self, name: str) -> Any:
+        return json.loads((self.folder / f"{name}.json").read_text(encoding="utf-8"))
+
+
+def summaries(results: Results) -> dict[str, Any]:
+    """Return the two reports by the names people know the packages by."""
+    return {
+        "mobilesam": results["eval_mobilesam"]["summary"],
+        "mobilesam-mirror": results["eval_reference"]["summary"],
+    }
+
+
+def accuracy(results: Results) -> str:
+    return accuracy_table(summaries(results))
+
+
+def difference(results: Results) -> str:
+    ours, theirs = (summary["prompts"] for summary in summaries(results).values())
+    rows = [[kind, f"{abs(ours[kind]['mean_iou'] - theirs[kind]['mean_iou']):.6f}"] for kind in ours]
+    return table(["prompt", "difference in mIoU"], rows)
+
+
+def clicks(results: Results) -> str:
+    return clicks_table(summaries(results))
+
+
+def calibration_box(results: Results) -> str:
+    return calibration_table(results["eval_mobilesam"]["summary"]["prompts"]["box"], "box")
+
+
+def calibration_point(results: Results) -> str:
+    return calibration_table(results["eval_mobilesam"]["summary"]["prompts"]["point"], "point")
+
+
+def tokens(results: Results) -> str:
+    prompts = results["eval_mobilesam"]["summary"]["prompts"]
+    head = ["prompt", "single mask", "first of three", "second", "third", "ranked first", "best of three"]
+    rows = []
+    for kind in ("box", "point"):
+        numbers = [*prompts[kind]["by_token"], prompts[kind]["ranked_iou"], prompts[kind]["oracle_iou"]]
+        rows.append([kind, *(f"{value:.4f}" for value in numbers)])
+    return table(head, rows)
+
+
+def stages(results: Results) -> str:
+    return seconds_table(summaries(results))
+
+
+def side_by_side(results: Results) -> str:
+    rows = []
+    for found in results["side_by_side"]["tasks"]:
+        times = [f"{1000 * found[name]:.1f}" for name in ("ours", "reference")]
+        spread = f"{found['ratio']:.2f} ({found['ratio_q1']:.2f}-{found['ratio_q3']:.2f})"
+        rows.append([TASKS[found["task"]].format(**found["arguments"]), *times, spread, str(len(found["pairs"]))])
+    return table(["task", "mobilesam ms", "mobilesam-mirror ms", "times faster (quartiles)", "pairs"], rows)
+
+
+def memory(results: Results) -> str:
+    found = results["side_by_side"]
+    arguments = {task["task"]: task["arguments"] for task in found["tasks"]}
+    rows = []
+    for task, ours in found["peak_bytes"]["ours"].items():
+        theirs = found["peak_bytes"]["reference"][task]
+        name = TASKS[task].format(**arguments.get(task, {}))
+        rows.append([name, f"{ours / 2**20:.0f}", f"{theirs / 2**20:.0f}", f"{theirs / ours:.2f}"])
+    return table(["peak of a fresh process", "mobilesam MiB", "mobilesam-mirror MiB", "times less"], rows)
+
+
+def size_curve(results: Results) -> str:
+    return _curve(results, "size", "megapixels", {"set_image": "set_image", "click": "click"})
+
+
+def prompts_curve(results: Results) -> str:
+    return _curve(results, "prompts", "prompts", {"boxes": "boxes at once"})
+
+
+def threads_curve(results: Results) -> str:
+    return _curve(results, "threads", "threads", {"set_image": "set_image", "click": "click"})
+
+
+def conditions_eval(results: Results) -> str:
+    return _conditions({name: results[f"eval_{name}"]["environment"] for name in ("mobilesam", "reference")})
+
+
+def conditions_side_by_side(results: Results) -> str:
+    found = results["side_by_side"]
+    lines = [f"- {_machine(found['environment'])}, {found['threads']} threads, picture: {found['picture']}"]
+    lines += [f"- {name}: {_listed(versions)}" for name, versions in found["versions"].items()]
+    return "\n".join(lines)
+
+
+def conditions_curves(results: Results) -> str:
+    return _environment(results["cost_curves"]["environment"])
+
+
+TABLES: dict[str, Callable[[Results], str]] = {
+    function.__name__.replace("_", "-"): function
+    for function in (
+        accuracy,
+        difference,
+        clicks,
+        calibration_box,
+        calibration_point,
+        tokens,
+        stages,
+        side_by_side,
+        memory,
+        size_curve,
+        prompts_curve,
+        threads_curve,
+        conditions_eval,
+        conditions_side_by_side,
+        conditions_curves,
+    )
+}
+
+
+def render(text: str, results: Results) -> str:
+    """Return a document with its tables made anew."""
+    return BLOCK.sub(lambda found: f"{found['head']}{TABLES[found['name']](results)}\n{found['foot']}", text)
+
+
+def _curve(results: Results, name: str, unit: str, tasks: dict[str, str]) -> str:
+    head = [unit]
+    for label in tasks.values():
+        head += [f"{label} ms", "peak MiB"]
+    rows = []
+    for row in results["cost_curves"]["curves"][name]:
+        cells = [str(row[unit])]
+        for task in tasks:
+            cells += [f"{1000 * row[task]['seconds']:.1f}", f"{row[task]['peak_bytes'] / 2**20:.0f}"]
+        rows.append(cells)
+    return table(head, rows)
+
+
+def _conditions(environments: dict[str, Any]) -> str:
+    return "\n".join(f"- {name}: {_environment(found)}" for name, found in environments.items())
+
+
+def _environment(found: dict[str, Any]) -> str:
+    return f"{_machine(found)}, {_listed(found['versions'])}"
+
+
+def _machine(found: dict[str, Any]) -> str:
+    return f"{found['processor']}, {found['cores']} cores, {found['system']}, commit {found['commit']}"
+
+
+def _listed(versions: dict[str, str | None]) -> str:
+    return ", ".join(f"{name} {version}" for name, version in versions.items() if version)
+
+
+def main() -> int:
+    """Rewrite or check every document; return the exit code."""
+    check = "--check" in sys.argv[1:]
+    drifted = []
+    for name in DOCUMENTS:
+        path = ROOT / name
+        before = path.read_text(encoding="utf-8")
+        after = render(before, Results(RESULTS))
+        if after != before:
+            drifted.append(name)
+            if not check:
+                path.write_text(after, encoding="utf-8")
+    for name in drifted:
+        print(f"{name} {'has drifted: run python -m benchmarks.render' if check else 'rewritten'}")
+    return int(check and bool(drifted))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,104 @@
+"""The scripts in benchmarks/, and the tables in docs/ that are made of their results."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from benchmarks import render
+from benchmarks.packages import OURS
+from benchmarks.processes import Process, versions
+from benchmarks.side_by_side import compare
+from mobilesam.bench import write_sample
+
+RESULTS = render.Results(render.RESULTS)
+
+
+@pytest.mark.parametrize("name", render.DOCUMENTS)
+def test_the_tables_in_the_documents_are_those_of_the_results(name: str) -> None:
+    text = (render.ROOT / name).read_text(encoding="utf-8")
+    assert render.render(text, RESULTS) == text, "run python -m benchmarks.render"
+    assert len(render.BLOCK.findall(text)) == text.count("<!-- table:") > 0
+
+
+def test_every_table_is_in_a_document() -> None:
+    texts = "".join((render.ROOT / name).read_text(encoding="utf-8") for name in render.DOCUMENTS)
+    assert [name for name in render.TABLES if f"<!-- table: {name} -->" not in texts] == []
+
+
+def test_a_changed_result_changes_the_document(tmp_path: Path) -> None:
+    for path in render.RESULTS.glob("*.json"):
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    changed = json.loads((tmp_path / "eval_mobilesam.json").read_text())
+    changed["summary"]["prompts"]["box"]["mean_iou"] = 0.1234
+    (tmp_path / "eval_mobilesam.json").write_text(json.dumps(changed))
+    text = (render.ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
+    again = render.render(text, render.Results(tmp_path))
+    assert "| mobilesam box | 560 | 0.1234 |" in again
+    assert "| mobilesam box | 560 | 0.1234 |" not in text
+
+
+def test_the_published_accuracy_is_that_of_the_reference() -> None:
+    ours, theirs = render.summaries(RESULTS).values()
+    assert ours["instances"] == theirs["instances"] == 560
+    for prompt in ("box", "point"):
+        assert ours["prompts"][prompt]["mean_iou"] == pytest.approx(theirs["prompts"][prompt]["mean_iou"], abs=0.001)
+
+
+def test_no_result_names_a_path_of_the_machine_that_made_it() -> None:
+    for path in render.RESULTS.glob("*.json"):
+        text = path.read_text(encoding="utf-8")
+        assert str(Path.home()) not in text or str(Path.home()) == "/"
+        assert "/tmp/" not in text
+
+
+class Scripted(Process):
+    """A worker that takes as long as it is told."""
+
+    def __init__(self, seconds: list[float]) -> None:
+        self.seconds = iter(seconds)
+
+    def ask(self, task: str, **arguments: object) -> dict[str, float]:
+        return {"seconds": next(self.seconds)}
+
+
+def test_ratios_are_taken_pair_by_pair_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("benchmarks.side_by_side.PAUSE", 0)
+    ours, theirs = Scripted([9, 1, 2, 4]), Scripted([9, 3, 4, 20])
+    found = compare(ours, theirs, "click", {}, 3)
+    assert found["pairs"] == [[1, 3], [2, 4], [4, 20]]
+    assert (found["ours"], found["reference"]) == (2, 4)
+    assert (found["ratio_q1"], found["ratio"], found["ratio_q3"]) == (2.5, 3, 4)
+
+
+@pytest.mark.torch
+@pytest.mark.weights
+def test_a_worker_runs_every_task_of_this_package(tmp_path: Path) -> None:
+    from mobilesam import weights
+
+    write_sample(tmp_path / "sample.png", (300, 400))
+    with Process(Path(sys.executable), OURS, weights.ensure(), 2) as process:
+        process.ask("open", picture=str(tmp_path / "sample.png"))
+        answers = [
+            process.ask("set_image"),
+            process.ask("click", x=0.5, y=0.5),
+            process.ask("refine", x=0.4, y=0.5),
+            process.ask("boxes", count=3),
+            process.ask("points", count=3),
+        ]
+    assert all(answer["seconds"] > 0 for answer in answers)
+    peaks = [answer["peak_bytes"] for answer in answers]
+    assert peaks == sorted(peaks)
+    assert 100e6 < peaks[0] < 2e9
+
+
+def test_versions_are_those_of_the_interpreter_asked() -> None:
+    import numpy as np
+
+    assert versions(Path(sys.executable), ["numpy", "no-such-package"]) == {
+        "numpy": np.__version__,
+        "no-such-package": None,
+    }
