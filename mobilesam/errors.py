@@ -43,6 +43,10 @@ class OutOfPictureWarning(UserWarning):
     """A prompt lies outside the picture; the model answers all the same, as the reference does."""
 
 
+class SingleMaskWarning(UserWarning):
+    """Three masks were asked of a model that gives one; it answers with that one."""
+
+
 def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
     """Return the message of an error: ``argument must requirement, got actual; remedy``."""
     return f"{argument} must {requirement}, got {actual}; {remedy}"

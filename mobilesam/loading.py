@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 import importlib.util
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilesam import weights
+from mobilesam import checkpoint, weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.model import MaskModel
@@ -20,21 +22,26 @@ if TYPE_CHECKING:
 BACKENDS = ("auto", "torch", "onnx")
 DEVICES = ("auto", "cpu", "cuda", "mps")
 
+StrPath = str | os.PathLike[str]
+
 
 def load(
-    model: str | os.PathLike[str] | None = None,
+    model: StrPath | Sequence[StrPath] | None = None,
     backend: str = "auto",
     device: str = "auto",
     threads: int | None = None,
+    provider: str | None = None,
 ) -> MaskModel:
     """Load a model that SamPredictor and everything else here runs on.
 
     Args:
-        model: a name that ``mobilesam weights list`` shows, or a checkpoint; by default the published weights, fetched
-            on first use.
-        backend: "torch", "onnx", or "auto" for whichever is installed and fits the model.
-        device: "cpu", "cuda" (also "cuda:1"), "mps", or "auto" for the fastest that is there.
+        model: a name that ``mobilesam weights list`` shows; a checkpoint; or the folder or the files of an ONNX export,
+            also as one text with commas. By default the published weights, fetched on first use.
+        backend: "torch", "onnx", or "auto": ONNX Runtime on a CPU, where it is faster, PyTorch on its accelerators.
+        device: "cpu", "cuda" (with PyTorch also "cuda:1"), "mps", or "auto" for the fastest that is there.
         threads: how many threads a computation on the CPU uses; by default the framework's own choice.
+        provider: an execution provider of ONNX Runtime by its short name, in place of ``device``: see
+            :data:`mobilesam.onnx.providers.PROVIDERS`.
 
     Raises:
         InputError: an argument is not one of the above, or the device is not there.
@@ -48,6 +55,22 @@ def load(
         raise InputError(
             sentence("threads", "be a positive whole number", repr(threads), "leave it out for the default")
         )
+    if device.partition(":")[0] not in DEVICES:
+        raise InputError(unknown_name("device", device, DEVICES))
+    exported = find_export(model)
+    if backend == "auto":
+        backend = "onnx" if exported or provider or _onnx_is_faster(device) else "torch"
+    if backend == "onnx":
+        from mobilesam.onnx import OnnxSam
+
+        name = _provider(device, provider)
+        if exported:
+            return OnnxSam.from_files(exported, name, threads)
+        return OnnxSam.from_checkpoint(find_model(model), name, threads)
+    if provider is not None:
+        raise InputError(sentence("provider", "go with the onnx backend", "backend 'torch'", "leave one of them out"))
+    if exported:
+        raise InputError(sentence("model", "be a checkpoint for torch", "an ONNX export", "use the backend onnx"))
     _need_torch("the torch backend")
     import torch
 
@@ -60,19 +83,62 @@ def load(
     return TorchSam(build_sam_vit_t(find_model(model)).to(target))
 
 
-def find_model(model: str | os.PathLike[str] | None) -> Path:
-    """Return the file or folder that ``model`` names, fetching published weights if they are absent."""
+def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
+    """Return the checkpoint that ``model`` names, fetching published weights if they are absent."""
     if model is None or model in VARIANTS:
         return weights.ensure()
+    if not isinstance(model, (str, os.PathLike)):
+        raise InputError(sentence("model", "be one file or folder", f"{len(model)} files", "name an ONNX export"))
     if isinstance(model, str) and model in weights.names():
         return weights.ensure(model)
-    path = Path(model)
+    path = Path(model).expanduser()
     if not path.exists():
         looks_like_path = path.suffix or len(path.parts) > 1
         if looks_like_path:
             raise InputError(sentence("model", "be a file that exists", path, "check the path"))
         raise InputError(unknown_name("model", str(model), [*weights.names(), *VARIANTS]))
     return path
+
+
+def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
+    """Return the ONNX files that ``model`` names to be run as they are, or none if it names anything else.
+
+    The pair that the published weights come from is a checkpoint: run as it is, it gives one mask for one prompt.
+    """
+    if model is None:
+        return []
+    if isinstance(model, str):
+        model = model.split(",")
+    paths = [Path(each).expanduser() for each in ([model] if isinstance(model, os.PathLike) else model)]
+    if len(paths) == 1 and paths[0].is_dir():
+        files = sorted(paths[0].glob("*.onnx"))
+        is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
+        return [] if is_pair else files
+    return paths if all(path.suffix == ".onnx" and path.is_file() for path in paths) else []
+
+
+def _provider(device: str, provider: str | None) -> str:
+    """Return the name of the execution provider that device and provider ask for."""
+    if provider is None:
+        if device == "mps":
+            remedy = "use the provider coreml, or the backend torch"
+            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", "'mps'", remedy))
+        return device.partition(":")[0]
+    if device not in ("auto", provider):
+        actual = f"{device!r} beside provider {provider!r}"
+        raise InputError(sentence("device", "be left out beside provider", actual, "give one of them"))
+    return provider
+
+
+def _onnx_is_faster(device: str) -> bool:
+    """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
+    if not importlib.util.find_spec("torch"):
+        return True
+    # The build for CPUs says so in its version, which is read in no time; importing torch takes a second.
+    cpu_build = importlib.metadata.version("torch").endswith("+cpu")
+    if device != "auto" or cpu_build:
+        return device in ("auto", "cpu")
+    return resolve_device(device).type == "cpu"
 
 
 def resolve_device(device: str) -> torch.device:

@@ -1,0 +1,1 @@
+"""Export to ONNX, verification and quantization; installed as ``mobilesam.export``."""

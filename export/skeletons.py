@@ -1,0 +1,47 @@
+"""Write the graphs without weights that the package carries: ``python -m mobilesam.export.skeletons [--check]``.
+
+To be run after a change of the networks; a test compares.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import onnx
+import torch
+
+import mobilesam.onnx
+from mobilesam import contract
+from mobilesam.config import VARIANTS
+from mobilesam.export import wrappers
+from mobilesam.export.tracing import trace
+from mobilesam.files import write_bytes
+from mobilesam.modeling import Sam
+
+FOLDER = Path(mobilesam.onnx.__file__).parent / "graphs"
+
+_MODULES = {
+    contract.ENCODER_DYNAMIC: wrappers.Encoder,
+    contract.IMAGE: wrappers.Image,
+    contract.SCORE: wrappers.Score,
+    contract.UPSCALE: wrappers.Upscale,
+}
+
+
+def make() -> dict[str, onnx.ModelProto]:
+    """Return the graphs by file name; the values of the weights do not matter."""
+    torch.manual_seed(0)
+    sam = Sam(VARIANTS["vit_t"])
+    return {graph.file_name: trace(module(sam), graph, contract.DEFAULT_OPSET) for graph, module in _MODULES.items()}
+
+
+def write(folder: Path = FOLDER) -> None:
+    """Write them into the package."""
+    for name, model in make().items():
+        write_bytes(folder / name, model.SerializeToString(deterministic=True))
+
+
+if __name__ == "__main__":
+    write()
+    sys.exit(0)

@@ -1,0 +1,179 @@
+"""From a module to an ONNX graph without weights, by PyTorch's exporter."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import math
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import onnx
+import onnx_ir
+import torch
+from onnxscript import opset18, optimizer, rewriter
+from onnxscript.rewriter.rules.common import _remove_expand_before_binary_op as expands
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from mobilesam import contract
+from mobilesam._version import __version__
+from mobilesam.errors import ExportError, sentence
+from mobilesam.export.wrappers import Wrapper
+
+op: Any = opset18  # its annotations know values of a graph, not the plain numbers it takes as well
+_BASE_OPSET = 18  # what PyTorch's exporter writes; newer ones are converted from it
+_PARAMETERS = "sam."
+# Named dimensions while tracing; a size of 1 would be taken for a constant.
+_SAMPLE_SIZES = {"batch": 2, "images": 2, "prompts": 2, "points": 3, "num_points": 3, "height": 768, "width": 1024}
+_PATCH = 16
+
+
+def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximate: bool = False) -> onnx.ModelProto:
+    """Return the graph of a module, in which the weights are inputs under their official keys.
+
+    Args:
+        graph: the names and shapes it must have.
+        opset: version of ONNX's operators.
+        gelu_approximate: use the tanh formula, for runtimes without an error function.
+
+    Raises:
+        ExportError: the model is in training mode, or the opset is not one of :data:`mobilesam.contract.OPSETS`.
+    """
+    if module.sam.training:
+        raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", "call model.eval()"))
+    if opset not in contract.OPSETS:
+        bounds = f"be {contract.OPSETS[0]} to {contract.OPSETS[-1]}"
+        raise ExportError(sentence("opset", bounds, opset, f"use {contract.DEFAULT_OPSET}"))
+    inputs, shapes = _samples(graph)
+    gelu = _gelu_tanh if gelu_approximate else _gelu
+    # The plain formula of attention: the fused kernels' memory layout cannot be exported.
+    with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), _quiet():
+        program = torch.onnx.export(
+            module,
+            inputs,
+            dynamo=True,
+            optimize=False,
+            verbose=False,
+            opset_version=max(opset, _BASE_OPSET),
+            input_names=graph.input_names,
+            output_names=graph.output_names,
+            dynamic_shapes=shapes,
+            custom_translation_table={torch.ops.aten.gelu.default: gelu},
+        )
+    assert program is not None
+    return _finish(program.model, module, graph, opset)
+
+
+def _samples(graph: contract.Graph) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
+    """Return inputs to trace with, and which of their dimensions vary."""
+    tensors, shapes = [], []
+    symbols: dict[str, Any] = {}
+    sample_sizes = dict(_SAMPLE_SIZES)
+    if any("prompts" in value.shape for value in graph.inputs):
+        del sample_sizes["images"]  # 1 or the number of prompts: traced as 1, it broadcasts
+    for value in graph.inputs:
+        sizes = [sample_sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in value.shape]
+        varying = {}
+        for axis, dim in enumerate(value.shape):
+            if isinstance(dim, str) and dim in sample_sizes:
+                sided = dim in ("height", "width") and len(value.shape) == 4
+                symbol = symbols.setdefault(dim, torch.export.Dim(f"{dim}_patches" if sided else dim))
+                varying[axis] = _PATCH * symbol if sided else symbol
+        dtype = getattr(torch, value.dtype)
+        tensors.append(torch.ones(sizes, dtype=dtype))
+        shapes.append(varying or None)
+    return tuple(tensors), tuple(shapes)
+
+
+def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset: int) -> onnx.ModelProto:
+    """Make weights inputs, simplify, and leave nothing of the tracing behind."""
+    keys = set(module.state_dict())
+    weights = [value for value in model.graph.initializers.values() if value.name in keys]
+    for value in weights:
+        assert value.name is not None
+        del model.graph.initializers[value.name]
+        value.const_value = None
+        value.name = value.name.removeprefix(_PARAMETERS)
+        model.graph.inputs.append(value)
+    optimizer.optimize_ir(model)
+    rewriter.rewrite(model, expands.expand_before_binary_op_rules)
+    optimizer.optimize_ir(model)
+    proto = onnx_ir.to_proto(model)
+    _share_constants(proto.graph)
+    for node in proto.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    # Shapes of intermediate values are those of the sample; runtimes infer their own.
+    del proto.graph.value_info[:]
+    _name_dims(proto.graph, graph)
+    del proto.metadata_props[:]
+    proto.graph.name = f"mobilesam_{graph.role}"
+    proto.producer_name, proto.producer_version = "mobilesam", __version__
+    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
+        del value.metadata_props[:]
+        value.doc_string = ""
+    return _at_opset(proto, opset)
+
+
+def _share_constants(graph: onnx.GraphProto) -> None:
+    """Keep one of several equal initializers."""
+    first: dict[bytes, str] = {}
+    renamed = {}
+    for tensor in graph.initializer:
+        content = onnx.TensorProto()
+        content.CopyFrom(tensor)
+        content.name = ""
+        renamed[tensor.name] = first.setdefault(content.SerializeToString(deterministic=True), tensor.name)
+    for node in graph.node:
+        for index, name in enumerate(node.input):
+            node.input[index] = renamed.get(name, name)
+    kept = [tensor for tensor in graph.initializer if renamed[tensor.name] == tensor.name]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
+    """Give inputs and outputs the shapes of the contract."""
+    shapes = {value.name: value.shape for value in (*graph.inputs, *graph.outputs)}
+    for value in (*proto.input, *proto.output):
+        if value.name in shapes:
+            kind = value.type.tensor_type.elem_type
+            value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, shapes[value.name]))
+
+
+def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Relabel a graph of opset 18 as 17, which the checker confirms: none of the changed operators' news is used."""
+    if opset < _BASE_OPSET:
+        for imported in proto.opset_import:
+            if not imported.domain:
+                imported.version = opset
+        try:
+            onnx.checker.check_model(proto, full_check=True)
+        except onnx.checker.ValidationError as error:
+            remedy = f"use opset {_BASE_OPSET}"
+            raise ExportError(sentence("graph", f"be expressible in opset {opset}", str(error), remedy)) from error
+    return proto
+
+
+def _gelu(x: Any, approximate: str = "none") -> Any:
+    """Translate GELU to the order of operations that ONNX Runtime recognises and fuses."""
+    one = op.CastLike(1.0, x)
+    return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, op.CastLike(math.sqrt(2), x))), one)), op.CastLike(0.5, x))
+
+
+def _gelu_tanh(x: Any, approximate: str = "none") -> Any:
+    """Translate GELU to its tanh approximation (Hendrycks & Gimpel 2016)."""
+    cube = op.Mul(x, op.Mul(x, x))
+    inner = op.Add(x, op.Mul(cube, op.CastLike(0.044715, x)))
+    tanh = op.Tanh(op.Mul(inner, op.CastLike(math.sqrt(2 / math.pi), x)))
+    return op.Mul(op.Mul(x, op.Add(tanh, op.CastLike(1.0, x))), op.CastLike(0.5, x))
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep the exporter's progress lines and its warnings about PyTorch's own deprecations to itself."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        warnings.simplefilter("ignore", UserWarning)
+        yield

@@ -1,0 +1,147 @@
+"""What each graph computes, as modules that only call the model's own methods.
+
+Their ``forward`` takes the inputs of the graph of the same name in :mod:`mobilesam.contract`, in its order.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from mobilesam.modeling import Sam
+from mobilesam.modeling.transformer import ImageTokens
+
+# SAM's exporter scores stability this far from the threshold on low-resolution logits.
+STABILITY_OFFSET = 1.0
+
+
+class Wrapper(nn.Module):
+    """A part of a Sam."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__()
+        self.sam = sam
+        self.eval()
+
+    def dense(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
+        """Embed masks, or what stands for none."""
+        encoder = self.sam.prompt_encoder
+        return torch.where(has_mask_input > 0, encoder.embed_masks(mask_input), encoder.embed_no_mask())
+
+
+class Encoder(Wrapper):
+    """Normalised pixels to an embedding."""
+
+    def forward(self, input_image: Tensor) -> Tensor:
+        return self.sam.image_encoder(input_image)  # type: ignore[no-any-return]
+
+
+class EncoderOfPictures(Wrapper):
+    """RGB pixels in 0..255, (h, w, 3), to an embedding."""
+
+    def forward(self, input_image: Tensor) -> Tensor:
+        pixels = input_image.permute(2, 0, 1).unsqueeze(0).to(torch.float32)
+        return self.sam.image_encoder(self.sam.preprocess(pixels))  # type: ignore[no-any-return]
+
+
+class Image(Wrapper):
+    """The decoder's work for an image, with or without masks."""
+
+    def forward(self, image_embeddings: Tensor, mask_input: Tensor, has_mask_input: Tensor) -> tuple[Tensor, ...]:
+        dense = self.dense(mask_input, has_mask_input)
+        return tuple(self.sam.mask_decoder.prepare(image_embeddings, self.sam.prompt_encoder.get_dense_pe(), dense))
+
+
+class Score(Wrapper):
+    """The decoder's work for prompts."""
+
+    def forward(
+        self,
+        tokens: Tensor,
+        positions: Tensor,
+        key: Tensor,
+        value: Tensor,
+        query: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+    ) -> tuple[Tensor, ...]:
+        image = ImageTokens(tokens, positions, key, value, query)
+        return tuple(
+            self.sam.mask_decoder.score(image, self.sam.prompt_encoder.embed_points(point_coords, point_labels))
+        )
+
+
+class Upscale(Wrapper):
+    """All masks of prompts."""
+
+    def forward(self, mask_tokens: Tensor, image_tokens: Tensor) -> Tensor:
+        decoder = self.sam.mask_decoder
+        return decoder.upscale(mask_tokens, image_tokens, 0, decoder.num_mask_tokens)
+
+
+class Decoder(Wrapper):
+    """SAM's published decoder contract for one prompt; options as in :func:`mobilesam.contract.decoder`."""
+
+    def __init__(
+        self, sam: Sam, return_single_mask: bool, use_stability_score: bool, extra_metrics: bool, low_res_only: bool
+    ) -> None:
+        super().__init__(sam)
+        self.return_single_mask = return_single_mask
+        self.use_stability_score = use_stability_score
+        self.extra_metrics = extra_metrics
+        self.low_res_only = low_res_only
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
+        sparse = encoder.embed_points(point_coords, point_labels)
+        dense = self.dense(mask_input, has_mask_input)
+        low_res, scores = decoder.predict_masks(image_embeddings, encoder.get_dense_pe(), sparse, dense)
+        if self.use_stability_score:
+            scores = self.stability(low_res)
+        if self.return_single_mask:
+            low_res, scores = _single(low_res, scores, point_coords.shape[1])
+        if self.low_res_only:
+            return scores, low_res
+        assert orig_im_size is not None
+        masks = self.sam.postprocess_masks(low_res, *self.sizes(orig_im_size))
+        if self.extra_metrics:
+            areas = (masks > self.sam.mask_threshold).sum(dim=(-1, -2)).to(masks.dtype)
+            return masks, scores, self.stability(masks), areas, low_res
+        return masks, scores, low_res
+
+    def stability(self, masks: Tensor) -> Tensor:
+        """Return how little the area changes when the threshold moves, in 0..1."""
+        threshold = self.sam.mask_threshold
+        inner = (masks > threshold + STABILITY_OFFSET).sum(dim=(-1, -2))
+        outer = (masks > threshold - STABILITY_OFFSET).sum(dim=(-1, -2))
+        return inner.to(masks.dtype) / outer.to(masks.dtype)
+
+    def sizes(self, orig_im_size: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """Return the sizes in the model frame and of the original, as :func:`mobilesam.geometry.resized_hw` rounds."""
+        original = orig_im_size.to(torch.float64)
+        side = self.sam.config.image_size
+        # full_like: a plain number would make this a product with a reciprocal, which rounds otherwise.
+        resized = torch.floor(original * (torch.full_like(original, side) / original.max()) + 0.5).clamp(min=1)
+        input_hw, original_hw = (tuple(size.to(torch.int64).tolist()) for size in (resized, original))
+        for length in (*input_hw, *original_hw):
+            torch._check(length > 0)
+        for length in input_hw:
+            torch._check(length <= side)
+        return input_hw, original_hw
+
+
+def _single(low_res: Tensor, scores: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
+    """Choose the single-mask answer for three points or more, padding counted, else the best of the others."""
+    preference = torch.zeros_like(scores)
+    preference[:, 0] = 1000.0
+    best = (scores + (num_points - 2.5) * preference).argmax(dim=1)
+    rows = torch.arange(len(best))
+    return low_res[rows, best].unsqueeze(1), scores[rows, best].unsqueeze(1)

@@ -1,0 +1,136 @@
+"""The ONNX graphs as data: exporter, runtime and tests read names, shapes and types from this one place.
+
+A model is an encoder and either SAM's published decoder, one graph for one prompt, or the three steps of
+:class:`mobilesam.model.MaskModel`, which serve many prompts of one picture:
+
+    encoder   a picture -> image_embeddings
+    image     image_embeddings, mask_input -> what all prompts of the picture share
+    score     that, prompts -> iou_predictions, and the tokens that upscaling needs
+    upscale   tokens -> low_res_logits
+    decoder   image_embeddings, one prompt -> masks, iou_predictions, low_res_masks
+
+A dimension is a number, or the name of what varies.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from mobilesam.config import VARIANTS
+
+VERSION = 1
+OPSETS = range(17, 24)
+DEFAULT_OPSET = 18
+
+_CONFIG = VARIANTS["vit_t"]
+_SIDE, _GRID, _LOGITS, _DIM = _CONFIG.image_size, _CONFIG.grid_size, _CONFIG.logits_size, _CONFIG.embed_dim
+_TOKENS, _HEADS = _GRID * _GRID, _CONFIG.transformer_heads
+_HEAD_DIM = _DIM // 2 // _HEADS
+_MASKS = _CONFIG.num_multimask_outputs + 1
+
+Dim = int | str
+
+
+class Value(NamedTuple):
+    """An input or output of a graph; ``dtype`` is NumPy's name."""
+
+    name: str
+    shape: tuple[Dim, ...]
+    dtype: str = "float32"
+
+
+@dataclass(frozen=True)
+class Graph:
+    """One ONNX file; ``role`` is its metadata's word and its file name."""
+
+    role: str
+    inputs: tuple[Value, ...]
+    outputs: tuple[Value, ...]
+
+    @property
+    def file_name(self) -> str:
+        return f"{self.role}.onnx"
+
+    @property
+    def input_names(self) -> list[str]:
+        return [value.name for value in self.inputs]
+
+    @property
+    def output_names(self) -> list[str]:
+        return [value.name for value in self.outputs]
+
+
+_EMBEDDINGS = Value("image_embeddings", (1, _DIM, _GRID, _GRID))
+_IMAGE_TOKENS = (
+    Value("tokens", ("images", _TOKENS, _DIM)),
+    Value("positions", (1, _TOKENS, _DIM)),
+    Value("key", ("images", _HEADS, _HEAD_DIM, _TOKENS)),
+    Value("value", ("images", _HEADS, _TOKENS, _HEAD_DIM)),
+    Value("query", ("images", _HEADS, _HEAD_DIM, _TOKENS)),
+)
+_PROMPT_TOKENS = (
+    Value("mask_tokens", ("prompts", _MASKS, _DIM)),
+    Value("image_tokens", ("prompts", _TOKENS, _DIM)),
+)
+
+# Normalised and zero-padded pixels, as :func:`mobilesam.image.preprocess` makes them.
+ENCODER = Graph(
+    "encoder",
+    (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),
+    (Value("image_embeddings", ("batch", _DIM, _GRID, _GRID)),),
+)
+# Any height and width that are multiples of the patch size, 16.
+ENCODER_DYNAMIC = Graph(
+    "encoder",
+    (Value("input_image", ("batch", 3, "height", "width")),),
+    (Value("image_embeddings", ("batch", _DIM, "rows", "columns")),),
+)
+# RGB in 0..255 with the longer side at 1024; the graph normalises and pads.
+ENCODER_HWC = Graph("encoder", (Value("input_image", ("height", "width", 3)),), (_EMBEDDINGS,))
+ENCODER_HWC_UINT8 = Graph("encoder", (Value("input_image", ("height", "width", 3), "uint8"),), (_EMBEDDINGS,))
+
+# has_mask_input is 0 or 1; without masks, "images" is 1 and mask_input is ignored.
+IMAGE = Graph(
+    "image",
+    (_EMBEDDINGS, Value("mask_input", ("images", 1, _LOGITS, _LOGITS)), Value("has_mask_input", (1,))),
+    _IMAGE_TOKENS,
+)
+# Points in the model frame, labels as in :mod:`mobilesam.prompts`; "images" is 1, or as many as the prompts.
+SCORE = Graph(
+    "score",
+    (*_IMAGE_TOKENS, Value("point_coords", ("prompts", "points", 2)), Value("point_labels", ("prompts", "points"))),
+    (Value("iou_predictions", ("prompts", _MASKS)), *_PROMPT_TOKENS),
+)
+UPSCALE = Graph("upscale", _PROMPT_TOKENS, (Value("low_res_logits", ("prompts", _MASKS, _LOGITS, _LOGITS)),))
+
+# SAM's published contract, name for name; the points include one padding point, or the corners of a box.
+_DECODER_INPUTS = (
+    _EMBEDDINGS,
+    Value("point_coords", (1, "num_points", 2)),
+    Value("point_labels", (1, "num_points")),
+    Value("mask_input", (1, 1, _LOGITS, _LOGITS)),
+    Value("has_mask_input", (1,)),
+    Value("orig_im_size", (2,)),
+)
+
+# What the package carries without weights, and runs on.
+STEPS = (ENCODER_DYNAMIC, IMAGE, SCORE, UPSCALE)
+
+
+def decoder(*, return_single_mask: bool = False, extra_metrics: bool = False, low_res_only: bool = False) -> Graph:
+    """Return SAM's decoder contract with the options of its exporter.
+
+    Args:
+        return_single_mask: one mask a prompt, chosen in the graph.
+        extra_metrics: also stability_scores and areas of the full-size masks.
+        low_res_only: no resizing in the graph, and no orig_im_size.
+    """
+    count = 1 if return_single_mask else _MASKS
+    predictions = Value("iou_predictions", (1, count))
+    low_res = Value("low_res_masks", (1, count, _LOGITS, _LOGITS))
+    if low_res_only:
+        return Graph("decoder", _DECODER_INPUTS[:-1], (predictions, low_res))
+    masks = Value("masks", (1, count, "height", "width"))
+    extra = (Value("stability_scores", (1, count)), Value("areas", (1, count))) if extra_metrics else ()
+    return Graph("decoder", _DECODER_INPUTS, (masks, predictions, *extra, low_res))

@@ -1,0 +1,89 @@
+"""The image encoder as an ONNX file: ours, or one of another maker that computes the same."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import contract
+from mobilesam import image as pictures
+from mobilesam.config import VARIANTS
+from mobilesam.errors import InputError, sentence
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+    from mobilesam.model import FloatArray
+
+_DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(uint8)": np.dtype(np.uint8)}
+_FEATURES = (1, *contract.ENCODER.outputs[0].shape[1:])
+_PATCH = VARIANTS["vit_t"].encoder.patch_size
+
+
+class Encoded(NamedTuple):
+    """features: (1, 256, 64, 64) float32; input_hw: (height, width) in the model frame, before padding."""
+
+    features: FloatArray
+    input_hw: tuple[int, int]
+
+
+class ImageEncoder:
+    """Turns pictures into embeddings.
+
+    Two kinds of input are known, told apart by rank: (B, 3, 1024, 1024) normalised and padded outside, and (H, W, 3)
+    RGB in 0..255, normalised and padded in the graph, as samexporter's and Acly's files have it.
+
+    Raises:
+        InputError: the file's input or output is another one.
+    """
+
+    def __init__(self, session: onnxruntime.InferenceSession, image_size: int) -> None:
+        self.session = session
+        self.image_size = image_size
+        self._input = session.get_inputs()[0]
+        self._in_graph = len(self._input.shape) == 3
+        self._padded: FloatArray | None = None
+        shape = tuple(self._input.shape)
+        known = (self._in_graph and shape[2] == 3) or (len(shape) == 4 and shape[1] == 3)
+        if not known or self._input.type not in _DTYPES:
+            requirement = f"take (B, 3, {image_size}, {image_size}) or (H, W, 3) pixels"
+            remedy = "export it with: mobilesam export"
+            raise InputError(sentence("encoder", requirement, f"{self._input.type} {shape}", remedy))
+
+    def encode(self, image: npt.NDArray[np.uint8], fast_padding: bool) -> Encoded:
+        """Embed a picture, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
+
+        Raises:
+            InputError: the file cannot do ``fast_padding``, or does not give MobileSAM's embedding.
+        """
+        resized = pictures.resize(image, self.image_size)
+        height, width = resized.shape[:2]
+        if fast_padding:
+            covered = (-(-height // _PATCH) * _PATCH, -(-width // _PATCH) * _PATCH)
+            features = self._padding().copy()
+            part = self._run(pictures.pad(pictures.normalize(resized), covered))
+            features[..., : part.shape[2], : part.shape[3]] = part
+        elif self._in_graph:
+            features = self._run(resized.astype(_DTYPES[self._input.type], copy=False))
+        else:
+            features = self._run(pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size)))
+        if features.shape != _FEATURES:
+            remedy = "use an encoder of MobileSAM or SAM for pictures of this size"
+            raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
+        return Encoded(features, (height, width))
+
+    def _padding(self) -> FloatArray:
+        """Return the embedding of a square of padding alone, made once."""
+        if self._padded is None:
+            if self._in_graph or isinstance(self._input.shape[2], int):
+                actual = f"an input of {tuple(self._input.shape)}"
+                remedy = "export it with --dynamic-size, or leave fast_padding out"
+                raise InputError(sentence("encoder", "take pictures of any size for fast_padding", actual, remedy))
+            self._padded = self._run(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
+        return self._padded
+
+    def _run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
+        (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
+        return features  # type: ignore[no-any-return]

@@ -1,0 +1,118 @@
+"""A graph without weights, and a state dict, become a whole ONNX file.
+
+The exporter writes graphs whose inputs include every tensor of the state dict they use, under its official key. Filling
+turns those inputs into initializers and computes what follows from weights alone (folded batch norms, transposed
+matrices), once, so nothing about the network has to be known here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import onnx
+from onnx import numpy_helper
+
+from mobilesam.errors import CheckpointError, sentence
+from mobilesam.onnx.sessions import evaluate
+
+if TYPE_CHECKING:
+    from mobilesam.official import Array
+
+# A constant larger than this, and larger than what it is computed from, is left to be computed when the file is loaded:
+# folding the position encodings and the attention biases would make the files 40 % larger and nothing faster.
+_WORTH_LEAVING = 1 << 16
+
+
+def fill(skeleton: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Return a graph with weights.
+
+    Args:
+        skeleton: a graph whose inputs named by a key of the state dict are weights.
+        state: arrays under the official keys.
+        metadata: what to write into the file beside what the skeleton says.
+
+    Raises:
+        CheckpointError: the state dict lacks a tensor, or has one of another shape.
+    """
+    model = onnx.ModelProto()
+    model.CopyFrom(skeleton)
+    graph = model.graph
+    weights = [value for value in graph.input if is_weight(value)]
+    data = [value for value in graph.input if not is_weight(value)]
+    graph.initializer.extend(_initializer(value, state) for value in weights)
+    del graph.input[:]
+    graph.input.extend(data)
+    _fold(model)
+    onnx.helper.set_model_props(model, {entry.key: entry.value for entry in model.metadata_props} | dict(metadata))
+    return model
+
+
+def is_weight(value: onnx.ValueInfoProto) -> bool:
+    """Return whether an input of a skeleton stands for a tensor of the state dict; only its keys have dots."""
+    return "." in value.name
+
+
+def _initializer(value: onnx.ValueInfoProto, state: Mapping[str, Array]) -> onnx.TensorProto:
+    shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
+    tensor = state.get(value.name)
+    if tensor is None or tensor.shape != shape:
+        actual = "none" if tensor is None else f"shape {tensor.shape}"
+        remedy = "use weights and graphs of the same release"
+        raise CheckpointError(sentence(f"state {value.name!r}", f"have shape {shape}", actual, remedy))
+    return numpy_helper.from_array(np.ascontiguousarray(tensor, dtype=np.float32), value.name)
+
+
+def _fold(model: onnx.ModelProto) -> None:
+    """Replace what follows from initializers alone by its value, where the file does not grow by it."""
+    graph = model.graph
+    constants = {tensor.name: tensor for tensor in graph.initializer}
+    # The initializers that each computable value follows from.
+    origins: dict[str, set[str]] = {name: {name} for name in constants}
+    constant_nodes, other_nodes = [], []
+    for node in graph.node:
+        if node.input and all(name in origins for name in node.input if name):
+            constant_nodes.append(node)
+            for name in node.output:
+                origins[name] = set().union(*(origins[given] for given in node.input if given))
+        else:
+            other_nodes.append(node)
+    used = {name for node in other_nodes for name in node.input} | {value.name for value in graph.output}
+    wanted = [name for node in constant_nodes for name in node.output if name in used]
+    if not wanted:
+        return
+    values = evaluate(_computation(model, constant_nodes, wanted))
+    folded = {}
+    for name, value in zip(wanted, values, strict=True):
+        before = sum(_nbytes(constants[origin]) for origin in origins[name])
+        if value.nbytes <= max(_WORTH_LEAVING, before):
+            folded[name] = numpy_helper.from_array(value, name)
+    left = _needed(constant_nodes, [name for name in wanted if name not in folded])
+    used |= {name for node in left for name in node.input}
+    del graph.node[:]
+    graph.node.extend([*left, *other_nodes])
+    kept = {name: tensor for name, tensor in (constants | folded).items() if name in used}
+    del graph.initializer[:]
+    graph.initializer.extend(kept.values())
+
+
+def _computation(model: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
+    values = [onnx.ValueInfoProto(name=name) for name in outputs]
+    graph = onnx.helper.make_graph(nodes, "constants", [], values, model.graph.initializer)
+    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
+
+
+def _needed(nodes: list[onnx.NodeProto], names: list[str]) -> list[onnx.NodeProto]:
+    """Return the nodes that the named values follow from, in order."""
+    wanted = set(names)
+    needed = []
+    for node in reversed(nodes):
+        if wanted.intersection(node.output):
+            wanted.update(node.input)
+            needed.append(node)
+    return needed[::-1]
+
+
+def _nbytes(tensor: onnx.TensorProto) -> int:
+    return int(np.prod(tensor.dims)) * onnx.helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize

@@ -1,0 +1,51 @@
+"""What an ONNX file of this package says about itself."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from mobilesam import contract
+from mobilesam._version import __version__
+from mobilesam.config import VARIANTS
+from mobilesam.image import PIXEL_MEAN, PIXEL_STD
+
+if TYPE_CHECKING:
+    import onnxruntime
+
+PREFIX = "mobilesam."
+FLOAT32 = "float32"
+
+
+def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -> dict[str, str]:
+    """Return the metadata of a file: its role, its weights, and what must be done to a picture before."""
+    entries = {
+        "contract": str(contract.VERSION),
+        "model": next(iter(VARIANTS)),
+        "role": graph.role,
+        "weights_sha256": weights_id,
+        "precision": precision,
+        "version": __version__,
+    }
+    if graph.role == contract.ENCODER.role:
+        entries["preprocessing"] = json.dumps(_preprocessing(graph))
+    return {f"{PREFIX}{key}": value for key, value in entries.items()}
+
+
+def read(session: onnxruntime.InferenceSession) -> dict[str, str]:
+    """Return this package's metadata of an open file, without the prefix; empty for a file of another maker."""
+    entries: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return {key.removeprefix(PREFIX): value for key, value in entries.items() if key.startswith(PREFIX)}
+
+
+def _preprocessing(graph: contract.Graph) -> dict[str, object]:
+    in_graph = len(graph.inputs[0].shape) == 3
+    return {
+        "resize": f"longer side to {VARIANTS['vit_t'].image_size}, bilinear with antialiasing",
+        "channels": "RGB",
+        "layout": "HWC" if in_graph else "NCHW",
+        "range": "0..255" if in_graph else "(pixel - mean) / std",
+        "mean": PIXEL_MEAN,
+        "std": PIXEL_STD,
+        "padding": "done in the graph" if in_graph else "zeros to the right and below",
+    }

@@ -1,0 +1,91 @@
+"""SAM's published decoder contract: one graph, one prompt a call; files of many makers have it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mobilesam import contract
+from mobilesam.errors import InputError, sentence
+from mobilesam.model import Scored
+
+if TYPE_CHECKING:
+    import onnx
+    import onnxruntime
+
+    from mobilesam.model import Embedding, FloatArray, IntArray
+    from mobilesam.prompts import Prompts
+
+LOW_RES = contract.decoder(low_res_only=True)
+_MASKS_KNOWN = (1, 4)
+
+
+def cut(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return the part of a decoder that ends in low-resolution masks: full-size ones are made outside, faster."""
+    import onnx
+
+    given = {value.name for value in model.graph.input}
+    inputs = [name for name in LOW_RES.input_names if name in given]
+    return onnx.utils.Extractor(model).extract_model(inputs, LOW_RES.output_names)
+
+
+class PublishedDecoder:
+    """Runs prompts one by one; a prompt's masks come with its scores.
+
+    Raises:
+        InputError: the graph gives neither one nor four masks a prompt.
+    """
+
+    prompt_batch = 1
+
+    def __init__(self, session: onnxruntime.InferenceSession) -> None:
+        self._session = session
+        self._inputs = {value.name for value in session.get_inputs()}
+        self.masks_per_prompt = self._count_masks()
+
+    def score(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        """See :meth:`mobilesam.model.MaskModel.score_prompts`."""
+        results = [
+            self._run(embedding.features, *prompts_of_one)
+            for prompts_of_one in zip(
+                prompts.point_coords,
+                prompts.point_labels,
+                [None] * len(prompts) if prompts.mask_input is None else prompts.mask_input,
+                strict=True,
+            )
+        ]
+        iou_predictions, low_res = (np.concatenate(part) for part in zip(*results, strict=True))
+        return Scored(iou_predictions, low_res)
+
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        """See :meth:`mobilesam.model.MaskModel.upscale`."""
+        wanted: FloatArray = scored.state[keep[:, 0], keep[:, 1]]
+        return wanted
+
+    def _run(
+        self, features: FloatArray, coords: FloatArray, labels: FloatArray, mask: FloatArray | None
+    ) -> tuple[FloatArray, FloatArray]:
+        side = LOW_RES.outputs[-1].shape[-1]
+        assert isinstance(side, int)
+        values = {
+            "image_embeddings": features,
+            "point_coords": coords[None],
+            "point_labels": labels[None],
+            "mask_input": np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None],
+            "has_mask_input": np.array([mask is not None], np.float32),
+        }
+        iou_predictions, low_res = self._session.run(
+            LOW_RES.output_names, {name: value for name, value in values.items() if name in self._inputs}
+        )
+        return iou_predictions, low_res
+
+    def _count_masks(self) -> int:
+        """Return how many masks a prompt has, found by trying: the shapes in such files are often left open."""
+        features = np.zeros([int(dim) for dim in LOW_RES.inputs[0].shape], np.float32)
+        point = np.zeros((2, 2), np.float32), np.array([1, -1], np.float32)
+        count: int = self._run(features, *point, None)[1].shape[1]
+        if count not in _MASKS_KNOWN:
+            remedy = "export it again with or without --return-single-mask"
+            raise InputError(sentence("decoder", "give 1 or 4 masks a prompt", count, remedy))
+        return count

@@ -1,0 +1,86 @@
+"""Which part of a model an ONNX file is, by its inputs and outputs; names of files do not matter."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mobilesam import contract, file_kind
+from mobilesam.errors import InputError, sentence
+
+if TYPE_CHECKING:
+    import onnx
+
+_STEPS = {graph.role: graph for graph in (contract.IMAGE, contract.SCORE, contract.UPSCALE)}
+_DECODER_INPUTS = {"image_embeddings", "point_coords", "point_labels"}
+_REMEDY = "give the encoder and the decoder that mobilesam export, samexporter or SAM's own script writes"
+
+
+def sort_by_role(files: Sequence[Path]) -> dict[str, tuple[Path, onnx.ModelProto]]:
+    """Return the files of one model by role: encoder, and image, score and upscale, or decoder.
+
+    Raises:
+        InputError: a file is no part of such a model, one is there twice, or a part is missing.
+    """
+    found: dict[str, tuple[Path, onnx.ModelProto]] = {}
+    for path in files:
+        model = read(path)
+        role = role_of(model)
+        if role is None:
+            actual = f"{path}, {_signature(model)}"
+            raise InputError(sentence("ONNX model", "be a part of a SAM model", actual, _REMEDY))
+        if role in found:
+            both = f"{found[role][0]} and {path}"
+            raise InputError(sentence("ONNX model", f"have one {role}", both, "name the files of one model"))
+        found[role] = path, model
+    if contract.ENCODER.role not in found or not ("decoder" in found or found.keys() >= _STEPS.keys()):
+        actual = ", ".join(f"{role} ({path})" for role, (path, _) in found.items()) or "no ONNX file"
+        raise InputError(sentence("ONNX model", "have an encoder and a decoder", actual, _REMEDY))
+    return found
+
+
+def files_of(folder: Path) -> list[Path]:
+    """Return the ONNX files of a folder."""
+    return sorted(folder.glob("*.onnx"))
+
+
+def role_of(model: onnx.ModelProto) -> str | None:
+    """Return the role of a graph, or None if it is no part of a SAM model."""
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    names, outputs = {value.name for value in inputs}, {value.name for value in model.graph.output}
+    for role, graph in _STEPS.items():
+        if names == set(graph.input_names) and outputs == set(graph.output_names):
+            return role
+    if names >= _DECODER_INPUTS and outputs >= set(contract.decoder(low_res_only=True).output_names):
+        return "decoder"
+    ranks = [len(value.type.tensor_type.shape.dim) for value in (*inputs, *model.graph.output)]
+    return contract.ENCODER.role if ranks in ([4, 4], [3, 4]) else None
+
+
+def read(path: Path) -> onnx.ModelProto:
+    """Read an ONNX file.
+
+    Raises:
+        InputError: it is none, or cannot be read.
+    """
+    import onnx
+    from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
+
+    try:
+        model = onnx.load(path)
+    except OSError as error:
+        raise InputError(sentence("ONNX model", "be a readable file", f"{path} ({error.strerror})", _REMEDY)) from error
+    except DecodeError as error:
+        with path.open("rb") as file:
+            actual = f"{path}, which looks like {file_kind.describe(file.read(512))}"
+        raise InputError(sentence("ONNX model", "be a whole ONNX file", actual, _REMEDY)) from error
+    if not model.graph.node:
+        raise InputError(sentence("ONNX model", "hold a graph", f"{path}, which is empty", _REMEDY))
+    return model
+
+
+def _signature(model: onnx.ModelProto) -> str:
+    inputs = ", ".join(value.name for value in model.graph.input)
+    return f"a graph from {inputs} to {', '.join(value.name for value in model.graph.output)}"

@@ -1,0 +1,157 @@
+"""The ONNX Runtime side of the model protocol."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import contract
+from mobilesam import image as pictures
+from mobilesam.config import VARIANTS
+from mobilesam.errors import InputError, SingleMaskWarning, sentence
+from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.onnx import metadata, providers, published, recognition, shipped
+from mobilesam.onnx.encoder import ImageEncoder
+from mobilesam.onnx.published import PublishedDecoder
+from mobilesam.onnx.sessions import open_session
+from mobilesam.onnx.steps import StepDecoder
+from mobilesam.prompts import Prompts
+
+StrPath = str | os.PathLike[str]
+
+
+class OnnxSam(MaskModel):
+    """A MobileSAM, or any SAM exported as encoder and decoder, on ONNX Runtime.
+
+    Made by :meth:`from_files` or :meth:`from_checkpoint`.
+    """
+
+    def __init__(self, encoder: ImageEncoder, decoder: StepDecoder | PublishedDecoder, weights_id: str) -> None:
+        self.image_size = encoder.image_size
+        self._encoder = encoder
+        self._decoder = decoder
+        self._weights_id = weights_id
+
+    @classmethod
+    def from_files(
+        cls, files: StrPath | Sequence[StrPath], provider: str = providers.AUTO, threads: int | None = None
+    ) -> OnnxSam:
+        """Open exported files.
+
+        Args:
+            files: their folder, or the files: what ``mobilesam export`` writes, or an encoder and a decoder of
+                another maker. Of both kinds of decoder the one for many prompts is taken.
+            provider: a name of :data:`mobilesam.onnx.providers.PROVIDERS`, or "auto" for the fastest that is there.
+            threads: how many threads a computation on the CPU uses; by default one a core.
+
+        Raises:
+            InputError: they are not such files, do not belong together, or the provider is not there.
+        """
+        paths = [files] if isinstance(files, (str, os.PathLike)) else list(files)
+        expanded = [Path(path).expanduser() for path in paths]
+        if len(expanded) == 1 and expanded[0].is_dir():
+            expanded = recognition.files_of(expanded[0])
+        found = recognition.sort_by_role(expanded)
+        _check_together([model for _, model in found.values()])
+        steps = [graph.role for graph in contract.STEPS]
+        if found.keys() >= set(steps):
+            return cls._open([found[role][0] for role in steps], provider, threads)
+        path, model = found[contract.ENCODER.role]
+        session = open_session(path, provider, threads)
+        decoder = open_session(published.cut(found["decoder"][1]).SerializeToString(), provider, threads)
+        encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
+        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path))
+
+    @classmethod
+    def from_checkpoint(
+        cls, checkpoint: StrPath, provider: str = providers.AUTO, threads: int | None = None
+    ) -> OnnxSam:
+        """Open a checkpoint: its tensors are put into the graphs that the package carries, once.
+
+        Args:
+            checkpoint: what :func:`mobilesam.checkpoint.read` understands.
+            provider: see :meth:`from_files`. threads: see :meth:`from_files`.
+
+        Raises:
+            CheckpointError: the file is not a MobileSAM checkpoint.
+            InputError: the provider is not there.
+        """
+        return cls._open(shipped.whole_files(Path(checkpoint).expanduser()), provider, threads)
+
+    @classmethod
+    def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None) -> OnnxSam:
+        """Open files in the order of :data:`mobilesam.contract.STEPS`."""
+        encoder, *steps = (open_session(file, provider, threads) for file in files)
+        about = metadata.read(encoder)
+        weights_id = about["weights_sha256"]
+        if about["precision"] != metadata.FLOAT32:
+            weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
+        return cls(ImageEncoder(encoder, VARIANTS["vit_t"].image_size), StepDecoder(*steps), weights_id)
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return Capabilities(
+            masks_per_prompt=self._decoder.masks_per_prompt,
+            prompt_batch=self._decoder.prompt_batch,
+            device=self._encoder.session.get_providers()[0],
+        )
+
+    @property
+    def weights_id(self) -> str:
+        return self._weights_id
+
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        features, input_hw = self._encoder.encode(image, fast_padding)
+        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
+
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        return self._decoder.score(embedding, prompts)
+
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        return self._decoder.upscale(scored, keep)
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+        if multimask_output and self.capabilities.masks_per_prompt == 1:
+            warnings.warn(
+                "this ONNX decoder gives one mask a prompt, not three; export one that gives all with mobilesam export",
+                SingleMaskWarning,
+                stacklevel=3,
+            )
+        if self.capabilities.masks_per_prompt == 1:
+            multimask_output = False
+        return super().decode(embedding, prompts, multimask_output)
+
+    def load_features(self, features: FloatArray) -> FloatArray:
+        return np.ascontiguousarray(features, dtype=np.float32)
+
+    def dump_features(self, features: Any) -> FloatArray:
+        return np.asarray(features, dtype=np.float32)
+
+
+def _check_together(models: Sequence[Any]) -> None:
+    """Refuse files of this package that come from different weights."""
+    known = {_entry(model, "weights_sha256") for model in models} - {""}
+    if len(known) > 1:
+        both = " and ".join(sorted(name[:12] for name in known))
+        remedy = "use files of one export"
+        raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
+
+
+def _weights_id(encoder: Any, path: Path) -> str:
+    """Return the digest that the encoder states, or for a file of another maker that of the file."""
+    if _entry(encoder, "precision") == metadata.FLOAT32:
+        return _entry(encoder, "weights_sha256")
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _entry(model: Any, key: str) -> str:
+    entries = {entry.key: entry.value for entry in model.metadata_props}
+    return str(entries.get(f"{metadata.PREFIX}{key}", ""))

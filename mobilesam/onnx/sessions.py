@@ -1,0 +1,70 @@
+"""Sessions of ONNX Runtime, with the options that measurement chose."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from mobilesam.errors import InputError, sentence
+from mobilesam.onnx import providers
+
+if TYPE_CHECKING:
+    import numpy as np
+    import numpy.typing as npt
+    import onnx
+    import onnxruntime
+
+# Fusing an addition into a layer norm is a loss on a CPU: the fused kernel takes three times as long as both.
+_HARMFUL_FUSIONS = ["SkipLayerNormFusion"]
+
+
+def open_session(
+    model: Path | bytes, provider: str = providers.AUTO, threads: int | None = None
+) -> onnxruntime.InferenceSession:
+    """Open an ONNX file.
+
+    Args:
+        model: its path or its bytes.
+        provider: a name that :func:`mobilesam.onnx.providers.resolve` knows.
+        threads: how many threads an operator uses; by default one for each core that this process may use.
+
+    Raises:
+        InputError: the file is not one that ONNX Runtime can run, or the provider does not start.
+    """
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or _cores()
+    options.log_severity_level = 3
+    # Threads that spin between two calls take the cores from the next session and from NumPy.
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    source: Any = model if isinstance(model, bytes) else str(model)
+    try:
+        session = onnxruntime.InferenceSession(
+            source, options, providers=providers.resolve(provider), disabled_optimizers=_HARMFUL_FUSIONS
+        )
+    except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.NotImplemented) as error:
+        name = "ONNX model" if isinstance(model, bytes) else str(model)
+        remedy = "export it again, or get it again"
+        raise InputError(sentence(name, "be an ONNX file that ONNX Runtime can run", str(error), remedy)) from error
+    providers.check_used(provider, session.get_providers())
+    return session
+
+
+def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
+    """Return the outputs of a graph without inputs, computed node by node as written."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    outputs: list[npt.NDArray[np.generic]] = session.run(None, {})
+    return outputs
+
+
+def _cores() -> int:
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -1,0 +1,97 @@
+"""The graphs that the package carries without weights, and the whole files they become with a checkpoint.
+
+The files are kept beside the weights, named by what they were made from, and verified each time they are used: a file
+that was cut short or changed is made again.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.resources
+import json
+from functools import cache
+from importlib.resources.abc import Traversable
+from pathlib import Path
+
+import onnx
+
+from mobilesam import checkpoint, contract, weights
+from mobilesam.errors import InputError
+from mobilesam.files import write_bytes
+from mobilesam.locks import exclusive
+from mobilesam.onnx.filling import fill
+from mobilesam.onnx.metadata import describe
+
+_DIGESTS = "sha256.json"
+
+
+def skeleton(graph: contract.Graph) -> onnx.ModelProto:
+    """Return a graph that the package carries, with its weights as inputs."""
+    return onnx.load_from_string(_file(graph).read_bytes())
+
+
+def whole_files(source: Path) -> list[Path] | list[bytes]:
+    """Return the ONNX files of :data:`mobilesam.contract.STEPS`, made from a checkpoint or kept from before.
+
+    Args:
+        source: what :func:`mobilesam.checkpoint.read` understands.
+
+    Returns:
+        Their paths, or their contents where nothing can be written; then they are made each time, in a second.
+    """
+    folder = weights.folder() / "onnx" / _key(source)
+    paths = [folder / graph.file_name for graph in contract.STEPS]
+    if _are_whole(paths):
+        return paths
+    read = checkpoint.read(source)
+    contents = [
+        fill(skeleton(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
+        for graph in contract.STEPS
+    ]
+    return paths if _write(paths, contents) else contents
+
+
+def _key(source: Path) -> str:
+    """Return a name for what the files of a checkpoint follow from."""
+    digest = hashlib.sha256(_shipped_digest())
+    for path in [source / name for name in checkpoint.PAIR] if source.is_dir() else [source]:
+        if path.is_file():
+            digest.update(_file_digest(path).encode())
+    return digest.hexdigest()[:16]
+
+
+def _are_whole(paths: list[Path]) -> bool:
+    try:
+        digests = json.loads((paths[0].parent / _DIGESTS).read_bytes())
+        return bool(digests == [_file_digest(path) for path in paths])
+    except (OSError, ValueError):
+        return False
+
+
+def _write(paths: list[Path], contents: list[bytes]) -> bool:
+    folder = paths[0].parent
+    try:
+        with exclusive(folder / ".lock"):
+            for path, content in zip(paths, contents, strict=True):
+                write_bytes(path, content)
+            write_bytes(folder / _DIGESTS, json.dumps([_file_digest(path) for path in paths]).encode())
+    except (OSError, InputError):
+        return False
+    return True
+
+
+def _file_digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@cache
+def _shipped_digest() -> bytes:
+    digest = hashlib.sha256()
+    for graph in contract.STEPS:
+        digest.update(hashlib.sha256(_file(graph).read_bytes()).digest())
+    return digest.digest()
+
+
+def _file(graph: contract.Graph) -> Traversable:
+    return importlib.resources.files("mobilesam.onnx").joinpath("graphs", graph.file_name)
