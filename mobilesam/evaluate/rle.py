@@ -9,6 +9,7 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from mobilesam.errors import InputError
+from mobilesam.rle import boundaries_of, rle_to_mask, to_coco
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -30,7 +31,8 @@ def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolMask:
 
 def encode_mask(mask: BoolMask) -> str:
     """Return the compressed ``counts`` of a (H, W) bool mask."""
-    return str(coco_mask.encode(np.asfortranarray(mask, dtype=np.uint8))["counts"].decode("ascii"))
+    counts: str = to_coco(boundaries_of(mask), (mask.shape[0], mask.shape[1]))["counts"]
+    return counts
 
 
 def tight_box(mask: BoolMask) -> npt.NDArray[np.float64]:
@@ -58,8 +60,7 @@ def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolMask:
     valid = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
     if not valid or sum(counts) != hw[0] * hw[1]:
         raise InputError("the RLE counts do not fill the frame")
-    values = np.arange(len(counts)) % 2 == 1
-    return np.ascontiguousarray(np.repeat(values, counts).reshape(hw, order="F"))
+    return rle_to_mask({"size": hw, "counts": counts})
 
 
 def _expand(text: str) -> list[int]:
