@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.selection import choose
+from mobilesam.selection import RULES, choose
 
 
 def logits(*boxes):
@@ -45,3 +45,9 @@ def test_empty_masks_and_a_model_of_one_mask():
 def test_unknown_rule():
     with pytest.raises(InputError, match="select must be one of agreement, score, single, got 'best'"):
         choose("best", MASKS, SCORES)
+
+
+def test_the_command_line_knows_the_same_rules():
+    from mobilesam.cli.options import Select
+
+    assert tuple(Select) == RULES

@@ -26,6 +26,14 @@ class Backend(enum.StrEnum):
     onnx = "onnx"
 
 
+class Select(enum.StrEnum):
+    """Which of a prompt's masks is the answer: the rules of :mod:`mobilesam.selection`."""
+
+    agreement = "agreement"
+    score = "score"
+    single = "single"
+
+
 class Device(enum.StrEnum):
     """Where the network runs."""
 

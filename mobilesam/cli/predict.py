@@ -28,6 +28,18 @@ def predict(
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three readings of each prompt, best first, not only one.")
     ] = False,
+    select: Annotated[
+        options.Select | None,
+        typer.Option(help="Which of the model's masks is the answer; see below.", show_default=False),
+    ] = None,
+    fast_padding: Annotated[
+        bool,
+        typer.Option(
+            "--fast-padding",
+            help="Encode only what a picture covers of the padded square: faster from the second picture on, as "
+            "accurate, not equal to the reference.",
+        ),
+    ] = False,
     out: options.OutOption = Path(),
     formats: Annotated[
         str,
@@ -53,17 +65,23 @@ def predict(
     Several points are one object, several boxes are several objects; points go with at most one box. The files are
     named after the picture (cat-overlay.png, cat-mask.png, cat-mask-2.png for the second object) and listed on stdout.
 
-    One mask is kept for each object: of a single point, which may mean a part or the whole, the best scored of the
-    model's three readings; of a box or of several points its single-mask answer.
+    One mask is kept for each object. --select says which of the model's four: agreement, the one that the others agree
+    with, which is right most often for a single point and is the default for one; single, its single-mask answer, the
+    default for boxes and several points; score, the best scored of its three readings, as the reference's examples do.
 
     A picture that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
     """
     from mobilesam.cli import output
+    from mobilesam.cli.model import load_model
+    from mobilesam.predictor import SamPredictor
 
     words = options.parse_formats(formats, output.FORMATS)
     if images.count(output.STDIN) > 1:
         actual = f"{images.count(output.STDIN)} times"
         raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+    if multimask and select:
+        actual = "both"
+        raise options.UsageError(sentence("--select", "stand without --multimask", actual, "leave one of them out"))
     wanted = _wanted(images, point or [], box or [], prompts)
     names = output.name_outputs(images, out)
     ranks = MULTIMASK_OUTPUTS if multimask else 1
@@ -82,13 +100,14 @@ def predict(
             errors.append(failed(source, error))
             continue
         # Loaded only now, so that a mistyped path is told at once.
-        predictor = predictor or _load(model, backend, device, threads)
+        if predictor is None:
+            predictor = SamPredictor(load_model(model, backend, device, threads), fast_padding=fast_padding)
         try:
             with warnings_of(source):
                 with clock.measure("encode"):
                     predictor.set_image(image)
                 with clock.measure("decode"):
-                    found = [_segment(predictor, prompt, multimask) for prompt in objects]
+                    found = [_segment(predictor, prompt, multimask, select) for prompt in objects]
         except InputError as error:
             errors.append(failed(source, error))
             continue
@@ -121,17 +140,14 @@ def _wanted(images: list[str], points: list[str], boxes: list[str], prompts: Pat
     return [options.parse_prompts(points, boxes)] * len(images)
 
 
-def _load(model: str | None, backend: options.Backend, device: options.Device, threads: int | None) -> SamPredictor:
-    from mobilesam.cli.model import load_model
-    from mobilesam.predictor import SamPredictor
-
-    return SamPredictor(load_model(model, backend, device, threads))
-
-
-def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool) -> Found:
-    """Predict one object: all three readings, the best of them for a lone point, or the single-mask answer."""
+def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool, select: options.Select | None) -> Found:
+    """Predict one object: all three readings, or the one answer that ``select`` keeps."""
     from mobilesam.cli.output import Found
 
-    prediction = predictor.predict(**prompt.arguments(), multimask_output=multimask or prompt.ambiguous)
-    best_first = (-prediction.iou_predictions).argsort()[: None if multimask else 1]
+    if multimask:
+        prediction = predictor.predict(**prompt.arguments())
+    else:
+        rule = select or (options.Select.agreement if prompt.ambiguous else options.Select.single)
+        prediction = predictor.predict_one(**prompt.arguments(), select=rule.value)
+    best_first = (-prediction.iou_predictions).argsort()
     return Found(prompt, prediction.masks[best_first], prediction.iou_predictions[best_first])

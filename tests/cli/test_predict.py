@@ -47,15 +47,27 @@ def cup(sam: Any, photo: Callable[[str], Path]) -> SamPredictor:
 class TestRealPhotos:
     pytestmark = real
 
-    def test_a_point_keeps_the_best_scored_of_three(
+    def test_select_keeps_the_mask_that_it_names(
+        self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
+    ) -> None:
+        point = ("--point", "300,100", "--format", "mask", "--force")
+        found = []
+        for rule in ("agreement", "score", "single"):
+            assert command("predict", photo("coffee.png"), *point, "--select", rule).code == 0
+            found.append(pixels("coffee-mask.png") > 0)
+            expected = cup.predict_one([[300, 100]], [1], select=rule).masks[0]
+            np.testing.assert_array_equal(found[-1], expected)
+        assert len({mask.sum() for mask in found}) > 1
+
+    def test_a_point_keeps_the_mask_that_the_others_agree_with(
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
     ) -> None:
         outcome = command("predict", photo("coffee.png"), "--point", text(CUP))
         assert outcome.code == 0
         assert outcome.out == "coffee-overlay.png\ncoffee-mask.png\n"
         assert "coffee.png: object 1, score " in outcome.err
-        masks, scores, _ = cup.predict([CUP], [1], multimask_output=True)
-        np.testing.assert_array_equal(pixels("coffee-mask.png"), masks[scores.argmax()] * np.uint8(255))
+        mask = cup.predict_one([CUP], [1], select="agreement").masks[0]
+        np.testing.assert_array_equal(pixels("coffee-mask.png"), mask * np.uint8(255))
         overlay, image = pixels("coffee-overlay.png"), pixels(photo("coffee.png"))
         assert overlay.shape == image.shape
         assert (overlay != image).any()
@@ -247,3 +259,10 @@ def test_an_output_folder_that_cannot_be_written(command: Callable[..., Any], ph
         Path("locked").mkdir(mode=0o500)
         outcome = command("predict", photo("chelsea.png"), "--point", text(CAT), "--out", "locked")
         assert "error: output folder must be writable, got locked (Permission denied);" in outcome.err
+
+
+def test_select_does_not_go_with_multimask(command, photo, tmp_path):
+    picture = photo("coffee.png")
+    done = command("predict", picture, "--point", "1,1", "--multimask", "--select", "single", "--out", tmp_path)
+    assert done.code == 2
+    assert "--select must stand without --multimask, got both; leave one of them out" in done.err
