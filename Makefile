@@ -38,7 +38,7 @@ clean: ## remove the virtual environment, caches and the demo's pictures
 	@touch $@
 
 .venv/for-demo: .venv/created pyproject.toml
-	$(PIP) --editable '.[torch,demo]'
+	$(PIP) --editable '.[demo]'
 	@touch $@
 
 .venv/for-development: .venv/created pyproject.toml

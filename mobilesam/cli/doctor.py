@@ -33,10 +33,10 @@ PACKAGES = (
     Package("pillow", "PIL", "", "pictures", True),
     Package("opencv-python", "cv2", "", "overlays and contours", True),
     Package("onnx", "onnx", "", "reading ONNX weights", True),
-    Package("onnxruntime", "onnxruntime", "", "the ONNX backend", False),
+    Package("onnxruntime", "onnxruntime", "", "running the network", True),
     Package("safetensors", "safetensors", "", "reading weights", True),
     Package("pycocotools", "pycocotools.mask", "", "COCO run lengths", False),
-    Package("torch", "torch", "torch", "the PyTorch backend", True),
+    Package("torch", "torch", "torch", "running the network on a GPU, training", False),
     Package("torchvision", "torchvision", "torch", "tensors resized on an accelerator", False),
     Package("onnxscript", "onnxscript", "export", "exporting", False, imported=False),
     Package("gradio", "gradio", "webui", "the web page", False, imported=False),
@@ -70,7 +70,7 @@ def examine() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": packages,
-        "devices": _devices() if "torch" in working else [],
+        "devices": _devices() if "torch" in working else ["cpu"],
         "providers": importlib.import_module("onnxruntime").get_available_providers()
         if "onnxruntime" in working
         else [],
@@ -172,7 +172,7 @@ def _show(report: dict[str, Any]) -> None:
         detail = f"{item['version']}" if not item["problem"] else f"for {item['purpose']}: {_problem(item)}"
         line(item["name"], state, detail)
     threads = ", ".join(f"{value} {name}" for name, value in report["threads"].items() if value is not None)
-    console.print(f"{'':10}{'devices':16}{', '.join(report['devices']) or 'none without PyTorch'}")
+    console.print(f"{'':10}{'devices':16}{', '.join(report['devices'])}")
     console.print(f"{'':10}{'providers':16}{', '.join(report['providers']) or 'none without ONNX Runtime'}")
     console.print(f"{'':10}{'threads':16}{threads}")
     weights = report["weights"]

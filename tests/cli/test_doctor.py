@@ -13,15 +13,18 @@ from typing import Any
 
 import pytest
 
+from mobilesam import weights
 from mobilesam.cli.doctor import import_remedy
 
 
-def run_without(folder: Path, broken: dict[str, str], *words: str) -> subprocess.CompletedProcess[str]:
+def run_without(
+    folder: Path, broken: dict[str, str], *words: str, home: Path | None = None
+) -> subprocess.CompletedProcess[str]:
     """Run doctor in a process where some packages are replaced by modules with the given code."""
     for name, code in broken.items():
         (folder / f"{name}.py").write_text(code)
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
-    environment = os.environ | {"PYTHONPATH": path, "MOBILESAM_HOME": str(folder / "home")}
+    environment = os.environ | {"PYTHONPATH": path, "MOBILESAM_HOME": str(home or folder / "home")}
     command = [sys.executable, "-m", "mobilesam", "doctor", *words]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
@@ -41,6 +44,15 @@ def test_a_complete_machine_is_ready(command: Callable[..., Any]) -> None:
     assert report["threads"]["processors"] >= 1
     assert Path(report["weights"]["path"]).is_file()
     assert report["weights"]["problem"] == ""
+
+
+@pytest.mark.weights
+def test_torch_is_not_needed(tmp_path: Path) -> None:
+    missing = "raise ModuleNotFoundError(\"No module named 'torch'\", name='torch')"
+    finished = run_without(tmp_path, {"torch": missing}, home=weights.folder())
+    assert (finished.returncode, finished.stderr) == (0, "")
+    line = "optional  torch           for running the network on a GPU, training: not installed; run: pip install"
+    assert line in finished.stdout
 
 
 @pytest.mark.torch
@@ -72,7 +84,7 @@ def test_missing_and_broken_packages_and_weights_are_named_with_their_remedies(t
     assert report["weights"]["folder"] == str(tmp_path / "home")
     assert report["weights"]["problem"] == "not fetched yet"
     assert report["weights"]["remedy"] == "run: mobilesam weights fetch"
-    assert report["devices"] == []
+    assert report["devices"] == ["cpu"]
 
 
 def test_the_text_of_a_broken_machine(tmp_path: Path) -> None:
