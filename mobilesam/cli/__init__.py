@@ -59,6 +59,8 @@ def main() -> None:
         _drop_stdout()
         _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", 1)
     except ImportError as error:
+        if (error.name or "").startswith("mobilesam"):
+            raise
         from mobilesam.cli.doctor import import_remedy
 
         _fail(f"{error}; {import_remedy(error)}", 1)

@@ -108,7 +108,7 @@ def test_a_library_that_opencv_lacks_is_named_with_its_debian_package(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def broken(prog_name: str) -> None:
-        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")
+        raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory", name="cv2")
 
     monkeypatch.setattr("mobilesam.cli.build_app", lambda: broken)
     with pytest.raises(SystemExit) as left:
@@ -117,3 +117,12 @@ def test_a_library_that_opencv_lacks_is_named_with_its_debian_package(
     line = capsys.readouterr().err
     assert line.startswith("error: libGL.so.1: cannot open shared object file")
     assert "run: apt-get install libgl1 libglib2.0-0" in line
+
+
+def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(prog_name: str) -> None:
+        raise ImportError("cannot import name 'x' from 'mobilesam.image'", name="mobilesam.image")
+
+    monkeypatch.setattr("mobilesam.cli.build_app", lambda: broken)
+    with pytest.raises(ImportError, match="cannot import name 'x'"):
+        main()
