@@ -15,6 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import option_tables
 from benchmarks.reference import ROOT
 from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_table, seconds_table, table
 
@@ -132,6 +133,11 @@ def conditions_curves(results: Results) -> str:
     return _environment(results["cost_curves"]["environment"])
 
 
+def conditions_options(results: Results) -> str:
+    found = results["options"]
+    return f"- {_environment(found['environment'])}, threads {found['threads']}"
+
+
 TABLES: dict[str, Callable[[Results], str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
@@ -150,6 +156,13 @@ TABLES: dict[str, Callable[[Results], str]] = {
         conditions_eval,
         conditions_side_by_side,
         conditions_curves,
+        option_tables.padding,
+        option_tables.padding_seconds,
+        option_tables.selection,
+        option_tables.selection_gap,
+        option_tables.second_pass,
+        option_tables.torch_settings,
+        conditions_options,
     )
 }
 
