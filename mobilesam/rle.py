@@ -8,7 +8,7 @@ uncompressed RLE as SAM writes it, and COCO's compressed one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -134,8 +134,32 @@ def area_from_rle(rle: dict[str, Any]) -> int:
     return sum(rle["counts"][1::2])
 
 
+def boundaries_of_rle(rle: dict[str, Any]) -> IntArray:
+    """Return the boundaries of an uncompressed RLE."""
+    boundaries = np.cumsum(np.asarray(rle["counts"], np.int64))
+    return boundaries[: len(boundaries) // 2 * 2]
+
+
 def rle_to_mask(rle: dict[str, Any]) -> BoolArray:
     """Return the mask, (H, W) bool, of an uncompressed RLE."""
     height, width = rle["size"]
-    boundaries = np.cumsum(np.asarray(rle["counts"], np.int64))
-    return mask_of(boundaries[: len(boundaries) // 2 * 2], (height, width))
+    return mask_of(boundaries_of_rle(rle), (height, width))
+
+
+class DecodedMasks(Sequence[BoolArray]):
+    """Masks, (H, W) bool, of uncompressed RLEs, each decoded when it is looked at: one is in memory at a time."""
+
+    def __init__(self, rles: Sequence[dict[str, Any]]) -> None:
+        self._rles = rles
+
+    def __len__(self) -> int:
+        return len(self._rles)
+
+    @overload
+    def __getitem__(self, index: int) -> BoolArray: ...
+    @overload
+    def __getitem__(self, index: slice) -> DecodedMasks: ...
+    def __getitem__(self, index: int | slice) -> BoolArray | DecodedMasks:
+        if isinstance(index, slice):
+            return DecodedMasks(self._rles[index])
+        return rle_to_mask(self._rles[index])

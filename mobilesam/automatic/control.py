@@ -18,8 +18,8 @@ class Control:
 
     Attributes:
         total: prompts there are in all.
-        done: prompts decoded, or left out because they are not needed.
-        found: masks so far.
+        done: prompts decoded.
+        found: different masks so far, about.
         stopped: whether the run ended early.
     """
 

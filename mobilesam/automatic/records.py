@@ -58,6 +58,18 @@ def make_record(candidate: Candidate, hw: tuple[int, int], output_mode: str) -> 
     }
 
 
+def pixel_box(record: MaskRecord) -> list[int]:
+    """Return the x y width height that a mask covers, as COCO counts them; its segmentation is an uncompressed RLE.
+
+    SAM's own ``bbox`` is one pixel narrower and lower.
+    """
+    boundaries = rle.boundaries_of_rle(record["segmentation"])
+    if not len(boundaries):
+        return [0, 0, 0, 0]
+    x1, y1, x2, y2 = rle.box(boundaries, record["segmentation"]["size"][0])
+    return [x1, y1, x2 - x1 + 1, y2 - y1 + 1]
+
+
 def _xywh(box: Box) -> list[int]:
     """As in the reference, width and height are differences of inclusive corners: one less than the pixels covered."""
     x1, y1, x2, y2 = box

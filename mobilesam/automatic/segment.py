@@ -1,21 +1,24 @@
-"""All candidates of one crop of a picture: encode it, ask at its points, keep what passes the filters."""
+"""What the model answers for points and boxes in one crop of a picture, as candidates."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilesam import rle
+from mobilesam.automatic import exploration
 from mobilesam.automatic.candidates import Box, Candidate, measure
 from mobilesam.automatic.settings import Settings
-from mobilesam.masks import Frame
+from mobilesam.geometry import points_to_model
+from mobilesam.masks import FloatArray, Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts import make_prompts
 
 PointArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+IntArray = npt.NDArray[np.int64]
 
 
 class Crop(NamedTuple):
@@ -28,52 +31,80 @@ class Crop(NamedTuple):
     box: Box
     picture_hw: tuple[int, int]
 
-    @property
-    def scale_xy(self) -> npt.NDArray[np.int64]:
-        """Width and height of the crop."""
-        return np.array([self.box[2] - self.box[0], self.box[3] - self.box[1]])
 
-
-def ask_points(model: MaskModel, crop: Crop, points: PointArray, settings: Settings) -> list[list[Candidate]]:
-    """Return the candidates that pass the filters, for each of a few points.
+class Asker:
+    """Asks a model at some of the points of a crop.
 
     Args:
-        points: (B, 2), x y in pixels of the crop, as many as one call of the decoder takes.
+        points: (N, 2), x y in pixels of the crop.
     """
-    embedding = crop.embedding
-    prompts, _ = make_prompts(
-        points[:, None], np.ones((len(points), 1)), original_hw=embedding.original_hw, input_hw=embedding.input_hw
-    )
-    scored = model.score_prompts(embedding, prompts)
-    keep = _above(scored.iou_predictions, settings.pred_iou_thresh)
-    found: list[list[Candidate]] = [[] for _ in points]
-    if not len(keep):
-        return found
-    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
-    x0, y0 = crop.box[:2]
-    for (prompt, mask), logits in zip(keep, model.upscale(scored, keep), strict=True):
+
+    def __init__(self, model: MaskModel, crop: Crop, points: PointArray, settings: Settings) -> None:
+        self._model, self._crop, self._points, self._settings = model, crop, points, settings
+        self._frame = frame_of(model, crop)
+        self._places = points_to_model(points, self._frame.original_hw, self._frame.input_hw) / model.image_size
+
+    def exploration(self) -> exploration.Exploration:
+        """Return a plan of which points to ask."""
+        features = self._model.dump_features(self._crop.embedding.features)
+        looks = exploration.looks_at(features, self._cells(features.shape[-1]))
+        return exploration.Exploration(self._points, looks, self._settings.points_asked(self._points))
+
+    def ask(self, indices: IntArray, *, looking_around: bool) -> tuple[list[list[Candidate]], list[BoolArray]]:
+        """Ask at a few points, as many as one call of the decoder takes.
+
+        Returns:
+            For each point the candidates that pass the filters, and, if looking around, which points lie inside its
+            finest answer, (N,) bool.
+        """
+        points, embedding = self._points[indices], self._crop.embedding
+        prompts, _ = make_prompts(
+            points[:, None], np.ones((len(points), 1)), original_hw=embedding.original_hw, input_hw=embedding.input_hw
+        )
+        scored = self._model.score_prompts(embedding, prompts)
+        scores = scored.iou_predictions
+        threshold = self._settings.pred_iou_thresh
+        lowest = min(threshold, exploration.MIN_PREDICTED_IOU) if looking_around else threshold
+        keep = _above(scores, lowest)
+        logits = self._model.upscale(scored, keep) if len(keep) else np.zeros((0, 1, 1), np.float32)
+        found: list[list[Candidate]] = [[] for _ in indices]
+        for (prompt, mask), answer in zip(keep, logits, strict=True):
+            if threshold <= 0 or scores[prompt, mask] > np.float32(threshold):
+                found[prompt] += self._candidate(answer, scores[prompt, mask], points[prompt])
+        inside = []
+        if looking_around:
+            inside = [self._inside(logits[keep[:, 0] == prompt], index) for prompt, index in enumerate(indices)]
+        return found, inside
+
+    def _candidate(self, logits: FloatArray, score: np.float32, point: PointArray) -> list[Candidate]:
+        """Return the candidate of a mask, or none if it is not stable enough."""
+        crop, settings = self._crop, self._settings
         measured = measure(
             logits,
-            frame,
-            (x0, y0),
+            self._frame,
+            crop.box[:2],
             crop.picture_hw[0],
-            threshold=model.mask_threshold,
+            threshold=self._model.mask_threshold,
             offset=settings.stability_score_offset,
             min_stability=settings.stability_score_thresh,
         )
-        if measured is not None:
-            x, y = points[prompt] + (x0, y0)
-            found[prompt].append(
-                Candidate(
-                    measured.boundaries,
-                    rle.box(measured.boundaries, crop.picture_hw[0]),
-                    scored.iou_predictions[prompt, mask],
-                    measured.stability,
-                    (float(x), float(y)),
-                    crop.box,
-                )
-            )
-    return found
+        if measured is None:
+            return []
+        box = rle.box(measured.boundaries, crop.picture_hw[0])
+        x, y = (point + crop.box[:2]).tolist()
+        return [Candidate(measured.boundaries, box, score, measured.stability, (x, y), crop.box)]
+
+    def _inside(self, logits: FloatArray, index: int) -> BoolArray:
+        """Return which points lie inside the finest of the answers, (C, 256, 256), to one of them."""
+        if not len(logits):
+            return np.zeros(len(self._points), np.bool_)
+        cells = self._cells(logits.shape[-1])
+        threshold, offset = self._model.mask_threshold, self._settings.stability_score_offset
+        return exploration.inside_finest(logits, cells[index], cells, threshold, offset)
+
+    def _cells(self, side: int) -> IntArray:
+        """Return column and row of each point on a square grid over the padded picture, (N, 2)."""
+        return np.minimum(self._places * side, side - 1).astype(np.int64)
 
 
 def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) -> list[Candidate]:
@@ -86,31 +117,25 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) ->
     embedding = crop.embedding
     prompts, _ = make_prompts(box=boxes, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
     decoded = model.decode(embedding, prompts, multimask_output=False)
-    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
+    frame, height = frame_of(model, crop), crop.picture_hw[0]
     found = []
     for logits, score in zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True):
-        measured = measure(logits, frame, (0, 0), crop.picture_hw[0], threshold=model.mask_threshold, offset=offset)
+        measured = measure(logits, frame, crop.box[:2], height, threshold=model.mask_threshold, offset=offset)
         assert measured is not None, "without a threshold every mask is measured"
-        box = rle.box(measured.boundaries, crop.picture_hw[0])
+        box = rle.box(measured.boundaries, height)
         found.append(Candidate(measured.boundaries, box, score, measured.stability, None, crop.box))
     return found
 
 
-def _above(iou_predictions: npt.NDArray[np.float32], threshold: float) -> npt.NDArray[np.int64]:
+def frame_of(model: MaskModel, crop: Crop) -> Frame:
+    """Return how the model's low-resolution logits lie on a crop."""
+    return Frame(crop.embedding.input_hw, crop.embedding.original_hw, model.image_size)
+
+
+def _above(iou_predictions: FloatArray, threshold: float) -> IntArray:
     """Return the rows (prompt, mask) of the multimask answers whose predicted IoU is above the threshold."""
     first = 1 if iou_predictions.shape[1] > 1 else 0
     answers = iou_predictions[:, first:]
     wanted = answers > np.float32(threshold) if threshold > 0 else np.ones_like(answers, np.bool_)
     prompts, masks = np.nonzero(wanted)
     return np.stack([prompts, masks + first], axis=1)
-
-
-def spread(count: int) -> npt.NDArray[np.int64]:
-    """Return 0 .. count-1 in a fixed shuffled order, so that a run cut short has looked everywhere a little."""
-    return np.random.default_rng(0).permutation(count)
-
-
-def batches(order: npt.NDArray[np.int64], size: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Yield ``order`` in parts of ``size``."""
-    for start in range(0, len(order), size):
-        yield order[start : start + size]

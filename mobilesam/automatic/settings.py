@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.automatic.exploration import SHARE
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.grids import build_all_layer_point_grids
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
-MODES = ("exact",)
+MODES = tuple(SHARE)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,6 +80,10 @@ class Settings:
         return build_all_layer_point_grids(
             self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor
         )
+
+    def points_asked(self, grid: npt.NDArray[np.float64]) -> int:
+        """Return how many of a grid's points the mode asks."""
+        return math.ceil(SHARE[self.mode] * len(grid))
 
     def _own_grids(self) -> list[npt.NDArray[np.float64]]:
         assert self.point_grids is not None

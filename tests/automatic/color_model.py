@@ -59,7 +59,7 @@ class ColorModel(MaskModel):
         raise NotImplementedError
 
     def dump_features(self, features):
-        raise NotImplementedError
+        return features[2::4, 2::4].transpose(2, 0, 1)[None].astype(np.float32)
 
 
 def squares(hw, boxes):

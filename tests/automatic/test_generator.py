@@ -259,3 +259,15 @@ def test_bad_arguments_of_a_run():
         generator().generate_from_boxes(PICTURE, [1, 2, 3, 4])
     with pytest.raises(InputError, match=r"model must be a model of this package, got builtins\.str"):
         SamAutomaticMaskGenerator("vit_t")
+
+
+@pytest.mark.parametrize(("mode", "asked"), [("exact", 1024), ("balanced", 384), ("fast", 160)])
+def test_the_faster_modes_find_the_same_with_fewer_points(mode, asked):
+    boxes = [(10 + 80 * (i % 8), 10 + 80 * (i // 8), 70 + 80 * (i % 8), 70 + 80 * (i // 8)) for i in range(32)]
+    model, calls = ColorModel(batch=2), []
+    records = generator(model, points_per_side=32, mode=mode).generate(
+        squares((330, 650), boxes), progress=lambda *counts: calls.append(counts)
+    )
+    assert_squares(records, boxes)
+    assert len(model.points) == len(set(model.points)) == asked
+    assert calls[-1] == (asked, asked, 33)

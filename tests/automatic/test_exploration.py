@@ -1,0 +1,81 @@
+"""Which points are asked."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from mobilesam.automatic.exploration import Everywhere, Exploration, farthest_first, inside_finest, looks_at
+from mobilesam.grids import build_point_grid
+
+ALIKE = np.tile(np.array([[1, 0]], np.float32), (64, 1))
+
+
+def take_all(plan, size=2):
+    taken = []
+    while len(part := plan.take(size)):
+        assert len(part) <= size
+        taken += part.tolist()
+    return taken
+
+
+def test_everywhere_is_every_point_once():
+    assert sorted(take_all(Everywhere(81), 4)) == list(range(81))
+
+
+def test_a_limit_is_kept_and_no_point_is_asked_twice():
+    taken = take_all(Exploration(build_point_grid(8), ALIKE, 21))
+    assert len(taken) == len(set(taken)) == 21
+
+
+def test_the_least_known_point_is_next():
+    points = build_point_grid(8)
+    left = points[:, 0] < 0.5
+    plan = Exploration(points, ALIKE, 40)
+    first = plan.take(1)
+    plan.learn(int(first[0]), left)
+    taken = take_all(plan)
+    assert set(taken[:31]) <= set(np.flatnonzero(~left).tolist())
+    assert not set(taken[32:]) & set(np.flatnonzero(~left).tolist())
+
+
+def test_an_answer_tells_little_about_a_place_that_looks_different():
+    points = build_point_grid(8)
+    different = points[:, 1] > 0.5
+    looks = np.where(different[:, None], [[0, 1]], [[1, 0]]).astype(np.float32)
+    plan = Exploration(points, looks, 64)
+    plan.learn(int(np.flatnonzero(~different)[0]), np.ones(64, bool))
+    assert different[take_all(plan)[:32]].all()
+
+
+def test_looks_are_relative_to_the_mean():
+    features = np.zeros((1, 2, 4, 4), np.float32)
+    features[0, 0] = 5
+    features[0, 1, :, 2:] = 3
+    cells = np.array([[0, 0], [3, 0], [0, 3], [2, 2]])
+    np.testing.assert_allclose(looks_at(features, cells), [[0, -1], [0, 1], [0, -1], [0, 1]], atol=1e-6)
+    assert not looks_at(np.ones((1, 2, 4, 4), np.float32), cells).any()
+
+
+def test_the_farthest_point_comes_first():
+    points = build_point_grid(8)
+    order = farthest_first(points)
+    assert sorted(order.tolist()) == list(range(64))
+    for place in range(1, 64):
+        asked, rest = points[order[:place]], points[order[place:]]
+        distance = np.linalg.norm(rest[:, None] - asked[None], axis=2).min(axis=1)
+        assert distance[0] >= distance.max() - 1e-9
+
+
+def test_the_finest_answer_is_the_smallest_stable_one_that_holds_the_point():
+    y, x = np.mgrid[:256, :256]
+
+    def square(half, sharp=10.0):
+        return (sharp * (half - np.maximum(abs(x - 100), abs(y - 100)))).astype(np.float32)
+
+    large, small, elsewhere = square(80), square(20), np.roll(square(5), 100, axis=1)
+    points = np.array([[100, 100], [115, 100], [150, 100], [200, 100]])
+    answers = np.stack([large, small, elsewhere])
+    assert inside_finest(answers, points[0], points, 0.0, 1.0).tolist() == [True, True, False, False]
+    unstable = square(20, sharp=0.1)
+    assert inside_finest(np.stack([large, unstable]), points[0], points, 0.0, 1.0).tolist() == [True, True, True, False]
+    assert not inside_finest(elsewhere[None], points[0], points, 0.0, 1.0).any()
