@@ -1,0 +1,158 @@
+"""``mobilesam everything``: all the masks of a picture, or of many."""
+
+from __future__ import annotations
+
+import enum
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.cli.model import load_model
+from mobilesam.cli.pictures import Clock, failed, read_source
+from mobilesam.errors import InputError, sentence
+
+if TYPE_CHECKING:
+    from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
+    from mobilesam.model import MaskModel
+    from mobilesam.pixels import ImageArray
+
+FORMATS = ("overlay", "mask", "coco", "csv")
+COCO_FILE = "coco.json"
+
+
+class Preset(enum.StrEnum):
+    """How thoroughly to look."""
+
+    exact = "exact"
+    balanced = "balanced"
+    fast = "fast"
+
+
+def everything(
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
+    preset: Annotated[
+        Preset, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
+    ] = Preset.balanced,
+    out: options.OutOption = Path(),
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="WORD,...",
+            help="overlay: the picture with its masks; mask: a PNG each; coco: one JSON for all; csv: a table.",
+        ),
+    ] = "overlay,coco",
+    grid: Annotated[int, typer.Option("--grid", min=1, metavar="N", help="Points on a side of the grid.")] = 32,
+    tiles: Annotated[
+        int | None,
+        typer.Option("--tiles", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
+    ] = None,
+    min_area: Annotated[int, typer.Option("--min-area", min=0, metavar="PIXELS", help="Leave out smaller masks.")] = 0,
+    max_masks: Annotated[
+        int | None, typer.Option("--max-masks", min=1, metavar="N", help="Keep at most so many, the best scored.")
+    ] = None,
+    time_budget: Annotated[
+        float | None,
+        typer.Option("--time-budget", min=0, metavar="SECONDS", help="Stop each picture then, with what is found."),
+    ] = None,
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    threads: options.ThreadsOption = None,
+) -> None:
+    """Find all the masks of a picture.
+
+    mobilesam everything cat.jpg
+
+    mobilesam everything *.jpg --preset fast --format overlay,mask,csv --out results
+
+    mobilesam everything aerial.tif --tiles 1024 --min-area 100
+
+    The files are named after the picture (cat-overlay.png, cat-masks/001.png, cat-masks.csv) and listed on stdout; the
+    masks of all pictures together are in coco.json.
+
+    A picture that cannot be read is reported on stderr; the others are still done, and the exit code is 1.
+    """
+    from mobilesam.cli import output
+    from mobilesam.cli.masks_output import MaskFiles
+    from mobilesam.formats.coco import MaskedPicture, write_coco
+
+    words = options.parse_formats(formats, FORMATS)
+    if images.count(output.STDIN) > 1:
+        actual = f"{images.count(output.STDIN)} times"
+        raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+    files = [MaskFiles(names, words, force) for names in output.name_outputs(images, out)]
+    coco_files = [out / COCO_FILE] if "coco" in words else []
+    planned = [path for item in files for path in item.planned()]
+    output.refuse_overwriting([*planned, *coco_files], images, force)
+
+    generator: SamAutomaticMaskGenerator | None = None
+    pictures: list[dict[str, Any]] = []
+    errors: list[dict[str, str]] = []
+    masked: list[MaskedPicture] = []
+    for source, writer in zip(images, files, strict=True):
+        clock = Clock()
+        try:
+            with clock.measure("read"):
+                image = read_source(source)
+        except InputError as error:
+            errors.append(failed(source, error))
+            continue
+        # Loaded only now, so that a mistyped path is told at once.
+        generator = generator or _generator(load_model(model, backend, device, threads), grid, preset, tiles)
+        with clock.measure("segment"):
+            records = _segment(generator, image, source, time_budget)
+        chosen = [record for record in records if record["area"] >= min_area][:max_masks]
+        with clock.measure("write"):
+            described = writer.write(image, chosen)
+        height, width = image.shape[:2]
+        size = {"image": source, "width": width, "height": height, "partial": records.partial}
+        pictures.append(size | described | {"timings_ms": clock.milliseconds})
+        if coco_files:
+            masked.append(MaskedPicture(source, (height, width), chosen))
+        early = ", the time was up" if records.partial else ""
+        typer.echo(f"{source}: {len(chosen)} masks in {clock.milliseconds['segment'] / 1000:.1f} s{early}", err=True)
+        if not as_json and described["files"]:
+            typer.echo("\n".join(path for paths in described["files"].values() for path in paths))
+    for path in coco_files:
+        write_coco(path, masked, force=force)
+    names = [str(path) for path in coco_files]
+    if as_json:
+        document = {"version": 1, "images": pictures, "files": {"coco": names} if names else {}, "errors": errors}
+        typer.echo(json.dumps(document, indent=2))
+    elif names:
+        typer.echo("\n".join(names))
+    if errors:
+        raise typer.Exit(1)
+
+
+def _generator(model: MaskModel, grid: int, preset: Preset, tiles: int | None) -> SamAutomaticMaskGenerator:
+    from mobilesam.automatic import SamAutomaticMaskGenerator
+
+    return SamAutomaticMaskGenerator(
+        model, points_per_side=grid, output_mode="uncompressed_rle", mode=preset.value, tile_size=tiles
+    )
+
+
+def _segment(
+    generator: SamAutomaticMaskGenerator, image: ImageArray, source: str, time_budget: float | None
+) -> MaskRecords:
+    """Segment a picture behind a progress bar, on a terminal."""
+    from rich.console import Console
+    from rich.markup import escape
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[found]}"), TimeRemainingColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task(escape(source), found="")
+
+        def progress(done: int, total: int, found: int) -> None:
+            bar.update(task, completed=done, total=total, found=f"{found} masks")
+
+        return generator.generate(image, progress=progress, time_budget_s=time_budget)

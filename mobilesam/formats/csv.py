@@ -1,0 +1,34 @@
+"""A table of masks: one line each, for a spreadsheet."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+from mobilesam.automatic.records import MaskRecord, pixel_box
+from mobilesam.files import write_bytes
+
+COLUMNS = (
+    *("id", "file", "area", "bbox_x", "bbox_y", "bbox_width", "bbox_height"),
+    *("predicted_iou", "stability_score", "point_x", "point_y", "crop_x", "crop_y", "crop_width", "crop_height"),
+)
+
+
+def write_csv(path: Path, records: Sequence[MaskRecord], files: Sequence[str] = (), *, force: bool = False) -> None:
+    """Write a header and a line for each mask.
+
+    Args:
+        records: with uncompressed RLE.
+        files: names of the masks' own files, if they have been written; ids count from 1 all the same.
+    """
+    text = io.StringIO(newline="")
+    table = csv.writer(text, lineterminator="\n")
+    table.writerow(COLUMNS)
+    for index, record in enumerate(records):
+        point = record["point_coords"][0] if record["point_coords"] else ("", "")
+        scores = (f"{record['predicted_iou']:.4f}", f"{record['stability_score']:.4f}")
+        name = files[index] if files else ""
+        table.writerow([index + 1, name, record["area"], *pixel_box(record), *scores, *point, *record["crop_box"]])
+    write_bytes(path, text.getvalue().encode(), force=force)
