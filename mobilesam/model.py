@@ -91,8 +91,8 @@ class MaskModel(abc.ABC):
         """Encode a picture, (H, W, 3) uint8 RGB.
 
         fast_padding: encode only the rows and columns that the picture covers, rounded up to whole tokens, and take the
-            rest of the square from the embedding of an empty one. Faster for pictures that are not square; the embedding
-            is near to, not equal, that of the padded square.
+            rest of the square from the embedding of an empty one. Faster for pictures that are not square; the
+            embedding is near to, not equal, that of the padded square.
         """
 
     @abc.abstractmethod
