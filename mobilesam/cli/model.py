@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from mobilesam.model import MaskModel
 
 
-def load_model(model: str | None, backend: Backend, device: Device, threads: int | None) -> MaskModel:
+def load_model(
+    model: str | None, backend: Backend, device: Device, threads: int | None, provider: str | None = None
+) -> MaskModel:
     """Return the model; the published weights are fetched on first use, which is told on stderr."""
     import mobilesam
     from mobilesam import weights
@@ -20,4 +22,4 @@ def load_model(model: str | None, backend: Backend, device: Device, threads: int
     if name in weights.names():
         with download_bar() as progress:
             weights.ensure(name, progress)
-    return mobilesam.load(model, backend, device, threads)
+    return mobilesam.load(model, backend, device, threads, provider)

@@ -53,6 +53,14 @@ ModelOption = Annotated[
 ]
 BackendOption = Annotated[Backend, typer.Option("--backend", help="What runs the network.")]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs; auto takes the fastest.")]
+ProviderOption = Annotated[
+    str | None,
+    typer.Option(
+        "--provider",
+        metavar="NAME",
+        help="ONNX Runtime's execution provider, such as cuda or openvino; instead of --device.",
+    ),
+]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. Default: the backend's choice.")
 ]

@@ -54,6 +54,7 @@ def predict(
     model: options.ModelOption = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Segment what points and boxes show.
@@ -101,7 +102,7 @@ def predict(
             continue
         # Loaded only now, so that a mistyped path is told at once.
         if predictor is None:
-            predictor = SamPredictor(load_model(model, backend, device, threads), fast_padding=fast_padding)
+            predictor = SamPredictor(load_model(model, backend, device, threads, provider), fast_padding=fast_padding)
         try:
             with warnings_of(source):
                 with clock.measure("encode"):

@@ -223,6 +223,22 @@ def test_an_empty_standard_input(command: Callable[..., Any]) -> None:
     assert "-: image must be a picture, got data, which is empty (zero bytes);" in outcome.err
 
 
+@pytest.mark.weights
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--provider", "coda"], "provider must be one of auto, cpu, cuda, "),
+        (["--provider", "cpu", "--backend", "torch"], "provider must go with the onnx backend, got backend 'torch';"),
+    ],
+)
+def test_a_provider_is_checked(
+    command: Callable[..., Any], photo: Callable[[str], Path], words: list[str], message: str
+) -> None:
+    outcome = command("predict", photo("chelsea.png"), "--point", text(CAT), *words)
+    assert (outcome.code, outcome.out) == (1, "")
+    assert f"error: {message}" in outcome.err
+
+
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("model", "message"),
