@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import NamedTuple
 
 from mobilesam.errors import InputError, unknown_name
 from mobilesam.model import MaskModel
+
+LABELS = {"onnx": "ONNX Runtime", "torch": "PyTorch"}
 
 
 class Choice(NamedTuple):
@@ -60,6 +64,9 @@ def choices(model: str | None, backend: str, device: str, threads: int | None) -
         return lambda: mobilesam.load(model, name, device, threads)
 
     if model is not None or backend != "auto":
-        label = "PyTorch" if backend == "torch" else "ONNX Runtime" if backend == "onnx" else str(model)
-        return Models({backend: Choice(label, loader(backend))})
-    return Models({"torch": Choice("PyTorch", loader("torch"))})
+        name = backend if backend != "auto" else Path(model or "").name or "model"
+        return Models({name: Choice(LABELS.get(name, name), loader(backend))})
+    names = ["onnx", *(["torch"] if importlib.util.find_spec("torch") else [])]
+    if device not in ("auto", "cpu"):
+        names.reverse()  # an accelerator is PyTorch's first of all
+    return Models({name: Choice(LABELS[name], loader(name)) for name in names})

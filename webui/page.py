@@ -9,13 +9,18 @@ from typing import Any
 import gradio as gr
 
 from mobilesam.errors import MobileSamError
+from mobilesam.webui.endpoints import add_endpoints
+from mobilesam.webui.everything import PRESETS, Everything
 from mobilesam.webui.routes import STATIC, failure
+from mobilesam.webui.session import prompt_of
 from mobilesam.webui.studio import Studio
-from mobilesam.webui.view import session_view
+from mobilesam.webui.view import mask_views, session_view
 from mobilesam.webui.visitors import GoneError
 
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
+
+_IDLE = 1  # clicks at work; a preview under the pointer gives way to more
 
 _START = """
 import(new URL("studio/static/studio.js", document.baseURI)).then(
@@ -25,7 +30,7 @@ import(new URL("studio/static/studio.js", document.baseURI)).then(
 """
 
 
-def build_page(studio: Studio) -> gr.Blocks:
+def build_page(studio: Studio, everything: Everything) -> gr.Blocks:
     """Return the Gradio application, not yet served."""
     page = gr.Blocks(title="mobilesam", analytics_enabled=False, fill_width=True)
     with page:
@@ -33,9 +38,10 @@ def build_page(studio: Studio) -> gr.Blocks:
             html_template=(STATIC / "studio.html").read_text(encoding="utf-8"),
             js_on_load=_START,
             apply_default_css=False,
-            server_functions=server_functions(studio),
+            server_functions=server_functions(studio, everything),
             elem_id="studio",
         )
+        add_endpoints(studio, everything)
     return page
 
 
@@ -44,7 +50,7 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(font=_SYSTEM_FONTS, font_mono=_MONO_FONTS)
 
 
-def server_functions(studio: Studio) -> list[Callable[[Any], dict[str, Any]]]:
+def server_functions(studio: Studio, everything: Everything) -> list[Callable[[Any], dict[str, Any]]]:
     """Return what the page's script calls; each takes one object and returns one, an error as ``{"error": ...}``."""
 
     def hello(call: Any) -> dict[str, Any]:
@@ -61,6 +67,7 @@ def server_functions(studio: Studio) -> list[Callable[[Any], dict[str, Any]]]:
         return {
             "token": token,
             "models": studio.models.labels(),
+            "presets": PRESETS,
             "max_upload_mb": studio.limits.max_upload_mb,
             "session": session_view(session, model),
         }
@@ -76,7 +83,24 @@ def server_functions(studio: Studio) -> list[Callable[[Any], dict[str, Any]]]:
             return failure(error)
         return {"session": view, "ms": round(1000 * (time.perf_counter() - start), 1)}
 
-    return [hello, act]
+    def hover(call: Any) -> dict[str, Any]:
+        """Return the mask under the pointer, without making it part of the state; none while others wait."""
+        try:
+            session = studio.visitors.session(_field(call, "token"))
+            if session.picture is None or studio.decoders.busy() > _IDLE:
+                return {}
+            prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)
+            answer = studio.ask(session, prompt)
+            return mask_views(answer, session.picture, studio.models.get(session.model))[answer.best]
+        except MobileSamError as error:
+            return failure(error)
+
+    def cancel(call: Any) -> dict[str, Any]:
+        """End a run of everything mode; what it found comes as its result."""
+        everything.cancel(str(_field(call, "token")))
+        return {}
+
+    return [hello, act, hover, cancel]
 
 
 def _field(call: Any, name: str) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,8 @@ from starlette.staticfiles import StaticFiles
 from mobilesam._version import __version__
 from mobilesam.errors import InputError, MobileSamError, sentence
 from mobilesam.webui import wire
+from mobilesam.webui.everything import Everything, Found, found_view
+from mobilesam.webui.saving import save
 from mobilesam.webui.session import Session
 from mobilesam.webui.studio import Opened, Studio
 from mobilesam.webui.view import session_view
@@ -29,12 +32,15 @@ from mobilesam.webui.visitors import GoneError
 from mobilesam.webui.workers import BusyError, Job
 
 STATIC = Path(__file__).parent / "static"
+_MAX_JSON = 1_000_000
 _TICK = 0.2  # seconds between looks at a job's place in line
+
+_PRIVATE = {"Cache-Control": "no-store"}
 
 Emit = Callable[[dict[str, Any]], object]
 
 
-def add_routes(app: FastAPI, studio: Studio) -> None:
+def add_routes(app: FastAPI, studio: Studio, everything: Everything) -> None:
     """Add the page's routes and ``/health`` to an application."""
     app.mount("/studio/static", StaticFiles(directory=STATIC), name="studio-static")
 
@@ -75,21 +81,36 @@ def add_routes(app: FastAPI, studio: Studio) -> None:
     async def preview(request: Request) -> Response:
         picture = studio.picture(studio.visitors.session(_token(request)))
         jpeg = await run_in_threadpool(wire.preview, picture)
-        return Response(jpeg, media_type="image/jpeg", headers={"Cache-Control": "no-store"})
+        return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
+
+    @app.post("/studio/everything")
+    async def run_everything(request: Request) -> StreamingResponse:
+        token, preset = _token(request), (await _json(request)).get("preset")
+        told = 0.0
+
+        def start(emit: Emit) -> Job[Found]:
+            def progress(done: int, total: int, found: int) -> None:
+                nonlocal told
+                if time.monotonic() - told > _TICK:
+                    told = time.monotonic()
+                    emit({"progress": {"done": done, "total": total, "found": found}})
+
+            return everything.start(token, preset, progress)
+
+        return _follow(start, found_view, lambda: everything.cancel(token))
+
+    @app.post("/studio/save/{kind}")
+    async def save_file(request: Request, kind: str) -> Response:
+        session, body = studio.visitors.session(_token(request)), await _json(request)
+        source, selected = body.get("source", "prompt"), body.get("selected", [])
+        saved = await run_in_threadpool(lambda: save(studio, session, kind, source, selected))
+        headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
+        return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
 
 
 def failure(error: MobileSamError) -> dict[str, Any]:
     """Return an error as the page reads it; ``gone`` asks it to open its picture again."""
     return {"error": str(error), "gone": isinstance(error, GoneError)}
-
-
-def attachment(content: bytes, name: str, media_type: str) -> Response:
-    """Return a file to be saved under a name."""
-    return Response(
-        content,
-        media_type=media_type,
-        headers={"Content-Disposition": f"attachment; filename*=UTF-8''{quote(name)}", "Cache-Control": "no-store"},
-    )
 
 
 def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
@@ -101,11 +122,15 @@ def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
     }
 
 
-def _follow(start: Callable[[Emit], Job[Any]], finish: Callable[[Any], dict[str, Any]]) -> StreamingResponse:
+def _follow(
+    start: Callable[[Emit], Job[Any]],
+    finish: Callable[[Any], dict[str, Any]],
+    on_leave: Callable[[], object] = lambda: None,
+) -> StreamingResponse:
     """Start a job and stream what becomes of it, one JSON object a line.
 
     ``{"waiting": place}`` while it is in line, what it emits, and at last ``{"done": finish(result)}`` or an error.
-    A reader that leaves cancels a job that has not begun.
+    If the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -135,9 +160,11 @@ def _follow(start: Callable[[Emit], Job[Any]], finish: Callable[[Any], dict[str,
         except MobileSamError as error:
             yield _line(failure(error))
         finally:
-            job.future.cancel()
+            if not job.future.done():
+                job.future.cancel()
+                on_leave()
 
-    return StreamingResponse(lines(), media_type="application/x-ndjson", headers={"Cache-Control": "no-store"})
+    return StreamingResponse(lines(), media_type="application/x-ndjson", headers=_PRIVATE)
 
 
 def _line(event: dict[str, Any]) -> str:
@@ -146,6 +173,21 @@ def _line(event: dict[str, Any]) -> str:
 
 def _token(request: Request) -> str:
     return request.headers.get("x-visitor", "")
+
+
+async def _json(request: Request) -> dict[str, Any]:
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > _MAX_JSON:
+            raise InputError(sentence("the request", f"have at most {_MAX_JSON} bytes", "more", "send less"))
+    try:
+        body = json.loads(content or b"{}")
+    except ValueError as error:
+        raise InputError(sentence("the request", "be JSON", f"{error}", "correct it")) from error
+    if not isinstance(body, dict):
+        raise InputError(sentence("the request", "be a JSON object", type(body).__name__, "put it into braces"))
+    return body
 
 
 async def _body(request: Request, limit_mb: int) -> bytes:

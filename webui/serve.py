@@ -12,6 +12,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.webui.everything import Everything
 from mobilesam.webui.page import build_page, theme
 from mobilesam.webui.routes import STATIC, add_routes
 from mobilesam.webui.studio import Studio
@@ -52,12 +53,12 @@ class _Headers:
         await self._app(scope, receive, send_with_headers)
 
 
-def build_app(studio: Studio, auth: tuple[str, str] | None = None) -> FastAPI:
+def build_app(studio: Studio, everything: Everything, auth: tuple[str, str] | None = None) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
     app.add_middleware(_Headers)
-    add_routes(app, studio)
-    page = build_page(studio)
+    add_routes(app, studio, everything)
+    page = build_page(studio, everything)
     page.queue(max_size=studio.limits.waiting, default_concurrency_limit=studio.limits.concurrency)
     gr.mount_gradio_app(
         app,
@@ -87,12 +88,14 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
     """
     with _listen(address) as listener:
         host, port = listener.getsockname()[:2]
-        app = build_app(studio, address.auth)
+        everything = Everything(studio)
+        app = build_app(studio, everything, address.auth)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         on_ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")
         try:
             uvicorn.Server(config).run(sockets=[listener])
         finally:
+            everything.close()
             studio.close()
 
 

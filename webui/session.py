@@ -43,12 +43,14 @@ class Picture:
 class Answer:
     """What the model answers to a prompt.
 
-    low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding.
+    low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding. best: the index
+    of the mask to be chosen.
     """
 
     low_res_logits: npt.NDArray[np.float32]
     scores: tuple[float, ...]
     input_hw: tuple[int, int]
+    best: int = 0
 
 
 @dataclass(frozen=True)
@@ -84,7 +86,7 @@ def with_model(session: Session, model: str) -> Session:
 
 def answered(session: Session, answer: Answer) -> Session:
     """Take the model's answer to the prompt, with its best mask chosen."""
-    return replace(session, answer=answer, chosen=int(np.argmax(answer.scores)))
+    return replace(session, answer=answer, chosen=answer.best)
 
 
 def apply(session: Session, action: Any) -> Session:

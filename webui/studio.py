@@ -20,6 +20,7 @@ from mobilesam.image import image_digest, read_image
 from mobilesam.model import Embedding
 from mobilesam.prompt_file import ObjectPrompt
 from mobilesam.prompts import make_prompts
+from mobilesam.selection import choose
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.models import Models
@@ -67,9 +68,9 @@ class Studio:
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def admit(self) -> str:
-        """Return a new visitor's token."""
-        return self.visitors.admit(Session(self.models.default))
+    def admit(self, model: str | None = None) -> str:
+        """Return a new visitor's token; the default model answers unless another is named."""
+        return self.visitors.admit(Session(model or self.models.default))
 
     def open(self, token: str, content: bytes, name: str, on_picture: Callable[[Session], object]) -> Job[Opened]:
         """Put a picture file in line to be read and encoded for a visitor.
@@ -90,7 +91,7 @@ class Studio:
             self.pictures.put(picture.digest, image, image.nbytes)
             session = self.visitors.change(token, lambda state: states.opened(state, picture))
             on_picture(session)
-            return self._encode(session)
+            return Opened(session, self._encode(session)[1])
 
         return self.encoders.submit(work)
 
@@ -103,7 +104,7 @@ class Studio:
         """
         name = self.models.check(model)
         session = self.visitors.change(token, lambda state: states.with_model(state, name))
-        return self.encoders.submit(lambda: self._encode(session))
+        return self.encoders.submit(lambda: Opened(session, self._encode(session)[1]))
 
     def act(self, token: str, actions: Iterable[Any]) -> Session:
         """Apply actions, all or none, and let the model answer what they come to.
@@ -131,7 +132,7 @@ class Studio:
         return states.answered(session, answer)
 
     def ask(self, session: Session, prompt: ObjectPrompt) -> Answer:
-        """Return the model's answer to a prompt: three masks where it is ambiguous, else one.
+        """Return the model's answer to a prompt: three readings where it is ambiguous, else one.
 
         Raises:
             GoneError: the picture is no longer known.
@@ -140,9 +141,9 @@ class Studio:
         embedding = self.embedding(session)
         model = self.models.get(session.model)
         prompts, _ = make_prompts(**prompt.arguments(), original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-        decoded = self.decoders.run(lambda: model.decode(embedding, prompts, multimask_output=prompt.ambiguous))
-        scores = tuple(float(score) for score in decoded.iou_predictions[0])
-        return Answer(decoded.low_res_logits[0], scores, embedding.input_hw)
+        wanted = None if prompt.ambiguous else False
+        decoded = self.decoders.run(lambda: model.decode(embedding, prompts, wanted))
+        return readings(decoded.low_res_logits[0], decoded.iou_predictions[0], embedding.input_hw)
 
     def embedding(self, session: Session) -> Embedding:
         """Return the embedding of a session's picture, encoding it again if it was dropped.
@@ -151,14 +152,12 @@ class Studio:
             GoneError: the picture is no longer known.
             InputError: there is no picture.
         """
-        key = self._key(session)
-        found = self.embeddings.get(key)
-        if found is None:
-            self.encoders.run(lambda: self._encode(session))
-            found = self.embeddings.get(key)
-        if found is None:
-            raise GoneError("the picture must be in memory, got dropped by others; open it again")
-        return found
+        found = self.embeddings.get(self._key(session))
+        return self.encoders.run(lambda: self.embedding_here(session)) if found is None else found
+
+    def embedding_here(self, session: Session) -> Embedding:
+        """As :meth:`embedding`, in this thread instead of an encoder's: for work that runs in one."""
+        return self._encode(session)[0]
 
     def picture(self, session: Session) -> UInt8Array:
         """Return a session's picture, (H, W, 3) uint8 RGB.
@@ -177,26 +176,47 @@ class Studio:
         self.encoders.close()
         self.decoders.close()
 
-    def _encode(self, session: Session) -> Opened:
-        """Encode a session's picture in this thread, unless that is done; two visitors do it once."""
+    def _encode(self, session: Session) -> tuple[Embedding, float]:
+        """Return the picture's embedding and the milliseconds it took; two visitors who need it make it once."""
         key = self._key(session)
         with self._lock:
             lock = self._encoding.setdefault(key, threading.Lock())
         try:
             with lock:
-                if self.embeddings.get(key) is not None:
-                    return Opened(session, 0.0)
+                known = self.embeddings.get(key)
+                if known is not None:
+                    return known, 0.0
                 image, model = self.picture(session), self.models.get(session.model)
                 start = time.perf_counter()
                 embedding = model.encode(image)
                 self.embeddings.put(key, embedding, _EMBEDDING_BYTES)
-                return Opened(session, 1000 * (time.perf_counter() - start))
+                return embedding, 1000 * (time.perf_counter() - start)
         finally:
             with self._lock, suppress(KeyError):
                 del self._encoding[key]
 
     def _key(self, session: Session) -> tuple[str, str]:
         return session.model, _open_picture(session).digest
+
+
+def readings(
+    low_res_logits: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], input_hw: tuple[int, int]
+) -> Answer:
+    """Return three of the model's four masks, or its only one, among them the one that ``mobilesam predict`` keeps.
+
+    The single-mask answer resembles one of the three readings; where it is the best, it takes that one's place.
+
+    Args:
+        low_res_logits: (4, 256, 256), the single-mask answer first, or (1, 256, 256). scores: (4,) or (1,).
+    """
+    best = choose("agreement", low_res_logits, scores)
+    kept = list(range(len(scores)))
+    if len(kept) > 1 and best == 0:
+        masks = low_res_logits > 0
+        alike = [np.mean(masks[0] == mask) for mask in masks[1:]]
+        kept[1 + int(np.argmax(alike))] = 0
+    kept = kept[1:] or kept
+    return Answer(low_res_logits[kept], tuple(float(scores[index]) for index in kept), input_hw, kept.index(best))
 
 
 def _open_picture(session: Session) -> Picture:

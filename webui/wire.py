@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import io
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -52,12 +53,41 @@ def shown_masks(
     return [pack(mask) for mask in np.asarray(shown, np.bool_)]
 
 
+def shown_segment(segmentation: dict[str, Any]) -> str:
+    """Return a mask given as uncompressed RLE at the size at which its picture is shown."""
+    height, width = segmentation["size"]
+    shown_height, shown_width = preview_hw((height, width))
+    boundaries = rle.boundaries_of_rle(segmentation)
+    x1, y1, x2, y2 = rle.box(boundaries, height)
+    rows, columns = _sampled(height, shown_height, y1, y2), _sampled(width, shown_width, x1, x2)
+    if not len(boundaries) or not len(rows.sources) or not len(columns.sources):
+        return ""
+    window = rle.columns_of(boundaries, height, x1, x2 + 1)[rows.sources[:, None], columns.sources - x1]
+    return _text(rle.boundaries_of_columns(window, (rows.first, columns.first), shown_width))
+
+
+class _Sampled(NamedTuple):
+    """first: the first shown row or column that shows a part of the original. sources: which ones they show."""
+
+    first: int
+    sources: npt.NDArray[np.int64]
+
+
+def _sampled(original: int, shown: int, start: int, stop: int) -> _Sampled:
+    sources = ((np.arange(shown) + 0.5) * (original / shown)).astype(np.int64)
+    first, last = np.searchsorted(sources, [start, stop + 1])
+    return _Sampled(int(first), sources[first:last])
+
+
 def pack(mask: BoolArray) -> str:
     """Return a mask, (H, W) bool, as text."""
-    runs = np.diff(rle.boundaries_of(mask.T), prepend=0)  # transposed, so that runs go along rows
+    return _text(rle.boundaries_of(mask.T))  # transposed, so that runs go along rows
+
+
+def _text(boundaries: npt.NDArray[np.int64]) -> str:
+    runs = np.diff(boundaries, prepend=0)
     groups = (runs[:, None] >> np.arange(0, 35, 7)) & 0x7F
-    last = np.maximum(4 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)
-    last[runs == 0] = 0
+    last = np.where(runs > 0, 4 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)
     place = np.arange(5)
     groups |= np.where(place < last[:, None], 0x80, 0)
     return base64.b64encode(groups[place <= last[:, None]].astype(np.uint8).tobytes()).decode("ascii")

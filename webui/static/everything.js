@@ -4,6 +4,7 @@ import { fillRuns, Layer, segmentMap } from "./masks.js";
 import { follow } from "./transport.js";
 
 const SHOWN_ROWS = 200;
+const MOST_RIMS = 150; // more outlines than that hide the picture
 
 export class Everything {
   constructor(studio) {
@@ -188,9 +189,10 @@ export class Everything {
     }
     if (this.hovered !== null && !marked.includes(this.hovered)) marked.push(this.hovered);
     const tints = marked.map((index) => this.#tint(index));
-    if (look === "outline") return { layers: [], outlined: tints.length ? tints : this.segments.map((_, i) => this.#tint(i)) };
+    if (look === "outline") return { layers: [], outlined: tints.length ? tints : this.segments.map((_, other) => this.#tint(other)) };
     const back = tints.length ? this.all : null;
-    return { layers: [this.all, ...tints], outlined: tints, back };
+    const rims = this.segments.length <= MOST_RIMS ? this.segments.map((_, other) => this.#tint(other)) : [];
+    return { layers: [this.all, ...tints], outlined: tints.length ? tints : rims, back };
   }
 
   #tint(index) {
@@ -198,7 +200,6 @@ export class Everything {
     if (!layer) {
       const { rle, color } = this.segments[index];
       layer = new Layer(rle, this.studio.session.picture.shown, color);
-      if (this.tints.size > 48) this.tints.clear();
       this.tints.set(index, layer);
     }
     return layer;
@@ -223,7 +224,7 @@ export class Everything {
     const size = document.createElement("span");
     size.textContent = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
     const text = document.createElement("small");
-    text.textContent = score.toFixed(2);
+    text.textContent = Math.min(1, score).toFixed(2);
     button.append(swatch, size, text);
     button.addEventListener("click", () => this.select(index));
     button.addEventListener("pointerenter", () => this.#hover(index));

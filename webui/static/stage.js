@@ -3,7 +3,8 @@
 import { boxBetween, fit, nearestPixel, pixelAt, placeOf } from "./geometry.js";
 
 const DRAG = { mouse: 4, pen: 6, touch: 10 }; // CSS pixels a pointer may move and still click
-const MOST_SCALE = 12; // a tiny picture is enlarged so far, not to the whole window
+const MOST_SCALE = 3; // a small picture is enlarged so far, not to the whole window
+const LEAST_SIDE = 256; // CSS pixels, to which a tiny one is enlarged nevertheless
 const INK = "rgba(12, 16, 22, 0.75)";
 const FOREGROUND = "#18a058";
 const BACKGROUND = "#dc323c";
@@ -38,7 +39,7 @@ export class Stage {
   get fitted() {
     const { size } = this.scene;
     if (!size || !this.view.width || !this.view.height) return null;
-    return fit(this.view, size, Math.max(1, MOST_SCALE * Math.min(1, 64 / Math.max(size.width, size.height))));
+    return fit(this.view, size, Math.max(MOST_SCALE, LEAST_SIDE / Math.max(size.width, size.height)));
   }
 
   #resize() {

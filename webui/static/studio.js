@@ -8,6 +8,7 @@ import { fetchBlob, follow, Line, Refusal } from "./transport.js";
 
 const COLOR = [46, 125, 255];
 const VISIT = "mobilesam-visit";
+const PREVIEW_EVERY = 120; // milliseconds between questions while the pointer moves
 const EMPTY = { picture: null, prompt: { points: [], box: null }, masks: [], chosen: 0, undo: false, redo: false };
 
 /** Make the page work: `root` is its element, `server` holds the server functions. */
@@ -27,6 +28,9 @@ class Studio {
     this.layers = [];
     this.afterPaint = [];
     this.clickedAt = null;
+    this.preview = null; // the mask under the pointer
+    this.hovered = null;
+    this.asking = false;
     this.line = new Line(
       (actions) => this.#call("act", { actions }),
       (answer) => this.#answered(answer),
@@ -35,7 +39,7 @@ class Studio {
     this.stage = new Stage(this.part("canvas"), {
       point: (pixel, label) => (this.all ? this.everything.toggle(pixel) : this.act({ do: "point", ...pixel, label })),
       box: (box) => this.act({ do: "box", box }),
-      hover: (pixel) => this.everything.hover(pixel),
+      hover: (pixel) => (this.all ? this.everything.hover(pixel) : this.#hover(pixel)),
       painted: () => this.#painted(),
     });
     this.everything = new Everything(this);
@@ -103,6 +107,7 @@ class Studio {
           this.file = file;
           this.line.reset();
           this.everything.clear();
+          this.preview = null;
           this.#take(event.picture);
           this.#status("Encoding …");
           await this.#showPicture(event.picture);
@@ -162,6 +167,37 @@ class Studio {
     this.notice("");
     this.line.push(action);
     this.#draw();
+  }
+
+  /** Preview the mask under the pointer while nothing is marked; one question at a time, and not too many. */
+  async #hover(pixel) {
+    this.hovered = pixel;
+    if (!pixel || !this.#previews()) {
+      if (this.preview) {
+        this.preview = null;
+        this.#draw();
+      }
+      return;
+    }
+    if (this.asking) return;
+    this.asking = true;
+    while (this.hovered && this.#previews()) {
+      const asked = this.hovered;
+      const [answer] = await Promise.all([
+        this.server.hover({ token: this.token, ...asked }).catch(() => ({})),
+        new Promise((resolve) => setTimeout(resolve, PREVIEW_EVERY)),
+      ]);
+      if (!this.hovered || !this.#previews()) break;
+      this.preview = answer.rle ? new Layer(answer.rle, this.session.picture.shown, COLOR) : null;
+      this.#draw();
+      if (this.hovered === asked) break;
+    }
+    this.asking = false;
+  }
+
+  #previews() {
+    const ready = this.root.dataset.state === "ready" && this.root.dataset.tool !== "background" && !this.stage.drag;
+    return ready && !this.all && this.root.dataset.marked !== "true" && ["overlay", "outline"].includes(this.look);
   }
 
   choose(index) {
@@ -247,14 +283,15 @@ class Studio {
     const expected = everything ? { points: [], box: null } : this.#expected();
     const marked = expected.points.length > 0 || expected.box !== null;
     const layer = this.layers[chosen];
-    const one = layer && marked ? [layer] : [];
+    if (marked) this.preview = null;
+    const one = marked ? [layer].filter(Boolean) : [this.preview].filter(Boolean);
     const { layers, outlined, back } = everything ? this.everything.layers() : { layers: one, outlined: one };
     const plain = this.look === "mask" || this.look === "cutout";
     this.stage.show({
       look: this.look,
       opacity: this.part("opacity").value / 100,
       layers,
-      back,
+      back: marked ? back : this.preview ?? back,
       outlined: plain ? [] : outlined,
       points: plain ? [] : expected.points,
       box: plain ? null : expected.box,
@@ -292,7 +329,7 @@ class Studio {
       this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
       button.append(canvas);
       const text = document.createElement("span");
-      text.textContent = score.toFixed(2);
+      text.textContent = Math.min(1, score).toFixed(2);
       text.title = "How well the model thinks the mask fits, 0 to 1";
       button.append(text);
       button.addEventListener("click", () => this.choose(index));
@@ -328,7 +365,7 @@ class Studio {
     this.clock = { ...this.clock, ...changes };
     const parts = Object.entries(this.clock)
       .filter(([, ms]) => ms > 0)
-      .map(([name, ms]) => `${name} ${ms < 100 ? ms.toFixed(0) : Math.round(ms / 10) * 10} ms`);
+      .map(([name, ms]) => `${name} ${ms < 9950 ? `${ms < 100 ? ms.toFixed(0) : Math.round(ms / 10) * 10} ms` : `${(ms / 1000).toFixed(0)} s`}`);
     this.part("timing").textContent = parts.join("  ·  ");
   }
 

@@ -1,0 +1,62 @@
+"""Masks as polygons, for formats that know nothing else.
+
+Corners are the centres of the mask's outermost pixels, as OpenCV finds them: filled together with its line, a polygon
+covers exactly the mask. A hole is joined to the outline around it by a bridge of no width, there and back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import reduce
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+BoolArray = npt.NDArray[np.bool_]
+Ring = npt.NDArray[np.int64]
+
+_NEAR_STEPS = 4  # of walking to and fro between two outlines; a short bridge is wanted, not the shortest
+
+
+def rings_of(mask: BoolArray) -> list[Ring]:
+    """Return one closed ring for each part of a mask, (H, W) bool, the largest first.
+
+    A ring is (N, 2) int64 with x and y of pixels, at least three corners: those of a lone pixel are all the same.
+    """
+    contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return []
+    corners = [np.asarray(contour, np.int64).reshape(-1, 2) for contour in contours]
+    parents = np.asarray(tree)[0, :, 3].tolist()
+    outer = [index for index, parent in enumerate(parents) if parent < 0]
+    outer.sort(key=lambda index: -cv2.contourArea(contours[index]))
+    return [
+        _at_least_three(reduce(joined, [corners[hole] for hole, up in enumerate(parents) if up == part], corners[part]))
+        for part in outer
+    ]
+
+
+def one_ring_of(mask: BoolArray) -> Ring:
+    """Return a single ring for a mask, (H, W) bool, its parts joined by bridges; (0, 2) for an empty one."""
+    rings = rings_of(mask)
+    return reduce(joined, rings) if rings else np.zeros((0, 2), np.int64)
+
+
+def joined(ring: Ring, other: Ring) -> Ring:
+    """Return a ring that goes round one, over a bridge, round the other, and back."""
+    start = 0
+    end = 0
+    for _ in range(_NEAR_STEPS):
+        start = _nearest(ring, other[end])
+        end = _nearest(other, ring[start])
+    turned: Sequence[Ring] = (ring[: start + 1], other[end:], other[: end + 1], ring[start:])
+    return np.concatenate(turned)
+
+
+def _nearest(ring: Ring, point: Ring) -> int:
+    return int(((ring - point) ** 2).sum(axis=1).argmin())
+
+
+def _at_least_three(ring: Ring) -> Ring:
+    return ring if len(ring) >= 3 else np.concatenate([ring, np.repeat(ring[:1], 3 - len(ring), axis=0)])

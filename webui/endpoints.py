@@ -1,0 +1,116 @@
+"""The named endpoints for ``gradio_client``: the page's own functions, without the page.
+
+``/encode`` takes a picture and returns a session, ``/predict`` and ``/everything`` answer for that session. Masks are
+COCO run lengths at the picture's own size. The endpoints stand in Gradio's queue.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from mobilesam import rle
+from mobilesam.automatic.records import MaskRecord
+from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.webui.everything import Everything
+from mobilesam.webui.saving import record_of
+from mobilesam.webui.session import NOTHING, prompt_of
+from mobilesam.webui.studio import Studio
+
+
+def add_endpoints(studio: Studio, everything: Everything) -> None:
+    """Add the endpoints to the Gradio application that is being built."""
+
+    def encode(picture: bytes | None, model: str | None = None) -> dict[str, Any]:
+        """Open a picture file and encode it.
+
+        Args:
+            picture: the file.
+            model: a name that the page offers; the default one if left out.
+
+        Returns:
+            ``session`` to be passed on, ``width``, ``height``, ``model``, ``encode_ms``.
+        """
+        if picture is None:
+            raise _refusal(InputError(sentence("picture", "be a file", "none", "pass gradio_client.handle_file(path)")))
+        try:
+            token = studio.admit(studio.models.check(model or studio.models.default))
+            opened = studio.open(token, bytes(picture), "picture", lambda _: None).result()
+        except MobileSamError as error:
+            raise _refusal(error) from error
+        assert opened.session.picture is not None, "a picture was opened"
+        height, width = opened.session.picture.hw
+        return {
+            "session": token,
+            "width": width,
+            "height": height,
+            "model": opened.session.model,
+            "encode_ms": round(opened.encode_ms, 1),
+        }
+
+    def predict(session: str, points: Any = None, box: Any = None) -> dict[str, Any]:
+        """Segment one object.
+
+        Args:
+            session: from ``/encode``.
+            points: [[x, y, label], ...] in pixels of the picture, label 1 on the object and 0 beside it; or None.
+            box: [x1, y1, x2, y2], or None.
+
+        Returns:
+            ``masks``, the best first: three for a lone point, else one.
+        """
+        try:
+            state = studio.visitors.session(session)
+            if state.picture is None:
+                raise InputError(sentence("a picture", "be open", "none", "call /encode first"))
+            prompt = prompt_of(points or None, box or None, state.picture.hw)
+            if prompt == NOTHING:
+                raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
+            answer, model = studio.ask(state, prompt), studio.models.get(state.model)
+        except MobileSamError as error:
+            raise _refusal(error) from error
+        order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
+        return {"masks": [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]}
+
+    def find_everything(session: str, preset: str, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
+        """Segment everything in the picture.
+
+        Args:
+            session: from ``/encode``.
+            preset: one that the page offers.
+
+        Returns:
+            ``masks``, the best first, and ``partial``: whether the run was ended early.
+        """
+        try:
+            job = everything.start(session, preset, lambda done, total, found: progress((done, total), unit="points"))
+            found = job.result()
+        except MobileSamError as error:
+            raise _refusal(error) from error
+        return {"masks": [_mask(record) for record in found.session.segments], "partial": found.partial}
+
+    limit = studio.limits.concurrency
+    picture = gr.File(type="binary", visible=False, label="picture")
+    model, session, preset = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
+    points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))
+    bell = gr.Button(visible=False)
+    bell.click(encode, [picture, model], result, api_name="encode", concurrency_limit=limit)
+    bell.click(predict, [session, points, box], result, api_name="predict", concurrency_limit=8)
+    bell.click(find_everything, [session, preset], result, api_name="everything", concurrency_limit=limit)
+
+
+def _mask(record: MaskRecord) -> dict[str, Any]:
+    return {
+        "segmentation": rle.coco_encode_rle(record["segmentation"]),
+        "area": record["area"],
+        "bbox": record["bbox"],
+        "predicted_iou": round(record["predicted_iou"], 4),
+        "stability_score": round(record["stability_score"], 4),
+        "point_coords": record["point_coords"],
+    }
+
+
+def _refusal(error: MobileSamError) -> gr.Error:
+    """Return an error whose text reaches the caller, and no traceback the log."""
+    return gr.Error(str(error), print_exception=False)

@@ -1,0 +1,145 @@
+"""Everything mode for visitors: one run at a time each, in line with the others, to be cancelled at any time."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.automatic import SamAutomaticMaskGenerator
+from mobilesam.automatic.settings import MODES
+from mobilesam.errors import InputError, unknown_name
+from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.prompts import Prompts
+from mobilesam.visualize import palette
+from mobilesam.webui import wire
+from mobilesam.webui.session import Session
+from mobilesam.webui.studio import Studio
+from mobilesam.webui.workers import Job
+
+_WORDS = {
+    "exact": ("Exact", "Asks at 32 x 32 points, as SAM does"),
+    "balanced": ("Balanced", "Leaves out points that a good mask covers already"),
+    "fast": ("Fast", "Asks at few points; small objects may be missed"),
+}
+PRESETS = {name: _WORDS.get(name, (name, "")) for name in MODES}
+
+
+@dataclass(frozen=True)
+class Found:
+    """A visitor's state with the segments that were found; partial if the run was cancelled."""
+
+    session: Session
+    partial: bool
+    ms: float
+
+
+class Everything:
+    """Runs everything mode for visitors of a studio."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._runs: dict[str, threading.Event] = {}
+
+    def start(self, token: str, preset: object, on_progress: Callable[[int, int, int], object]) -> Job[Found]:
+        """Put a run in line; an earlier one of the same visitor is cancelled.
+
+        Args:
+            on_progress: called with points done, points in all, and masks so far.
+
+        Raises:
+            InputError: there is no such preset, or no picture.
+            GoneError, BusyError: as ``Studio.open``.
+        """
+        if preset not in PRESETS:
+            raise InputError(unknown_name("preset", preset, PRESETS))
+        self.cancel(token)
+        studio, mode = self._studio, str(preset)
+        asked = studio.visitors.session(token)
+        studio.picture(asked)
+        cancelled = self._runs[token] = threading.Event()
+
+        def work() -> Found:
+            start = time.perf_counter()
+            image = studio.picture(asked)
+            model = _Encoded(studio.models.get(asked.model), studio.embedding_here(asked))
+            generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
+            records = generator.generate(image, progress=on_progress, cancel=cancelled)
+
+            def take(state: Session) -> Session:
+                return replace(state, segments=tuple(records)) if state.picture == asked.picture else state
+
+            session = replace(studio.visitors.change(token, take), segments=tuple(records))
+            if self._runs.get(token) is cancelled:
+                del self._runs[token]
+            return Found(session, records.partial, 1000 * (time.perf_counter() - start))
+
+        return studio.encoders.submit(work)
+
+    def cancel(self, token: str) -> None:
+        """Let a visitor's run end early, with what it has found."""
+        run = self._runs.pop(token, None)
+        if run is not None:
+            run.set()
+
+    def close(self) -> None:
+        """Cancel all runs."""
+        for token in list(self._runs):
+            self.cancel(token)
+
+
+def found_view(found: Found) -> dict[str, Any]:
+    """Return the segments as the page lists and paints them."""
+    picture, segments = found.session.picture, found.session.segments
+    assert picture is not None, "segments belong to a picture"
+    pixels = picture.hw[0] * picture.hw[1]
+    views = [
+        {
+            "rle": wire.shown_segment(record["segmentation"]),
+            "area": record["area"],
+            "share": record["area"] / pixels,
+            "score": round(record["predicted_iou"], 4),
+            "color": color,
+        }
+        for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
+    ]
+    return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1)}
+
+
+class _Encoded(MaskModel):
+    """A model that has encoded one picture already, and does not do it again."""
+
+    def __init__(self, model: MaskModel, embedding: Embedding) -> None:
+        self._model = model
+        self._embedding = embedding
+        self.image_size = model.image_size
+        self.mask_threshold = model.mask_threshold
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._model.capabilities
+
+    @property
+    def weights_id(self) -> str:
+        return self._model.weights_id
+
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        assert image.shape[:2] == self._embedding.original_hw, "no crops are asked for here"
+        return self._embedding
+
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        return self._model.score_prompts(embedding, prompts)
+
+    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+        return self._model.upscale(scored, keep)
+
+    def load_features(self, features: FloatArray) -> Any:
+        return self._model.load_features(features)
+
+    def dump_features(self, features: Any) -> FloatArray:
+        return self._model.dump_features(features)

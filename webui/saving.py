@@ -1,0 +1,123 @@
+"""What a visitor takes home: the chosen mask, or segments, in the formats of :mod:`mobilesam.formats`."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import masks, rle
+from mobilesam.automatic.candidates import Candidate, measure
+from mobilesam.automatic.records import MaskRecord, make_record
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.formats import png
+from mobilesam.formats.coco import MaskedPicture, coco_dataset
+from mobilesam.formats.labelme import labelme_document
+from mobilesam.formats.yolo import yolo_labels
+from mobilesam.model import MaskModel
+from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump
+from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.studio import Studio
+
+BoolArray = npt.NDArray[np.bool_]
+
+_STABILITY_OFFSET = 1.0  # SAM's own
+KINDS = ("mask", "cutout", "coco", "labelme", "yolo", "prompts")
+
+
+class Saved(NamedTuple):
+    """A file: its content, its name, its media type."""
+
+    content: bytes
+    name: str
+    media_type: str
+
+
+def save(studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = ()) -> Saved:
+    """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
+
+    Raises:
+        InputError: there is nothing to save, or an argument is not known.
+        GoneError: the picture is no longer in memory.
+    """
+    if kind not in KINDS:
+        raise InputError(unknown_name("kind", kind, KINDS))
+    if source not in ("prompt", "everything"):
+        raise InputError(unknown_name("source", source, ("prompt", "everything")))
+    picture = session.picture
+    if picture is None:
+        raise InputError(sentence("a picture", "be open", "none", "open one first"))
+    stem = Path(picture.name).stem or "picture"
+    if kind == "prompts":
+        if not (session.prompt.points or session.prompt.box):
+            raise InputError(sentence("a prompt", "be there to save", "none", "click the object first"))
+        text = dump(PromptFile({picture.name: (session.prompt,)}))
+        return Saved(text.encode(), f"{stem}.prompts.json", "application/json")
+    if source == "everything":
+        records = _selected(session.segments, selected)
+    else:
+        records = [chosen_record(session, studio.models.get(session.model))]
+    if kind in ("mask", "cutout"):
+        union = np.logical_or.reduce([rle.rle_to_mask(record["segmentation"]) for record in records])
+        return Saved(_png(studio, session, kind, union), f"{stem}.{kind}.png", "image/png")
+    masked = MaskedPicture(picture.name, picture.hw, records)
+    if kind == "yolo":
+        return Saved(yolo_labels(records).encode(), f"{stem}.txt", "text/plain")
+    if kind == "labelme":
+        return Saved(_json(labelme_document(masked)), f"{stem}.json", "application/json")
+    return Saved(_json(coco_dataset([masked])), f"{stem}.coco.json", "application/json")
+
+
+def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
+    """Return the chosen mask at the picture's own size.
+
+    Raises:
+        InputError: there is no mask yet.
+    """
+    if session.answer is None:
+        raise InputError(sentence("a mask", "be there to save", "none", "click the object first"))
+    assert session.picture is not None, "an answer is to a picture"
+    return record_of(session.picture, session.prompt, session.answer, session.chosen, model)
+
+
+def record_of(picture: Picture, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
+    """Return one mask of an answer as everything mode would, its segmentation an uncompressed RLE."""
+    hw, threshold = picture.hw, model.mask_threshold
+    logits = answer.low_res_logits[index]
+    frame = masks.Frame(answer.input_hw, hw, model.image_size)
+    boundaries = rle.boundaries_of(np.asarray(masks.upsample(logits, *frame, threshold=threshold), np.bool_))
+    measured = measure(logits, frame, (0, 0), hw[0], threshold=threshold, offset=_STABILITY_OFFSET)
+    assert measured is not None, "without a threshold every mask is measured"
+    picture_box = (0, 0, hw[1], hw[0])
+    score = np.float32(answer.scores[index])
+    candidate = Candidate(boundaries, rle.box(boundaries, hw[0]), score, measured.stability, None, picture_box)
+    return make_record(candidate, hw, "uncompressed_rle") | {"point_coords": [*map(list, prompt.points)]}
+
+
+def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]:
+    if not segments:
+        raise InputError(sentence("segments", "be there to save", "none", "segment everything first"))
+    if not isinstance(selected, list | tuple) or not all(
+        isinstance(index, int) and 0 <= index < len(segments) for index in selected
+    ):
+        raise InputError(sentence("selected", f"be indices below {len(segments)}", repr(selected), "send a list"))
+    return [segments[index] for index in sorted(set(selected))] or list(segments)
+
+
+def _png(studio: Studio, session: Session, kind: str, mask: BoolArray) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "saved.png"
+        if kind == "mask":
+            png.write_mask(path, mask)
+        else:
+            png.write_cutout(path, studio.picture(session), mask)
+        return path.read_bytes()
+
+
+def _json(document: Any) -> bytes:
+    return (json.dumps(document) + "\n").encode()
