@@ -34,7 +34,7 @@ def describe(shapes: Mapping[str, Shape]) -> str:
         return "a MobileSAM image encoder alone" if encoder else "a TinyViT image classifier"
     if _has(shapes, "mask_decoder.") or _has(shapes, "prompt_encoder."):
         return "a part of a SAM checkpoint, without a TinyViT image encoder"
-    first = f", the first named {next(iter(shapes))!r}" if shapes else ""
+    first = f", the first named {min(shapes)!r}" if shapes else ""
     return f"{len(shapes)} tensors of an unknown network{first}"
 
 
