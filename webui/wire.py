@@ -91,13 +91,3 @@ def _text(boundaries: npt.NDArray[np.int64]) -> str:
     place = np.arange(5)
     groups |= np.where(place < last[:, None], 0x80, 0)
     return base64.b64encode(groups[place <= last[:, None]].astype(np.uint8).tobytes()).decode("ascii")
-
-
-def unpack(text: str, hw: tuple[int, int]) -> BoolArray:
-    """Return the mask, (H, W) bool, that :func:`pack` wrote."""
-    content = np.frombuffer(base64.b64decode(text), np.uint8).astype(np.int64)
-    ends = np.flatnonzero(content < 0x80)
-    starts = np.concatenate([[0], ends[:-1] + 1])
-    place = np.arange(len(content)) - np.repeat(starts, ends - starts + 1)
-    runs = np.add.reduceat((content & 0x7F) << (7 * place), starts) if len(ends) else np.zeros(0, np.int64)
-    return rle.mask_of(np.cumsum(runs), (hw[1], hw[0])).T

@@ -59,6 +59,7 @@ class Workers:
                 raise BusyError(f"the line must have room, got {len(self._line)} waiting; try again in a moment")
             self._line.append(job)
             job.future = self._pool.submit(self._run, job, work)
+        job.future.add_done_callback(lambda _: self._forget(job))
         return job
 
     def run(self, work: Callable[[], Result]) -> Result:
@@ -78,6 +79,12 @@ class Workers:
     def close(self) -> None:
         """Drop the line and wait for what runs."""
         self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _forget(self, job: Job[Any]) -> None:
+        """Take a job out of the line that was cancelled before it began."""
+        with self._lock:
+            if job in self._line:
+                self._line.remove(job)
 
     def _run(self, job: Job[Any], work: Callable[[], Result]) -> Result:
         with self._lock:

@@ -1,0 +1,67 @@
+"""Masks and pictures on their way to the page."""
+
+from __future__ import annotations
+
+import base64
+import io
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as arrays
+from PIL import Image
+
+from mobilesam import rle
+from mobilesam.webui import wire
+
+
+def unpack(text: str, hw: tuple[int, int]) -> np.ndarray:
+    """Return the mask that a text stands for, read as the module describes it."""
+    pixels, position, value, shift, inside = np.zeros(hw[0] * hw[1], np.bool_), 0, 0, 0, False
+    for byte in base64.b64decode(text):
+        value |= (byte & 0x7F) << shift
+        shift += 7
+        if byte < 0x80:
+            pixels[position : position + value] = inside
+            position, value, shift, inside = position + value, 0, 0, not inside
+    return pixels.reshape(hw)
+
+
+MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 300)))
+
+
+@given(MASKS)
+def test_a_mask_survives_the_way(mask: np.ndarray) -> None:
+    assert np.array_equal(unpack(wire.pack(mask), (mask.shape[0], mask.shape[1])), mask)
+
+
+def test_a_mask_is_written_as_described() -> None:
+    mask = np.zeros((2, 300), np.bool_)
+    mask[1, 4:6] = True
+    assert base64.b64decode(wire.pack(mask)) == bytes([0x80 | (304 & 0x7F), 304 >> 7, 2])
+    assert wire.pack(np.zeros((3, 3), np.bool_)) == ""
+
+
+@given(MASKS)
+def test_a_segment_of_a_picture_shown_whole_is_the_mask(mask: np.ndarray) -> None:
+    hw = (mask.shape[0], mask.shape[1])
+    text = wire.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
+    assert np.array_equal(unpack(text, hw), mask)
+
+
+def test_a_segment_of_a_large_picture_is_shown_smaller_at_the_same_place() -> None:
+    hw = (1024, 4096)
+    mask = np.zeros(hw, np.bool_)
+    mask[200:600, 1000:3000] = True
+    text = wire.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
+    assert np.array_equal(unpack(text, (512, 2048)), mask[1::2, 1::2])
+
+
+@pytest.mark.parametrize(
+    ("hw", "shown"), [((480, 640), (480, 640)), ((3000, 4000), (1536, 2048)), ((5000, 3), (2048, 1)), ((1, 1), (1, 1))]
+)
+def test_large_pictures_are_shown_smaller(hw: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert wire.preview_hw(hw) == shown
+    preview = Image.open(io.BytesIO(wire.preview(np.full((*hw, 3), 90, np.uint8))))
+    assert (preview.format, preview.size) == ("JPEG", (shown[1], shown[0]))
