@@ -23,6 +23,8 @@ from mobilesam.export.wrappers import Wrapper
 
 op: Any = opset18  # its annotations know values of a graph, not the plain numbers it takes as well
 _BASE_OPSET = 18  # what PyTorch's exporter writes; newer ones are converted from it
+# Attributes that opset 18 brought, which PyTorch's exporter writes with the meaning they have when absent.
+_DEFAULTS_OF_18 = {"Split": ("num_outputs",), "Resize": ("antialias", "keep_aspect_ratio_policy")}
 _PARAMETERS = "sam."
 # Named dimensions while tracing; a size of 1 would be taken for a constant.
 _SAMPLE_SIZES = {"batch": 2, "images": 2, "prompts": 2, "points": 3, "num_points": 3, "height": 768, "width": 1024}
@@ -45,7 +47,7 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
     if opset not in contract.OPSETS:
         bounds = f"be {contract.OPSETS[0]} to {contract.OPSETS[-1]}"
         raise ExportError(sentence("opset", bounds, opset, f"use {contract.DEFAULT_OPSET}"))
-    inputs, shapes = _samples(graph)
+    inputs, shapes = tuple(samples(graph)), tuple(_varying(graph))
     gelu = _gelu_tanh if gelu_approximate else _gelu
     # The plain formula of attention: the fused kernels' memory layout cannot be exported.
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), _quiet():
@@ -65,25 +67,41 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
     return _finish(program.model, module, graph, opset)
 
 
-def _samples(graph: contract.Graph) -> tuple[tuple[torch.Tensor, ...], tuple[Any, ...]]:
-    """Return inputs to trace with, and which of their dimensions vary."""
-    tensors, shapes = [], []
-    symbols: dict[str, Any] = {}
-    sample_sizes = dict(_SAMPLE_SIZES)
-    if any("prompts" in value.shape for value in graph.inputs):
-        del sample_sizes["images"]  # 1 or the number of prompts: traced as 1, it broadcasts
+def samples(graph: contract.Graph) -> list[torch.Tensor]:
+    """Return inputs of the right shapes and types, all ones."""
+    sizes = _sample_sizes(graph)
+    return [
+        torch.ones([sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in value.shape], dtype=_dtype(value))
+        for value in graph.inputs
+    ]
+
+
+def _varying(graph: contract.Graph) -> list[dict[int, Any] | None]:
+    """Return for each input which of its dimensions vary."""
+    sizes, symbols = _sample_sizes(graph), dict[str, Any]()
+    shapes: list[dict[int, Any] | None] = []
     for value in graph.inputs:
-        sizes = [sample_sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in value.shape]
         varying = {}
         for axis, dim in enumerate(value.shape):
-            if isinstance(dim, str) and dim in sample_sizes:
-                sided = dim in ("height", "width") and len(value.shape) == 4
-                symbol = symbols.setdefault(dim, torch.export.Dim(f"{dim}_patches" if sided else dim))
-                varying[axis] = _PATCH * symbol if sided else symbol
-        dtype = getattr(torch, value.dtype)
-        tensors.append(torch.ones(sizes, dtype=dtype))
+            if isinstance(dim, str) and dim in sizes:
+                # The sides of normalised pixels are multiples of the patch size.
+                in_patches = dim in ("height", "width") and len(value.shape) == 4
+                symbol = symbols.setdefault(dim, torch.export.Dim(f"{dim}_in_patches" if in_patches else dim))
+                varying[axis] = _PATCH * symbol if in_patches else symbol
         shapes.append(varying or None)
-    return tuple(tensors), tuple(shapes)
+    return shapes
+
+
+def _sample_sizes(graph: contract.Graph) -> dict[str, int]:
+    sizes = dict(_SAMPLE_SIZES)
+    if any("prompts" in value.shape for value in graph.inputs):
+        del sizes["images"]  # 1 or the number of prompts: traced as 1, it broadcasts
+    return sizes
+
+
+def _dtype(value: contract.Value) -> torch.dtype:
+    dtype: torch.dtype = getattr(torch, value.dtype)
+    return dtype
 
 
 def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset: int) -> onnx.ModelProto:
@@ -143,16 +161,23 @@ def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
 
 
 def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Relabel a graph of opset 18 as 17, which the checker confirms: none of the changed operators' news is used."""
-    if opset < _BASE_OPSET:
-        for imported in proto.opset_import:
-            if not imported.domain:
-                imported.version = opset
-        try:
-            onnx.checker.check_model(proto, full_check=True)
-        except onnx.checker.ValidationError as error:
-            remedy = f"use opset {_BASE_OPSET}"
-            raise ExportError(sentence("graph", f"be expressible in opset {opset}", str(error), remedy)) from error
+    """Relabel a graph of opset 18 as 17, which the checker confirms: it uses no news but in words for the default."""
+    if opset >= _BASE_OPSET:
+        return proto
+    for node in proto.graph.node:
+        kept = [
+            attribute for attribute in node.attribute if attribute.name not in _DEFAULTS_OF_18.get(node.op_type, ())
+        ]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    for imported in proto.opset_import:
+        if not imported.domain:
+            imported.version = opset
+    try:
+        onnx.checker.check_model(proto, full_check=True)
+    except onnx.checker.ValidationError as error:
+        remedy = f"use opset {_BASE_OPSET}"
+        raise ExportError(sentence("graph", f"be expressible in opset {opset}", str(error), remedy)) from error
     return proto
 
 

@@ -129,7 +129,8 @@ class Decoder(Wrapper):
         original = orig_im_size.to(torch.float64)
         side = self.sam.config.image_size
         # full_like: a plain number would make this a product with a reciprocal, which rounds otherwise.
-        resized = torch.floor(original * (torch.full_like(original, side) / original.max()) + 0.5).clamp(min=1)
+        longer = torch.maximum(original[:1], original[1:])
+        resized = torch.floor(original * (torch.full_like(longer, side) / longer) + 0.5).clamp(min=1)
         input_hw, original_hw = (tuple(size.to(torch.int64).tolist()) for size in (resized, original))
         for length in (*input_hw, *original_hw):
             torch._check(length > 0)

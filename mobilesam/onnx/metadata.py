@@ -11,6 +11,7 @@ from mobilesam.config import VARIANTS
 from mobilesam.image import PIXEL_MEAN, PIXEL_STD
 
 if TYPE_CHECKING:
+    import onnx
     import onnxruntime
 
 PREFIX = "mobilesam."
@@ -34,7 +35,15 @@ def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -
 
 def read(session: onnxruntime.InferenceSession) -> dict[str, str]:
     """Return this package's metadata of an open file, without the prefix; empty for a file of another maker."""
-    entries: dict[str, str] = session.get_modelmeta().custom_metadata_map
+    return _own(session.get_modelmeta().custom_metadata_map)
+
+
+def of(model: onnx.ModelProto) -> dict[str, str]:
+    """Return the same of a graph in memory."""
+    return _own({entry.key: entry.value for entry in model.metadata_props})
+
+
+def _own(entries: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix(PREFIX): value for key, value in entries.items() if key.startswith(PREFIX)}
 
 

@@ -17,13 +17,29 @@ _DECODER_INPUTS = {"image_embeddings", "point_coords", "point_labels"}
 _REMEDY = "give the encoder and the decoder that mobilesam export, samexporter or SAM's own script writes"
 
 
-def sort_by_role(files: Sequence[Path]) -> dict[str, tuple[Path, onnx.ModelProto]]:
+Found = dict[str, tuple[Path, "onnx.ModelProto"]]
+
+
+def whole_model(files: Sequence[Path]) -> Found:
     """Return the files of one model by role: encoder, and image, score and upscale, or decoder.
 
     Raises:
         InputError: a file is no part of such a model, one is there twice, or a part is missing.
     """
-    found: dict[str, tuple[Path, onnx.ModelProto]] = {}
+    found = by_role(files)
+    if contract.ENCODER.role not in found or not ("decoder" in found or found.keys() >= _STEPS.keys()):
+        actual = ", ".join(f"{role} ({path})" for role, (path, _) in found.items()) or "no ONNX file"
+        raise InputError(sentence("ONNX model", "have an encoder and a decoder", actual, _REMEDY))
+    return found
+
+
+def by_role(files: Sequence[Path]) -> Found:
+    """Return files by the part of a model that they are.
+
+    Raises:
+        InputError: a file is no part of a model, or one is there twice.
+    """
+    found: Found = {}
     for path in files:
         model = read(path)
         role = role_of(model)
@@ -34,9 +50,6 @@ def sort_by_role(files: Sequence[Path]) -> dict[str, tuple[Path, onnx.ModelProto
             both = f"{found[role][0]} and {path}"
             raise InputError(sentence("ONNX model", f"have one {role}", both, "name the files of one model"))
         found[role] = path, model
-    if contract.ENCODER.role not in found or not ("decoder" in found or found.keys() >= _STEPS.keys()):
-        actual = ", ".join(f"{role} ({path})" for role, (path, _) in found.items()) or "no ONNX file"
-        raise InputError(sentence("ONNX model", "have an encoder and a decoder", actual, _REMEDY))
     return found
 
 

@@ -7,7 +7,7 @@ import os
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,9 @@ from mobilesam.onnx.published import PublishedDecoder
 from mobilesam.onnx.sessions import open_session
 from mobilesam.onnx.steps import StepDecoder
 from mobilesam.prompts import Prompts
+
+if TYPE_CHECKING:
+    import onnx
 
 StrPath = str | os.PathLike[str]
 
@@ -58,7 +61,7 @@ class OnnxSam(MaskModel):
         expanded = [Path(path).expanduser() for path in paths]
         if len(expanded) == 1 and expanded[0].is_dir():
             expanded = recognition.files_of(expanded[0])
-        found = recognition.sort_by_role(expanded)
+        found = recognition.whole_model(expanded)
         _check_together([model for _, model in found.values()])
         steps = [graph.role for graph in contract.STEPS]
         if found.keys() >= set(steps):
@@ -135,23 +138,19 @@ class OnnxSam(MaskModel):
         return np.asarray(features, dtype=np.float32)
 
 
-def _check_together(models: Sequence[Any]) -> None:
+def _check_together(models: Sequence[onnx.ModelProto]) -> None:
     """Refuse files of this package that come from different weights."""
-    known = {_entry(model, "weights_sha256") for model in models} - {""}
+    known = {about["weights_sha256"] for about in map(metadata.of, models) if about}
     if len(known) > 1:
         both = " and ".join(sorted(name[:12] for name in known))
         remedy = "use files of one export"
         raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
 
 
-def _weights_id(encoder: Any, path: Path) -> str:
+def _weights_id(encoder: onnx.ModelProto, path: Path) -> str:
     """Return the digest that the encoder states, or for a file of another maker that of the file."""
-    if _entry(encoder, "precision") == metadata.FLOAT32:
-        return _entry(encoder, "weights_sha256")
+    about = metadata.of(encoder)
+    if about.get("precision") == metadata.FLOAT32:
+        return about["weights_sha256"]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _entry(model: Any, key: str) -> str:
-    entries = {entry.key: entry.value for entry in model.metadata_props}
-    return str(entries.get(f"{metadata.PREFIX}{key}", ""))

@@ -1,0 +1,61 @@
+"""What a model is tried on: drawn pictures of five shapes, and every kind of prompt.
+
+Nothing is read from files, so a check gives the same numbers everywhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+ImageArray = npt.NDArray[np.uint8]
+
+# (height, width): landscape, portrait, square, panorama, and a strip; none has a side of 1024.
+SHAPES = {
+    "landscape": (600, 900),
+    "portrait": (900, 600),
+    "square": (700, 700),
+    "panorama": (400, 1600),
+    "strip": (1500, 250),
+}
+
+
+class Case(NamedTuple):
+    """The arguments of one call of ``predict``; with ``feedback`` its best mask is fed back in a second call."""
+
+    name: str
+    prompt: dict[str, Any]
+    feedback: bool = False
+
+
+def picture(shape: str) -> ImageArray:
+    """Return a picture, (H, W, 3) uint8, of discs on a soft background."""
+    height, width = SHAPES[shape]
+    generator = np.random.default_rng(len(shape))
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    image = np.stack([120 + 60 * np.sin(x / 97), 120 + 60 * np.cos(y / 71), 90 + 0.05 * (x + y)], axis=-1)
+    for _ in range(12):
+        centre, radius = generator.random(2) * (height, width), generator.uniform(0.06, 0.2) * min(height, width)
+        inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+        image[inside] = generator.uniform(0, 255, 3)
+    image += generator.normal(0, 6, image.shape)
+    return image.clip(0, 255).astype(np.uint8)
+
+
+def cases(shape: str) -> Iterator[Case]:
+    """Yield prompts for a picture: 1, 2, 5 and 9 points, a box, a box with points, and an earlier mask."""
+    height, width = SHAPES[shape]
+    generator = np.random.default_rng(len(shape) + 100)
+    places = generator.random((9, 2)) * (width, height)
+    labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])
+    for count in (1, 2, 5, 9):
+        name = "1 point" if count == 1 else f"{count} points"
+        yield Case(name, {"point_coords": places[:count], "point_labels": labels[:count]})
+    box = [0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height]
+    inside = np.array([[0.45 * width, 0.5 * height]])
+    yield Case("box", {"box": box})
+    yield Case("box and point", {"box": box, "point_coords": inside, "point_labels": [1]})
+    yield Case("earlier mask", {"point_coords": inside, "point_labels": [1]}, feedback=True)

@@ -1,0 +1,95 @@
+"""``mobilesam export``: write the network as ONNX files."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+
+
+def export(
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if absent.")],
+    model: options.ModelOption = None,
+    parts: Annotated[
+        str,
+        typer.Option(
+            "--parts",
+            metavar="WORD,...",
+            help="encoder; steps: the decoder for many prompts, in three graphs; decoder: SAM's own contract.",
+        ),
+    ] = "encoder,steps,decoder",
+    opset: Annotated[int, typer.Option("--opset", help="Version of ONNX's operators, 17 or newer.")] = 18,
+    dynamic_size: Annotated[
+        bool, typer.Option("--dynamic-size", help="The encoder takes any height and width that are multiples of 16.")
+    ] = False,
+    preprocess: Annotated[
+        str,
+        typer.Option(
+            "--preprocess",
+            metavar="none|float32|uint8",
+            help="The encoder takes (H, W, 3) RGB pixels of this type, longer side 1024, and normalises them itself.",
+        ),
+    ] = "none",
+    single_mask: Annotated[
+        bool, typer.Option("--return-single-mask", help="decoder: one mask a prompt, chosen in the graph.")
+    ] = False,
+    stability: Annotated[
+        bool, typer.Option("--use-stability-score", help="decoder: score masks by stability, not by predicted IoU.")
+    ] = False,
+    metrics: Annotated[
+        bool, typer.Option("--return-extra-metrics", help="decoder: also stability scores and areas.")
+    ] = False,
+    low_res_only: Annotated[
+        bool, typer.Option("--low-res-only", help="decoder: no resizing in the graph, as TensorRT and phones need it.")
+    ] = False,
+    gelu_approximate: Annotated[
+        bool, typer.Option("--gelu-approximate", help="The tanh formula, for runtimes without an error function.")
+    ] = False,
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Write the network as ONNX files, each compared with it, and a manifest.json.
+
+    mobilesam export --out onnx
+
+    mobilesam export --out web --parts encoder,decoder --preprocess float32 --return-single-mask
+
+    Needs PyTorch. Every command takes the folder as --model; mobilesam verify compares it over pictures and prompts.
+    """
+    import importlib.util
+
+    from mobilesam import loading
+    from mobilesam.cli.model import load_model
+    from mobilesam.errors import missing_dependency
+    from mobilesam.export.plan import Plan
+
+    plan = Plan(
+        parts=tuple(word.strip() for word in parts.split(",") if word.strip()),
+        opset=opset,
+        dynamic_size=dynamic_size,
+        preprocess=preprocess,
+        return_single_mask=single_mask,
+        use_stability_score=stability,
+        return_extra_metrics=metrics,
+        low_res_only=low_res_only,
+        gelu_approximate=gelu_approximate,
+    )
+    for package in ("torch", "onnxscript"):
+        if not importlib.util.find_spec(package):
+            raise missing_dependency(package, "export", "mobilesam export")
+    from mobilesam.export.exporter import export_onnx
+    from mobilesam.export.manifest import MANIFEST
+
+    network = loading.require_torch(load_model(model, options.Backend.torch, options.Device.cpu, None), "export").sam
+    exported = export_onnx(network, out, plan, force=force)
+    if as_json:
+        files = [{"file": str(path), "size": path.stat().st_size, "error": error} for path, error in exported]
+        typer.echo(json.dumps({"manifest": str(out / MANIFEST), "files": files}, indent=2))
+        return
+    for path, error in exported:
+        typer.echo(path)
+        typer.echo(f"{path.name}: {path.stat().st_size:,} bytes, at most {error:.0e} from the network", err=True)

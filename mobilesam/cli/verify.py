@@ -1,0 +1,58 @@
+"""``mobilesam verify``: how far ONNX files are from the network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+
+
+def verify(
+    models: Annotated[
+        list[Path],
+        typer.Argument(metavar="MODEL", help="The ONNX files of a model, or their folder."),
+    ],
+    against: Annotated[
+        str | None,
+        typer.Option(
+            "--against",
+            metavar="NAME|PATH",
+            help="A checkpoint, or the folder of another export. Default: the published weights.",
+        ),
+    ] = None,
+    backend: options.BackendOption = options.Backend.auto,
+    as_json: options.JsonOption = False,
+) -> None:
+    """Compare ONNX files with the network over five shapes of picture, points, boxes and an earlier mask.
+
+    mobilesam verify onnx
+
+    mobilesam verify decoder.onnx --against other-export
+
+    Prints the largest difference of each output; exit code 1 if one is beyond its limit. The network runs on PyTorch
+    where that is installed, else on ONNX Runtime.
+    """
+    import importlib.util
+
+    from mobilesam.cli.model import load_model
+    from mobilesam.export.verify import verify as compare
+    from mobilesam.loading import find_export
+    from mobilesam.onnx import recognition
+
+    files = [file for path in models for file in (recognition.files_of(path) if path.is_dir() else [path])]
+    recognition.by_role(files)  # a wrong file is told before the network is loaded
+    if backend is options.Backend.auto and not find_export(against) and importlib.util.find_spec("torch"):
+        backend = options.Backend.torch
+    rows = compare(files, load_model(against, backend, options.Device.cpu, None))
+    if as_json:
+        typer.echo(json.dumps([{**row._asdict(), "passed": row.passed} for row in rows], indent=2))
+    else:
+        for row in rows:
+            verdict = "ok" if row.passed else "FAILED"
+            typer.echo(f"{row.output:34} {row.error:.1e}  limit {row.limit:.0e}  {verdict}  {row.case}")
+    if not all(row.passed for row in rows):
+        raise typer.Exit(1)

@@ -1,0 +1,194 @@
+"""OnnxSam on files of several makers, and what it says to files that are no model."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import warnings
+
+import numpy as np
+import onnx
+import pytest
+
+import mobilesam
+from mobilesam.errors import InputError, SingleMaskWarning
+from mobilesam.onnx import OnnxSam, providers, shipped
+from mobilesam.onnx.filling import fill
+from mobilesam.prompts import Prompts
+from tests import golden
+from tests.pictures import picture
+
+pytestmark = pytest.mark.weights
+
+
+def test_without_torch_the_default_model_runs_on_onnx_runtime():
+    import subprocess
+
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "import mobilesam, numpy; model = mobilesam.load()\n"
+        "predictor = mobilesam.SamPredictor(model); predictor.set_image(numpy.zeros((40, 60, 3), numpy.uint8))\n"
+        "print(type(model).__name__, predictor.predict([[20, 20]], [1]).masks.shape)\n"
+    )
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "OnnxSam (3, 40, 60)\n"
+
+
+def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pair):
+    model = OnnxSam.from_files(pair)
+    assert model.capabilities.masks_per_prompt == 1
+    assert model.capabilities.prompt_batch == 1
+    predictor = mobilesam.SamPredictor(model)
+    predictor.set_image(picture("coffee"))
+    boxes = golden.predictions()["coffee"]["batched_boxes"]["boxes_xyxy"]
+    with pytest.warns(SingleMaskWarning, match="this ONNX decoder gives one mask a prompt, not three"):
+        predictor.predict(box=boxes[0])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        masks, ious, _ = predictor.predict(box=boxes, multimask_output=False)
+    assert masks.shape == (len(boxes), 1, *picture("coffee").shape[:2])
+    full = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
+    full.set_image(picture("coffee"))
+    # A lone box counts as two points, so that decoder chooses among the three multimask answers.
+    expected = full.predict(box=boxes)
+    best = expected.iou_predictions.argmax(axis=1)
+    np.testing.assert_allclose(ious[:, 0], expected.iou_predictions.max(axis=1), atol=1e-3)
+    assert (masks[:, 0] != expected.masks[np.arange(len(boxes)), best]).mean() < 1e-4
+
+
+def test_the_pair_of_npm_as_a_checkpoint_gives_every_mask(pair, monkeypatch, tmp_path):
+    folder = tmp_path / "pair"
+    folder.mkdir()
+    for path, name in zip(pair, ("encoder.onnx", "sam.onnx"), strict=True):
+        shutil.copy(path, folder / name)
+    model = mobilesam.load(folder, backend="onnx")
+    assert model.capabilities.masks_per_prompt == 4
+    assert model.weights_id == mobilesam.load(backend="onnx").weights_id
+
+
+def test_keep_in_any_order(onnx_sam):
+    embedding = onnx_sam.encode(picture("coins"))
+    prompts = Prompts(
+        np.full((4, 1, 2), 300, np.float32) * [[[1.0]], [[2]], [[0.5]], [[1.5]]], np.ones((4, 1), np.float32)
+    )
+    prompts = Prompts(prompts.point_coords.astype(np.float32), prompts.point_labels)
+    scored = onnx_sam.score_prompts(embedding, prompts)
+    every = onnx_sam.upscale(scored, np.array([(prompt, mask) for prompt in range(4) for mask in range(4)]))
+    some = onnx_sam.upscale(scored, np.array([(3, 1), (0, 2), (3, 0)]))
+    np.testing.assert_allclose(some, every[[13, 2, 12]], atol=1e-4)
+
+
+@pytest.mark.torch
+def test_fast_padding_is_that_of_the_network(onnx_sam, sam):
+    from mobilesam.torch_sam import TorchSam
+
+    image = picture("china")
+    exact, fast = (onnx_sam.encode(image, fast_padding=each).features for each in (False, True))
+    expected = TorchSam(sam).encode(image, fast_padding=True).features.numpy()
+    np.testing.assert_allclose(fast, expected, atol=1e-4, rtol=0)
+    assert np.abs(fast - exact).max() > 0.01
+
+
+def test_fast_padding_needs_an_encoder_of_any_size(pair):
+    with pytest.raises(
+        InputError, match=r"encoder must take pictures of any size for fast_padding, got an input of .*1024"
+    ):
+        OnnxSam.from_files(pair).encode(picture("china"), fast_padding=True)
+
+
+def test_files_are_made_again_when_they_are_damaged(monkeypatch, tmp_path):
+    from mobilesam import weights
+
+    checkpoint = weights.ensure()
+    monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
+    first = shipped.whole_files(checkpoint)
+    content = first[1].read_bytes()
+    assert all(path.is_relative_to(tmp_path) for path in first)
+    first[1].write_bytes(content[:-1])
+    assert shipped.whole_files(checkpoint) == first
+    assert first[1].read_bytes() == content
+
+
+def test_nothing_needs_to_be_writable(monkeypatch, tmp_path):
+    from mobilesam import weights
+
+    checkpoint = weights.ensure()
+    (tmp_path / "file").touch()
+    monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path / "file"))
+    files = shipped.whole_files(checkpoint)
+    assert all(isinstance(content, bytes) for content in files)
+    assert OnnxSam.from_checkpoint(checkpoint).capabilities.masks_per_prompt == 4
+
+
+def test_weights_that_lack_a_tensor_are_refused():
+    from mobilesam import contract
+    from mobilesam.errors import CheckpointError
+
+    with pytest.raises(CheckpointError, match=r"state 'mask_decoder\..*' must have shape \(.*\), got none"):
+        fill(shipped.skeleton(contract.UPSCALE), {}, {})
+
+
+def test_files_of_different_weights_are_refused(tmp_path):
+    from mobilesam import weights
+
+    for path in shipped.whole_files(weights.ensure()):
+        shutil.copy(path, tmp_path)
+    model = onnx.load(tmp_path / "score.onnx")
+    for entry in model.metadata_props:
+        if entry.key == "mobilesam.weights_sha256":
+            entry.value = "0" * 64
+    onnx.save(model, tmp_path / "score.onnx")
+    with pytest.raises(InputError, match=r"encoder and decoder must come from the same weights, got 000000000000 and"):
+        OnnxSam.from_files(tmp_path)
+
+
+def test_a_part_alone_is_refused(pair, tmp_path):
+    with pytest.raises(
+        InputError, match=r"ONNX model must have an encoder and a decoder, got encoder \(.*encoder.onnx\)"
+    ):
+        OnnxSam.from_files(pair[0])
+    with pytest.raises(InputError, match=r"ONNX model must have one encoder, got"):
+        OnnxSam.from_files([pair[0], pair[0]])
+    with pytest.raises(InputError, match=r"must have an encoder and a decoder, got no ONNX file"):
+        OnnxSam.from_files(tmp_path)
+
+
+def test_a_corrupt_file_is_refused(pair, tmp_path):
+    broken = tmp_path / "encoder.onnx"
+    broken.write_bytes(pair[0].read_bytes()[:-5000])
+    with pytest.raises(InputError, match=r"ONNX model must be a whole ONNX file, got .*encoder.onnx"):
+        OnnxSam.from_files([broken, pair[1]])
+
+
+def test_providers():
+    assert providers.resolve("cpu") == ["CPUExecutionProvider"]
+    assert providers.resolve("CPUExecutionProvider") == ["CPUExecutionProvider"]
+    assert providers.resolve("auto")[-1] == "CPUExecutionProvider"
+    with pytest.raises(
+        InputError, match=r"provider must be one of auto, cpu, cuda, .*, got 'cudaa'; did you mean 'cuda'"
+    ):
+        providers.resolve("cudaa")
+    with pytest.raises(InputError, match=r"'qnn'; install onnxruntime-qnn in place of onnxruntime"):
+        mobilesam.load(provider="qnn")
+    with pytest.raises(InputError, match=r"provider must go with the onnx backend, got backend 'torch'"):
+        mobilesam.load(provider="cpu", backend="torch")
+    with pytest.raises(InputError, match=r"device must be left out beside provider, got 'cuda' beside provider 'cpu'"):
+        mobilesam.load(provider="cpu", device="cuda")
+    with pytest.raises(InputError, match=r"device must be cpu, cuda or auto for ONNX Runtime, got 'mps'"):
+        mobilesam.load(backend="onnx", device="mps")
+
+
+def test_threads(onnx_sam):
+    one = mobilesam.load(backend="onnx", threads=1)
+    image = picture("coins")
+    np.testing.assert_allclose(one.encode(image).features, onnx_sam.encode(image).features, atol=1e-4)
+
+
+def test_an_embedding_goes_from_one_backend_to_the_other(onnx_sam, tmp_path):
+    first = mobilesam.SamPredictor(onnx_sam)
+    first.set_image(picture("coins"))
+    first.save_embedding(tmp_path / "coins.npz")
+    second = mobilesam.SamPredictor(mobilesam.load(backend="onnx", threads=1))
+    second.load_embedding(tmp_path / "coins.npz", picture("coins"))
+    a, b = (each.predict([[100, 100]], [1]) for each in (first, second))
+    np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, atol=1e-3)
