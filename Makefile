@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
 
-.PHONY: help demo test lint format clean
+.PHONY: help demo test lint format build clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -30,8 +30,12 @@ format: .venv/for-development ## rewrite the sources in the common style
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 
+build: .venv/for-development ## build the wheel and the source distribution into dist/
+	rm -rf build dist
+	$(BIN)/python -m build --outdir dist
+
 clean: ## remove the virtual environment, caches and the demo's pictures
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist *.egg-info $(DEMO)
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
 
 .venv/created:
 	$(PYTHON) -m venv .venv
