@@ -47,6 +47,10 @@ class SingleMaskWarning(UserWarning):
     """Three masks were asked of a model that gives one; it answers with that one."""
 
 
+class FormatLossWarning(UserWarning):
+    """A file format cannot hold all that the masks are; what it can is written."""
+
+
 def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
     """Return the message of an error: ``argument must requirement, got actual; remedy``."""
     return f"{argument} must {requirement}, got {actual}; {remedy}"

@@ -6,6 +6,7 @@
 
 Each entry of a picture's list is one object. ``points`` are [x, y] or [x, y, label], label 1 (the default) on the
 object and 0 beside it; ``box`` is [x1, y1, x2, y2]; an object has either or both, in pixels of the picture as viewed.
+A ``label``, text, may say what it is; it goes into the files that have a place for it.
 A picture is named by its path or by the end of it ("cat.jpg"). ``"objects": [...]`` instead of ``images`` holds for
 every picture.
 
@@ -19,7 +20,8 @@ import difflib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -36,11 +38,13 @@ class ObjectPrompt:
     """What points at one object, in pixels of the original image.
 
     points: x y of each point. labels: 1 foreground or 0 background, one for each point. box: x1 y1 x2 y2, or None.
+    label: what the object is, or None.
     """
 
     points: tuple[tuple[float, float], ...] = ()
     labels: tuple[int, ...] = ()
     box: Box | None = None
+    label: str | None = None
 
     @property
     def ambiguous(self) -> bool:
@@ -73,15 +77,19 @@ class PromptFile:
             return list(self.objects)
         if str(path) in self.images:
             return list(self.images[str(path)])
-        names = {Path(name).as_posix(): name for name in self.images}
         parts = Path(path).absolute().parts
         for start in range(len(parts)):
             end = Path(*parts[start:]).as_posix()
-            if end in names:
-                return list(self.images[names[end]])
+            if end in self._names:
+                return list(self.images[self._names[end]])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
         remedy = f"it names {len(self.images)} others, such as {near[0]!r}"
         raise InputError(sentence("prompt file", "name the picture", f"{str(path)!r}, which it does not name", remedy))
+
+    @cached_property
+    def _names(self) -> dict[str, str]:
+        """The names of the pictures, by their text with slashes."""
+        return {Path(name).as_posix(): name for name in self.images}
 
 
 def group(points: Iterable[Sequence[float]], boxes: Iterable[Sequence[float]]) -> list[ObjectPrompt]:
@@ -173,6 +181,8 @@ def _dump_objects(objects: Iterable[ObjectPrompt]) -> str:
             entry["points"] = [[*map(_plain, point), label] for point, label in pairs]
         if prompt.box is not None:
             entry["box"] = [*map(_plain, prompt.box)]
+        if prompt.label is not None:
+            entry["label"] = prompt.label
         lines.append(f"  {json.dumps(entry)}")
     return "[\n" + ",\n".join(lines) + "\n]"
 
@@ -184,8 +194,8 @@ def _objects(value: Any, where: str) -> tuple[ObjectPrompt, ...]:
 
 
 def _object(value: Any, where: str) -> ObjectPrompt:
-    _keys(value, ("points", "box"), where)
-    if not value:
+    _keys(value, ("points", "box", "label"), where)
+    if not {"points", "box"} & value.keys():
         raise InputError(sentence(where, "have points, a box or both", "neither", "add one, or remove the object"))
     box = _numbers(value["box"], f"{where}.box", (4,), "[x1, y1, x2, y2]") if "box" in value else None
     rows = value.get("points", [])
@@ -196,7 +206,10 @@ def _object(value: Any, where: str) -> ObjectPrompt:
         place = f"{where}.points[{index}]"
         points.append(_numbers(row, place, (2, 3), "[x, y] or [x, y, label]"))
         labels.append(_label(row[2] if len(row) == 3 else 1, place))
-    return _one(points, labels, box)
+    label = value.get("label")
+    if "label" in value and (not isinstance(label, str) or not label):
+        raise InputError(sentence(f"{where}.label", "be text", _shown(label), 'write for example "label": "cat"'))
+    return replace(_one(points, labels, box), label=label)
 
 
 def _marks(marks: list[Any], name: str) -> ObjectPrompt:

@@ -149,14 +149,14 @@ def document(entry: str) -> str:
         ('{"version": 1, "objects": []}', "p.json: objects must be a list of objects, got []"),
         ('{"version": 1, "objects": {"box": [1, 2, 3, 4]}}', "p.json: objects must be a list of objects, got {"),
         ('{"version": 1, "version": 1}', "prompts: 'version' must be written once, got it twice"),
-        (document("[1, 2]"), "p.json: images['a.png'][0] must be an object with points, box, got [1, 2]"),
+        (document("[1, 2]"), "p.json: images['a.png'][0] must be an object with points, box, label, got [1, 2]"),
         (
             document('{"box": [1, 2, 3, 4]}, {}'),
             "p.json: images['a.png'][1] must have points, a box or both, got neither; add one, or remove the object",
         ),
         (
             document('{"point": [[1, 2]]}'),
-            "p.json: images['a.png'][0]: each key must be one of points, box, got 'point'; did you mean 'points'?",
+            "p.json: images['a.png'][0]: each key must be one of points, box, label, got 'point'; did you mean",
         ),
         (document('{"points": []}'), "p.json: images['a.png'][0].points must be a list of points, got []"),
         (document('{"points": {}}'), "p.json: images['a.png'][0].points must be a list of points, got {}"),

@@ -16,8 +16,9 @@ from mobilesam.automatic.candidates import Candidate, measure
 from mobilesam.automatic.records import MaskRecord, make_record
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats import png
-from mobilesam.formats.coco import MaskedPicture, coco_dataset
+from mobilesam.formats.coco import coco_dataset
 from mobilesam.formats.labelme import labelme_document
+from mobilesam.formats.picture import MaskedPicture
 from mobilesam.formats.yolo import yolo_labels
 from mobilesam.model import MaskModel
 from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump

@@ -18,6 +18,7 @@ class MaskRecord(TypedDict):
     point_coords: the point that the model was given, [[x, y]], empty if it was a box.
     stability_score: IoU of the masks at a higher and at a lower threshold.
     prompt_box: x1 y1 x2 y2 of the box that the model was given, only where it was one.
+    label: what the mask shows, only where the prompt or the file that was read says so.
     """
 
     segmentation: Any
@@ -28,6 +29,7 @@ class MaskRecord(TypedDict):
     stability_score: float
     crop_box: list[int]
     prompt_box: NotRequired[list[float]]
+    label: NotRequired[str]
 
 
 class MaskRecords(list[MaskRecord]):

@@ -80,7 +80,8 @@ def everything(
     """
     from mobilesam.cli import output
     from mobilesam.cli.masks_output import MaskFiles
-    from mobilesam.formats.coco import MaskedPicture, write_coco
+    from mobilesam.formats.coco import write_coco
+    from mobilesam.formats.picture import MaskedPicture
 
     words = options.parse_formats(formats, FORMATS)
     if images.count(output.STDIN) > 1:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.evaluate.rle import BoolMask, decode_segmentation, tight_box
+from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.formats.coco_document import read_document
+from mobilesam.formats.segmentation import decode_segmentation
 
 Split = Literal["all", "even", "odd"]
 
@@ -75,11 +75,10 @@ def load_coco(
         raise InputError(
             sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the pictures")
         )
-    content, digest = _read_json(annotations)
-    entries, by_image, orphans = _check(content, annotations)
-    categories = {entry.get("id"): str(entry.get("name", "")) for entry in content.get("categories", [])}
+    document = read_document(annotations, need_masks=True)
     pictures = sorted(
-        (_picture(entry, images, by_image.get(entry["id"], [])) for entry in entries), key=lambda item: item.file_name
+        (_picture(entry, images, document.by_image[entry["id"]]) for entry in document.images),
+        key=lambda item: item.file_name,
     )
     if split != "all":
         pictures = pictures[(0 if split == "even" else 1) :: 2]
@@ -87,7 +86,7 @@ def load_coco(
         if seed is not None:
             pictures = sorted(random.Random(seed).sample(pictures, limit), key=lambda item: item.file_name)
         pictures = pictures[:limit]
-    return Dataset(tuple(pictures), categories, digest, orphans)
+    return Dataset(tuple(pictures), document.categories, document.digest, document.orphans)
 
 
 def read_instances(
@@ -134,53 +133,3 @@ def _picture(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mappi
     stated = (height, width) if isinstance(width, int) and isinstance(height, int) else None
     domain = entry.get("domain")
     return Picture(name, path, None if domain is None else str(domain), stated, tuple(annotations))
-
-
-def _read_json(path: Path) -> tuple[Any, str]:
-    try:
-        raw = path.read_bytes()
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(
-            sentence("annotations", "be a readable file", f"{str(path)!r} ({reason})", "check the path")
-        ) from error
-    try:
-        return json.loads(raw), hashlib.sha256(raw).hexdigest()
-    except ValueError as error:
-        raise InputError(_not_coco(path, f"no JSON ({error})")) from error
-
-
-def _check(content: Any, path: Path) -> tuple[list[dict[str, Any]], dict[Any, list[dict[str, Any]]], int]:
-    if not isinstance(content, dict):
-        raise InputError(_not_coco(path, f"a JSON {type(content).__name__}"))
-    missing = [key for key in ("images", "annotations") if not isinstance(content.get(key), list)]
-    if missing:
-        raise InputError(_not_coco(path, f"no list {' and no list '.join(map(repr, missing))}"))
-    for kind, keys in (("images", ("id", "file_name")), ("annotations", ("image_id",))):
-        for place, entry in enumerate(content[kind]):
-            lacking = list(keys) if not isinstance(entry, dict) else [key for key in keys if key not in entry]
-            if lacking:
-                raise InputError(_not_coco(path, f"{kind}[{place}] without {lacking[0]!r}"))
-    if content["annotations"] and not any("segmentation" in entry for entry in content["annotations"]):
-        raise InputError(_not_coco(path, "annotations without 'segmentation'"))
-    for key in ("id", "file_name"):
-        values = [entry[key] for entry in content["images"]]
-        if len(set(map(str, values))) < len(values):
-            raise InputError(_not_coco(path, f"several images with one {key!r}"))
-    by_image: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
-    orphans = 0
-    for annotation in content["annotations"]:
-        if annotation["image_id"] in by_image:
-            by_image[annotation["image_id"]].append(annotation)
-        else:
-            orphans += 1
-    return content["images"], by_image, orphans
-
-
-def _not_coco(path: Path, actual: str) -> str:
-    return sentence(
-        f"annotations {path.name}",
-        "be COCO instance JSON: an object with the lists 'images' and 'annotations'",
-        actual,
-        "export the ground truth as COCO instance segmentation",
-    )

@@ -15,8 +15,9 @@ from mobilesam.evaluate.charts import INK, MUTED, RGB, Chart, font
 from mobilesam.evaluate.coco import Dataset, read_instances
 from mobilesam.evaluate.journal import Record
 from mobilesam.evaluate.report import CLICK_TARGETS
-from mobilesam.evaluate.rle import BoolMask, decode_segmentation, tight_box
+from mobilesam.evaluate.rle import BoolMask, tight_box
 from mobilesam.files import atomic_path
+from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.image import read_image
 from mobilesam.visualize import overlay, palette
 

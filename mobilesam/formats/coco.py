@@ -3,50 +3,159 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord, pixel_box
-from mobilesam.files import write_bytes
-
-CATEGORY = {"id": 1, "name": "object", "supercategory": ""}
-
-
-class MaskedPicture(NamedTuple):
-    """A picture's name and (height, width), and its masks as uncompressed RLE."""
-
-    file_name: str
-    hw: tuple[int, int]
-    records: Sequence[MaskRecord]
+from mobilesam.automatic.records import pixel_box
+from mobilesam.errors import InputError, sentence
+from mobilesam.files import atomic_path
+from mobilesam.formats.coco_document import read_document
+from mobilesam.formats.picture import OBJECT, MaskedPicture, known, label_of, labels_of, read_record
+from mobilesam.formats.segmentation import decode_segmentation
+from mobilesam.prompt_file import ObjectPrompt, PromptFile
 
 
 def coco_dataset(pictures: Sequence[MaskedPicture]) -> dict[str, Any]:
-    """Return pictures and masks in COCO's words: compressed RLE, one category, and the model's scores beside them."""
-    images = []
+    """Return pictures and masks in COCO's words: compressed RLE, and the model's scores beside them."""
+    labels = labels_of(pictures)
     annotations: list[dict[str, Any]] = []
     for image_id, picture in enumerate(pictures, start=1):
-        height, width = picture.hw
-        images.append({"id": image_id, "file_name": picture.file_name, "width": width, "height": height})
-        annotations += [
+        annotations += _annotations(picture, image_id, len(annotations), labels)
+    images = [_image(picture, image_id) for image_id, picture in enumerate(pictures, start=1)]
+    return {"images": images, "annotations": annotations, "categories": _categories(labels)}
+
+
+def write_coco(
+    path: Path, pictures: Iterable[MaskedPicture], *, labels: Sequence[str] = (), force: bool = False
+) -> None:
+    """Write :func:`coco_dataset` as JSON, taking one picture at a time.
+
+    labels: the first categories, in this order; others follow as they appear.
+    """
+    named, count = list(labels), 0
+    with (
+        atomic_path(path, force=force) as temporary,
+        temporary.open("w+", encoding="utf-8") as file,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as annotations,
+    ):
+        file.write('{"images": [')
+        for image_id, picture in enumerate(pictures, start=1):
+            named = list(dict.fromkeys([*named, *map(label_of, picture.records)]))
+            file.write((", " if image_id > 1 else "") + json.dumps(_image(picture, image_id)))
+            for annotation in _annotations(picture, image_id, count, named):
+                annotations.write((", " if count else "") + json.dumps(annotation))
+                count += 1
+        file.write('], "annotations": [')
+        annotations.seek(0)
+        shutil.copyfileobj(annotations, file)
+        file.write(f'], "categories": {json.dumps(_categories(named or [OBJECT]))}}}\n')
+
+
+def read_coco(path: Path) -> list[MaskedPicture]:
+    """Read pictures and masks: polygons, RLE or compressed RLE.
+
+    Raises:
+        InputError: the file is not COCO instance JSON, a picture has no size, or an annotation no usable mask.
+    """
+    document = read_document(path, need_masks=True)
+    return [
+        MaskedPicture(
+            str(entry["file_name"]),
+            hw,
+            [_record(annotation, hw, document.categories, path) for annotation in document.by_image[entry["id"]]],
+        )
+        for entry in document.images
+        for hw in [_hw(entry, path)]
+    ]
+
+
+def read_coco_prompts(path: Path) -> PromptFile:
+    """Read the boxes of a COCO file as prompts for its pictures, labelled with their categories.
+
+    A crowd region is not one object, and is left out.
+
+    Raises:
+        InputError: the file is not COCO instance JSON, names no picture, or a box is no x y width height.
+    """
+    document = read_document(path)
+    if not document.images:
+        raise InputError(sentence(f"annotations {path.name}", "name a picture", "none", "export it again"))
+    return PromptFile(
+        {
+            str(entry["file_name"]): tuple(
+                _prompt(annotation, document.categories, path)
+                for annotation in document.by_image[entry["id"]]
+                if not annotation.get("iscrowd")
+            )
+            for entry in document.images
+        }
+    )
+
+
+def _image(picture: MaskedPicture, image_id: int) -> dict[str, Any]:
+    height, width = picture.hw
+    return {"id": image_id, "file_name": picture.file_name, "width": width, "height": height}
+
+
+def _annotations(picture: MaskedPicture, image_id: int, before: int, labels: Sequence[str]) -> list[dict[str, Any]]:
+    """Return a picture's annotations, numbered after those ``before``; COCO counts from 1."""
+    annotations = []
+    for index, record in enumerate(picture.records, start=before + 1):
+        scores = {"score": known(record["predicted_iou"]), "stability_score": known(record["stability_score"])}
+        annotations.append(
             {
-                "id": len(annotations) + index,
+                "id": index,
                 "image_id": image_id,
-                "category_id": CATEGORY["id"],
+                "category_id": labels.index(label_of(record)) + 1,
                 "segmentation": rle.coco_encode_rle(record["segmentation"]),
                 "area": record["area"],
                 "bbox": pixel_box(record),
                 "iscrowd": 0,
-                "score": round(record["predicted_iou"], 4),
-                "stability_score": round(record["stability_score"], 4),
+                **{name: score for name, score in scores.items() if score is not None},
                 "point_coords": record["point_coords"],
             }
-            for index, record in enumerate(picture.records, start=1)
-        ]
-    return {"images": images, "annotations": annotations, "categories": [CATEGORY]}
+        )
+    return annotations
 
 
-def write_coco(path: Path, pictures: Sequence[MaskedPicture], *, force: bool = False) -> None:
-    """Write :func:`coco_dataset` as JSON."""
-    write_bytes(path, (json.dumps(coco_dataset(pictures)) + "\n").encode(), force=force)
+def _categories(labels: Sequence[str]) -> list[dict[str, Any]]:
+    return [{"id": index, "name": label, "supercategory": ""} for index, label in enumerate(labels, start=1)]
+
+
+def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, path: Path) -> Any:
+    try:
+        mask = decode_segmentation(annotation.get("segmentation"), hw)
+    except InputError as error:
+        name = f"annotation {annotation.get('id')} of {path.name}"
+        raise InputError(sentence(name, "have a usable mask", str(error), "export it again")) from error
+    return read_record(
+        rle.boundaries_of(mask),
+        hw,
+        predicted_iou=annotation.get("score"),
+        stability_score=annotation.get("stability_score"),
+        point_coords=annotation.get("point_coords", ()),
+        label=categories.get(annotation.get("category_id"), OBJECT),
+    )
+
+
+def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPrompt:
+    bbox = annotation.get("bbox")
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(value, int | float) for value in bbox):
+        name = f"annotation {annotation.get('id')} of {path.name}"
+        remedy = "give each annotation a bbox, or leave it out"
+        raise InputError(sentence(name, "have a bbox [x, y, width, height]", repr(bbox), remedy))
+    x, y, width, height = map(float, bbox)
+    label = categories.get(annotation.get("category_id"))
+    return ObjectPrompt(box=(x, y, x + width, y + height), label=label)
+
+
+def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:
+    height, width = entry.get("height"), entry.get("width")
+    if not isinstance(height, int) or not isinstance(width, int):
+        actual = f"{width!r} x {height!r} for {entry['file_name']!r}"
+        raise InputError(sentence(f"annotations {path.name}", "state each picture's size", actual, "add both"))
+    return height, width

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mobilesam.automatic.records import MaskRecord, pixel_box
 from mobilesam.files import write_bytes
+from mobilesam.formats.picture import known
 
 COLUMNS = (
     *("id", "file", "area", "bbox_x", "bbox_y", "bbox_width", "bbox_height"),
@@ -28,7 +29,11 @@ def write_csv(path: Path, records: Sequence[MaskRecord], files: Sequence[str] = 
     table.writerow(COLUMNS)
     for index, record in enumerate(records):
         point = record["point_coords"][0] if record["point_coords"] else ("", "")
-        scores = (f"{record['predicted_iou']:.4f}", f"{record['stability_score']:.4f}")
+        scores = [_decimals(record["predicted_iou"]), _decimals(record["stability_score"])]
         name = files[index] if files else ""
         table.writerow([index + 1, name, record["area"], *pixel_box(record), *scores, *point, *record["crop_box"]])
     write_bytes(path, text.getvalue().encode(), force=force)
+
+
+def _decimals(score: float) -> str:
+    return "" if known(score) is None else f"{score:.4f}"

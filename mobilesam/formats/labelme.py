@@ -6,13 +6,21 @@ because labelme's polygons have none.
 
 from __future__ import annotations
 
+import base64
+import io
 import json
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+from PIL import Image, ImageDraw
+
 from mobilesam import rle
+from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import write_bytes
-from mobilesam.formats.coco import CATEGORY, MaskedPicture
+from mobilesam.formats.picture import MaskedPicture, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
 
 _VERSION = "5.5.0"  # the release whose fields these are
@@ -20,15 +28,15 @@ _VERSION = "5.5.0"  # the release whose fields these are
 
 def labelme_document(picture: MaskedPicture) -> dict[str, Any]:
     """Return a picture's masks in labelme's words; the picture itself is named, not included."""
-    shapes = []
+    shapes: list[dict[str, Any]] = []
     for number, record in enumerate(picture.records, start=1):
-        rings = rings_of(rle.rle_to_mask(record["segmentation"]))
+        rings, score = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
         shapes += [
             {
-                "label": CATEGORY["name"],
+                "label": label_of(record),
                 "points": [[float(x), float(y)] for x, y in ring.tolist()],
                 "group_id": number,
-                "description": f"score {record['predicted_iou']:.4f}",
+                "description": "" if score is None else f"score {score:.4f}",
                 "shape_type": "polygon",
                 "flags": {},
                 "mask": None,
@@ -50,3 +58,56 @@ def labelme_document(picture: MaskedPicture) -> dict[str, Any]:
 def write_labelme(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
     """Write :func:`labelme_document` as JSON."""
     write_bytes(path, (json.dumps(labelme_document(picture), indent=1) + "\n").encode(), force=force)
+
+
+def read_labelme(path: Path) -> MaskedPicture:
+    """Read the masks of a picture; shapes with one ``group_id`` are one mask.
+
+    Raises:
+        InputError: the file is not labelme's JSON, or has shapes that are no areas.
+    """
+    remedy = "save it with labelme again"
+    try:
+        content = json.loads(path.read_bytes())
+        hw = (int(content["imageHeight"]), int(content["imageWidth"]))
+        masks: dict[Any, npt.NDArray[np.bool_]] = {}
+        about: dict[Any, dict[str, Any]] = {}
+        for place, shape in enumerate(content["shapes"]):
+            key = f"alone {place}" if shape.get("group_id") is None else shape["group_id"]
+            mask = _area(shape, hw)
+            masks[key] = masks[key] | mask if key in masks else mask
+            about.setdefault(key, shape)
+        name = str(content["imagePath"])
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(sentence(path.name, "be labelme's JSON", repr(error), remedy)) from error
+    records = []
+    for key, shape in about.items():
+        score = re.match(r"score (\d\.\d+)", shape.get("description") or "")
+        iou = float(score[1]) if score else None
+        boundaries = rle.boundaries_of(masks[key])
+        records.append(read_record(boundaries, hw, predicted_iou=iou, label=str(shape["label"])))
+    return MaskedPicture(name, hw, records)
+
+
+def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+    """Return the mask that labelme makes of a shape."""
+    kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
+    canvas = Image.new("1", (hw[1], hw[0]))
+    draw = ImageDraw.Draw(canvas)
+    if kind == "polygon":
+        draw.polygon(points, outline=1, fill=1)
+    elif kind == "rectangle":
+        (x1, y1), (x2, y2) = points
+        draw.rectangle((min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)), outline=1, fill=1)
+    elif kind == "circle":
+        (x, y), edge = points
+        radius = float(np.hypot(edge[0] - x, edge[1] - y))
+        draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=1, fill=1)
+    elif kind == "mask":
+        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stencil:
+            canvas.paste(stencil.convert("1"), (round(points[0][0]), round(points[0][1])))
+    else:
+        raise InputError(unknown_name("each shape_type", kind, ("polygon", "rectangle", "circle", "mask")))
+    return np.array(canvas, np.bool_)

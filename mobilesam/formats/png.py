@@ -1,14 +1,26 @@
-"""Pictures as PNG files: a binary mask, a cut-out object, any RGB picture."""
+"""Pictures as PNG files: a binary mask, a map of all the masks, a cut-out object, any RGB picture.
+
+A map holds each pixel's mask by its number, 0 for none: 8-bit with colours for up to 255 masks ("indexed"), or 16-bit
+for up to 65535 ("instances"). A pixel has room for one mask only; smaller ones lie on top of larger ones.
+"""
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mobilesam import rle
+from mobilesam.automatic.records import MaskRecord
+from mobilesam.errors import FormatLossWarning, InputError, sentence
 from mobilesam.files import atomic_path
+from mobilesam.formats.picture import MaskedPicture, read_record
+from mobilesam.visualize import palette
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]
@@ -20,6 +32,49 @@ _PHOTO_COMPRESSION = 2
 def write_mask(path: Path, mask: BoolArray, *, force: bool = False) -> None:
     """Write a mask, (H, W) bool, as an 8-bit gray PNG of 0 and 255."""
     _save(path, np.where(mask, 255, 0).astype(np.uint8), force, compress_level=6)
+
+
+def write_indexed(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
+    """Write a map of at most 255 masks as an 8-bit PNG whose palette has the colours of the overlay.
+
+    Raises:
+        InputError: there are more masks.
+    """
+    image = Image.fromarray(_numbers(picture, 255, "write the 16-bit map instead").astype(np.uint8))
+    image.putpalette(np.concatenate([np.zeros((1, 3), np.uint8), palette(255)]).tobytes())
+    with atomic_path(path, force=force) as temporary:
+        image.save(temporary, format="PNG", compress_level=6)
+
+
+def write_instances(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
+    """Write a map of at most 65535 masks as a 16-bit gray PNG.
+
+    Raises:
+        InputError: there are more masks.
+    """
+    _save(path, _numbers(picture, 65535, "keep fewer"), force, compress_level=6)
+
+
+def read_mask(path: Path) -> BoolArray:
+    """Read a binary mask, (H, W) bool: what is not 0.
+
+    Raises:
+        InputError: the file is no gray picture.
+    """
+    mask: BoolArray = _read(path) > 0
+    return mask
+
+
+def read_map(path: Path) -> MaskedPicture:
+    """Read a map of masks, indexed or 16-bit, in the order of their numbers.
+
+    Raises:
+        InputError: the file is no gray or indexed picture.
+    """
+    numbers = _read(path)
+    hw = (numbers.shape[0], numbers.shape[1])
+    found = np.unique(numbers[numbers > 0]).tolist()
+    return MaskedPicture(path.name, hw, [read_record(rle.boundaries_of(numbers == each), hw) for each in found])
 
 
 def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool = False) -> None:
@@ -36,6 +91,37 @@ def write_image(path: Path, image: UInt8Array, *, force: bool = False) -> None:
     _save(path, image, force)
 
 
-def _save(path: Path, pixels: npt.NDArray[np.uint8], force: bool, compress_level: int = _PHOTO_COMPRESSION) -> None:
+def _numbers(picture: MaskedPicture, limit: int, remedy: str) -> npt.NDArray[np.uint16]:
+    records: Sequence[MaskRecord] = picture.records
+    if len(records) > limit:
+        raise InputError(sentence("the masks of a map", f"be at most {limit}", len(records), remedy))
+    numbers = np.zeros(picture.hw, np.uint16)
+    hidden = False
+    for index in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
+        mask = rle.rle_to_mask(records[index]["segmentation"])
+        hidden = hidden or bool(numbers[mask].any())
+        numbers[mask] = index + 1
+    if hidden:
+        warnings.warn(
+            "a map has room for one mask a pixel: where masks overlap, the smaller one is kept",
+            FormatLossWarning,
+            stacklevel=1,  # one place, so that it is said once
+        )
+    return numbers
+
+
+def _read(path: Path) -> npt.NDArray[Any]:
+    try:
+        with Image.open(path) as image:
+            mode, pixels = image.mode, np.array(image)
+    except OSError as error:
+        raise InputError(sentence("mask", "be a readable PNG", f"{path} ({error})", "check the path")) from error
+    if pixels.ndim != 2:
+        remedy = "give the mask itself, not the picture drawn with it"
+        raise InputError(sentence("mask", "be gray or indexed", f"{path.name} of mode {mode}", remedy))
+    return pixels
+
+
+def _save(path: Path, pixels: npt.NDArray[Any], force: bool, compress_level: int = _PHOTO_COMPRESSION) -> None:
     with atomic_path(path, force=force) as temporary:
         Image.fromarray(pixels).save(temporary, format="PNG", compress_level=compress_level)

@@ -1,17 +1,21 @@
 """Masks as polygons, for formats that know nothing else.
 
 Corners are the centres of the mask's outermost pixels, as OpenCV finds them: filled together with its line, a polygon
-covers exactly the mask. A hole is joined to the outline around it by a bridge of no width, there and back.
+covers exactly the mask. A hole is joined to the outline around it by a bridge of no width, there and back. That is said
+once, since a reader that draws lines fills the bridge.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from functools import reduce
 
 import cv2
 import numpy as np
 import numpy.typing as npt
+
+from mobilesam.errors import FormatLossWarning
 
 BoolArray = npt.NDArray[np.bool_]
 Ring = npt.NDArray[np.int64]
@@ -43,8 +47,21 @@ def one_ring_of(mask: BoolArray) -> Ring:
     return reduce(joined, rings) if rings else np.zeros((0, 2), np.int64)
 
 
+def filled(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> BoolArray:
+    """Return the mask, (H, W) bool, that rings of whole pixels cover together with their lines."""
+    canvas = np.zeros(hw, np.uint8)
+    for ring in rings:
+        cv2.fillPoly(canvas, [np.asarray(ring, np.int32).reshape(-1, 2)], 1)
+    return canvas.astype(np.bool_)
+
+
 def joined(ring: Ring, other: Ring) -> Ring:
     """Return a ring that goes round one, over a bridge, round the other, and back."""
+    warnings.warn(
+        "this format's polygons have neither holes nor parts: they are joined to the outline by a line of no width",
+        FormatLossWarning,
+        stacklevel=1,  # one place, so that it is said once
+    )
     start = 0
     end = 0
     for _ in range(_NEAR_STEPS):

@@ -1,35 +1,83 @@
-"""YOLO's segmentation labels: one text file a picture, one line an object.
+"""YOLO's segmentation labels: one text file a picture, one line an object, and the names of its classes in YAML.
 
 A line is a class number and one polygon, x y of each corner as shares of the width and height. The format has neither
-holes nor parts: both are joined by bridges of no width, as Ultralytics' own converter does.
+holes nor parts: both are joined by bridges of no width, as Ultralytics' own converter does. It has no scores either.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from mobilesam import rle
 from mobilesam.automatic.records import MaskRecord
+from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import write_bytes
-from mobilesam.formats.polygons import one_ring_of
+from mobilesam.formats.picture import OBJECT, MaskedPicture, label_of, read_record
+from mobilesam.formats.polygons import filled, one_ring_of
 
-_CLASS = 0
 
+def yolo_labels(records: Iterable[MaskRecord], labels: Sequence[str] = (OBJECT,)) -> str:
+    """Return the lines for masks given as uncompressed RLE; empty masks have none.
 
-def yolo_labels(records: Iterable[MaskRecord]) -> str:
-    """Return the lines for masks given as uncompressed RLE; empty masks have none."""
+    labels: of the classes, in the order of their numbers.
+
+    Raises:
+        InputError: a mask has another label.
+    """
     lines = []
     for record in records:
         height, width = record["segmentation"]["size"]
+        if label_of(record) not in labels:
+            raise InputError(unknown_name("the label of each mask", label_of(record), labels))
         ring = one_ring_of(rle.rle_to_mask(record["segmentation"]))
         if len(ring):
             # The middle of a pixel, so that a reader that cuts off decimals finds the pixel again.
             corners = (f"{(x + 0.5) / width:.6f} {(y + 0.5) / height:.6f}" for x, y in ring.tolist())
-            lines.append(f"{_CLASS} {' '.join(corners)}\n")
+            lines.append(f"{labels.index(label_of(record))} {' '.join(corners)}\n")
     return "".join(lines)
 
 
-def write_yolo(path: Path, records: Sequence[MaskRecord], *, force: bool = False) -> None:
+def write_yolo(
+    path: Path, records: Sequence[MaskRecord], labels: Sequence[str] = (OBJECT,), *, force: bool = False
+) -> None:
     """Write :func:`yolo_labels` of a picture."""
-    write_bytes(path, yolo_labels(records).encode(), force=force)
+    write_bytes(path, yolo_labels(records, labels).encode(), force=force)
+
+
+def write_yolo_names(path: Path, labels: Sequence[str] = (OBJECT,), *, force: bool = False) -> None:
+    """Write the YAML that names a data set's classes."""
+    names = "".join(f"  {number}: {json.dumps(label)}\n" for number, label in enumerate(labels))
+    write_bytes(path, f"nc: {len(labels)}\nnames:\n{names}".encode(), force=force)
+
+
+def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)) -> MaskedPicture:
+    """Read the masks of a picture of (height, width); a class beyond ``labels`` is called by its number.
+
+    Raises:
+        InputError: the file cannot be read, or a line is not a class and at least three x y pairs.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(sentence("labels", "be a readable text file", f"{path} ({error})", "check it")) from error
+    records = []
+    for place, line in enumerate(lines, start=1):
+        if not line.strip():
+            continue
+        try:
+            number, shares = int(line.split()[0]), np.array(line.split()[1:], np.float64)
+            corners = np.floor(shares.reshape(-1, 2) * (hw[1], hw[0])).astype(np.int64)
+            if number < 0 or len(corners) < 3 or not ((shares >= 0) & (shares <= 1)).all():
+                raise ValueError
+        except ValueError as error:
+            requirement = "be a class number and three or more x y pairs from 0 to 1"
+            remedy = "export the labels for segmentation, not for detection"
+            raise InputError(sentence(f"{path.name}, line {place}", requirement, repr(line[:60]), remedy)) from error
+        corners = np.minimum(corners, (hw[1] - 1, hw[0] - 1))
+        label = labels[number] if number < len(labels) else str(number)
+        records.append(read_record(rle.boundaries_of(filled([corners], hw)), hw, label=label))
+    return MaskedPicture(path.stem, hw, records)

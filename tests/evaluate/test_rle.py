@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.evaluate.rle import decode_segmentation, encode_mask, tight_box
+from mobilesam.evaluate.rle import encode_mask, tight_box
+from mobilesam.formats.segmentation import decode_segmentation
 from tests.evaluate.scenes import compressed, disc, polygons, uncompressed
 
 HW = (37, 61)

@@ -5,9 +5,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
-from mobilesam.errors import InputError
+from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats import png
+from mobilesam.formats.picture import MaskedPicture
+from mobilesam.visualize import palette
+from tests.formats.scenes import HW, MASKS, PICTURE, masks_of, pixel, record
 
 MASK = np.random.default_rng(0).random((17, 23)) > 0.5
 IMAGE = np.random.default_rng(1).integers(0, 256, (17, 23, 3), dtype=np.uint8)
@@ -20,6 +24,46 @@ def read(path: Path) -> np.ndarray:
 def test_mask_is_gray_0_and_255(tmp_path: Path) -> None:
     png.write_mask(tmp_path / "mask.png", MASK)
     np.testing.assert_array_equal(read(tmp_path / "mask.png"), MASK * np.uint8(255))
+
+
+def test_a_mask_is_read_back(tmp_path: Path) -> None:
+    png.write_mask(tmp_path / "mask.png", MASK)
+    np.testing.assert_array_equal(png.read_mask(tmp_path / "mask.png"), MASK)
+    png.write_image(tmp_path / "image.png", IMAGE)
+    with pytest.raises(InputError, match=r"mask must be gray or indexed, got image\.png of mode RGB;"):
+        png.read_mask(tmp_path / "image.png")
+    with pytest.raises(InputError, match="mask must be a readable PNG"):
+        png.read_mask(tmp_path / "absent.png")
+
+
+def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
+    masks = [MASKS["a disc"], pixel(31, 41), pixel(150, 5)]
+    picture = MaskedPicture("cat.png", HW, [record(mask) for mask in masks])
+    with pytest.warns(FormatLossWarning, match="where masks overlap, the smaller one is kept"):
+        png.write_indexed(tmp_path / "indexed.png", picture)
+    with pytest.warns(FormatLossWarning):
+        png.write_instances(tmp_path / "instances.png", picture)
+    with Image.open(tmp_path / "indexed.png") as image:
+        assert image.mode == "P"
+        colors, numbers = np.array(image.getpalette()).reshape(-1, 3), np.array(image)
+    np.testing.assert_array_equal(colors[1:4], palette(3))
+    ids = read(tmp_path / "instances.png")
+    assert ids.dtype == np.uint16
+    np.testing.assert_array_equal(ids, numbers)
+    assert (ids[41, 31], ids[5, 150], ids[119, 159]) == (2, 3, 0)
+    for name in ("indexed.png", "instances.png"):
+        found = png.read_map(tmp_path / name)
+        assert found.hw == HW
+        for again, mask in zip(masks_of(found), [masks[0] & ~masks[1], *masks[1:]], strict=True):
+            np.testing.assert_array_equal(again, mask)
+
+
+def test_more_masks_than_numbers(tmp_path: Path) -> None:
+    many = PICTURE._replace(records=[record(pixel(index % 160, index // 160)) for index in range(256)])
+    with pytest.raises(InputError, match="the masks of a map must be at most 255, got 256; write the 16-bit map"):
+        png.write_indexed(tmp_path / "indexed.png", many)
+    png.write_instances(tmp_path / "instances.png", many)
+    assert len(png.read_map(tmp_path / "instances.png").records) == 256
 
 
 def test_cutout_is_rgba_and_holds_nothing_of_the_outside(tmp_path: Path) -> None:

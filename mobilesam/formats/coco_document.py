@@ -1,0 +1,87 @@
+"""COCO instance files as they are found: read and checked, nothing decoded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mobilesam.errors import InputError, sentence
+
+
+class CocoDocument(NamedTuple):
+    """The lists of a COCO file.
+
+    by_image: the annotations of each image, by its id.
+    categories: the name of each category, by its id.
+    digest: sha256 of the file.
+    orphans: annotations whose ``image_id`` is not among the images.
+    """
+
+    images: list[dict[str, Any]]
+    by_image: Mapping[Any, list[dict[str, Any]]]
+    categories: Mapping[Any, str]
+    digest: str
+    orphans: int
+
+
+def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
+    """Read a COCO instance file.
+
+    Raises:
+        InputError: it cannot be read, is not COCO instance JSON, or masks are needed and there are none.
+    """
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(
+            sentence("annotations", "be a readable file", f"{str(path)!r} ({reason})", "check the path")
+        ) from error
+    try:
+        content = json.loads(raw)
+    except ValueError as error:
+        raise InputError(_not_coco(path, f"no JSON ({error})")) from error
+    _check(content, path, need_masks)
+    by_image: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
+    for annotation in content["annotations"]:
+        by_image.get(annotation["image_id"], []).append(annotation)
+    orphans = len(content["annotations"]) - sum(map(len, by_image.values()))
+    entries = content.get("categories", [])
+    categories = {entry.get("id"): str(entry.get("name", "")) for entry in entries if isinstance(entry, dict)}
+    return CocoDocument(content["images"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans)
+
+
+def is_coco(content: Any) -> bool:
+    """Return whether JSON content has the lists of a COCO instance file."""
+    return isinstance(content, dict) and all(isinstance(content.get(key), list) for key in ("images", "annotations"))
+
+
+def _check(content: Any, path: Path, need_masks: bool) -> None:
+    if not isinstance(content, dict):
+        raise InputError(_not_coco(path, f"a JSON {type(content).__name__}"))
+    missing = [key for key in ("images", "annotations") if not isinstance(content.get(key), list)]
+    if missing:
+        raise InputError(_not_coco(path, f"no list {' and no list '.join(map(repr, missing))}"))
+    for kind, keys in (("images", ("id", "file_name")), ("annotations", ("image_id",))):
+        for place, entry in enumerate(content[kind]):
+            lacking = list(keys) if not isinstance(entry, dict) else [key for key in keys if key not in entry]
+            if lacking:
+                raise InputError(_not_coco(path, f"{kind}[{place}] without {lacking[0]!r}"))
+    if need_masks and content["annotations"] and not any("segmentation" in entry for entry in content["annotations"]):
+        raise InputError(_not_coco(path, "annotations without 'segmentation'"))
+    for key in ("id", "file_name"):
+        values = [entry[key] for entry in content["images"]]
+        if len(set(map(str, values))) < len(values):
+            raise InputError(_not_coco(path, f"several images with one {key!r}"))
+
+
+def _not_coco(path: Path, actual: str) -> str:
+    return sentence(
+        f"annotations {path.name}",
+        "be COCO instance JSON: an object with the lists 'images' and 'annotations'",
+        actual,
+        "export the ground truth as COCO instance segmentation",
+    )

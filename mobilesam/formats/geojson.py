@@ -1,0 +1,139 @@
+"""GeoJSON: the masks of one picture as features, in pixels or in the coordinates of a map.
+
+A feature's geometry is the exact outline of the mask along the edges of pixels: one or several polygons, with holes;
+null for an empty mask. Exteriors run as RFC 7946 wants. Beside the features, ``picture`` holds the name, the size and
+the transform, with which the masks can be read back.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import rle
+from mobilesam.errors import InputError, sentence
+from mobilesam.files import write_bytes
+from mobilesam.formats.outlines import fill, outlines
+from mobilesam.formats.picture import OBJECT, MaskedPicture, known, label_of, read_record
+
+Transform = Sequence[float]
+IDENTITY: Transform = (1, 0, 0, 0, 1, 0)
+
+
+def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) -> dict[str, Any]:
+    """Return a picture's masks as a feature collection.
+
+    transform: a b c d e f as in rasterio, from the corner (x, y) of a pixel to (ax + by + c, dx + ey + f); by default
+        coordinates are pixels, x to the right and y downwards.
+
+    Raises:
+        InputError: the transform is not six finite numbers that can be undone.
+    """
+    a, b, c, d, e, f = matrix = _checked(transform)
+    features = []
+    for number, record in enumerate(picture.records, start=1):
+        polygons = [
+            [_placed(ring, matrix) for ring in (part.exterior, *part.holes)]
+            for part in outlines(rle.rle_to_mask(record["segmentation"]))
+        ]
+        geometry: dict[str, Any] | None = {"type": "MultiPolygon", "coordinates": polygons}
+        if len(polygons) < 2:
+            geometry = {"type": "Polygon", "coordinates": polygons[0]} if polygons else None
+        properties = {
+            "label": label_of(record),
+            "area": record["area"],
+            "predicted_iou": known(record["predicted_iou"]),
+            "stability_score": known(record["stability_score"]),
+            "point_coords": record["point_coords"],
+        }
+        features.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
+    height, width = picture.hw
+    about = {"file_name": picture.file_name, "width": width, "height": height, "transform": [a, b, c, d, e, f]}
+    return {"type": "FeatureCollection", "picture": about, "features": features}
+
+
+def write_geojson(path: Path, picture: MaskedPicture, *, transform: Transform = IDENTITY, force: bool = False) -> None:
+    """Write :func:`geojson_collection` as JSON."""
+    write_bytes(path, (json.dumps(geojson_collection(picture, transform)) + "\n").encode(), force=force)
+
+
+def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Transform = IDENTITY) -> MaskedPicture:
+    """Read masks: the pixels whose middle lies inside the polygons.
+
+    Args:
+        hw: (height, width) of the picture, needed where the file does not say it.
+        transform: used where the file does not say it.
+
+    Raises:
+        InputError: the file is no feature collection of polygons, or the size is not known.
+    """
+    remedy = "give a FeatureCollection of polygons"
+    try:
+        content = json.loads(path.read_bytes())
+        about = content.get("picture", {})
+        if about:
+            hw, transform = (int(about["height"]), int(about["width"])), about["transform"]
+        if hw is None:
+            raise InputError(sentence("hw", "be given for a GeoJSON of another maker", "none", "pass (height, width)"))
+        matrix = _checked(transform)
+        records = []
+        for feature in content["features"]:
+            rings = [_unplaced(ring, matrix) for ring in _rings(feature["geometry"])]
+            properties = feature.get("properties") or {}
+            records.append(
+                read_record(
+                    fill(rings, hw),
+                    hw,
+                    predicted_iou=properties.get("predicted_iou"),
+                    stability_score=properties.get("stability_score"),
+                    point_coords=properties.get("point_coords", ()),
+                    label=properties.get("label", OBJECT),
+                )
+            )
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise InputError(sentence(path.name, "be GeoJSON", repr(error), remedy)) from error
+    return MaskedPicture(str(about.get("file_name", path.stem)), hw, records)
+
+
+def _rings(geometry: dict[str, Any] | None) -> list[Any]:
+    if geometry is None:
+        return []
+    if geometry["type"] not in ("Polygon", "MultiPolygon"):
+        remedy = "leave out points and lines"
+        raise InputError(sentence("each geometry", "be a Polygon or MultiPolygon", repr(geometry["type"]), remedy))
+    polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
+    return [ring for polygon in polygons for ring in polygon]
+
+
+def _placed(ring: npt.NDArray[np.float64], matrix: list[float]) -> list[list[float]]:
+    """Return a ring's coordinates, turned round where the transform mirrors; whole numbers in pixels."""
+    a, b, c, d, e, f = matrix
+    if matrix == list(IDENTITY):
+        pixels: list[list[float]] = ring.astype(int).tolist()
+        return pixels
+    x, y = ring.T
+    placed = np.stack([a * x + b * y + c, d * x + e * y + f], axis=1)
+    turned: list[list[float]] = placed[:: 1 if a * e - b * d > 0 else -1].tolist()
+    return turned
+
+
+def _unplaced(ring: Any, matrix: list[float]) -> npt.NDArray[np.float64]:
+    a, b, c, d, e, f = matrix
+    corners = np.array([corner[:2] for corner in ring], np.float64) - (c, f)
+    back: npt.NDArray[np.float64] = corners @ np.linalg.inv([[a, b], [d, e]]).T
+    return back
+
+
+def _checked(transform: Transform) -> list[float]:
+    matrix = [float(value) for value in list(transform)[:6]]  # rasterio's own type goes on with 0 0 1
+    if len(matrix) < 6 or not np.isfinite(matrix).all() or matrix[0] * matrix[4] == matrix[1] * matrix[3]:
+        remedy = "pass those of rasterio's dataset.transform"
+        raise InputError(sentence("transform", "be six numbers a b c d e f of an affine map", list(transform), remedy))
+    return matrix
