@@ -28,6 +28,7 @@ _DEFAULTS_OF_18 = {"Split": ("num_outputs",), "Resize": ("antialias", "keep_aspe
 _PARAMETERS = "sam."
 # Named dimensions while tracing; a size of 1 would be taken for a constant.
 _SAMPLE_SIZES = {"batch": 2, "images": 2, "prompts": 2, "points": 3, "num_points": 3, "height": 768, "width": 1024}
+_SAMPLE_SIZES |= {"rows": 43, "columns": 61}
 _PATCH = 16
 
 

@@ -72,7 +72,7 @@ class Score(Wrapper):
 
 
 class Upscale(Wrapper):
-    """All masks of prompts."""
+    """All masks of prompts, on the grid or a part of it."""
 
     def forward(self, mask_tokens: Tensor, image_tokens: Tensor) -> Tensor:
         decoder = self.sam.mask_decoder

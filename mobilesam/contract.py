@@ -69,10 +69,7 @@ _IMAGE_TOKENS = (
     Value("value", ("images", _HEADS, _TOKENS, _HEAD_DIM)),
     Value("query", ("images", _HEADS, _HEAD_DIM, _TOKENS)),
 )
-_PROMPT_TOKENS = (
-    Value("mask_tokens", ("prompts", _MASKS, _DIM)),
-    Value("image_tokens", ("prompts", _TOKENS, _DIM)),
-)
+_MASK_TOKENS = Value("mask_tokens", ("prompts", _MASKS, _DIM))
 
 # Normalised and zero-padded pixels, as :func:`mobilesam.image.preprocess` makes them.
 ENCODER = Graph(
@@ -100,9 +97,14 @@ IMAGE = Graph(
 SCORE = Graph(
     "score",
     (*_IMAGE_TOKENS, Value("point_coords", ("prompts", "points", 2)), Value("point_labels", ("prompts", "points"))),
-    (Value("iou_predictions", ("prompts", _MASKS)), *_PROMPT_TOKENS),
+    (Value("iou_predictions", ("prompts", _MASKS)), _MASK_TOKENS, Value("image_tokens", ("prompts", _TOKENS, _DIM))),
 )
-UPSCALE = Graph("upscale", _PROMPT_TOKENS, (Value("low_res_logits", ("prompts", _MASKS, _LOGITS, _LOGITS)),))
+# The rows and columns of the token grid that are wanted; each token makes 4 x 4 logits.
+UPSCALE = Graph(
+    "upscale",
+    (_MASK_TOKENS, Value("image_tokens", ("prompts", "rows", "columns", _DIM))),
+    (Value("low_res_logits", ("prompts", _MASKS, "height", "width")),),
+)
 
 # SAM's published contract, name for name; the points include one padding point, or the corners of a box.
 _DECODER_INPUTS = (

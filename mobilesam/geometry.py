@@ -27,6 +27,17 @@ def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]
     return height, width
 
 
+def covered_tokens(input_hw: tuple[int, int], image_size: int, grid_size: int) -> tuple[int, int]:
+    """Return how many rows and columns of image tokens the logits follow from that a picture's pixels are mixed of.
+
+    A token makes 4 × 4 logits, and bilinear upsampling mixes the logits on both sides of a pixel.
+    """
+    logit = image_size / (4 * grid_size)  # in pixels
+    last_logits = (int((side - 0.5) / logit + 0.5) for side in input_hw)
+    rows, columns = (min(grid_size, last // 4 + 1) for last in last_logits)
+    return rows, columns
+
+
 def points_to_model(
     points: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
 ) -> FloatArray:

@@ -7,8 +7,11 @@ A model turns an image into an embedding once, and turns prompts into low-resolu
 from __future__ import annotations
 
 import abc
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,11 @@ from mobilesam.prompts import Prompts
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
+Part = TypeVar("Part")
+Answer = TypeVar("Answer")
+
+# What stands for logits that were not made: below every threshold, and harmless when multiplied by zero.
+NOT_MADE = np.float32(-1e9)
 
 
 @dataclass(frozen=True)
@@ -25,12 +33,14 @@ class Capabilities:
 
     masks_per_prompt: 4 (one single-mask token and three multimask tokens) or 1.
     prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
+    lanes: how many threads should ask for many prompts at a time, each through :attr:`MaskModel.lane`.
     mask_input: whether an earlier mask can be fed back.
     device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
     """
 
     masks_per_prompt: int = 4
     prompt_batch: int = 1
+    lanes: int = 1
     mask_input: bool = True
     device: str = "cpu"
 
@@ -70,6 +80,15 @@ class Decoded(NamedTuple):
     iou_predictions: FloatArray
 
 
+def complete(logits: FloatArray, side: int) -> FloatArray:
+    """Return logits, (K, h, w), as (K, side, side), filled with :data:`NOT_MADE`."""
+    if logits.shape[1:] == (side, side):
+        return logits
+    whole = np.full((len(logits), side, side), NOT_MADE)
+    whole[:, : logits.shape[1], : logits.shape[2]] = logits
+    return whole
+
+
 class MaskModel(abc.ABC):
     """An image encoder and a mask decoder behind NumPy arrays."""
 
@@ -100,10 +119,12 @@ class MaskModel(abc.ABC):
         """Predict the IoU of every mask of every prompt, without making the masks."""
 
     @abc.abstractmethod
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         """Make the masks asked for.
 
         keep: (K, 2) int64, rows (prompt, mask). Returns (K, 256, 256) float32 logits in the same order.
+        input_hw: (height, width) in the model frame that is wanted; logits that no pixel of it follows from may be
+            :data:`NOT_MADE`. Everything by default.
         """
 
     @abc.abstractmethod
@@ -114,15 +135,70 @@ class MaskModel(abc.ABC):
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
+    @property
+    def lane(self) -> MaskModel:
+        """This model, or one that answers the same and uses one thread a call, for as many threads as it has lanes."""
+        return self
+
+    def in_lanes(self, function: Callable[[MaskModel, Part], Answer], parts: Sequence[Part]) -> list[Answer]:
+        """Return ``function(lane, part)`` for each part, in order, computed in as many threads as there are lanes."""
+        lanes = min(self.capabilities.lanes, len(parts))
+        if lanes <= 1:
+            return [function(self, part) for part in parts]
+        with ThreadPoolExecutor(lanes) as pool:
+            return list(pool.map(partial(function, self.lane), parts))
+
     def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
         """Score and upscale: every prompt's three multimask answers, its single-mask answer, or with None all four."""
         first, last = {True: (1, 4), False: (0, 1), None: (0, 4)}[multimask_output]
-        logits, iou_predictions = [], []
-        for start in range(0, len(prompts), self.capabilities.prompt_batch):
-            part = prompts[start : start + self.capabilities.prompt_batch]
-            scored = self.score_prompts(embedding, part)
+
+        def decode(lane: MaskModel, part: Prompts) -> Decoded:
+            scored = lane.score_prompts(embedding, part)
             keep = [(prompt, mask) for prompt in range(len(part)) for mask in range(first, last)]
-            masks = self.upscale(scored, np.array(keep, dtype=np.int64))
-            logits.append(masks.reshape(len(part), last - first, *masks.shape[-2:]))
-            iou_predictions.append(scored.iou_predictions[:, first:last])
+            masks = lane.upscale(scored, np.array(keep, dtype=np.int64))
+            low_res_logits = masks.reshape(len(part), last - first, *masks.shape[-2:])
+            return Decoded(low_res_logits, scored.iou_predictions[:, first:last])
+
+        size = self.capabilities.prompt_batch
+        parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
+        logits, iou_predictions = zip(*self.in_lanes(decode, parts), strict=True)
         return Decoded(np.concatenate(logits), np.concatenate(iou_predictions))
+
+
+class Wrapped(MaskModel):
+    """A model that answers as another one does; for subclasses that add to it."""
+
+    def __init__(self, model: MaskModel) -> None:
+        self._model = model
+        self.image_size = model.image_size
+        self.mask_threshold = model.mask_threshold
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return self._model.capabilities
+
+    @property
+    def weights_id(self) -> str:
+        return self._model.weights_id
+
+    @property
+    def lane(self) -> MaskModel:
+        return self._model.lane
+
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        return self._model.encode(image, fast_padding=fast_padding)
+
+    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
+        return self._model.score_prompts(embedding, prompts)
+
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
+        return self._model.upscale(scored, keep, input_hw)
+
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+        return self._model.decode(embedding, prompts, multimask_output)
+
+    def load_features(self, features: FloatArray) -> Any:
+        return self._model.load_features(features)
+
+    def dump_features(self, features: Any) -> FloatArray:
+        return self._model.dump_features(features)

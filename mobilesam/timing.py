@@ -7,13 +7,12 @@ import statistics
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilesam.image import resize
-from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.model import Decoded, Embedding, MaskModel, Wrapped
 from mobilesam.prompts import Prompts
 
 
@@ -68,7 +67,7 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
     return {"calls": len(values), "median": median, "q1": q1, "q3": q3, "total": sum(values)}
 
 
-class TimedModel(MaskModel):
+class TimedModel(Wrapped):
     """A model that reports "resize", "encode" and "decode" to a stopwatch; its answers are those of ``model``.
 
     "encode" is everything from the resized picture to the embedding, "decode" everything from the prompts to the
@@ -76,20 +75,8 @@ class TimedModel(MaskModel):
     """
 
     def __init__(self, model: MaskModel, watch: Stopwatch) -> None:
-        self._model = model
+        super().__init__(model)
         self._watch = watch
-        self.image_size = model.image_size
-        self.mask_threshold = model.mask_threshold
-
-    @property
-    def capabilities(self) -> Capabilities:
-        """What the model can do and where it runs."""
-        return self._model.capabilities
-
-    @property
-    def weights_id(self) -> str:
-        """A digest of the weights."""
-        return self._model.weights_id
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB."""
@@ -100,20 +87,7 @@ class TimedModel(MaskModel):
         height, width = image.shape[:2]
         return replace(embedding, original_hw=(height, width), image_digest="")
 
-    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
-        """Predict the IoU of every mask of every prompt."""
+    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+        """Score and upscale."""
         with self._watch.measure("decode"):
-            return self._model.score_prompts(embedding, prompts)
-
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
-        """Make the masks asked for."""
-        with self._watch.measure("decode"):
-            return self._model.upscale(scored, keep)
-
-    def load_features(self, features: FloatArray) -> Any:
-        """Return features in the model's own form."""
-        return self._model.load_features(features)
-
-    def dump_features(self, features: Any) -> FloatArray:
-        """Return features as an array."""
-        return self._model.dump_features(features)
+            return self._model.decode(embedding, prompts, multimask_output)

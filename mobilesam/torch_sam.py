@@ -12,7 +12,8 @@ from torch import Tensor
 
 from mobilesam import image as pictures
 from mobilesam.checkpoint import state_digest
-from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.geometry import covered_tokens
+from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored, complete
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
@@ -72,14 +73,21 @@ class TorchSam(MaskModel):
         )
         return Scored(scores.iou_predictions.float().cpu().numpy(), scores)
 
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+    @torch.no_grad()
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks kept.
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
         first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
-        masks = self.upscale_tensors(scored.state, torch.from_numpy(prompts), first, last)
-        chosen = masks[torch.from_numpy(position), torch.from_numpy(keep[:, 1] - first)]
-        logits: FloatArray = chosen.float().cpu().numpy()
-        return logits
+        mask_tokens, image_tokens = scored.state.mask_tokens, self._grid(scored.state.image_tokens)
+        if len(prompts) < len(mask_tokens):  # else all of them, in order: no copy
+            chosen = torch.from_numpy(prompts)
+            mask_tokens, image_tokens = mask_tokens[chosen], image_tokens[chosen]
+        rows, columns = image_tokens.shape[1:3]
+        if input_hw is not None:
+            rows, columns = covered_tokens(input_hw, self.image_size, rows)
+        masks = self.sam.mask_decoder.upscale(mask_tokens, image_tokens[:, :rows, :columns], first, last)
+        wanted = masks[torch.from_numpy(position), torch.from_numpy(keep[:, 1] - first)]
+        return complete(wanted.float().cpu().numpy(), self.sam.config.logits_size)
 
     @torch.no_grad()
     def score_tensors(
@@ -112,23 +120,21 @@ class TorchSam(MaskModel):
             part = slice(start, start + self.capabilities.prompt_batch)
             image = self._image_tokens(embedding) if masks is None else self._prepare(embedding, dense[part])
             scores = decoder.score(image, sparse[part])
-            logits.append(decoder.upscale(scores.mask_tokens, scores.image_tokens, first, last))
+            logits.append(decoder.upscale(scores.mask_tokens, self._grid(scores.image_tokens), first, last))
             iou_predictions.append(scores.iou_predictions[:, first:last])
         return torch.cat(logits), torch.cat(iou_predictions)
-
-    @torch.no_grad()
-    def upscale_tensors(self, scores: PromptScores, prompts: Tensor, first: int, last: int) -> Tensor:
-        """Make masks ``first`` to ``last`` (exclusive) of the prompts with these indices: (P, C, 256, 256)."""
-        mask_tokens, image_tokens = scores.mask_tokens, scores.image_tokens
-        if len(prompts) < len(mask_tokens):  # else all of them, in order: no copy
-            mask_tokens, image_tokens = mask_tokens[prompts], image_tokens[prompts]
-        return self.sam.mask_decoder.upscale(mask_tokens, image_tokens, first, last)
 
     def load_features(self, features: FloatArray) -> Tensor:
         return self._tensor(features).to(self._dtype)
 
     def dump_features(self, features: Any) -> FloatArray:
         return features.float().cpu().numpy()  # type: ignore[no-any-return]
+
+    def _grid(self, image_tokens: Tensor) -> Tensor:
+        """(B, L, E) -> (B, h, w, E)."""
+        side = self.sam.config.grid_size
+        grid: Tensor = image_tokens.unflatten(1, (side, side))
+        return grid
 
     @property
     def _dtype(self) -> torch.dtype:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from mobilesam.geometry import (
     boxes_to_model,
+    covered_tokens,
     points_to_model,
     points_to_original,
     resized_hw,
@@ -81,3 +82,11 @@ def test_the_two_forms_of_a_box_are_inverse() -> None:
     boxes = np.array([[1.0, 2.0, 31.0, 42.0], [0.0, 0.0, 5.0, 5.0]])
     np.testing.assert_array_equal(xyxy_to_xywh(boxes)[0], [1, 2, 30, 40])
     np.testing.assert_array_equal(xywh_to_xyxy(xyxy_to_xywh(boxes)), boxes)
+
+
+@pytest.mark.parametrize("side", [1, 2, 15, 16, 17, 682, 683, 1007, 1008, 1009, 1022, 1023, 1024])
+def test_covered_tokens_are_those_that_pixels_are_mixed_of(side):
+    position = max(0.0, (side - 0.5) / 4 - 0.5)  # of the last pixel, in logits
+    mixed = min(int(position), 255), min(int(position) + 1, 255)
+    assert covered_tokens((side, 1024), 1024, 64) == (max(mixed) // 4 + 1, 64)
+    assert covered_tokens((1024, side), 1024, 64) == (64, max(mixed) // 4 + 1)

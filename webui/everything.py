@@ -14,8 +14,7 @@ import numpy.typing as npt
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
-from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored
-from mobilesam.prompts import Prompts
+from mobilesam.model import Embedding, MaskModel, Wrapped
 from mobilesam.visualize import palette
 from mobilesam.webui import wire
 from mobilesam.webui.session import Session
@@ -111,35 +110,13 @@ def found_view(found: Found) -> dict[str, Any]:
     return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1)}
 
 
-class _Encoded(MaskModel):
+class _Encoded(Wrapped):
     """A model that has encoded one picture already, and does not do it again."""
 
     def __init__(self, model: MaskModel, embedding: Embedding) -> None:
-        self._model = model
+        super().__init__(model)
         self._embedding = embedding
-        self.image_size = model.image_size
-        self.mask_threshold = model.mask_threshold
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._model.capabilities
-
-    @property
-    def weights_id(self) -> str:
-        return self._model.weights_id
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
         assert image.shape[:2] == self._embedding.original_hw, "no crops are asked for here"
         return self._embedding
-
-    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
-        return self._model.score_prompts(embedding, prompts)
-
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
-        return self._model.upscale(scored, keep)
-
-    def load_features(self, features: FloatArray) -> Any:
-        return self._model.load_features(features)
-
-    def dump_features(self, features: Any) -> FloatArray:
-        return self._model.dump_features(features)

@@ -13,7 +13,7 @@ from mobilesam.automatic.candidates import Box, Candidate, suppress
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.exploration import Everywhere, Exploration
 from mobilesam.automatic.records import MaskRecords, make_record
-from mobilesam.automatic.segment import Asker, Crop, ask_boxes
+from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes
 from mobilesam.automatic.settings import Settings
 from mobilesam.automatic.tiling import stitch, tile_boxes
 from mobilesam.boxes import box_iou, near_crop_edge
@@ -22,6 +22,8 @@ from mobilesam.grids import generate_crop_boxes
 from mobilesam.image import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
+
+_CALLS_IN_A_ROUND = 8
 
 
 class SamAutomaticMaskGenerator:
@@ -175,7 +177,8 @@ class SamAutomaticMaskGenerator:
         hw = (pixels.shape[0], pixels.shape[1])
         if len(corners) and not control.must_stop():
             crop = self._encode(pixels, (0, 0, hw[1], hw[0]))
-            size, offset = self._batch_size(), self.settings.stability_score_offset
+            size = self._batch_size() * self.mask_model.capabilities.lanes * _CALLS_IN_A_ROUND
+            offset = self.settings.stability_score_offset
             while len(candidates) < len(corners) and not control.must_stop():
                 part = corners[len(candidates) : len(candidates) + size]
                 candidates += ask_boxes(self.mask_model, crop, part, offset)
@@ -214,13 +217,22 @@ class SamAutomaticMaskGenerator:
         explored = Everywhere(len(points)) if self.settings.mode == "exact" else asker.exploration()
         found: dict[int, list[Candidate]] = {}
         distinct: list[Box] = []
-        while not control.must_stop() and len(indices := explored.take(self._batch_size())):
-            answers, inside = asker.ask(indices, looking_around=isinstance(explored, Exploration))
-            found.update(zip(indices.tolist(), answers, strict=True))
-            if isinstance(explored, Exploration):
-                for index, known in zip(indices.tolist(), inside, strict=True):
-                    explored.learn(index, known)
-            control.advance(len(indices), self._add_distinct(distinct, [item.box for many in answers for item in many]))
+        looking_around, size = isinstance(explored, Exploration), self._batch_size()
+        # Between two rounds a run can be stopped, and learns where to ask next.
+        calls = self.mask_model.capabilities.lanes * (1 if looking_around else _CALLS_IN_A_ROUND)
+
+        def ask(lane: MaskModel, part: IntArray) -> tuple[list[list[Candidate]], list[BoolArray]]:
+            return asker.ask(lane, part, looking_around=looking_around)
+
+        while not control.must_stop() and len(indices := explored.take(calls * size)):
+            parts = [indices[start : start + size] for start in range(0, len(indices), size)]
+            for part, (answers, inside) in zip(parts, self.mask_model.in_lanes(ask, parts), strict=True):
+                found.update(zip(part.tolist(), answers, strict=True))
+                if isinstance(explored, Exploration):
+                    for index, known in zip(part.tolist(), inside, strict=True):
+                        explored.learn(index, known)
+                boxes = [item.box for many in answers for item in many]
+                control.advance(len(part), self._add_distinct(distinct, boxes))
         # Between equal scores the order of the grid decides, as in the reference.
         candidates = [item for index in sorted(found) for item in found[index]]
         if self.settings.tile_size is None:

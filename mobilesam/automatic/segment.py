@@ -50,8 +50,13 @@ class Asker:
         looks = exploration.looks_at(features, self._cells(features.shape[-1]))
         return exploration.Exploration(self._points, looks, self._settings.points_asked(self._points))
 
-    def ask(self, indices: IntArray, *, looking_around: bool) -> tuple[list[list[Candidate]], list[BoolArray]]:
+    def ask(
+        self, model: MaskModel, indices: IntArray, *, looking_around: bool
+    ) -> tuple[list[list[Candidate]], list[BoolArray]]:
         """Ask at a few points, as many as one call of the decoder takes.
+
+        Args:
+            model: the model, or one of its lanes.
 
         Returns:
             For each point the candidates that pass the filters, and, if looking around, which points lie inside its
@@ -61,12 +66,12 @@ class Asker:
         prompts, _ = make_prompts(
             points[:, None], np.ones((len(points), 1)), original_hw=embedding.original_hw, input_hw=embedding.input_hw
         )
-        scored = self._model.score_prompts(embedding, prompts)
+        scored = model.score_prompts(embedding, prompts)
         scores = scored.iou_predictions
         threshold = self._settings.pred_iou_thresh
         lowest = min(threshold, exploration.MIN_PREDICTED_IOU) if looking_around else threshold
         keep = _above(scores, lowest)
-        logits = self._model.upscale(scored, keep) if len(keep) else np.zeros((0, 1, 1), np.float32)
+        logits = model.upscale(scored, keep, embedding.input_hw) if len(keep) else np.zeros((0, 1, 1), np.float32)
         found: list[list[Candidate]] = [[] for _ in indices]
         for (prompt, mask), answer in zip(keep, logits, strict=True):
             if threshold <= 0 or scores[prompt, mask] > np.float32(threshold):
@@ -111,7 +116,7 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) ->
     """Return the single-mask answer to each of a few boxes, whatever its quality.
 
     Args:
-        boxes: (B, 4), x1 y1 x2 y2 in pixels, as many as one call of the decoder takes.
+        boxes: (B, 4), x1 y1 x2 y2 in pixels.
         offset: of the stability score.
     """
     embedding = crop.embedding

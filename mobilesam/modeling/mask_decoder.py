@@ -61,7 +61,7 @@ class MaskDecoder(nn.Module):
         """Run the transformer for sparse prompt embeddings, (B, T, E), and predict each mask's IoU."""
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         prompt = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        tokens, image_tokens = self.transformer(prompt, image)
+        tokens, image_tokens = self.transformer(prompt, image, len(own))
         return PromptScores(
             self.iou_prediction_head(tokens[:, 0]), tokens[:, 1 : 1 + self.num_mask_tokens], image_tokens
         )
@@ -73,7 +73,7 @@ class MaskDecoder(nn.Module):
         token stay together until the end, when only finished masks are put in order.
 
         Args:
-            mask_tokens: (B, C, E). image_tokens: (B, L, E), of a square grid.
+            mask_tokens: (B, C, E). image_tokens: (B, h, w, E), the grid or a part of it: tokens do not mix.
 
         Returns:
             (B, last - first, 4h, 4w) logits.
@@ -82,14 +82,14 @@ class MaskDecoder(nn.Module):
         assert isinstance(up1, nn.ConvTranspose2d)
         assert isinstance(up2, nn.ConvTranspose2d)
         assert isinstance(norm, LayerNorm2d)
-        x = F.gelu(norm.channels_last(_split_pixels(image_tokens, up1)))  # (B, 4L, E / 4)
-        x = F.gelu(_split_pixels(x, up2))  # (B, 16L, E / 8)
+        batch, height, width, _ = image_tokens.shape
+        x = F.gelu(norm.channels_last(_split_pixels(image_tokens.flatten(0, 2), up1)))  # (4Bhw, E / 4)
+        x = F.gelu(_split_pixels(x, up2)).view(batch, 16 * height * width, -1)  # (B, 16hw, E / 8)
         heads = list(self.output_hypernetworks_mlps)[first:last]
         hyper = torch.stack([head(mask_tokens[:, first + i]) for i, head in enumerate(heads)], dim=1)
-        masks: Tensor = hyper @ x.transpose(1, 2)  # (B, C, 16L), pixels in the order token, y1, x1, y2, x2
-        side = int(image_tokens.shape[1] ** 0.5)
-        masks = masks.unflatten(2, (side, side, 2, 2, 2, 2)).permute(0, 1, 2, 4, 6, 3, 5, 7)
-        return masks.reshape(masks.shape[0], last - first, 4 * side, 4 * side)
+        masks: Tensor = hyper @ x.transpose(1, 2)  # (B, C, 16hw), pixels in the order token, y1, x1, y2, x2
+        masks = masks.view(batch, last - first, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+        return masks.reshape(batch, last - first, 4 * height, 4 * width)
 
     def predict_masks(
         self,
@@ -107,7 +107,8 @@ class MaskDecoder(nn.Module):
         if dense.stride(0) == 0:  # one embedding expanded to all prompts: they share the image-side work
             dense = dense[:1]
         scores = self.score(self.prepare(image_embeddings, image_pe, dense), sparse_prompt_embeddings)
-        masks = self.upscale(scores.mask_tokens, scores.image_tokens, 0, self.num_mask_tokens)
+        image_tokens = scores.image_tokens.unflatten(1, image_embeddings.shape[2:])
+        masks = self.upscale(scores.mask_tokens, image_tokens, 0, self.num_mask_tokens)
         return masks, scores.iou_predictions
 
     def forward(
@@ -127,8 +128,8 @@ class MaskDecoder(nn.Module):
 
 
 def _split_pixels(x: Tensor, up: nn.ConvTranspose2d) -> Tensor:
-    """Apply a transposed convolution of kernel 2 and stride 2 to tokens: (B, L, C) -> (B, 4L, C')."""
+    """Apply a transposed convolution of kernel 2 and stride 2 to tokens: (L, C) -> (4L, C')."""
     assert up.bias is not None
     weight = up.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (y x C', C)
     out = F.linear(x, weight, up.bias.repeat(4))
-    return out.view(x.shape[0], -1, up.out_channels)
+    return out.view(-1, up.out_channels)

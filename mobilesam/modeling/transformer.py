@@ -201,11 +201,12 @@ class TwoWayTransformer(nn.Module):
             query=ask.split_heads(ask.q_proj(positioned)).transpose(2, 3).contiguous(),
         )
 
-    def forward(self, prompt: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
-        """Run prompt tokens (B, T, E) over an image; return tokens (B, T, E) and image tokens (B, L, E)."""
+    def forward(self, prompt: Tensor, image: ImageTokens, wanted: int) -> tuple[Tensor, Tensor]:
+        """Run prompt tokens (B, T, E) over an image; return the first ``wanted`` of them and image tokens (B, L, E)."""
         queries, tokens = self.layers[0].first(prompt, image)  # type: ignore[operator]
         for layer in list(self.layers)[1:]:
             queries, tokens = layer(queries, prompt, tokens, image.positions)
         final = self.final_attn_token_to_image
-        attended = final.from_tokens(queries + prompt, tokens + image.positions, tokens)
+        queries = queries[:, :wanted]  # the other tokens have said what they know to the image
+        attended = final.from_tokens(queries + prompt[:, :wanted], tokens + image.positions, tokens)
         return self.norm_final_attn(queries + attended), tokens

@@ -58,7 +58,7 @@ class PublishedDecoder:
         iou_predictions, low_res = (np.concatenate(part) for part in zip(*results, strict=True))
         return Scored(iou_predictions, low_res)
 
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         """See :meth:`mobilesam.model.MaskModel.upscale`."""
         wanted: FloatArray = scored.state[keep[:, 0], keep[:, 1]]
         return wanted

@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,7 +21,7 @@ from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArr
 from mobilesam.onnx import metadata, providers, published, recognition, shipped
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.published import PublishedDecoder
-from mobilesam.onnx.sessions import open_session
+from mobilesam.onnx.sessions import cores, open_session
 from mobilesam.onnx.steps import StepDecoder
 from mobilesam.prompts import Prompts
 
@@ -36,11 +37,19 @@ class OnnxSam(MaskModel):
     Made by :meth:`from_files` or :meth:`from_checkpoint`.
     """
 
-    def __init__(self, encoder: ImageEncoder, decoder: StepDecoder | PublishedDecoder, weights_id: str) -> None:
+    def __init__(
+        self,
+        encoder: ImageEncoder,
+        decoder: StepDecoder | PublishedDecoder,
+        weights_id: str,
+        open_lane: Callable[[], StepDecoder] | None = None,
+        lanes: int = 1,
+    ) -> None:
         self.image_size = encoder.image_size
         self._encoder = encoder
         self._decoder = decoder
         self._weights_id = weights_id
+        self._open_lane, self._lanes = open_lane, lanes
 
     @classmethod
     def from_files(
@@ -91,24 +100,36 @@ class OnnxSam(MaskModel):
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.contract.STEPS`."""
-        encoder, *steps = (open_session(file, provider, threads) for file in files)
+        encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
         about = metadata.read(encoder)
         weights_id = about["weights_sha256"]
         if about["precision"] != metadata.FLOAT32:
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
-        return cls(ImageEncoder(encoder, VARIANTS["vit_t"].image_size), StepDecoder(*steps), weights_id)
+        decoder = StepDecoder(image, *prompts)
+
+        def open_lane() -> StepDecoder:
+            return decoder.lane(*(open_session(file, provider, 1) for file in files[2:]))
+
+        # Many prompts are decoded fastest by threads that each decode their own.
+        lanes = (threads or cores()) if encoder.get_providers()[0].startswith("CPU") else 1
+        return cls(ImageEncoder(encoder, VARIANTS["vit_t"].image_size), decoder, weights_id, open_lane, lanes)
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             masks_per_prompt=self._decoder.masks_per_prompt,
             prompt_batch=self._decoder.prompt_batch,
+            lanes=self._lanes,
             device=self._encoder.session.get_providers()[0],
         )
 
     @property
     def weights_id(self) -> str:
         return self._weights_id
+
+    @cached_property
+    def lane(self) -> OnnxSam:
+        return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
         features, input_hw = self._encoder.encode(image, fast_padding)
@@ -117,8 +138,8 @@ class OnnxSam(MaskModel):
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
         return self._decoder.score(embedding, prompts)
 
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
-        return self._decoder.upscale(scored, keep)
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
+        return self._decoder.upscale(scored, keep, input_hw)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
         if multimask_output and self.capabilities.masks_per_prompt == 1:

@@ -36,7 +36,7 @@ def open_session(
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or _cores()
+    options.intra_op_num_threads = threads or cores()
     options.log_severity_level = 3
     # Threads that spin between two calls take the cores from the next session and from NumPy.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
@@ -65,6 +65,7 @@ def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
     return outputs
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Return how many cores this process may use."""
     affinity = getattr(os, "sched_getaffinity", None)
     return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+import threading
 import weakref
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mobilesam import contract
-from mobilesam.model import Scored
+from mobilesam.config import VARIANTS
+from mobilesam.geometry import covered_tokens
+from mobilesam.model import Scored, complete
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -16,8 +20,9 @@ if TYPE_CHECKING:
     from mobilesam.model import Embedding, FloatArray, IntArray
     from mobilesam.prompts import Prompts
 
+_CONFIG = VARIANTS["vit_t"]
 # Prompts in one call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
-_CPU_BATCH, _ACCELERATOR_BATCH = 2, 32
+_CPU_BATCH, _ACCELERATOR_BATCH = 1, 32
 
 
 class StepDecoder:
@@ -38,29 +43,44 @@ class StepDecoder:
         self._score = score
         self._upscale = upscale
         self._images: weakref.WeakKeyDictionary[Embedding, list[FloatArray]] = weakref.WeakKeyDictionary()
+        self._preparing = threading.Lock()
         self.prompt_batch = _CPU_BATCH if score.get_providers()[0].startswith("CPU") else _ACCELERATOR_BATCH
+
+    def lane(self, score: onnxruntime.InferenceSession, upscale: onnxruntime.InferenceSession) -> StepDecoder:
+        """Return a decoder that has other sessions for prompts, and shares the image-side work with this one."""
+        other = copy.copy(self)
+        other._score, other._upscale = score, upscale
+        return other
 
     def score(self, embedding: Embedding, prompts: Prompts) -> Scored:
         """See :meth:`mobilesam.model.MaskModel.score_prompts`."""
-        if prompts.mask_input is not None:
-            image = self._prepare(embedding, prompts.mask_input)
-        elif (known := self._images.get(embedding)) is not None:
-            image = known
+        if prompts.mask_input is None:
+            image = self._image_tokens(embedding)
         else:
-            image = self._images[embedding] = self._prepare(embedding, None)
+            image = self._prepare(embedding, prompts.mask_input)
         given = [*image, prompts.point_coords, prompts.point_labels]
         iou_predictions, *tokens = _run(self._score, contract.SCORE, given)
         return Scored(iou_predictions, tokens)
 
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
+    def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         """See :meth:`mobilesam.model.MaskModel.upscale`."""
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
         # Neighbours are fed where they lie; only a choice with gaps is copied, at 4 MB a prompt.
         joined = len(prompts) == prompts[-1] - prompts[0] + 1
         chosen = slice(prompts[0], prompts[-1] + 1) if joined else prompts
-        (logits,) = _run(self._upscale, contract.UPSCALE, [tokens[chosen] for tokens in scored.state])
-        wanted: FloatArray = logits[position, keep[:, 1]]
-        return wanted
+        mask_tokens, image_tokens = (tokens[chosen] for tokens in scored.state)
+        side = _CONFIG.grid_size
+        rows, columns = covered_tokens(input_hw, _CONFIG.image_size, side) if input_hw else (side, side)
+        grid = image_tokens.reshape(len(image_tokens), side, side, -1)[:, :rows, :columns]
+        (logits,) = _run(self._upscale, contract.UPSCALE, [mask_tokens, grid])
+        return complete(logits[position, keep[:, 1]], _CONFIG.logits_size)
+
+    def _image_tokens(self, embedding: Embedding) -> list[FloatArray]:
+        with self._preparing:  # threads that ask about one picture wait for the first
+            known = self._images.get(embedding)
+            if known is None:
+                known = self._images[embedding] = self._prepare(embedding, None)
+        return known
 
     def _prepare(self, embedding: Embedding, masks: FloatArray | None) -> list[FloatArray]:
         side = contract.IMAGE.inputs[1].shape[-1]

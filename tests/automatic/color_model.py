@@ -45,7 +45,7 @@ class ColorModel(MaskModel):
         scores = np.tile(np.array([0.9, self.quality, 0.3, 0.3], np.float32), (len(prompts), 1))
         return Scored(scores, (embedding.features, places))
 
-    def upscale(self, scored, keep):
+    def upscale(self, scored, keep, input_hw=None):
         colors, places = scored.state
         return np.stack([self._area(colors, places[prompt]) for prompt, _ in keep])
 

@@ -12,9 +12,12 @@ import pytest
 
 import mobilesam
 from mobilesam.errors import InputError, SingleMaskWarning
+from mobilesam.geometry import covered_tokens
+from mobilesam.masks import upsample
+from mobilesam.model import NOT_MADE
 from mobilesam.onnx import OnnxSam, providers, shipped
 from mobilesam.onnx.filling import fill
-from mobilesam.prompts import Prompts
+from mobilesam.prompts import Prompts, make_prompts
 from tests import golden
 from tests.pictures import picture
 
@@ -192,3 +195,34 @@ def test_an_embedding_goes_from_one_backend_to_the_other(onnx_sam, tmp_path):
     second.load_embedding(tmp_path / "coins.npz", picture("coins"))
     a, b = (each.predict([[100, 100]], [1]) for each in (first, second))
     np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, atol=1e-3)
+
+
+def test_logits_beyond_the_picture_can_be_left_out(onnx_sam):
+    image = picture("china")[:300]
+    embedding = onnx_sam.encode(image)
+    prompts, _ = make_prompts([[250, 150]], [1], original_hw=embedding.original_hw, input_hw=embedding.input_hw)
+    scored = onnx_sam.score_prompts(embedding, prompts)
+    keep = np.array([(0, 3), (0, 1)])
+    whole, part = onnx_sam.upscale(scored, keep), onnx_sam.upscale(scored, keep, embedding.input_hw)
+    rows, _ = covered_tokens(embedding.input_hw, 1024, 64)
+    assert rows < 40
+    assert part.shape == whole.shape
+    assert (part[:, 4 * rows :] == NOT_MADE).all()
+    np.testing.assert_allclose(part[:, : 4 * rows], whole[:, : 4 * rows], atol=1e-4)
+    sizes = embedding.input_hw, embedding.original_hw, 1024
+    np.testing.assert_allclose(upsample(part, *sizes), upsample(whole, *sizes), atol=1e-4)
+
+
+def test_many_prompts_are_decoded_in_lanes():
+    model = mobilesam.load(backend="onnx", threads=3)
+    assert model.capabilities.lanes == 3
+    assert mobilesam.load(backend="onnx", threads=1).capabilities.lanes == 1
+    embedding = model.encode(picture("coffee"))
+    points = np.random.default_rng(0).random((7, 1, 2)) * [600, 400]
+    sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
+    prompts, _ = make_prompts(points, np.ones((7, 1)), **sizes)
+    together = model.decode(embedding, prompts, multimask_output=True)
+    for index in range(7):
+        alone = model.decode(embedding, prompts[index : index + 1], multimask_output=True)
+        np.testing.assert_allclose(together.low_res_logits[index], alone.low_res_logits[0], atol=1e-4)
+        np.testing.assert_allclose(together.iou_predictions[index], alone.iou_predictions[0], atol=1e-6)
