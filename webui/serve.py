@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import gradio as gr
@@ -53,6 +55,30 @@ class _Headers:
         await self._app(scope, receive, send_with_headers)
 
 
+class _Server(uvicorn.Server):
+    """Ends at Ctrl-C and SIGTERM with exit code 0; uvicorn's own raises the signal once more at the end.
+
+    ``on_exit`` is called before requests that still run are waited for.
+    """
+
+    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], object]) -> None:
+        super().__init__(config)
+        self._on_exit = on_exit
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        self._on_exit()
+        await super().shutdown(sockets)
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
 def build_app(studio: Studio, everything: Everything, auth: tuple[str, str] | None = None) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
@@ -92,10 +118,15 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
         app = build_app(studio, everything, address.auth)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
         on_ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")
-        try:
-            uvicorn.Server(config).run(sockets=[listener])
-        finally:
+
+        def end_work() -> None:
             everything.close()
+            studio.close(wait=False)
+
+        try:
+            _Server(config, end_work).run(sockets=[listener])
+        finally:
+            end_work()
             studio.close()
 
 

@@ -32,11 +32,13 @@ class Picture:
     """A picture that is open.
 
     digest: sha256 of its pixels, the key of everything computed from them. hw: (height, width). name: of the file.
+    note: what its visitor should know of how it was read.
     """
 
     digest: str
     hw: tuple[int, int]
     name: str
+    note: str = ""
 
 
 @dataclass(frozen=True, eq=False)

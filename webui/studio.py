@@ -5,15 +5,17 @@ No HTTP and no Gradio here. A picture is encoded once, whoever opens it; a click
 
 from __future__ import annotations
 
+import io
 import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from PIL import Image
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.image import image_digest, read_image
@@ -48,10 +50,15 @@ class Limits:
 
 @dataclass(frozen=True)
 class Opened:
-    """A session with its picture open, and how long encoding took; 0 if it was encoded before."""
+    """A session with its picture open, and how long its picture took to be encoded, now or when it first was."""
 
     session: Session
     encode_ms: float
+
+
+class _Encoded(NamedTuple):
+    embedding: Embedding
+    ms: float
 
 
 class Studio:
@@ -62,7 +69,7 @@ class Studio:
         self.limits = limits
         self.visitors = Visitors()
         self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * 500_000)
-        self.embeddings: ByteCache[Embedding] = ByteCache(limits.cache_mb * 500_000)
+        self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * 500_000)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
@@ -87,11 +94,12 @@ class Studio:
 
         def work() -> Opened:
             image = read_image(content, max_pixels=self.limits.max_pixels)
-            picture = Picture(image_digest(image), (image.shape[0], image.shape[1]), name)
+            hw = (image.shape[0], image.shape[1])
+            picture = Picture(image_digest(image), hw, name, _note(content, hw))
             self.pictures.put(picture.digest, image, image.nbytes)
             session = self.visitors.change(token, lambda state: states.opened(state, picture))
             on_picture(session)
-            return Opened(session, self._encode(session)[1])
+            return Opened(session, self._encode(session).ms)
 
         return self.encoders.submit(work)
 
@@ -104,7 +112,7 @@ class Studio:
         """
         name = self.models.check(model)
         session = self.visitors.change(token, lambda state: states.with_model(state, name))
-        return self.encoders.submit(lambda: Opened(session, self._encode(session)[1]))
+        return self.encoders.submit(lambda: Opened(session, self._encode(session).ms))
 
     def act(self, token: str, actions: Iterable[Any]) -> Session:
         """Apply actions, all or none, and let the model answer what they come to.
@@ -153,11 +161,11 @@ class Studio:
             InputError: there is no picture.
         """
         found = self.embeddings.get(self._key(session))
-        return self.encoders.run(lambda: self.embedding_here(session)) if found is None else found
+        return self.encoders.run(lambda: self.embedding_here(session)) if found is None else found.embedding
 
     def embedding_here(self, session: Session) -> Embedding:
         """As :meth:`embedding`, in this thread instead of an encoder's: for work that runs in one."""
-        return self._encode(session)[0]
+        return self._encode(session).embedding
 
     def picture(self, session: Session) -> UInt8Array:
         """Return a session's picture, (H, W, 3) uint8 RGB.
@@ -171,26 +179,26 @@ class Studio:
             raise GoneError("the picture must be in memory, got dropped for newer ones; open it again")
         return found
 
-    def close(self) -> None:
-        """Stop the workers."""
-        self.encoders.close()
-        self.decoders.close()
+    def close(self, wait: bool = True) -> None:
+        """Stop the workers and, if asked to, wait for what they have begun."""
+        self.encoders.close(wait)
+        self.decoders.close(wait)
 
-    def _encode(self, session: Session) -> tuple[Embedding, float]:
-        """Return the picture's embedding and the milliseconds it took; two visitors who need it make it once."""
+    def _encode(self, session: Session) -> _Encoded:
+        """Return the picture's embedding; two visitors who need it make it once."""
         key = self._key(session)
         with self._lock:
             lock = self._encoding.setdefault(key, threading.Lock())
         try:
             with lock:
-                known = self.embeddings.get(key)
-                if known is not None:
-                    return known, 0.0
-                image, model = self.picture(session), self.models.get(session.model)
-                start = time.perf_counter()
-                embedding = model.encode(image)
-                self.embeddings.put(key, embedding, _EMBEDDING_BYTES)
-                return embedding, 1000 * (time.perf_counter() - start)
+                encoded = self.embeddings.get(key)
+                if encoded is None:
+                    image, model = self.picture(session), self.models.get(session.model)
+                    start = time.perf_counter()
+                    embedding = model.encode(image)
+                    encoded = _Encoded(embedding, 1000 * (time.perf_counter() - start))
+                    self.embeddings.put(key, encoded, _EMBEDDING_BYTES)
+                return encoded
         finally:
             with self._lock, suppress(KeyError):
                 del self._encoding[key]
@@ -217,6 +225,15 @@ def readings(
         kept[1 + int(np.argmax(alike))] = 0
     kept = kept[1:] or kept
     return Answer(low_res_logits[kept], tuple(float(scores[index]) for index in kept), input_hw, kept.index(best))
+
+
+def _note(content: bytes, hw: tuple[int, int]) -> str:
+    """Return what the visitor should know of how a picture file, which can be read, was read."""
+    if hw[0] * hw[1] > (Image.MAX_IMAGE_PIXELS or 0):
+        return ""  # Pillow would warn
+    with Image.open(io.BytesIO(content)) as file:
+        frames = getattr(file, "n_frames", 1)
+    return f"The first of {frames} frames is shown." if frames > 1 else ""
 
 
 def _open_picture(session: Session) -> Picture:

@@ -33,6 +33,7 @@ def picture_view(picture: Picture) -> dict[str, Any]:
     height, width = wire.preview_hw(picture.hw)
     return {
         "name": picture.name,
+        "note": picture.note,
         "width": picture.hw[1],
         "height": picture.hw[0],
         "shown": {"width": width, "height": height},

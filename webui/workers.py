@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from typing import Any, Generic, TypeVar
 
 from mobilesam.errors import MobileSamError
@@ -18,6 +18,13 @@ Result = TypeVar("Result")
 
 class BusyError(MobileSamError):
     """The line is full."""
+
+
+class StoppedError(MobileSamError):
+    """The server ends, and begins nothing more."""
+
+
+_STOPPED = "the server must be running, got its end; try again when it has been started anew"
 
 
 class Job(Generic[Result]):
@@ -32,8 +39,15 @@ class Job(Generic[Result]):
         return self._workers.position(self)
 
     def result(self) -> Result:
-        """Wait for the result, or for what the work raised."""
-        return self.future.result()
+        """Wait for the result, or for what the work raised.
+
+        Raises:
+            StoppedError: the line was dropped before it began.
+        """
+        try:
+            return self.future.result()
+        except CancelledError as error:
+            raise StoppedError(_STOPPED) from error
 
 
 class Workers:
@@ -52,13 +66,17 @@ class Workers:
 
         Raises:
             BusyError: the line is full.
+            StoppedError: it is closed.
         """
         job: Job[Result] = Job(self)
         with self._lock:
             if len(self._line) >= self.waiting + self._count - self._running:
                 raise BusyError(f"the line must have room, got {len(self._line)} waiting; try again in a moment")
+            try:
+                job.future = self._pool.submit(self._run, job, work)
+            except RuntimeError as error:
+                raise StoppedError(_STOPPED) from error
             self._line.append(job)
-            job.future = self._pool.submit(self._run, job, work)
         job.future.add_done_callback(lambda _: self._forget(job))
         return job
 
@@ -76,9 +94,9 @@ class Workers:
         with self._lock:
             return len(self._line) + self._running
 
-    def close(self) -> None:
-        """Drop the line and wait for what runs."""
-        self._pool.shutdown(wait=True, cancel_futures=True)
+    def close(self, wait: bool = True) -> None:
+        """Drop the line and, if asked to, wait for what runs."""
+        self._pool.shutdown(wait, cancel_futures=True)
 
     def _forget(self, job: Job[Any]) -> None:
         """Take a job out of the line that was cancelled before it began."""

@@ -25,6 +25,7 @@ class Studio {
     this.file = null; // the picture as the visitor gave it, to open it again if the server forgot it
     this.limits = { max_upload_mb: Infinity };
     this.opening = 0;
+    this.uploading = false;
     this.layers = [];
     this.afterPaint = [];
     this.clickedAt = null;
@@ -34,7 +35,7 @@ class Studio {
     this.line = new Line(
       (actions) => this.#call("act", { actions }),
       (answer) => this.#answered(answer),
-      (error) => this.refused(error),
+      (error, actions) => this.refused(error, actions),
     );
     this.stage = new Stage(this.part("canvas"), {
       point: (pixel, label) => (this.all ? this.everything.toggle(pixel) : this.act({ do: "point", ...pixel, label })),
@@ -68,8 +69,8 @@ class Studio {
         ...Object.entries(answer.models).map(([name, label]) => new Option(label, name)),
       );
       this.everything.offer(answer.presets ?? {});
-      this.#take(answer.session);
-      if (this.session.picture) await this.#showPicture(this.session);
+      if (answer.session.picture) this.#showPicture(answer.session, await this.#bitmap());
+      else this.#take(answer.session);
       this.#state(this.session.picture ? "ready" : "empty");
     } catch (error) {
       this.#state("empty");
@@ -88,7 +89,7 @@ class Studio {
   }
 
   /** Open a picture; until the server has read it, the earlier one stays. */
-  async open(file, prompt = null, again = false) {
+  async open(file, actions = [], again = false) {
     if (file.size > this.limits.max_upload_mb * 1e6) {
       const size = Math.round(file.size / 1e6);
       this.notice(`${file.name} has ${size} MB; this server takes at most ${this.limits.max_upload_mb} MB.`);
@@ -96,45 +97,57 @@ class Studio {
     }
     const turn = ++this.opening;
     const before = this.session.picture ? "ready" : "empty";
+    let shown = null;
+    this.uploading = true; // clicks on the earlier picture would come to the new one
     this.notice("");
     this.#state("opening", "Uploading …");
     try {
       const headers = { ...this.headers, "X-File-Name": encodeURIComponent(file.name || "picture") };
-      const done = await follow("studio/picture", { body: file, headers }, async (event) => {
+      const done = await follow("studio/picture", { body: file, headers }, (event) => {
         if (turn !== this.opening) return;
         if (event.waiting) this.#status(`Waiting in line, place ${event.waiting} …`);
-        if (event.picture) {
-          this.file = file;
-          this.line.reset();
-          this.everything.clear();
-          this.preview = null;
-          this.#take(event.picture);
-          this.#status("Encoding …");
-          await this.#showPicture(event.picture);
-        }
+        if (event.picture) shown = this.#begin(file, event.picture, turn);
       });
+      await shown;
       if (turn !== this.opening) return;
       this.times({ encode: done.encode_ms });
       if (!this.line.open.length && !this.session.masks.length) this.#take(done.session);
       this.#state("ready");
-      if (prompt) this.act({ do: "restore", ...prompt });
+      this.notice(done.session.picture.note);
+      for (const action of actions) this.act(action);
     } catch (error) {
       if (turn !== this.opening) return;
+      this.uploading = false;
       this.#state(before);
       if (error.gone && !again) await this.#again(file);
-      else this.notice(this.#readable(error));
+      else this.notice(`${file.name}: ${this.#readable(error)}`);
     }
   }
 
+  /** Show a picture that the server has read and now encodes, and forget what belongs to the earlier one. */
+  async #begin(file, session, turn) {
+    this.#status("Encoding …");
+    const bitmap = await this.#bitmap();
+    if (turn !== this.opening) return;
+    this.file = file;
+    this.uploading = false;
+    this.line.reset();
+    this.preview = null;
+    this.session = session;
+    this.everything.clear();
+    this.#showPicture(session, bitmap);
+  }
+
   /** The server was restarted, or forgot this visit: come in anew and go on where we were. */
-  async #again(file) {
+  async #again(file, actions = []) {
     const { prompt } = this.session;
+    const first = prompt.points.length || prompt.box ? [{ do: "restore", ...prompt }] : [];
     sessionStorage.removeItem(VISIT);
     const answer = await this.server.hello({ token: null });
     this.token = answer.token;
     sessionStorage.setItem(VISIT, this.token);
     if (file) {
-      await this.open(file, prompt.points.length || prompt.box ? prompt : null, true);
+      await this.open(file, [...first, ...actions], true);
       return;
     }
     this.#take(EMPTY);
@@ -162,7 +175,7 @@ class Studio {
   }
 
   act(action) {
-    if (!this.session.picture || this.all) return;
+    if (!this.session.picture || this.all || this.uploading) return;
     this.clickedAt = performance.now();
     this.notice("");
     this.line.push(action);
@@ -212,9 +225,9 @@ class Studio {
     this.#take(session);
   }
 
-  async refused(error) {
+  async refused(error, actions = []) {
     if (error.gone) {
-      await this.#again(this.file);
+      await this.#again(this.file, actions);
       return;
     }
     this.#draw();
@@ -244,13 +257,16 @@ class Studio {
 
   // What is shown ---------------------------------------------------------------------------------------------------
 
-  async #showPicture({ picture }) {
+  async #bitmap() {
     const { blob } = await fetchBlob("studio/preview", { headers: this.headers });
-    const bitmap = await createImageBitmap(blob);
-    const { width, height, shown } = picture;
+    return createImageBitmap(blob);
+  }
+
+  #showPicture(session, bitmap) {
+    const { width, height, shown } = session.picture;
     this.root.style.setProperty("--ratio", width / height);
     this.stage.show({ bitmap, size: { width, height }, shown });
-    this.#draw();
+    this.#take(session);
   }
 
   #take(session) {

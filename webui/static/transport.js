@@ -52,7 +52,8 @@ export class Line {
       const answer = await this.send(this.sent);
       deliver = () => this.onAnswer(answer);
     } catch (error) {
-      deliver = () => this.onError(error);
+      const unanswered = this.sent;
+      deliver = () => this.onError(error, unanswered);
     }
     if (era !== this.era) return;
     this.busy = false;

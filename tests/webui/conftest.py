@@ -1,0 +1,269 @@
+"""The page as a visitor meets it: the command serves it, Debian's Chromium shows it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+
+
+class Server:
+    """A running ``mobilesam webui``."""
+
+    def __init__(self, *options: str) -> None:
+        arguments = [sys.executable, "-m", "mobilesam", "webui", "--port", "0", "--backend", "onnx", *options]
+        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
+        self.said: list[str] = []
+        self.url = ""
+        assert self.process.stderr is not None
+        for line in self.process.stderr:
+            self.said.append(line)
+            if match := re.search(r"http://\S+", line):
+                self.url = match[0]
+                break
+        assert self.url, f"the server did not start: {''.join(self.said)}"
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self.process.stderr is not None
+        self.said += self.process.stderr
+
+    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
+        """End the server and return its exit code."""
+        self.process.send_signal(how)
+        code = self.process.wait(30)
+        self._reader.join()
+        assert self.process.stderr is not None
+        self.process.stderr.close()
+        return code
+
+
+@contextlib.contextmanager
+def _serving(*options: str) -> Iterator[Server]:
+    if not importlib.util.find_spec("gradio"):
+        pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
+    server = Server(*options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+
+
+@pytest.fixture(scope="session")
+def serving() -> Callable[..., contextlib.AbstractContextManager[Server]]:
+    """Serve for the length of a block: ``with serving("--port", "7861") as server``."""
+    return _serving
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[Server]:
+    """One server for all tests that do not change it."""
+    with _serving("--max-pixels", "20000000", "--max-upload-mb", "30") as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, started once."""
+    if not importlib.util.find_spec("playwright"):
+        pytest.skip("Playwright is not installed: pip install playwright")
+    if CHROMIUM is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield running
+        running.close()
+
+
+class Page:
+    """A page of the demo in a context of its own, and what one does there.
+
+    problems: what its script complained of; a test that provokes such a thing clears it.
+    """
+
+    def __init__(self, browser: Any, url: str, **options: Any) -> None:
+        self.url = url
+        self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(60_000)
+        self.requests: list[str] = []
+        self.problems: list[str] = []
+        self.page.on("request", lambda request: self.requests.append(request.url))
+        self.page.on("pageerror", lambda error: self.problems.append(str(error)))
+        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
+        self.page.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+        self.page.goto(url)
+        self.page.wait_for_selector('.studio[data-state="empty"]')
+
+    def open(self, path: Path) -> None:
+        """Open a picture and wait until it is encoded."""
+        self.page.set_input_files('[data-part="file"]', path)
+        self.page.wait_for_function("name => studioOf().file?.name === name", arg=path.name)
+        self.settle()
+
+    def offer(self, path: Path) -> str:
+        """Try to open a file and return the message that comes."""
+        self.page.set_input_files('[data-part="file"]', path)
+        self.page.wait_for_function("() => !studioOf().part('notice').hidden")
+        self.settle()
+        return self.notice
+
+    def until(self, condition: str) -> None:
+        """Wait until an expression over the page's ``studio`` holds."""
+        self.page.wait_for_function(f"() => {{ const studio = studioOf(); return {condition}; }}")
+
+    def value(self, expression: str) -> Any:
+        """Return the value of an expression over the page's ``studio``."""
+        return self.page.evaluate(f"() => {{ const studio = studioOf(); return {expression}; }}")
+
+    def color(self, x: int, y: int) -> list[int]:
+        """Return the colour, [r, g, b], that the canvas has at a pixel of the picture."""
+        script = (
+            "([x, y]) => { const s = studioOf().stage, f = s.fitted, r = s.ratio;"
+            " return [...s.context.getImageData((f.left + (x + .5) * f.scale) * r, (f.top + (y + .5) * f.scale) * r,"
+            " 1, 1).data.slice(0, 3)]; }"
+        )
+        return list(self.page.evaluate(script, [x, y]))
+
+    def settle(self) -> None:
+        """Wait until nothing is under way and the canvas shows it."""
+        self.page.wait_for_function(
+            "() => { const s = studioOf(); return s.root.dataset.state !== 'opening' && !s.line.open.length"
+            " && !s.stage.frame; }"
+        )
+
+    def place(self, x: float, y: float) -> tuple[float, float]:
+        """Return where in the window the middle of a pixel of the picture is."""
+        return tuple(
+            self.page.evaluate(
+                "([x, y]) => { const f = studioOf().stage.fitted, b = studioOf().stage.canvas.getBoundingClientRect();"
+                " return [b.left + f.left + (x + .5) * f.scale, b.top + f.top + (y + .5) * f.scale]; }",
+                [x, y],
+            )
+        )
+
+    def click(self, x: float, y: float, **options: Any) -> None:
+        """Click a pixel of the picture and wait for the answer."""
+        self.page.mouse.click(*self.place(x, y), **options)
+        self.settle()
+
+    def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
+        """Drag from one pixel to another and wait for the answer."""
+        self.page.mouse.move(*self.place(x1, y1))
+        self.page.mouse.down()
+        self.page.mouse.move(*self.place((x1 + x2) / 2, y2))
+        self.page.mouse.move(*self.place(x2, y2))
+        self.page.mouse.up()
+        self.settle()
+
+    def press(self, key: str) -> None:
+        """Press a key and wait for the answer."""
+        self.page.keyboard.press(key)
+        self.settle()
+
+    def save(self, kind: str) -> Path:
+        """Press a button under Save and return the file."""
+        with self.page.expect_download() as download:
+            self.page.click(f'[data-save="{kind}"]')
+        self.saved_as = download.value.suggested_filename
+        return Path(download.value.path())
+
+    def save_mask(self) -> npt.NDArray[np.bool_]:
+        """Save the mask and return it, (H, W) bool."""
+        pixels = np.asarray(Image.open(self.save("mask")))
+        assert set(np.unique(pixels)) <= {0, 255}
+        mask: npt.NDArray[np.bool_] = pixels == 255
+        return mask
+
+    def save_json(self, kind: str) -> Any:
+        """Save a JSON file and return what it holds."""
+        return json.loads(self.save(kind).read_text(encoding="utf-8"))
+
+    @property
+    def prompt(self) -> dict[str, Any]:
+        """The prompt as the server last told it."""
+        return dict(self.value("studio.session.prompt"))
+
+    @property
+    def notice(self) -> str:
+        """The message at the top, or nothing."""
+        return str(self.value("studio.part('notice').hidden ? '' : studio.part('notice-text').textContent"))
+
+    def close(self) -> None:
+        """Close the page; its script must have had no error, and asked no other server."""
+        self.context.close()
+        assert not self.problems
+        assert [url for url in self.requests if not url.startswith((self.url, "blob:", "data:"))] == []
+
+
+@pytest.fixture
+def visit(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
+    """Open the page as a new visitor: ``visit()``, ``visit(url=..., viewport=...)``."""
+    pages: list[Page] = []
+
+    def come(url: str = server.url, **options: Any) -> Page:
+        pages.append(Page(browser, url, **options))
+        return pages[-1]
+
+    yield come
+    for page in pages:
+        page.close()
+
+
+@pytest.fixture(scope="session")
+def predictor() -> Any:
+    """The predictor that the page's masks are compared with: the same model, in this process."""
+    import mobilesam
+
+    return mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
+
+
+@pytest.fixture
+def expected(predictor: Any) -> Callable[..., npt.NDArray[np.bool_]]:
+    """Return the mask that ``mobilesam predict`` keeps for points [x, y, label] and a box: ``expected(image, ...)``."""
+
+    def mask(image: Any, points: Any = (), box: Any = None) -> npt.NDArray[np.bool_]:
+        predictor.set_image(image)
+        rule = "agreement" if len(points) == 1 and box is None else "single"
+        coords, labels = [point[:2] for point in points] or None, [point[2] for point in points] or None
+        found: npt.NDArray[np.bool_] = predictor.predict_one(coords, labels, box, select=rule).masks[0]
+        return found
+
+    return mask
+
+
+@pytest.fixture(scope="session")
+def cat(photo: Callable[[str], Path]) -> Path:
+    """The photo of a cat, 451 x 300."""
+    return photo("chelsea.png")

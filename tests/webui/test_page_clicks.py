@@ -1,0 +1,183 @@
+"""Clicks, drags and keys on the page, in a real browser; the masks compared with SamPredictor's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilesam.image import read_image
+from tests.pictures import picture
+
+pytestmark = pytest.mark.weights
+
+EYE = (172, 107)
+SPOT, WALL = (165, 112), (30, 280)  # on what a click on the eye selects, and not
+Visit = Callable[..., Any]
+
+
+def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(visit: Visit, cat: Path, expected: Any) -> None:
+    page = visit()
+    page.open(cat)
+    wall = page.color(*WALL)
+    page.click(*EYE)
+    mask = page.save_mask()
+    assert page.saved_as == "chelsea.mask.png"
+    assert page.prompt == {"points": [[*EYE, 1]], "box": None}
+    assert np.array_equal(mask, expected(picture("chelsea"), [(*EYE, 1)]))
+    assert mask[SPOT[1], SPOT[0]]
+    assert not mask[WALL[1], WALL[0]]
+    assert page.color(*WALL) == wall, "nothing is painted beside the mask"
+    assert page.color(*SPOT)[2] > page.color(*SPOT)[0], "the mask is blue"
+    timing = page.page.inner_text('[data-part="timing"]')
+    assert "encode" in timing
+    assert "mask" in timing
+
+
+def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(visit: Visit, cat: Path, expected: Any) -> None:
+    page = visit()
+    page.open(cat)
+    page.click(220, 150)
+    page.click(60, 60, button="right")
+    page.page.keyboard.down("Shift")
+    page.click(430, 40)
+    page.page.keyboard.up("Shift")
+    page.page.click('button[data-tool="background"]')
+    page.click(440, 200)
+    points = [(220, 150, 1), (60, 60, 0), (430, 40, 0), (440, 200, 0)]
+    assert page.prompt["points"] == [list(point) for point in points]
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), points))
+
+
+def test_a_drag_draws_a_box_and_one_without_area_draws_none(visit: Visit, cat: Path, expected: Any) -> None:
+    page = visit()
+    page.open(cat)
+    page.drag(420, 290, 40, 10)
+    assert page.prompt == {"points": [], "box": [40, 10, 420, 290]}
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), box=[40, 10, 420, 290]))
+    page.drag(100, 50, 300, 50)
+    assert page.prompt["box"] == [40, 10, 420, 290]
+    assert page.notice == ""
+
+
+def test_undo_redo_clear_and_choosing_by_keyboard(visit: Visit, cat: Path, expected: Any, predictor: Any) -> None:
+    page = visit()
+    page.open(cat)
+    page.click(*EYE)
+    one = expected(picture("chelsea"), [(*EYE, 1)])
+    page.click(300, 150)
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)]))
+    page.press("z")
+    assert np.array_equal(page.save_mask(), one)
+    page.press("y")
+    assert len(page.prompt["points"]) == 2
+    page.page.click('[data-do="undo"]')
+    page.settle()
+    four = [*predictor.predict([EYE], [1]).masks, one]
+    seen = []
+    for key in "123":
+        page.press(key)
+        mask = page.save_mask()
+        assert any(np.array_equal(mask, other) for other in four)
+        seen.append(mask)
+    assert len({mask.tobytes() for mask in seen}) == 3
+    page.press("Escape")
+    assert page.prompt == {"points": [], "box": None}
+    assert page.page.is_disabled('[data-save="mask"]')
+    page.press("z")
+    assert page.prompt["points"] == [[*EYE, 1]]
+
+
+def test_every_view_shows_what_it_says(visit: Visit, cat: Path) -> None:
+    page = visit()
+    page.open(cat)
+    page.page.mouse.move(5, 5)
+    page.click(*EYE)
+
+    def seen(look: str) -> tuple[list[int], list[int]]:
+        page.page.click(f'[data-look="{look}"]')
+        page.settle()
+        return page.color(*SPOT), page.color(*WALL)
+
+    assert seen("mask") == ([255, 255, 255], [0, 0, 0])
+    plain = seen("outline")
+    cutout = seen("cutout")
+    assert cutout[0] == pytest.approx(plain[0], abs=3)
+    assert cutout[1] != plain[1]
+    assert min(cutout[1]) > 200, "the checkerboard is light"
+    overlay = seen("overlay")
+    assert overlay[1] == plain[1]
+    page.page.fill('[data-part="opacity"]', "100")
+    page.settle()
+    assert page.color(*SPOT) == pytest.approx([46, 125, 255], abs=2)
+
+
+def test_a_hundred_quick_clicks_are_all_kept(visit: Visit, cat: Path, expected: Any) -> None:
+    page = visit()
+    page.open(cat)
+    places = [(100 + turn % 10, 100 + turn // 10) for turn in range(100)]
+    calls = len(page.requests)
+    page.page.evaluate(
+        """places => {
+          const { stage } = studioOf(), box = stage.canvas.getBoundingClientRect(), fitted = stage.fitted;
+          for (const [x, y] of places) {
+            const clientX = box.left + fitted.left + (x + 0.5) * fitted.scale;
+            const clientY = box.top + fitted.top + (y + 0.5) * fitted.scale;
+            const where = { clientX, clientY, button: 0, isPrimary: true, pointerType: "pen", pointerId: 1 };
+            for (const type of ["pointerdown", "pointerup"]) stage.canvas.dispatchEvent(new PointerEvent(type, where));
+          }
+        }""",
+        [list(place) for place in places],
+    )
+    page.settle()
+    assert page.prompt["points"] == [[x, y, 1] for x, y in places]
+    assert len(page.requests) - calls <= 4, "they went in a few bundles"
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(x, y, 1) for x, y in places]))
+
+
+def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(visit: Visit, cat: Path) -> None:
+    page = visit()
+    page.open(cat)
+    page.page.mouse.move(*page.place(*EYE))
+    page.until("studio.preview !== null")
+    assert page.prompt == {"points": [], "box": None}
+    assert page.page.is_disabled('[data-save="mask"]')
+    page.page.mouse.move(2, 2)
+    page.until("studio.preview === null")
+
+
+@pytest.mark.parametrize("kind", ["tiny", "portrait", "turned", "twelve megapixels", "very wide"])
+def test_coordinates_are_those_of_the_picture(kind: str, visit: Visit, expected: Any, tmp_path: Path) -> None:
+    coffee = Image.fromarray(picture("coffee"))
+    path, exif = tmp_path / "coffee.png", Image.Exif()
+    if kind == "tiny":
+        coffee = coffee.resize((12, 8))
+    elif kind == "portrait":
+        coffee = coffee.rotate(90, expand=True)
+    elif kind == "turned":
+        exif[0x0112] = 6
+        path = path.with_suffix(".jpg")
+    elif kind == "twelve megapixels":
+        coffee = coffee.resize((4000, 3000))
+        path = path.with_suffix(".jpg")
+    else:
+        coffee = coffee.resize((3000, 40))
+    coffee.save(path, exif=exif)
+    image = read_image(path)
+    height, width = image.shape[:2]
+    page = visit()
+    page.open(path)
+    assert page.value("studio.stage.scene.size") == {"width": width, "height": height}
+    fitted = page.value("studio.stage.fitted.scale")
+    within = max(0, 1 / fitted)  # pixels of the picture under one of the window
+    wanted = (width * 4 // 10, height // 2)
+    page.click(*wanted)
+    (point,) = page.prompt["points"]
+    assert point[:2] == pytest.approx(wanted, abs=0 if within <= 1 else within)
+    mask = page.save_mask()
+    assert mask.shape == (height, width)
+    assert np.array_equal(mask, expected(image, [point]))
