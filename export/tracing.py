@@ -62,7 +62,7 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
             input_names=graph.input_names,
             output_names=graph.output_names,
             dynamic_shapes=shapes,
-            custom_translation_table={torch.ops.aten.gelu.default: gelu},
+            custom_translation_table={torch.ops.aten.gelu.default: gelu, torch.ops.aten.softmax.int: _softmax},
         )
     assert program is not None
     return _finish(program.model, module, graph, opset)
@@ -186,6 +186,15 @@ def _gelu(x: Any, approximate: str = "none") -> Any:
     """Translate GELU to the order of operations that ONNX Runtime recognises and fuses."""
     one = op.CastLike(1.0, x)
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, op.CastLike(math.sqrt(2), x))), one)), op.CastLike(0.5, x))
+
+
+def _softmax(x: Any, dim: int, dtype: int = -1) -> Any:
+    """Translate softmax along any axis but the last to plain steps: ONNX Runtime would transpose, three times slower."""
+    if dim in (-1, len(x.shape) - 1):
+        return op.Softmax(x, axis=-1)
+    axes = op.Constant(value_ints=[dim])
+    powers = op.Exp(op.Sub(x, op.ReduceMax(x, axes, keepdims=1)))
+    return op.Div(powers, op.ReduceSum(powers, axes, keepdims=1))
 
 
 def _gelu_tanh(x: Any, approximate: str = "none") -> Any:
