@@ -5,7 +5,7 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
 
-.PHONY: help demo test lint format build clean
+.PHONY: help demo test lint format build docs clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -34,6 +34,10 @@ build: .venv/for-development ## build the wheel and the source distribution into
 	rm -rf build dist
 	$(BIN)/python -m build --outdir dist
 
+docs: .venv/for-development ## run the notebooks and build the documentation into site/; a warning is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "Open $(CURDIR)/site/index.html"
+
 clean: ## remove the virtual environment, caches and the demo's pictures
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
 
@@ -46,5 +50,5 @@ clean: ## remove the virtual environment, caches and the demo's pictures
 	@touch $@
 
 .venv/for-development: .venv/created pyproject.toml
-	$(PIP) --editable '.[torch,dev]'
+	$(PIP) --editable '.[torch,dev,docs]'
 	@touch $@

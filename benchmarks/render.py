@@ -1,4 +1,4 @@
-"""Fill the tables in docs/ from the JSON in benchmarks/results/, so that no number is typed by hand.
+"""Fill the tables in docs/ and the README from the JSON in benchmarks/results/, so that no number is typed by hand.
 
     python -m benchmarks.render            rewrite the tables
     python -m benchmarks.render --check    exit 1 if one has drifted
@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import option_tables
+from benchmarks.headline import headline
 from benchmarks.reference import ROOT
 from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_table, seconds_table, table
 
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("docs/accuracy.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/index.md", "docs/performance.md")
 BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
 TASKS = {
     "set_image": "set_image",
@@ -141,6 +142,7 @@ def conditions_options(results: Results) -> str:
 TABLES: dict[str, Callable[[Results], str]] = {
     function.__name__.replace("_", "-"): function
     for function in (
+        headline,
         accuracy,
         difference,
         clicks,

@@ -1,0 +1,58 @@
+"""The notebooks run from top to bottom on the real weights, and are kept without their outputs."""
+
+from __future__ import annotations
+
+import base64
+import io
+from pathlib import Path
+
+import nbformat
+import numpy as np
+import pytest
+from PIL import Image
+
+from docs.hooks import notebooks
+
+NAMES = [path.stem for path in notebooks.NOTEBOOKS]
+
+
+def test_they_are_all_seen() -> None:
+    assert NAMES == ["automatic_mask_generator_example", "onnx_model_example", "predictor_example"]
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_output_is_kept(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == []
+            assert cell.execution_count is None
+        assert cell.metadata == {}
+    assert set(notebook.metadata) == {"kernelspec", "language_info"}
+    assert notebook.metadata.language_info == {"name": "python"}  # no version of the machine it was written on
+
+
+@pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)
+def test_its_cells_fit_the_page(path: Path) -> None:
+    for cell in nbformat.read(path, as_version=4).cells:
+        if cell.cell_type == "code":
+            assert max(map(len, cell.source.splitlines())) <= 92, cell.id
+
+
+@pytest.mark.torch
+@pytest.mark.weights
+@pytest.mark.slow
+@pytest.mark.parametrize("name", NAMES)
+def test_it_runs_from_top_to_bottom(site: Path, name: str) -> None:
+    notebook = nbformat.read(site / "notebooks" / f"{name}.ipynb", as_version=4)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.execution_count for cell in code] == list(range(1, len(code) + 1))
+    outputs = [output for cell in code for output in cell.outputs]
+    assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    shown = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
+    assert len(shown) >= 2
+    for picture in shown:
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+        assert min(pixels.shape[:2]) > 100
+        assert pixels.std() > 20
