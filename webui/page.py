@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +13,7 @@ from mobilesam.webui.everything import PRESETS, Everything
 from mobilesam.webui.routes import STATIC, failure
 from mobilesam.webui.session import prompt_of
 from mobilesam.webui.studio import Studio
-from mobilesam.webui.view import mask_views, session_view
+from mobilesam.webui.view import answer_view, mask_views, session_view
 from mobilesam.webui.visitors import GoneError
 
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
@@ -54,14 +53,15 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
     """Return what the page's script calls; each takes one object and returns one, an error as ``{"error": ...}``."""
 
     def hello(call: Any) -> dict[str, Any]:
-        """Return a token, the known one if it still is, and what the page must know."""
+        """Return a token, the given one if it is known, else one of a new visitor, and what the page must know."""
         token = _field(call, "token")
         try:
             session = studio.visitors.session(token)
             if session.picture is not None:
                 studio.picture(session)
         except GoneError:
-            token = studio.admit()
+            wanted = _field(call, "model")
+            token = studio.admit(wanted if isinstance(wanted, str) and wanted in studio.models.labels() else None)
             session = studio.visitors.session(token)
         model = studio.models.get(session.model) if session.answer is not None else None
         return {
@@ -74,14 +74,12 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
 
     def act(call: Any) -> dict[str, Any]:
         """Apply ``actions`` and return the state they come to."""
-        start = time.perf_counter()
-        token, actions = _field(call, "token"), _field(call, "actions")
+        token, actions, key = (_field(call, name) for name in ("token", "actions", "picture"))
         try:
-            session = studio.act(token, actions if isinstance(actions, list) else [actions])
-            view = session_view(session, studio.models.get(session.model))
+            session = studio.act(token, actions if isinstance(actions, list) else [actions], key)
+            return answer_view(session, studio.models.get(session.model))
         except MobileSamError as error:
             return failure(error)
-        return {"session": view, "ms": round(1000 * (time.perf_counter() - start), 1)}
 
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""

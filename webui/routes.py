@@ -27,7 +27,7 @@ from mobilesam.webui.everything import Everything, Found, found_view
 from mobilesam.webui.saving import save
 from mobilesam.webui.session import Session
 from mobilesam.webui.studio import Opened, Studio
-from mobilesam.webui.view import session_view
+from mobilesam.webui.view import answer_view, session_view
 from mobilesam.webui.visitors import GoneError
 from mobilesam.webui.workers import BusyError, Job
 
@@ -116,10 +116,7 @@ def failure(error: MobileSamError) -> dict[str, Any]:
 def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
     """Return the state after encoding; a prompt that is still there is answered anew."""
     session: Session = studio.act(token, [])
-    return {
-        "encode_ms": round(opened.encode_ms, 1),
-        "session": session_view(session, studio.models.get(session.model)),
-    }
+    return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, studio.models.get(session.model))
 
 
 def _follow(

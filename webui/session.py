@@ -40,19 +40,25 @@ class Picture:
     name: str
     note: str = ""
 
+    @property
+    def key(self) -> str:
+        """What the page names it by, so that a click on an earlier picture is told from one on this."""
+        return self.digest[:16]
+
 
 @dataclass(frozen=True, eq=False)
 class Answer:
     """What the model answers to a prompt.
 
     low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding. best: the index
-    of the mask to be chosen.
+    of the mask to be chosen. decode_ms: the model's time.
     """
 
     low_res_logits: npt.NDArray[np.float32]
     scores: tuple[float, ...]
     input_hw: tuple[int, int]
     best: int = 0
+    decode_ms: float = 0.0
 
 
 @dataclass(frozen=True)

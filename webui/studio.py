@@ -10,7 +10,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -104,18 +104,26 @@ class Studio:
         return self.encoders.submit(work)
 
     def switch(self, token: str, model: object) -> Job[Opened]:
-        """Let another model answer from now on: encode the picture with it.
+        """Let another model answer: load it, encode the picture if there is one, and then take its answers.
 
         Raises:
             InputError: there is no such model.
             GoneError, BusyError: as :meth:`open`.
         """
         name = self.models.check(model)
-        session = self.visitors.change(token, lambda state: states.with_model(state, name))
-        return self.encoders.submit(lambda: Opened(session, self._encode(session).ms))
+        asked = states.with_model(self.visitors.session(token), name)
 
-    def act(self, token: str, actions: Iterable[Any]) -> Session:
+        def work() -> Opened:
+            self.models.get(name)
+            ms = self._encode(asked).ms if asked.picture is not None else 0.0
+            return Opened(self.visitors.change(token, lambda state: states.with_model(state, name)), ms)
+
+        return self.encoders.submit(work)
+
+    def act(self, token: str, actions: Iterable[Any], picture_key: object = None) -> Session:
         """Apply actions, all or none, and let the model answer what they come to.
+
+        Actions on a picture that is no longer open, as ``picture_key`` tells, are left out.
 
         Raises:
             InputError: an action cannot be applied.
@@ -123,6 +131,8 @@ class Studio:
         """
 
         def step(state: Session) -> Session:
+            if picture_key is not None and state.picture is not None and state.picture.key != picture_key:
+                return state
             for action in actions:
                 state = states.apply(state, action)
             return state
@@ -150,8 +160,15 @@ class Studio:
         model = self.models.get(session.model)
         prompts, _ = make_prompts(**prompt.arguments(), original_hw=embedding.original_hw, input_hw=embedding.input_hw)
         wanted = None if prompt.ambiguous else False
-        decoded = self.decoders.run(lambda: model.decode(embedding, prompts, wanted))
-        return readings(decoded.low_res_logits[0], decoded.iou_predictions[0], embedding.input_hw)
+
+        def work() -> Answer:
+            start = time.perf_counter()
+            decoded = model.decode(embedding, prompts, wanted)
+            ms = 1000 * (time.perf_counter() - start)
+            answer = readings(decoded.low_res_logits[0], decoded.iou_predictions[0], embedding.input_hw)
+            return replace(answer, decode_ms=ms)
+
+        return self.decoders.run(work)
 
     def embedding(self, session: Session) -> Embedding:
         """Return the embedding of a session's picture, encoding it again if it was dropped.

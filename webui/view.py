@@ -28,10 +28,17 @@ def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
     return view
 
 
+def answer_view(session: Session, model: MaskModel) -> dict[str, Any]:
+    """Return :func:`session_view` and how long the model took to decode, null if it did not."""
+    decode_ms = None if session.answer is None else round(session.answer.decode_ms, 1)
+    return {"session": session_view(session, model), "decode_ms": decode_ms}
+
+
 def picture_view(picture: Picture) -> dict[str, Any]:
     """Return a picture's name and sizes: its own, and that at which pictures and masks are sent."""
     height, width = wire.preview_hw(picture.hw)
     return {
+        "key": picture.key,
         "name": picture.name,
         "note": picture.note,
         "width": picture.hw[1],

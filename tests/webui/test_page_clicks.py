@@ -35,7 +35,7 @@ def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(visit: Visit, cat: P
     assert page.color(*SPOT)[2] > page.color(*SPOT)[0], "the mask is blue"
     timing = page.page.inner_text('[data-part="timing"]')
     assert "encode" in timing
-    assert "mask" in timing
+    assert "decode" in timing
 
 
 def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(visit: Visit, cat: Path, expected: Any) -> None:
@@ -143,11 +143,11 @@ def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(visit: Visit, c
     page = visit()
     page.open(cat)
     page.page.mouse.move(*page.place(*EYE))
-    page.until("studio.preview !== null")
+    page.until("studio.preview.layer !== null")
     assert page.prompt == {"points": [], "box": None}
     assert page.page.is_disabled('[data-save="mask"]')
     page.page.mouse.move(2, 2)
-    page.until("studio.preview === null")
+    page.until("studio.preview.layer === null")
 
 
 @pytest.mark.parametrize("kind", ["tiny", "portrait", "turned", "twelve megapixels", "very wide"])

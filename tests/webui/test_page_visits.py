@@ -37,7 +37,7 @@ def test_two_visitors_never_see_each_others_work(visit: Visit, photo: Any, cat: 
     assert np.array_equal(third.save_mask(), expected(picture("chelsea"), [(300, 150, 1)]))
     one.press("Escape")
     assert other.prompt["box"] == [75, 10, 468, 388]
-    assert len({page.value("studio.token") for page in (one, other, third)}) == 3
+    assert len({page.value("studio.visit.token") for page in (one, other, third)}) == 3
 
 
 def test_a_reloaded_page_goes_on_where_it_was(visit: Visit, cat: Path, photo: Any, expected: Any) -> None:

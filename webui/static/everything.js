@@ -60,7 +60,7 @@ export class Everything {
     this.#running(true);
     this.#progress(0, "Starting …");
     try {
-      const headers = { ...studio.headers, "Content-Type": "application/json" };
+      const headers = { ...studio.visit.headers, "Content-Type": "application/json" };
       const body = JSON.stringify({ preset: this.preset });
       const done = await follow("studio/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
@@ -68,7 +68,7 @@ export class Everything {
         if (event.progress) this.#progress(event.progress.done / event.progress.total, `${event.progress.found} candidates so far …`);
       });
       if (run !== this.turn) return;
-      studio.times({ everything: done.ms });
+      studio.view.times({ everything: done.ms });
       this.segments = done.segments;
       this.#found();
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
@@ -87,7 +87,11 @@ export class Everything {
   async stop() {
     if (!this.running) return;
     this.studio.part("count").textContent = "Stopping …";
-    await this.studio.server.cancel({ token: this.studio.token });
+    try {
+      await this.studio.visit.call("cancel");
+    } catch (error) {
+      this.studio.refused(error);
+    }
   }
 
   #running(running) {
@@ -116,7 +120,7 @@ export class Everything {
       this.all = { canvas: this.#paintAll(shown) };
     }
     this.#list();
-    studio.redraw?.();
+    studio.redraw();
   }
 
   #paintAll(shown) {

@@ -1,5 +1,7 @@
 // Masks as they come from the server: run lengths along rows, beginning with background, as varints in base64.
 
+export const COLOR = [46, 125, 255]; // of the mask that answers a prompt
+
 /** Return the ends of runs (background, foreground, background ...) as positions in the picture. */
 export function runEnds(text) {
   const bytes = atob(text);

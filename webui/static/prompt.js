@@ -1,0 +1,19 @@
+// Prompts, as the server tells them: points [x, y, label] and a box [x1, y1, x2, y2] or null.
+
+export const NOTHING = { points: [], box: null };
+
+/** Return whether a prompt has any mark. */
+export function marks({ points, box }) {
+  return points.length > 0 || box !== null;
+}
+
+/** Return what actions make of a prompt; undo and redo, whose past only the server knows, leave it as it is. */
+export function after(prompt, actions) {
+  let { points, box } = prompt;
+  for (const action of actions) {
+    if (action.do === "point") points = [...points, [action.x, action.y, action.label]];
+    else if (action.do === "box") box = action.box;
+    else if (action.do === "clear") ({ points, box } = NOTHING);
+  }
+  return { points, box };
+}

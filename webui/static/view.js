@@ -1,0 +1,148 @@
+// What the page shows of a studio: the scene on the canvas, the masks to choose from, which buttons can be pressed.
+
+import { COLOR, Layer } from "./masks.js";
+import { marks, NOTHING } from "./prompt.js";
+
+const THUMBNAIL = 160; // pixels of its longer side
+
+/** Return a time in milliseconds as it is shown. */
+export function duration(ms) {
+  if (ms >= 9950) return `${(ms / 1000).toFixed(0)} s`;
+  return `${ms < 100 ? ms.toFixed(0) : Math.round(ms / 10) * 10} ms`;
+}
+
+export class View {
+  constructor(studio) {
+    this.studio = studio;
+    this.layers = [];
+    this.clock = {};
+    this.clickedAt = null;
+    this.afterPaint = [];
+  }
+
+  /** Show the masks of a session, of which one is chosen. */
+  masks({ masks, picture, chosen }) {
+    this.layers = masks.map(({ rle }) => new Layer(rle, picture.shown, COLOR));
+    this.#candidates(masks, chosen);
+  }
+
+  draw() {
+    const { studio } = this;
+    const { masks, chosen, undo, redo } = studio.session;
+    const prompt = studio.all ? NOTHING : studio.expected;
+    const marked = marks(prompt);
+    if (marked) studio.preview.drop();
+    const plain = studio.look === "mask" || studio.look === "cutout";
+    const { layers, outlined, back = null } = studio.all ? studio.everything.layers() : this.#one(marked, chosen);
+    studio.stage.show({
+      look: studio.look,
+      opacity: studio.part("opacity").value / 100,
+      layers,
+      back,
+      outlined: plain ? [] : outlined,
+      points: plain ? [] : prompt.points,
+      box: plain ? null : prompt.box,
+    });
+    studio.root.dataset.marked = String(marked);
+    studio.root.dataset.look = studio.look;
+    this.#enable("undo", undo || studio.line.open.length);
+    this.#enable("redo", redo);
+    this.#enable("clear", marked);
+    studio.part("mask-hint").hidden = masks.length > 0;
+    for (const [index, button] of [...studio.part("candidates").children].entries()) {
+      button.setAttribute("aria-checked", String(index === chosen));
+    }
+    for (const button of studio.root.querySelectorAll("[data-save]")) {
+      button.disabled = studio.all
+        ? !studio.everything.segments.length || button.dataset.save === "prompts"
+        : !masks.length;
+    }
+    studio.part("save-title").textContent = studio.all ? studio.everything.title() : "Save";
+  }
+
+  /** The chosen mask, or fainter the one under the pointer. */
+  #one(marked, chosen) {
+    const layer = marked ? this.layers[chosen] : this.studio.preview.layer;
+    const layers = layer ? [layer] : [];
+    return { layers, outlined: layers, back: marked ? null : layer };
+  }
+
+  #enable(name, possible) {
+    for (const button of this.studio.root.querySelectorAll(`[data-do="${name}"]`)) button.disabled = !possible;
+  }
+
+  #candidates(masks, chosen) {
+    this.afterPaint = [];
+    const buttons = masks.map(({ score }, index) => {
+      const button = document.createElement("button");
+      button.type = "button";
+      button.setAttribute("role", "radio");
+      button.setAttribute("aria-checked", String(index === chosen));
+      const layer = this.layers[index];
+      const canvas = document.createElement("canvas");
+      this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
+      const text = document.createElement("span");
+      text.textContent = Math.min(1, score).toFixed(2);
+      text.title = "How well the model thinks the mask fits, 0 to 1";
+      button.append(canvas, text);
+      button.addEventListener("click", () => this.studio.choose(index));
+      return button;
+    });
+    this.studio.part("candidates").replaceChildren(...buttons);
+  }
+
+  #thumbnail(canvas, mask) {
+    const scale = Math.min(1, THUMBNAIL / Math.max(mask.width, mask.height));
+    canvas.width = Math.max(1, Math.round(mask.width * scale));
+    canvas.height = Math.max(1, Math.round(mask.height * scale));
+    const context = canvas.getContext("2d");
+    const { bitmap } = this.studio.stage.scene;
+    if (bitmap) {
+      context.globalAlpha = 0.35;
+      context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
+      context.globalAlpha = 0.85;
+    }
+    context.drawImage(mask, 0, 0, canvas.width, canvas.height);
+  }
+
+  /** A mark was made now; the time until its mask is on the canvas goes to `data-painted-ms`. */
+  clicked() {
+    this.clickedAt = performance.now();
+  }
+
+  /** Note when a mask that answers a click is on the canvas, and then do what was put off. */
+  painted() {
+    const later = this.afterPaint.splice(0);
+    if (later.length) setTimeout(() => later.forEach((task) => task()));
+    const { line, session, root } = this.studio;
+    if (this.clickedAt === null || line.open.length || !session.masks.length) return;
+    root.dataset.paintedMs = (performance.now() - this.clickedAt).toFixed(1);
+    this.clickedAt = null;
+  }
+
+  /** Show how long steps took: a name to milliseconds, or to null for one to be forgotten. */
+  times(changes) {
+    this.clock = { ...this.clock, ...changes };
+    const known = Object.entries(this.clock).filter(([, ms]) => ms !== null && ms !== undefined);
+    this.studio.part("timing").textContent = known.map(([name, ms]) => `${name} ${duration(ms)}`).join("  ·  ");
+  }
+
+  /** Show the state, and over the canvas what is under way. */
+  state(state, text = "") {
+    this.studio.root.dataset.state = state;
+    this.studio.part("model").disabled = state === "opening";
+    this.status(text);
+  }
+
+  status(text) {
+    this.studio.part("status").textContent = text;
+  }
+
+  /** Show a message above the picture, or none; `kind` is "error" or "note". */
+  notice(text, kind = "error") {
+    const box = this.studio.part("notice");
+    this.studio.part("notice-text").textContent = text;
+    box.dataset.kind = kind;
+    box.hidden = !text;
+  }
+}

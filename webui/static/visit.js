@@ -1,0 +1,31 @@
+// A visit: the token that the server knows this page by, and calls in its name.
+
+import { Refusal } from "./transport.js";
+
+const KEPT = "mobilesam-visit"; // so that a page that is reloaded goes on where it was
+
+export class Visit {
+  constructor(server) {
+    this.server = server;
+    this.token = null;
+  }
+
+  /** Come in, as the visitor of before if the server knows it, else as a new one who uses `model`. */
+  async enter(model = null) {
+    const answer = await this.server.hello({ token: sessionStorage.getItem(KEPT), model });
+    this.token = answer.token;
+    sessionStorage.setItem(KEPT, this.token);
+    return answer;
+  }
+
+  get headers() {
+    return { "X-Visitor": this.token };
+  }
+
+  /** Call a server function; an error it returns is thrown as a Refusal. */
+  async call(name, fields = {}) {
+    const answer = await this.server[name]({ token: this.token, ...fields });
+    if (answer.error) throw new Refusal(answer);
+    return answer;
+  }
+}
