@@ -6,6 +6,7 @@ COCO run lengths at the picture's own size. The endpoints stand in Gradio's queu
 
 from __future__ import annotations
 
+import contextvars
 from typing import Any
 
 import gradio as gr
@@ -83,9 +84,13 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         Returns:
             ``masks``, the best first, and ``partial``: whether the run was ended early.
         """
+        here = contextvars.copy_context()  # by which Gradio knows whose progress it is, in the worker's thread too
+
+        def report(done: int, total: int, found: int) -> None:
+            here.run(progress, (done, total), f"{found} candidates", unit="points")
+
         try:
-            job = everything.start(session, preset, lambda done, total, found: progress((done, total), unit="points"))
-            found = job.result()
+            found = everything.start(session, preset, report).result()
         except MobileSamError as error:
             raise _refusal(error) from error
         return {"masks": [_mask(record) for record in found.session.segments], "partial": found.partial}

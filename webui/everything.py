@@ -55,10 +55,10 @@ class Everything:
             InputError: there is no such preset, or no picture.
             GoneError, BusyError: as ``Studio.open``.
         """
-        if preset not in PRESETS:
+        if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(unknown_name("preset", preset, PRESETS))
         self.cancel(token)
-        studio, mode = self._studio, str(preset)
+        studio, mode = self._studio, preset
         asked = studio.visitors.session(token)
         studio.picture(asked)
         cancelled = self._runs[token] = threading.Event()

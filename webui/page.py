@@ -6,8 +6,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
+from gradio.utils import get_upload_folder, is_in_or_equal
 
-from mobilesam.errors import MobileSamError
+from mobilesam.errors import MobileSamError, sentence
 from mobilesam.webui.endpoints import add_endpoints
 from mobilesam.webui.everything import PRESETS, Everything
 from mobilesam.webui.routes import STATIC, failure
@@ -19,6 +20,8 @@ from mobilesam.webui.visitors import GoneError
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
+_UPLOADS_KEPT = (600, 600)  # looked for every so many seconds, and deleted at such an age
+
 _IDLE = 1  # clicks at work; a preview under the pointer gives way to more
 
 _START = """
@@ -29,9 +32,32 @@ import(new URL("studio/static/studio.js", document.baseURI)).then(
 """
 
 
+class _Blocks(gr.Blocks):
+    """Takes from callers no file but those they uploaded: Gradio itself checks that of launched applications only."""
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *rest: Any, **options: Any) -> list[Any]:
+        refuse_foreign_files(inputs)
+        processed: list[Any] = await super().preprocess_data(block_fn, inputs, *rest, **options)
+        return processed
+
+
+def refuse_foreign_files(value: Any) -> None:
+    """Look for files in what a caller sent, at any depth.
+
+    Raises:
+        gr.Error: one is a web address, or lies outside the folder of uploads.
+    """
+    if isinstance(value, dict):
+        path = value.get("path")
+        if path is not None and not is_in_or_equal(str(path), get_upload_folder()):
+            raise gr.Error(sentence("a file", "be uploaded", repr(path), "use handle_file"), print_exception=False)
+    for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
+        refuse_foreign_files(part)
+
+
 def build_page(studio: Studio, everything: Everything) -> gr.Blocks:
     """Return the Gradio application, not yet served."""
-    page = gr.Blocks(title="mobilesam", analytics_enabled=False, fill_width=True)
+    page = _Blocks(title="mobilesam", analytics_enabled=False, fill_width=True, delete_cache=_UPLOADS_KEPT)
     with page:
         gr.HTML(
             html_template=(STATIC / "studio.html").read_text(encoding="utf-8"),

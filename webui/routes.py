@@ -188,19 +188,19 @@ async def _json(request: Request) -> dict[str, Any]:
 
 
 async def _body(request: Request, limit_mb: int) -> bytes:
-    remedy = "shrink it, or start the server with a larger --max-upload-mb"
-    content = bytearray()
-    declared = request.headers.get("content-length", "0")
-    size = int(declared) if declared.isdecimal() else 0
-    if size <= limit_mb * 1_000_000:
+    limit, content = limit_mb * 1_000_000, bytearray()
+    declared = request.headers.get("content-length", "")
+    too_large = declared.isdecimal() and int(declared) > limit
+    if not too_large:
         async for chunk in request.stream():
             content += chunk
-            size = len(content)
-            if size > limit_mb * 1_000_000:
+            if len(content) > limit:
                 break
         else:
             return bytes(content)
-    raise InputError(sentence("the file", f"have at most {limit_mb} MB", f"{size / 1e6:.0f} MB", remedy))
+    actual = f"{int(declared) / 1e6:.1f} MB" if too_large else "more"
+    remedy = "shrink it, or start the server with a larger --max-upload-mb"
+    raise InputError(sentence("the file", f"have at most {limit_mb} MB", actual, remedy))
 
 
 def _file_name(header: str) -> str:

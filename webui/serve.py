@@ -58,12 +58,17 @@ class _Headers:
 class _Server(uvicorn.Server):
     """Ends at Ctrl-C and SIGTERM with exit code 0; uvicorn's own raises the signal once more at the end.
 
-    ``on_exit`` is called before requests that still run are waited for.
+    ``on_ready`` is called when it answers, ``on_exit`` before requests that still run are waited for.
     """
 
-    def __init__(self, config: uvicorn.Config, on_exit: Callable[[], object]) -> None:
+    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object], on_exit: Callable[[], object]) -> None:
         super().__init__(config)
+        self._on_ready = on_ready
         self._on_exit = on_exit
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._on_exit()
@@ -117,14 +122,14 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
         everything = Everything(studio)
         app = build_app(studio, everything, address.auth)
         config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
-        on_ready(f"http://{'[' + host + ']' if ':' in host else host}:{port}")
+        url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
         def end_work() -> None:
             everything.close()
             studio.close(wait=False)
 
         try:
-            _Server(config, end_work).run(sockets=[listener])
+            _Server(config, lambda: on_ready(url), end_work).run(sockets=[listener])
         finally:
             end_work()
             studio.close()

@@ -59,7 +59,7 @@ class Server:
     def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
         """End the server and return its exit code."""
         self.process.send_signal(how)
-        code = self.process.wait(30)
+        code = self.process.wait(120)
         self._reader.join()
         assert self.process.stderr is not None
         self.process.stderr.close()

@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { test } from "node:test";
+
+import { after, marks, NOTHING } from "../static/prompt.js";
+import { duration } from "../static/view.js";
+
+test("marks under way are shown before the server has them", () => {
+  const prompt = { points: [[1, 2, 1]], box: null };
+  const actions = [{ do: "point", x: 3, y: 4, label: 0 }, { do: "box", box: [1, 1, 9, 9] }, { do: "undo" }];
+  assert.deepEqual(after(prompt, actions), { points: [[1, 2, 1], [3, 4, 0]], box: [1, 1, 9, 9] });
+  assert.deepEqual(after(prompt, [{ do: "clear" }, { do: "point", x: 5, y: 6, label: 1 }]), { points: [[5, 6, 1]], box: null });
+  assert.deepEqual(prompt, { points: [[1, 2, 1]], box: null }, "the prompt itself stays");
+});
+
+test("a point or a box is a mark", () => {
+  assert.equal(marks(NOTHING), false);
+  assert.equal(marks({ points: [[1, 2, 0]], box: null }), true);
+  assert.equal(marks({ points: [], box: [1, 1, 2, 2] }), true);
+});
+
+test("times are shown as precisely as they are known", () => {
+  assert.deepEqual([0.4, 18.3, 123.4, 9940, 12345].map(duration), ["0 ms", "18 ms", "120 ms", "9940 ms", "12 s"]);
+});

@@ -1,0 +1,104 @@
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import { after, before, test } from "node:test";
+
+import { fetchBlob, follow, Line, Refusal } from "../static/transport.js";
+
+/** A server that answers when it is told to. */
+function held() {
+  const calls = [];
+  const send = (actions) => new Promise((resolve, reject) => calls.push({ actions, resolve, reject }));
+  return { calls, send };
+}
+
+const turn = () => new Promise((resolve) => setImmediate(resolve));
+
+test("what gathers while an answer is awaited goes as one bundle, in order", async () => {
+  const { calls, send } = held();
+  const answers = [];
+  const line = new Line(send, (answer) => answers.push(answer), assert.fail);
+  for (let number = 0; number < 100; number++) line.push(number);
+  assert.deepEqual(calls.map(({ actions }) => actions), [[0]]);
+  assert.equal(line.open.length, 100);
+  calls[0].resolve("first");
+  await turn();
+  assert.deepEqual(calls[1].actions, [...Array(99).keys()].map((number) => number + 1));
+  calls[1].resolve("second");
+  await turn();
+  assert.deepEqual(answers, ["first", "second"]);
+  assert.deepEqual(line.open, []);
+});
+
+test("after an error the line goes on, and says what was not answered", async () => {
+  const { calls, send } = held();
+  const errors = [];
+  const line = new Line(send, () => {}, (error, actions) => errors.push([error.message, actions]));
+  line.push("a");
+  line.push("b");
+  calls[0].reject(new Error("no"));
+  await turn();
+  assert.deepEqual(errors, [["no", ["a"]]]);
+  assert.deepEqual(calls[1].actions, ["b"]);
+});
+
+test("an answer to an earlier picture is dropped", async () => {
+  const { calls, send } = held();
+  const answers = [];
+  const line = new Line(send, (answer) => answers.push(answer), assert.fail);
+  line.push("old");
+  line.reset();
+  line.push("new");
+  calls[0].resolve("old answer");
+  calls[1].resolve("new answer");
+  await turn();
+  assert.deepEqual(answers, ["new answer"]);
+});
+
+const REPLIES = {
+  "/run": ['{"waiting":2}\n{"prog', 'ress":1}\n', '{"done":{"ms":3}}\n'],
+  "/refused": ['{"waiting":1}\n', '{"error":"too large","gone":false}\n'],
+  "/gone": [410, '{"error":"the visit must be known","gone":true}'],
+  "/broken": [500, "Internal Server Error"],
+  "/cut": ['{"waiting":1}\n'],
+};
+let url;
+const server = createServer(async (request, response) => {
+  const parts = [...REPLIES[request.url]];
+  if (typeof parts[0] === "number") response.statusCode = parts.shift();
+  for (const part of parts) {
+    response.write(part);
+    await turn();
+  }
+  response.end();
+});
+before(() => new Promise((resolve) => server.listen(0, "127.0.0.1", () => {
+  url = `http://127.0.0.1:${server.address().port}`;
+  resolve();
+})));
+after(() => server.close());
+
+test("a long run is followed line by line, wherever the network cuts it", async () => {
+  const events = [];
+  assert.deepEqual(await follow(`${url}/run`, {}, (event) => events.push(event)), { ms: 3 });
+  assert.deepEqual(events, [{ waiting: 2 }, { progress: 1 }]);
+});
+
+test("what the server refuses is a Refusal, and an answer that breaks off is not", async () => {
+  await assert.rejects(follow(`${url}/refused`, {}, () => {}), (error) => error instanceof Refusal && error.message === "too large" && !error.gone);
+  await assert.rejects(follow(`${url}/gone`, {}, () => {}), (error) => error instanceof Refusal && error.gone);
+  await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused (500)" });
+  await assert.rejects(follow(`${url}/cut`, {}, () => {}), { message: "the server stopped in the middle of its answer" });
+  await assert.rejects(fetchBlob(`${url}/gone`, {}), (error) => error instanceof Refusal && error.gone);
+});
+
+test("a download has the name that the server gave it", async () => {
+  const named = createServer((request, response) => {
+    response.setHeader("content-disposition", "attachment; filename*=UTF-8''K%C3%A4tzchen%20%E7%8C%AB.mask.png");
+    response.end("content");
+  });
+  await new Promise((resolve) => named.listen(0, "127.0.0.1", resolve));
+  const { blob, name } = await fetchBlob(`http://127.0.0.1:${named.address().port}/`, {});
+  assert.equal(name, "Kätzchen 猫.mask.png");
+  assert.equal(await blob.text(), "content");
+  named.close();
+});
