@@ -15,13 +15,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import option_tables
+from benchmarks import option_tables, quantization_tables
 from benchmarks.headline import headline
 from benchmarks.reference import ROOT
 from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_table, seconds_table, table
 
 RESULTS = ROOT / "benchmarks" / "results"
-DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/index.md", "docs/performance.md")
+DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/index.md", "docs/performance.md", "docs/quantization.md")
 BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
 TASKS = {
     "set_image": "set_image",
@@ -165,6 +165,9 @@ TABLES: dict[str, Callable[[Results], str]] = {
         option_tables.second_pass,
         option_tables.torch_settings,
         conditions_options,
+        quantization_tables.quantization,
+        quantization_tables.quantization_operators,
+        quantization_tables.conditions_quantization,
     )
 }
 

@@ -1,14 +1,16 @@
-"""Ways to make an ONNX file smaller, from a whole float32 graph to a quantized one.
+"""Ways to make an ONNX graph smaller, from a whole float32 graph to a quantized one.
 
 What each costs in accuracy and time is measured in docs/quantization.md.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from enum import StrEnum
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,52 +20,86 @@ from onnx import helper, numpy_helper
 from mobilesam.errors import ExportError, sentence
 
 FloatArray = npt.NDArray[np.float32]
-Feeds = dict[str, FloatArray]
+Feeds = dict[str, npt.NDArray[np.generic]]
+
+
+class Recipe(StrEnum):
+    """weights: large weights stored as int8 with a scale for each channel, computed with in float32.
+
+    dynamic: matrix products in int8, activations measured as they come; the other weights as in "weights".
+    static: operators in int8 by ranges seen on pictures, but for those that lose most; the rest as in "weights".
+    half: float16 but for norms, softmax and what else overflows; for GPUs.
+    """
+
+    weights = "weights"
+    dynamic = "dynamic"
+    static = "static"
+    half = "half"
+
+
+# What a file says about itself, in its metadata.
+PRECISION = {
+    Recipe.weights: "int8 weights",
+    Recipe.dynamic: "int8 dynamic",
+    Recipe.static: "int8 static",
+    Recipe.half: "float16",
+}
+# The types of operators that are computed in int8, by recipe.
+OPERATORS = {Recipe.dynamic: ("MatMul", "Gemm"), Recipe.static: ("Conv", "MatMul", "Gemm")}
 
 # Tensors below this many elements are a thousandth of a file and stay as they are.
 _SMALLEST = 2048
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-# Statistics and sums over many values, which overflow or round badly in half precision.
-_SENSITIVE_TO_HALF = ("LayerNormalization", "Softmax", "Erf", "Sin", "Cos", "ReduceMean", "Resize")
+# Statistics, sums over many values and places in a picture, which overflow or round badly in half precision.
+_SENSITIVE_TO_HALF = (
+    *("LayerNormalization", "Softmax", "Exp", "Erf", "Sin", "Cos", "ReduceMean", "ReduceSum", "ReduceMax"),
+    *("Resize", "Range", "GatherND", "ScatterND", "Where"),
+)
 
 
 def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
-    """Raise ExportError if a graph holds 8-bit operators or half-precision weights already."""
+    """Raise ExportError if a graph holds 8-bit operators or weights, or half-precision weights, already."""
     operators = {node.op_type for node in model.graph.node}.intersection(_QUANTIZED)
-    halves = any(tensor.data_type == onnx.TensorProto.FLOAT16 for tensor in model.graph.initializer)
-    if operators or halves:
-        actual = f"{name} with {', '.join(sorted(operators)) or 'half-precision weights'}"
+    small = (onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
+    weights = any(tensor.data_type in small and np.prod(tensor.dims) > 1 for tensor in model.graph.initializer)
+    if operators or weights:
+        actual = f"{name} with {', '.join(sorted(operators)) or '8-bit or half-precision weights'}"
         raise ExportError(sentence("model", "be float32 to be quantized", actual, "quantize the original export"))
 
 
-def weights_only(model: onnx.ModelProto) -> onnx.ModelProto:
+def store_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Store large weights as int8 with one scale a channel; they become float32 again before they are used.
 
-    The channel axis of each tensor is the one that loses least.
+    The channel axis of each tensor is the one that loses least. A cast and a product bring them back, which runtimes do
+    once when they open the file, so that it computes as fast as before; ONNX Runtime would do a DequantizeLinear each
+    time it runs.
     """
-    quantized = onnx.ModelProto()
-    quantized.CopyFrom(model)
-    graph = quantized.graph
+    stored = onnx.ModelProto()
+    stored.CopyFrom(model)
+    graph = stored.graph
     kept, decoders = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.ndim < 2 or values.size < _SMALLEST:
             kept.append(tensor)
             continue
-        axis, integers, scale = _per_channel(values)
-        names = [f"{tensor.name}_int8", f"{tensor.name}_scale"]
+        integers, scale = _per_channel(values)
+        names = [f"{tensor.name}.{suffix}" for suffix in ("int8", "scale", "whole")]
         kept += [numpy_helper.from_array(integers, names[0]), numpy_helper.from_array(scale, names[1])]
-        decoders.append(helper.make_node("DequantizeLinear", names, [tensor.name], f"{tensor.name}_decode", axis=axis))
+        decoders += [
+            helper.make_node("Cast", [names[0]], [names[2]], names[2], to=onnx.TensorProto.FLOAT),
+            helper.make_node("Mul", [names[2], names[1]], [tensor.name], tensor.name),
+        ]
     nodes = [*decoders, *graph.node]
     del graph.initializer[:], graph.node[:]
     graph.initializer.extend(kept)
     graph.node.extend(nodes)
-    return quantized
+    return stored
 
 
-def _per_channel(values: FloatArray) -> tuple[int, npt.NDArray[np.int8], FloatArray]:
-    """Return the axis of the channels, the integers and the scale of each channel."""
-    best: tuple[float, int, npt.NDArray[np.int8], FloatArray] | None = None
+def _per_channel(values: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """Return integers and scales, of as many dimensions, whose product is nearest to the values."""
+    best: tuple[float, npt.NDArray[np.int8], FloatArray] | None = None
     for axis in range(values.ndim):
         others = tuple(each for each in range(values.ndim) if each != axis)
         scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
@@ -71,36 +107,53 @@ def _per_channel(values: FloatArray) -> tuple[int, npt.NDArray[np.int8], FloatAr
         integers = np.rint(values / scale).astype(np.int8)
         error = float(np.square(integers * scale - values).sum())
         if best is None or error < best[0]:
-            best = error, axis, integers, scale.reshape(-1).astype(np.float32)
-    assert best is not None
+            best = error, integers, scale
+    assert best is not None, "weights have two dimensions or more"
     return best[1:]
 
 
+def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Return a copy whose nodes all have names of their own."""
+    named = onnx.ModelProto()
+    named.CopyFrom(model)
+    for index, node in enumerate(named.graph.node):
+        node.name = f"{node.op_type}_{index}"
+    return named
+
+
+def products(model: onnx.ModelProto, operators: Sequence[str]) -> list[str]:
+    """Return the names of the nodes of these types that multiply by a matrix or kernels of weights, in order."""
+    ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
+    return [
+        node.name
+        for node in model.graph.node
+        if node.op_type in operators and ranks.get(node.input[1]) in ((4,) if node.op_type == "Conv" else (2,))
+    ]
+
+
 def dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Multiply matrices in int8, with activations quantized as they come; convolutions stay in float32."""
+    """Multiply by weights in int8, with activations quantized as they come; convolutions stay in float32."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    def run(source: Path, target: Path) -> None:
-        quantize_dynamic(
-            source,
-            target,
-            op_types_to_quantize=["MatMul", "Gemm"],
-            per_channel=True,
-            weight_type=QuantType.QInt8,
-        )
+    model = with_names(model)
 
-    return _through_files(model, run)
+    def run(source: Path, target: Path) -> None:
+        operators, nodes = list(OPERATORS[Recipe.dynamic]), products(model, OPERATORS[Recipe.dynamic])
+        weight_type = QuantType.QInt8
+        quantize_dynamic(source, target, operators, per_channel=True, weight_type=weight_type, nodes_to_quantize=nodes)
+
+    return _through_files(model, run) if products(model, OPERATORS[Recipe.dynamic]) else model
 
 
 def static(
-    model: onnx.ModelProto, feeds: Sequence[Feeds], operators: Sequence[str], excluded: Iterable[str] = ()
+    model: onnx.ModelProto, feeds: Iterable[Feeds], nodes: Sequence[str], cache: Path | None = None
 ) -> onnx.ModelProto:
-    """Compute the named operators in int8, activations by ranges seen on samples, weights by channel.
+    """Compute the named nodes in int8, activations by the ranges that samples take, weights by channel.
 
     Args:
-        feeds: inputs to calibrate on.
-        operators: types of operators to quantize.
-        excluded: names of nodes to leave in float32.
+        feeds: inputs to see the ranges on.
+        nodes: names of nodes.
+        cache: a file that the ranges are kept in; if it exists, no sample is looked at.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -117,11 +170,12 @@ def static(
             target,
             Reader(),
             quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(operators),
-            nodes_to_exclude=sorted(excluded),
+            op_types_to_quantize=list(OPERATORS[Recipe.static]),
+            nodes_to_quantize=list(nodes),
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
+            calibration_cache_path=cache,
         )
 
     return _through_files(model, run)
@@ -130,17 +184,33 @@ def static(
 def half(model: onnx.ModelProto) -> onnx.ModelProto:
     """Compute in float16, but for norms, softmax and what else overflows; inputs and outputs stay float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
+    from onnxruntime.transformers.onnx_model import OnnxModel
 
-    converted: onnx.ModelProto = convert_float_to_float16(
-        model, keep_io_types=True, op_block_list=list(_SENSITIVE_TO_HALF)
-    )
-    return converted
+    with _quiet():
+        converted: onnx.ModelProto = convert_float_to_float16(
+            model, keep_io_types=True, op_block_list=list(_SENSITIVE_TO_HALF)
+        )
+        sorter = OnnxModel(converted)  # casts stand where they were thought of, not where they are needed
+        sorter.topological_sort()
+    sorted_model: onnx.ModelProto = sorter.model
+    return sorted_model
 
 
-def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], Any]) -> onnx.ModelProto:
+def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], None]) -> onnx.ModelProto:
     """Apply a function of onnxruntime that reads and writes files."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
         onnx.save(model, source)
         run(source, target)
         return onnx.load(target)
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Keep what ONNX Runtime's tools log to themselves: advice to run tools that this package does not need."""
+    before = logging.root.manager.disable
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(before)

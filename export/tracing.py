@@ -189,7 +189,7 @@ def _gelu(x: Any, approximate: str = "none") -> Any:
 
 
 def _softmax(x: Any, dim: int, dtype: int = -1) -> Any:
-    """Translate softmax along any axis but the last to plain steps: ONNX Runtime would transpose, three times slower."""
+    """Translate softmax: along other axes than the last as plain steps, where ONNX Runtime would transpose twice."""
     if dim in (-1, len(x.shape) - 1):
         return op.Softmax(x, axis=-1)
     axes = op.Constant(value_ints=[dim])

@@ -21,7 +21,7 @@ from mobilesam.errors import MobileSamError
 
 def build_app() -> typer.Typer:
     """Return the ``mobilesam`` command with its subcommands."""
-    from mobilesam.cli import bench, doctor, eval, everything, export, predict, verify, webui, weights
+    from mobilesam.cli import bench, doctor, eval, everything, export, predict, quantize, verify, webui, weights
 
     app = typer.Typer(
         name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
     app.command("eval", no_args_is_help=True)(eval.evaluate)
     app.command("bench")(bench.bench)
     app.command("export", no_args_is_help=True)(export.export)
+    app.command("quantize", no_args_is_help=True)(quantize.quantize)
     app.command("verify", no_args_is_help=True)(verify.verify)
     app.command("webui")(webui.webui)
     app.command("doctor")(doctor.doctor)

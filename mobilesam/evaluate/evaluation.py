@@ -32,6 +32,14 @@ class Evaluation:
         """The report as JSON values; see :func:`mobilesam.evaluate.report.summarise`."""
         return summarise(self.records, self.settings)
 
+    def answers(self, prompt: PromptKind) -> list[dict[str, Any]]:
+        """Return the mask answered for each instance, in order, as COCO's compressed RLE."""
+        return [
+            {"size": record["hw"], "counts": instance[prompt]["rle"]}
+            for record in self.records
+            for instance in record["instances"]
+        ]
+
     def mean_iou(self, prompt: PromptKind) -> float:
         """Return the mean IoU over all instances for one kind of prompt.
 

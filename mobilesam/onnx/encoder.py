@@ -58,21 +58,33 @@ class ImageEncoder:
         Raises:
             InputError: the file cannot do ``fast_padding``, or does not give MobileSAM's embedding.
         """
-        resized = pictures.resize(image, self.image_size)
-        height, width = resized.shape[:2]
         if fast_padding:
-            covered = (-(-height // _PATCH) * _PATCH, -(-width // _PATCH) * _PATCH)
+            resized = pictures.resize(image, self.image_size)
+            input_hw = (resized.shape[0], resized.shape[1])
+            covered = (-(-input_hw[0] // _PATCH) * _PATCH, -(-input_hw[1] // _PATCH) * _PATCH)
             features = self._padding().copy()
-            part = self._run(pictures.pad(pictures.normalize(resized), covered))
+            part = self.run(pictures.pad(pictures.normalize(resized), covered))
             features[..., : part.shape[2], : part.shape[3]] = part
-        elif self._in_graph:
-            features = self._run(resized.astype(_DTYPES[self._input.type], copy=False))
         else:
-            features = self._run(pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size)))
+            pixels, input_hw = self.prepare(image)
+            features = self.run(pixels)
         if features.shape != _FEATURES:
             remedy = "use an encoder of MobileSAM or SAM for pictures of this size"
             raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
-        return Encoded(features, (height, width))
+        return Encoded(features, input_hw)
+
+    def prepare(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
+        """Return what the graph is given for a picture, (H, W, 3) uint8 RGB, and its size in the model frame."""
+        resized = pictures.resize(image, self.image_size)
+        input_hw = (resized.shape[0], resized.shape[1])
+        if self._in_graph:
+            return resized.astype(_DTYPES[self._input.type], copy=False), input_hw
+        return pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size)), input_hw
+
+    @property
+    def input_name(self) -> str:
+        """The name of the graph's input."""
+        return str(self._input.name)
 
     def _padding(self) -> FloatArray:
         """Return the embedding of a square of padding alone, made once."""
@@ -81,9 +93,10 @@ class ImageEncoder:
                 actual = f"an input of {tuple(self._input.shape)}"
                 remedy = "export it with --dynamic-size, or leave fast_padding out"
                 raise InputError(sentence("encoder", "take pictures of any size for fast_padding", actual, remedy))
-            self._padded = self._run(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
+            self._padded = self.run(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
         return self._padded
 
-    def _run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
+    def run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
+        """Return the features of what :meth:`prepare` made."""
         (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
         return features  # type: ignore[no-any-return]

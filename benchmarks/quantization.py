@@ -1,0 +1,68 @@
+"""Every recipe of ``mobilesam quantize`` on one export: size, time, and accuracy against ground truth.
+
+python -m benchmarks.quantization --calibrate PHOTOS --annotations FILE --images DIR \\
+    --out benchmarks/results/quantization.json
+
+The pictures calibrated on must not be those measured on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import mobilesam
+from mobilesam.bench import describe_environment
+from mobilesam.evaluate import load_coco
+from mobilesam.export import quantize
+from mobilesam.export.exporter import export_onnx
+from mobilesam.export.recipes import Recipe
+from mobilesam.loading import require_torch
+from mobilesam.onnx import OnnxSam
+
+
+def main() -> None:
+    """Export, quantize by each recipe, measure, and write the JSON."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--calibrate", type=Path, required=True, help="folder of pictures")
+    parser.add_argument("--annotations", type=Path, required=True, help="ground truth, COCO JSON")
+    parser.add_argument("--images", type=Path, required=True, help="its pictures")
+    parser.add_argument("--limit", type=int, help="at most so many pictures")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--skip-accuracy", action="store_true", help="time again, and keep the accuracy in --out")
+    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    arguments = parser.parse_args()
+    known = json.loads(arguments.out.read_text()) if arguments.skip_accuracy else {"recipes": []}
+    accuracy = {row["recipe"]: row["accuracy"] for row in known["recipes"]}
+    dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
+    rows = []
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        export_onnx(require_torch(mobilesam.load(backend="torch", device="cpu"), "the export").sam, folder / "float32")
+        before = None
+        if not arguments.skip_accuracy:
+            before = quantize.measure(OnnxSam.from_files(folder / "float32", "cpu", arguments.threads), dataset)
+        for recipe in Recipe:
+            source, out = folder / "float32", folder / recipe
+            files = quantize.quantize(source, out, recipe, calibrate=arguments.calibrate)
+            report = quantize.report(recipe, files, source, out, threads=arguments.threads).as_json()
+            if before:
+                after = quantize.measure(OnnxSam.from_files(out, "cpu", arguments.threads), dataset)
+                report["accuracy"] = quantize.accuracy_json(quantize.compare(before, after))
+            else:
+                report["accuracy"] = accuracy.get(recipe.value, {})
+            rows.append(report)
+            print(json.dumps(report), flush=True)
+    document = {
+        "threads": arguments.threads,
+        "environment": describe_environment(),
+        "pictures": len(dataset.pictures),
+        "recipes": rows,
+    }
+    arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

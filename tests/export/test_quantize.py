@@ -1,0 +1,168 @@
+"""Quantized files: how small they are, what they still compute, and what is refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+from PIL import Image
+
+from mobilesam import SamPredictor
+from mobilesam.errors import ExportError
+from mobilesam.export import calibration, quantize, recipes
+from mobilesam.export.recipes import Recipe
+from mobilesam.onnx import OnnxSam
+from tests.evaluate.scenes import coins, compressed, write_coco
+from tests.pictures import picture
+
+pytestmark = [pytest.mark.torch, pytest.mark.weights]
+
+
+@pytest.fixture(scope="module")
+def photos(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for name in ("rocket", "astronaut"):
+        Image.fromarray(picture(name)).save(folder / f"{name}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def source(exported, tmp_path_factory):
+    """The encoder and the three steps."""
+    folder = tmp_path_factory.mktemp("float32")
+    for name in ("encoder.onnx", "image.onnx", "score.onnx", "upscale.onnx"):
+        shutil.copy(exported / name, folder)
+    return folder
+
+
+def box_mask(model):
+    predictor = SamPredictor(model)
+    predictor.set_image(picture("chelsea"))
+    return predictor.predict(box=[40, 10, 420, 290], multimask_output=False).masks[0]
+
+
+@pytest.mark.parametrize(
+    ("recipe", "least_iou", "most_bytes"),
+    [(Recipe.weights, 0.985, 6.6e6), (Recipe.dynamic, 0.97, 6.6e6), (Recipe.half, 0.99, 12.5e6)],
+)
+def test_a_recipe_makes_a_small_model_of_the_same_masks(source, tmp_path, recipe, least_iou, most_bytes):
+    files = {file.role: file for file in quantize.quantize(source, tmp_path / "out", recipe)}
+    assert files["encoder"].quantized_size == (tmp_path / "out" / "encoder.onnx").stat().st_size <= most_bytes
+    model, original = OnnxSam.from_files(tmp_path / "out"), OnnxSam.from_files(source)
+    assert model.weights_id != original.weights_id, "embeddings of the two must not be mixed up"
+    mask, wanted = box_mask(model), box_mask(original)
+    assert (mask & wanted).sum() / (mask | wanted).sum() > least_iou
+    entries = json.loads((tmp_path / "out" / "manifest.json").read_text())["files"]
+    assert {entry["precision"] for entry in entries} == {recipes.PRECISION[recipe]}
+    assert bool(files["encoder"].in_int8) == (recipe is Recipe.dynamic)
+
+
+@pytest.mark.slow
+def test_static_leaves_in_float_what_loses_most(source, photos, tmp_path, command):
+    out = tmp_path / "out"
+    result = command("quantize", source, "--out", out, "--recipe", "static", "--calibrate", photos, "--json")
+    assert result.code == 0, result.err
+    report = json.loads(result.out)
+    assert report == json.loads((out / "quantization.json").read_text())
+    encoder = next(file for file in report["files"] if file["role"] == "encoder")
+    assert encoder["quantized_size"] < 7e6
+    assert encoder["in_int8"]["Conv"] >= 8
+    assert encoder["in_int8"]["MatMul"] >= 8
+    assert encoder["left_in_float"]
+    assert all(before > 0 and after > 0 for before, after in report["seconds"].values())
+    mask, wanted = box_mask(OnnxSam.from_files(out)), box_mask(OnnxSam.from_files(source))
+    assert (mask & wanted).sum() / (mask | wanted).sum() > 0.95
+
+
+def test_static_is_the_same_each_time(exported, photos):
+    found = {"encoder": calibration.recognition.by_role([exported / "encoder.onnx"])["encoder"]}
+    pictures = calibration.read_pictures(photos)
+    assert [image.shape for image in pictures] == [picture(name).shape for name in ("astronaut", "rocket")]
+    first, second = (calibration.feeds_of(found, pictures)["encoder"] for _ in range(2))
+    assert all(np.array_equal(a["input_image"], b["input_image"]) for a, b in zip(first, second, strict=True))
+
+
+def test_a_report_with_accuracy(source, tmp_path, command):
+    truth = [{"image_id": "a.png", "segmentation": compressed(mask)} for mask in coins()[:3]]
+    annotations = write_coco(tmp_path / "truth", {"a.png": picture("coins")}, truth)
+    options = ("--eval", annotations, "--images", annotations.parent, "--threads", 1)
+    result = command("quantize", source, "--out", tmp_path / "out", *options, "--max-drop", 0.05)
+    assert result.code == 0, result.err
+    lines = {line.split("  ")[0]: line for line in result.out.splitlines()}
+    assert "drop" in lines["mIoU, box"]
+    assert "drop" in lines["mIoU, point"]
+
+
+def test_max_drop_is_a_failure(source, tmp_path, command, monkeypatch):
+    truth = [{"image_id": "a.png", "segmentation": compressed(coins()[0])}]
+    annotations = write_coco(tmp_path / "truth", {"a.png": picture("coins")}, truth)
+    coarse = recipes.store_weights
+    monkeypatch.setattr(recipes, "store_weights", lambda model: ruined(coarse(model)))
+    options = ("--eval", annotations, "--images", annotations.parent, "--max-drop", 0.01)
+    result = command("quantize", source, "--out", tmp_path / "out", *options)
+    assert result.code == 1
+    assert "mean IoU must drop by at most 0.01, got 0." in result.err
+
+
+def ruined(model):
+    """Return a graph whose stored weights are all one."""
+    for tensor in model.graph.initializer:
+        if tensor.data_type == onnx.TensorProto.INT8:
+            tensor.CopyFrom(numpy_helper.from_array(np.ones(tuple(tensor.dims), np.int8), tensor.name))
+    return model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["{missing}"], 1, "model must be a folder of an export, got"),
+        (["{empty}"], 1, "ONNX model must have an encoder and a decoder, got no ONNX file"),
+        (["{source}", "--recipe", "static"], 1, "calibrate must be given for the recipe static, got none; name"),
+        (
+            ["{source}", "--recipe", "static", "--calibrate", "{empty}"],
+            1,
+            "calibration must hold pictures that can be read, got",
+        ),
+        (
+            ["{source}", "--recipe", "static", "--calibrate", "{missing}"],
+            1,
+            "calibration must be a folder of pictures, got",
+        ),
+        (["{source}", "--max-drop", "0.01"], 2, "--max-drop must come with --eval, got none"),
+        (["{source}", "--recipe", "int4"], 2, "int4"),
+    ],
+)
+def test_what_is_refused(source, tmp_path, command, arguments, code, message):
+    (tmp_path / "empty").mkdir()
+    places = {"source": source, "empty": tmp_path / "empty", "missing": tmp_path / "missing"}
+    result = command("quantize", *(text.format(**places) for text in arguments), "--out", tmp_path / "out")
+    assert result.code == code
+    assert message in result.err
+    assert not (tmp_path / "out").exists()
+
+
+def test_nothing_is_quantized_twice_or_overwritten(source, tmp_path, command):
+    out = tmp_path / "out"
+    quantize.quantize(source, out)
+    with pytest.raises(ExportError, match=r"model must be float32 to be quantized, got encoder.onnx with 8-bit"):
+        quantize.quantize(out, tmp_path / "twice")
+    assert not (tmp_path / "twice").exists()
+    before = (out / "encoder.onnx").stat().st_mtime_ns
+    result = command("quantize", source, "--out", out)
+    assert result.code == 1
+    assert "output file must not exist yet, got" in result.err
+    assert (out / "encoder.onnx").stat().st_mtime_ns == before
+
+
+def test_channels_keep_their_own_scale():
+    generator = np.random.default_rng(0)
+    values = (generator.standard_normal((64, 96)) * np.logspace(-3, 3, 64)[:, None]).astype(np.float32)
+    integers, scale = recipes._per_channel(values)
+    assert integers.dtype == np.int8
+    assert scale.shape == (64, 1)
+    assert (np.abs(integers * scale - values) <= scale / 2 * 1.0001).all()
