@@ -40,7 +40,7 @@ def quantization(results: Results) -> str:
                 f"{accuracy['box']['agreement']:.3f}, {accuracy['point']['agreement']:.3f}",
             ]
         )
-    head = ["recipe", "encoder MB", "decoder MB", "steps MB", "encode ×", "click ×"]
+    head = ["recipe", "encoder MB", "decoder MB", "steps MB", "encode", "click"]
     return table([*head, "mIoU box", "mIoU point", "IoU with float32's masks"], rows)
 
 
