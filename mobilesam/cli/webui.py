@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from mobilesam.cli import options
 from mobilesam.errors import missing_dependency, sentence
 
+if TYPE_CHECKING:
+    from mobilesam.model import MaskModel
+
 
 def webui(
-    model: options.ModelOption = None,
+    model: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--model",
+            metavar="NAME|PATH",
+            help="A weights name, a checkpoint, or a folder of ONNX files; repeat it to let visitors choose. "
+            "Default: MobileSAM, fetched on first use.",
+        ),
+    ] = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
     threads: options.ThreadsOption = None,
@@ -34,16 +45,22 @@ def webui(
 ) -> None:
     """Open a page in the browser where pictures are segmented by clicks and drags.
 
+    mobilesam webui --model mobile_sam --model my-int8-export
+
     It is served on this machine only, unless --host says otherwise, and asks nothing of any other server.
     """
     if not importlib.util.find_spec("gradio"):
         raise missing_dependency("gradio", "webui", "the web page")
     login = _login(auth)
+    from mobilesam.cli.model import load_model
     from mobilesam.webui import serve
     from mobilesam.webui.models import choices
     from mobilesam.webui.studio import Limits, Studio
 
-    models = choices(model, backend.value, device.value, threads)
+    def load(name: str | None, runtime: str) -> MaskModel:
+        return load_model(name, options.Backend(runtime), device, threads)
+
+    models = choices(model or [], backend.value, device.value, load)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
     typer.echo("loading the model ...", err=True)
     models.get(models.default)
