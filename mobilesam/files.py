@@ -10,6 +10,8 @@ from pathlib import Path
 
 from mobilesam.errors import InputError, sentence
 
+PARTIAL = ".partial"  # before the suffix of a file that is being written
+
 
 @contextlib.contextmanager
 def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
@@ -24,7 +26,8 @@ def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
     refuse_existing(target, force=force)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=target.suffix, dir=target.parent)
+        suffix = PARTIAL + target.suffix
+        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=suffix, dir=target.parent)
     except OSError as error:
         raise InputError(_unwritable(target, error)) from error
     os.close(handle)
@@ -43,6 +46,12 @@ def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
     """Write ``content`` to ``target`` atomically; see :func:`atomic_path`."""
     with atomic_path(target, force=force) as temporary:
         temporary.write_bytes(content)
+
+
+def remove_partial(folder: Path) -> None:
+    """Remove what a killed process had not finished writing in a folder, if there is one."""
+    for path in folder.glob(f".*{PARTIAL}*"):
+        path.unlink(missing_ok=True)
 
 
 def refuse_existing(target: Path, *, force: bool) -> None:

@@ -59,7 +59,7 @@ def load(
         raise InputError(unknown_name("device", device, DEVICES))
     exported = find_export(model)
     if backend == "auto":
-        backend = "onnx" if exported or provider or _onnx_is_faster(device) else "torch"
+        backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
     if backend == "onnx":
         from mobilesam.onnx import OnnxSam
 
@@ -130,7 +130,7 @@ def _provider(device: str, provider: str | None) -> str:
     return provider
 
 
-def _onnx_is_faster(device: str) -> bool:
+def onnx_is_faster(device: str) -> bool:
     """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
     if not importlib.util.find_spec("torch"):
         return True

@@ -75,16 +75,20 @@ class PromptFile:
         """
         if not self.images:
             return list(self.objects)
-        if str(path) in self.images:
-            return list(self.images[str(path)])
-        parts = Path(path).absolute().parts
-        for start in range(len(parts)):
-            end = Path(*parts[start:]).as_posix()
-            if end in self._names:
-                return list(self.images[self._names[end]])
+        name = self.name_of(path)
+        if name is not None:
+            return list(self.images[name])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
         remedy = f"it names {len(self.images)} others, such as {near[0]!r}"
         raise InputError(sentence("prompt file", "name the picture", f"{str(path)!r}, which it does not name", remedy))
+
+    def name_of(self, path: str | os.PathLike[str]) -> str | None:
+        """Return the name of a picture here, its path or the longest end of it, or None."""
+        if str(path) in self.images:
+            return str(path)
+        parts = Path(path).absolute().parts
+        ends = (Path(*parts[start:]).as_posix() for start in range(len(parts)))
+        return next((self._names[end] for end in ends if end in self._names), None)
 
     @cached_property
     def _names(self) -> dict[str, str]:

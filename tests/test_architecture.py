@@ -19,6 +19,7 @@ TIERS = tuple(
         "mobilesam config contract files pixels regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
         "embedding modeling timing visualize",
+        "embedding_folder",
         "checkpoint",
         "build loading onnx torch_sam",
         "predictor",

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam import masks, rle
-from mobilesam.automatic.candidates import Candidate, measure
 from mobilesam.automatic.records import MaskRecord, make_record
+from mobilesam.automatic.segment import candidate_of
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats import png
 from mobilesam.formats.coco import coco_dataset
@@ -89,14 +89,9 @@ def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
 def record_of(picture: Picture, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
     """Return one mask of an answer as everything mode would, its segmentation an uncompressed RLE."""
     hw, threshold = picture.hw, model.mask_threshold
-    logits = answer.low_res_logits[index]
+    logits, score = answer.low_res_logits[index], np.float32(answer.scores[index])
     frame = masks.Frame(answer.input_hw, hw, model.image_size)
-    boundaries = rle.boundaries_of(np.asarray(masks.upsample(logits, *frame, threshold=threshold), np.bool_))
-    measured = measure(logits, frame, (0, 0), hw[0], threshold=threshold, offset=_STABILITY_OFFSET)
-    assert measured is not None, "without a threshold every mask is measured"
-    picture_box = (0, 0, hw[1], hw[0])
-    score = np.float32(answer.scores[index])
-    candidate = Candidate(boundaries, rle.box(boundaries, hw[0]), score, measured.stability, None, picture_box)
+    candidate = candidate_of(logits, score, frame, threshold=threshold, offset=_STABILITY_OFFSET)
     return make_record(candidate, hw, "uncompressed_rle") | {"point_coords": [*map(list, prompt.points)]}
 
 

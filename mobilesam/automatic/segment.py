@@ -113,7 +113,7 @@ class Asker:
 
 
 def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) -> list[Candidate]:
-    """Return the single-mask answer to each of a few boxes, whatever its quality.
+    """Return the single-mask answer to each of a few boxes in a crop that is the whole picture, whatever its quality.
 
     Args:
         boxes: (B, 4), x1 y1 x2 y2 in pixels.
@@ -122,14 +122,20 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) ->
     embedding = crop.embedding
     prompts, _ = make_prompts(box=boxes, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
     decoded = model.decode(embedding, prompts, multimask_output=False)
-    frame, height = frame_of(model, crop), crop.picture_hw[0]
-    found = []
-    for logits, score in zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True):
-        measured = measure(logits, frame, crop.box[:2], height, threshold=model.mask_threshold, offset=offset)
-        assert measured is not None, "without a threshold every mask is measured"
-        box = rle.box(measured.boundaries, height)
-        found.append(Candidate(measured.boundaries, box, score, measured.stability, None, crop.box))
-    return found
+    answers = zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True)
+    return [
+        candidate_of(logits, score, frame_of(model, crop), threshold=model.mask_threshold, offset=offset)
+        for logits, score in answers
+    ]
+
+
+def candidate_of(logits: FloatArray, score: np.float32, frame: Frame, *, threshold: float, offset: float) -> Candidate:
+    """Return the candidate of one answer, (256, 256) logits, about a whole picture, whatever its quality."""
+    height, width = frame.original_hw
+    measured = measure(logits, frame, (0, 0), height, threshold=threshold, offset=offset)
+    assert measured is not None, "without a threshold every mask is measured"
+    box = rle.box(measured.boundaries, height)
+    return Candidate(measured.boundaries, box, score, measured.stability, None, (0, 0, width, height))
 
 
 def frame_of(model: MaskModel, crop: Crop) -> Frame:

@@ -21,7 +21,8 @@ from mobilesam.errors import MobileSamError
 
 def build_app() -> typer.Typer:
     """Return the ``mobilesam`` command with its subcommands."""
-    from mobilesam.cli import bench, doctor, eval, everything, export, predict, quantize, verify, webui, weights
+    from mobilesam.cli import batch, bench, doctor, embed, eval, everything, export, predict, quantize
+    from mobilesam.cli import verify, webui, weights
 
     app = typer.Typer(
         name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
@@ -29,6 +30,8 @@ def build_app() -> typer.Typer:
     app.callback()(_root)
     app.command("predict", no_args_is_help=True)(predict.predict)
     app.command("everything", no_args_is_help=True)(everything.everything)
+    app.command("batch", no_args_is_help=True)(batch.batch)
+    app.command("embed", no_args_is_help=True)(embed.embed)
     app.add_typer(weights.app, name="weights")
     app.command("eval", no_args_is_help=True)(eval.evaluate)
     app.command("bench")(bench.bench)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import enum
 import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,41 +18,24 @@ if TYPE_CHECKING:
     from mobilesam.model import MaskModel
     from mobilesam.pixels import ImageArray
 
-FORMATS = ("overlay", "mask", "coco", "csv")
-COCO_FILE = "coco.json"
-
-
-class Preset(enum.StrEnum):
-    """How thoroughly to look."""
-
-    exact = "exact"
-    balanced = "balanced"
-    fast = "fast"
-
 
 def everything(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
-    preset: Annotated[
-        Preset, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
-    ] = Preset.balanced,
+    preset: options.PresetOption = options.Preset.balanced,
     out: options.OutOption = Path(),
     formats: Annotated[
         str,
         typer.Option(
             "--format",
             metavar="WORD,...",
-            help="overlay: the picture with its masks; mask: a PNG each; coco: one JSON for all; csv: a table.",
+            help="overlay: the picture with its masks; mask, cutout: a PNG each; indexed, instances: a PNG of their "
+            "numbers; csv, labelme, yolo, geojson: a file a picture; coco, parquet: one file for all.",
         ),
     ] = "overlay,coco",
-    grid: Annotated[int, typer.Option("--grid", min=1, metavar="N", help="Points on a side of the grid.")] = 32,
-    tiles: Annotated[
-        int | None,
-        typer.Option("--tiles", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
-    ] = None,
-    min_area: Annotated[int, typer.Option("--min-area", min=0, metavar="PIXELS", help="Leave out smaller masks.")] = 0,
-    max_masks: Annotated[
-        int | None, typer.Option("--max-masks", min=1, metavar="N", help="Keep at most so many, the best scored.")
-    ] = None,
+    grid: options.GridOption = 32,
+    tiles: options.TilesOption = None,
+    min_area: options.MinAreaOption = 0,
+    max_masks: options.MaxMasksOption = None,
     time_budget: Annotated[
         float | None,
         typer.Option("--time-budget", min=0, metavar="SECONDS", help="Stop each picture then, with what is found."),
@@ -78,19 +60,18 @@ def everything(
 
     A picture that cannot be read is reported on stderr; the others are still done, and the exit code is 1.
     """
-    from mobilesam.cli import output
-    from mobilesam.cli.masks_output import MaskFiles
-    from mobilesam.formats.coco import write_coco
+    from mobilesam.formats import naming, picture_files
     from mobilesam.formats.picture import MaskedPicture
 
-    words = options.parse_formats(formats, FORMATS)
-    if images.count(output.STDIN) > 1:
-        actual = f"{images.count(output.STDIN)} times"
+    words = options.parse_formats(formats, picture_files.WORDS)
+    if images.count(naming.STDIN) > 1:
+        actual = f"{images.count(naming.STDIN)} times"
         raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
-    files = [MaskFiles(names, words, force) for names in output.name_outputs(images, out)]
-    coco_files = [out / COCO_FILE] if "coco" in words else []
+    named = zip(images, naming.name_outputs(images, out), strict=True)
+    files = [picture_files.MaskFiles(names, words, force, source) for source, names in named]
+    of_all = picture_files.files_of_all(out, words)
     planned = [path for item in files for path in item.planned()]
-    output.refuse_overwriting([*planned, *coco_files], images, force)
+    naming.refuse_overwriting([*planned, *of_all.values()], images, force)
 
     generator: SamAutomaticMaskGenerator | None = None
     pictures: list[dict[str, Any]] = []
@@ -114,25 +95,23 @@ def everything(
         height, width = image.shape[:2]
         size = {"image": source, "width": width, "height": height, "partial": records.partial}
         pictures.append(size | described | {"timings_ms": clock.milliseconds})
-        if coco_files:
+        if of_all:
             masked.append(MaskedPicture(source, (height, width), chosen))
         early = ", the time was up" if records.partial else ""
         typer.echo(f"{source}: {len(chosen)} masks in {clock.milliseconds['segment'] / 1000:.1f} s{early}", err=True)
         if not as_json and described["files"]:
             typer.echo("\n".join(path for paths in described["files"].values() for path in paths))
-    for path in coco_files:
-        write_coco(path, masked, force=force)
-    names = [str(path) for path in coco_files]
+    picture_files.write_files_of_all(of_all, lambda: masked, force=force)
     if as_json:
-        document = {"version": 1, "images": pictures, "files": {"coco": names} if names else {}, "errors": errors}
-        typer.echo(json.dumps(document, indent=2))
-    elif names:
-        typer.echo("\n".join(names))
+        names = {word: [str(path)] for word, path in of_all.items()}
+        typer.echo(json.dumps({"version": 1, "images": pictures, "files": names, "errors": errors}, indent=2))
+    elif of_all:
+        typer.echo("\n".join(map(str, of_all.values())))
     if errors:
         raise typer.Exit(1)
 
 
-def _generator(model: MaskModel, grid: int, preset: Preset, tiles: int | None) -> SamAutomaticMaskGenerator:
+def _generator(model: MaskModel, grid: int, preset: options.Preset, tiles: int | None) -> SamAutomaticMaskGenerator:
     from mobilesam.automatic import SamAutomaticMaskGenerator
 
     return SamAutomaticMaskGenerator(

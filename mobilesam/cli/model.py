@@ -15,6 +15,13 @@ def load_model(
 ) -> MaskModel:
     """Return the model; the published weights are fetched on first use, which is told on stderr."""
     import mobilesam
+
+    fetch_weights(model)
+    return mobilesam.load(model, backend, device, threads, provider)
+
+
+def fetch_weights(model: str | None) -> None:
+    """Fetch the published weights, if it is them that an option names, and if they are not there yet."""
     from mobilesam import weights
     from mobilesam.cli.progress import download_bar
 
@@ -22,4 +29,3 @@ def load_model(
     if name in weights.names():
         with download_bar() as progress:
             weights.ensure(name, progress)
-    return mobilesam.load(model, backend, device, threads, provider)

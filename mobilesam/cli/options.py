@@ -34,6 +34,14 @@ class Select(enum.StrEnum):
     single = "single"
 
 
+class Preset(enum.StrEnum):
+    """How thoroughly everything mode looks."""
+
+    exact = "exact"
+    balanced = "balanced"
+    fast = "fast"
+
+
 class Device(enum.StrEnum):
     """Where the network runs."""
 
@@ -84,6 +92,36 @@ PromptsOption = Annotated[
     typer.Option(
         "--prompts", metavar="FILE", help="Prompts for one or many pictures, as JSON; instead of the two above."
     ),
+]
+
+
+EmbeddingsOption = Annotated[
+    Path | None,
+    typer.Option("--embeddings", metavar="DIR", help="Embeddings that mobilesam embed made."),
+]
+SelectOption = Annotated[
+    Select | None,
+    typer.Option("--select", help="Which of the model's masks is the answer; see below.", show_default=False),
+]
+FastPaddingOption = Annotated[
+    bool,
+    typer.Option(
+        "--fast-padding",
+        help="Encode only what a picture covers of the padded square: faster from the second picture on, as "
+        "accurate, not equal to the reference.",
+    ),
+]
+PresetOption = Annotated[
+    Preset, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
+]
+GridOption = Annotated[int, typer.Option("--grid", min=1, metavar="N", help="Points on a side of the grid.")]
+TilesOption = Annotated[
+    int | None,
+    typer.Option("--tiles", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
+]
+MinAreaOption = Annotated[int, typer.Option("--min-area", min=0, metavar="PIXELS", help="Leave out smaller masks.")]
+MaxMasksOption = Annotated[
+    int | None, typer.Option("--max-masks", min=1, metavar="N", help="Keep at most so many, the best scored.")
 ]
 
 

@@ -1,23 +1,20 @@
-"""Names and contents of the files that a command writes for a picture."""
+"""The files that ``mobilesam predict`` writes for a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.errors import InputError, sentence
-from mobilesam.files import refuse_existing
 from mobilesam.formats import png
+from mobilesam.formats.naming import Names
 from mobilesam.prompt_file import ObjectPrompt
 from mobilesam.visualize import overlay
 
 FORMATS = ("overlay", "mask", "cutout")
-STDIN = "-"
 
 
 @dataclass(frozen=True)
@@ -30,60 +27,6 @@ class Found:
     prompt: ObjectPrompt
     masks: npt.NDArray[np.bool_]
     scores: npt.NDArray[np.float32]
-
-
-@dataclass(frozen=True)
-class Names:
-    """The file names of one picture: ``cat-mask.png`` for its first object's best mask, and so on.
-
-    The second object has ``cat-mask-2.png``, its second best mask ``cat-mask-2-alt2.png``. An overlay shows all objects
-    of the picture; ``cat-overlay-alt2.png`` shows their second best masks.
-    """
-
-    folder: Path
-    stem: str
-
-    def path(self, word: str, index: int = 0, rank: int = 0) -> Path:
-        """Return the name for a ``--format`` word, an object's index and a mask's rank, both from 0."""
-        number = f"-{index + 1}" if index else ""
-        alternative = f"-alt{rank + 1}" if rank else ""
-        return self.folder / f"{self.stem}-{word}{number}{alternative}.png"
-
-    def all(self, words: Sequence[str], objects: int, ranks: int) -> Iterator[Path]:
-        """Yield every name that :func:`write_picture` uses for so many objects with so many masks each."""
-        for word in words:
-            for index in range(1 if word == "overlay" else objects):
-                for rank in range(ranks):
-                    yield self.path(word, index, rank)
-
-
-def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:
-    """Name the outputs of pictures after their own names; the second ``cat`` becomes ``cat-2``.
-
-    Names are compared without case, since some file systems do.
-    """
-    stems = ["stdin" if source == STDIN else Path(source).stem for source in sources]
-    taken: set[str] = set()
-    names = []
-    for stem in stems:
-        unique, count = stem, 1
-        while unique.casefold() in taken or (count > 1 and unique.casefold() in map(str.casefold, stems)):
-            count += 1
-            unique = f"{stem}-{count}"
-        taken.add(unique.casefold())
-        names.append(Names(folder, unique))
-    return names
-
-
-def refuse_overwriting(paths: Sequence[Path], sources: Sequence[str], force: bool) -> None:
-    """Raise InputError if a file exists and ``force`` is false, or if it is one of the pictures read."""
-    read = {Path(source).resolve() for source in sources if source != STDIN}
-    for path in paths:
-        if path.resolve() in read:
-            raise InputError(
-                sentence("output file", "not be a picture that is read", path, "choose another folder with --out")
-            )
-        refuse_existing(path, force=force)
 
 
 def write_picture(

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def read_source(source: str) -> ImageArray:
     """Return the picture at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
-    from mobilesam.cli.output import STDIN
+    from mobilesam.formats.naming import STDIN
     from mobilesam.image import read_image
 
     return read_image(sys.stdin.buffer if source == STDIN else source)

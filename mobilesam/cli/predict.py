@@ -28,18 +28,8 @@ def predict(
     multimask: Annotated[
         bool, typer.Option("--multimask", help="Keep all three readings of each prompt, best first, not only one.")
     ] = False,
-    select: Annotated[
-        options.Select | None,
-        typer.Option(help="Which of the model's masks is the answer; see below.", show_default=False),
-    ] = None,
-    fast_padding: Annotated[
-        bool,
-        typer.Option(
-            "--fast-padding",
-            help="Encode only what a picture covers of the padded square: faster from the second picture on, as "
-            "accurate, not equal to the reference.",
-        ),
-    ] = False,
+    select: options.SelectOption = None,
+    fast_padding: options.FastPaddingOption = False,
     out: options.OutOption = Path(),
     formats: Annotated[
         str,
@@ -55,6 +45,7 @@ def predict(
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
     provider: options.ProviderOption = None,
+    embeddings: options.EmbeddingsOption = None,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Segment what points and boxes show.
@@ -74,20 +65,22 @@ def predict(
     """
     from mobilesam.cli import output
     from mobilesam.cli.model import load_model
+    from mobilesam.embedding_folder import with_embeddings
+    from mobilesam.formats import naming
     from mobilesam.predictor import SamPredictor
 
     words = options.parse_formats(formats, output.FORMATS)
-    if images.count(output.STDIN) > 1:
-        actual = f"{images.count(output.STDIN)} times"
+    if images.count(naming.STDIN) > 1:
+        actual = f"{images.count(naming.STDIN)} times"
         raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
     if multimask and select:
         actual = "both"
         raise options.UsageError(sentence("--select", "stand without --multimask", actual, "leave one of them out"))
     wanted = _wanted(images, point or [], box or [], prompts)
-    names = output.name_outputs(images, out)
+    names = naming.name_outputs(images, out)
     ranks = MULTIMASK_OUTPUTS if multimask else 1
     planned = [path for name, found in zip(names, wanted, strict=True) for path in name.all(words, len(found), ranks)]
-    output.refuse_overwriting(planned, images, force)
+    naming.refuse_overwriting(planned, images, force)
 
     predictor: SamPredictor | None = None
     pictures: list[dict[str, Any]] = []
@@ -102,7 +95,8 @@ def predict(
             continue
         # Loaded only now, so that a mistyped path is told at once.
         if predictor is None:
-            predictor = SamPredictor(load_model(model, backend, device, threads, provider), fast_padding=fast_padding)
+            network = with_embeddings(load_model(model, backend, device, threads, provider), embeddings)
+            predictor = SamPredictor(network, fast_padding=fast_padding)
         try:
             with warnings_of(source):
                 with clock.measure("encode"):

@@ -27,6 +27,7 @@ def webui(
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
     threads: options.ThreadsOption = None,
+    embeddings: options.EmbeddingsOption = None,
     host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens it to others.")] = (
         "127.0.0.1"
     ),
@@ -54,11 +55,12 @@ def webui(
     login = _login(auth)
     from mobilesam.cli.model import load_model
     from mobilesam.webui import serve
+    from mobilesam.embedding_folder import with_embeddings
     from mobilesam.webui.models import choices
     from mobilesam.webui.studio import Limits, Studio
 
     def load(name: str | None, runtime: str) -> MaskModel:
-        return load_model(name, options.Backend(runtime), device, threads)
+        return with_embeddings(load_model(name, options.Backend(runtime), device, threads), embeddings)
 
     models = choices(model or [], backend.value, device.value, load)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)

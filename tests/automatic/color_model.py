@@ -29,7 +29,7 @@ class ColorModel(MaskModel):
     def weights_id(self):
         return "colors"
 
-    def encode(self, image):
+    def encode(self, image, *, fast_padding=False):
         self.encoded += 1
         resized = pictures.resize(image, self.image_size)
         padded = np.zeros((self.image_size, self.image_size, 3), np.uint8)

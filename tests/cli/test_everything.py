@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import csv
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
+from mobilesam import formats, rle
 from tests.automatic.color_model import ColorModel, squares
 
 SQUARES = [(40, 80, 320, 440), (400, 120, 720, 360), (760, 400, 960, 600)]
@@ -60,6 +62,31 @@ def test_the_files_agree(command, folder):
         assert annotation["bbox"] == described["bbox"] == box
         assert annotation["score"] == described["predicted_iou"] == float(row["predicted_iou"])
         np.testing.assert_array_equal(dataset.annToMask(annotation), mask)
+
+
+@pytest.mark.filterwarnings("ignore::mobilesam.errors.FormatLossWarning")  # one square lies on black
+def test_the_other_formats_hold_the_same_masks(command, folder):
+    words = "mask,cutout,indexed,instances,labelme,yolo,geojson,coco,parquet"
+    document = json.loads(run(command, folder, "--format", words, "--json").out)
+    files = document["images"][0]["files"] | document["files"]
+    masks = [formats.read_mask(Path(path)) for path in files["mask"]]
+    found = {
+        "coco": formats.read_coco(Path(files["coco"][0]))[0],
+        "parquet": next(iter(formats.read_parquet(Path(files["parquet"][0])))),
+        "geojson": formats.read_geojson(Path(files["geojson"][0])),
+        "labelme": formats.read_labelme(folder / "out/cat.json"),
+        "yolo": formats.read_yolo(folder / "out/cat.txt", (640, 1024)),
+        "indexed": formats.read_map(Path(files["indexed"][0])),
+        "instances": formats.read_map(Path(files["instances"][0])),
+    }
+    assert (folder / "out/data.yaml").read_text() == 'nc: 1\nnames:\n  0: "object"\n'
+    assert (folder / "out" / found["labelme"].file_name).resolve() == folder / "cat.png"
+    with Image.open(files["cutout"][0]) as image:
+        np.testing.assert_array_equal(np.array(image)[..., 3] > 0, masks[0])
+    for word, picture in found.items():
+        for record, mask in zip(picture.records, masks, strict=True):
+            again = rle.rle_to_mask(record["segmentation"])
+            assert np.count_nonzero(again != mask) <= (0 if word in ("coco", "parquet", "geojson") else 900), word
 
 
 def test_masks_are_chosen_by_area_and_number(command, folder):
@@ -126,7 +153,8 @@ def test_an_interrupt_leaves_no_half_written_file(command, folder, monkeypatch):
     [
         (
             ["--format", "masks"],
-            "error: --format must be one of overlay, mask, coco, csv, got 'masks'; did you mean 'mask'?",
+            "error: --format must be one of overlay, mask, cutout, indexed, instances, csv, labelme, yolo, geojson, "
+            "coco, parquet, got 'masks'; did you mean 'mask'?",
         ),
         (["--preset", "fastest"], "Invalid value for '--preset'"),
         (["--grid", "0"], "Invalid value for '--grid'"),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.cli.output import Names, name_outputs, refuse_overwriting
 from mobilesam.errors import InputError
+from mobilesam.formats.naming import Names, name_outputs, refuse_overwriting
 
 WORDS = ("overlay", "mask", "cutout")
 

@@ -1,0 +1,84 @@
+"""The work of ``mobilesam embed``: encode pictures, and keep their embeddings in a folder."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Generator, Sequence
+from pathlib import Path
+
+from mobilesam.batch.processes import run_work
+from mobilesam.batch.segmentation import ModelChoice
+from mobilesam.batch.sources import find_pictures
+from mobilesam.batch.tasks import Outcome, Task, UInt8Array
+from mobilesam.embedding import save_embedding
+from mobilesam.embedding_folder import embedding_path
+from mobilesam.files import remove_partial
+from mobilesam.formats.naming import Names
+from mobilesam.image import read_image
+from mobilesam.model import Embedding, MaskModel
+
+
+class EmbeddingWork:
+    """Work for :mod:`mobilesam.batch.pipeline`; the result is the file's name."""
+
+    def __init__(self, model: MaskModel, folder: Path, fast_padding: bool) -> None:
+        self._model, self._folder, self._fast_padding = model, folder, fast_padding
+
+    def read(self, task: Task) -> UInt8Array:
+        """Return the picture."""
+        return read_image(task.source)
+
+    def compute(self, task: Task, image: UInt8Array) -> tuple[Path, Embedding | None]:
+        """Return the embedding and its path; none if it is there already."""
+        path = embedding_path(self._folder, image, self._model.weights_id, fast_padding=self._fast_padding)
+        return path, None if path.exists() else self._model.encode(image, fast_padding=self._fast_padding)
+
+    def write(self, task: Task, image: UInt8Array, computed: tuple[Path, Embedding | None]) -> bytes:
+        """Write the embedding."""
+        path, embedding = computed
+        if embedding is not None:
+            save_embedding(path, embedding, self._model)
+        return str(path).encode()
+
+
+def embed_pictures(
+    inputs: Sequence[str],
+    folder: Path,
+    *,
+    model: ModelChoice | None = None,
+    fast_padding: bool = False,
+    workers: int = 1,
+    progress: Callable[[int, int, int], object] | None = None,
+) -> Generator[tuple[str, Path | str]]:
+    """Encode pictures, and yield for each its name and the file of its embedding, or why there is none, as they come.
+
+    What is in the folder already is not made again.
+
+    Args:
+        inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
+        folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
+        model, workers, progress: as in :func:`mobilesam.batch.segment_pictures`.
+
+    Raises:
+        InputError: an argument is not usable, or a file cannot be written.
+    """
+    tasks = [
+        Task(number, source.path, source.path, Names(folder, Path(source.path).stem))
+        for number, source in enumerate(find_pictures(inputs, folder))
+    ]
+    remove_partial(folder)
+    bad = 0
+    make_work = functools.partial(_make_work, model or ModelChoice(), Path(folder), fast_padding)
+    for done, outcome in enumerate(run_work(make_work, tasks, workers), start=1):
+        bad += outcome.error is not None
+        if progress:
+            progress(done - bad, len(tasks), bad)
+        yield tasks[outcome.number].source, _answer(outcome)
+
+
+def _make_work(choice: ModelChoice, folder: Path, fast_padding: bool) -> EmbeddingWork:
+    return EmbeddingWork(choice.load(), folder, fast_padding)
+
+
+def _answer(outcome: Outcome) -> Path | str:
+    return Path(outcome.result.decode()) if outcome.error is None else outcome.error

@@ -1,0 +1,205 @@
+"""A whole run: from inputs to files, a journal and a report."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import hashlib
+from collections.abc import Callable, Generator, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+
+from mobilesam._version import __version__
+from mobilesam.batch.journal import NAME, BadPicture, Journal, refuse_journal
+from mobilesam.batch.processes import MakeWork, run_work
+from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
+from mobilesam.batch.sources import Source, find_pictures, name_files
+from mobilesam.batch.tasks import Outcome, Task
+from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
+from mobilesam.files import remove_partial
+from mobilesam.formats.naming import refuse_overwriting
+from mobilesam.formats.picture import OBJECT
+from mobilesam.formats.picture_files import WORDS, MaskFiles, files_of_all, write_files_of_all
+from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.selection import RULES
+
+Progress = Callable[[int, int, int], object]
+ENGINES = ("local", "ray")
+
+
+class StoppedError(MobileSamError):
+    """A strict run met a bad picture."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What came of a run.
+
+    done: pictures with a result, also those of the run that was resumed. bad: the others.
+    files: what holds the results of all pictures. left_out: pictures for which there is no prompt.
+    """
+
+    done: int
+    bad: list[BadPicture]
+    files: list[Path]
+    left_out: list[str] = field(default_factory=list)
+
+
+def segment_pictures(
+    inputs: Sequence[str],
+    out: Path,
+    *,
+    prompts: PromptFile | None = None,
+    how: Everything | Prompted | None = None,
+    words: Sequence[str] = ("coco",),
+    model: ModelChoice | None = None,
+    workers: int = 1,
+    engine: str = "local",
+    ray_address: str | None = None,
+    resume: bool = False,
+    force: bool = False,
+    strict: bool = False,
+    progress: Progress | None = None,
+    notice: Callable[[str], object] | None = None,
+) -> Report:
+    """Segment any number of pictures, and write what ``words`` name into a folder.
+
+    However often the run is stopped and resumed, and whichever worker is done first, the files are the same.
+
+    Args:
+        inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
+        prompts: the objects of the pictures; those that it does not name are left out. None for everything mode.
+        how: settings of either way; by default those of the way that ``prompts`` chooses.
+        words: formats, of :data:`mobilesam.formats.picture_files.WORDS`.
+        workers: processes, each with a model; 1 is this process. With more, the module that is run as a script needs
+            the usual ``if __name__ == "__main__":``.
+        engine: "local", or "ray" for Ray Data with as many actors; the extra ``ray`` brings it.
+        ray_address: of a Ray cluster; by default Ray on this machine.
+        resume: go on with a stopped run, and try its bad pictures again.
+        force: start again, over the files of an earlier run.
+        strict: stop at the first bad picture.
+        progress: called with the numbers of pictures done, of all, and of bad ones.
+        notice: called with what else is to be told, each text once.
+
+    Raises:
+        InputError: an argument is not usable, files exist already, or cannot be written.
+        StoppedError: a picture is bad, and the run is strict.
+        MissingDependencyError: a format or the engine needs a package that is not installed.
+    """
+    out, model = Path(out), model or ModelChoice()
+    how = how or (Everything() if prompts is None else Prompted())
+    _check(prompts, how, words, workers)
+    if engine not in ENGINES:
+        raise InputError(unknown_name("engine", engine, ENGINES))
+    of_all = files_of_all(out, words)
+    refuse_journal(out / NAME, resume=resume, force=force)
+    tasks, left_out = _tasks(find_pictures(inputs, out), out, prompts)
+    labels = _labels(tasks)
+    planned = [path for task in tasks for path in MaskFiles(task.names, words, True).planned()]
+    sources = [task.source for task in tasks]
+    refuse_overwriting([*planned, *of_all.values()], sources, force or (resume and (out / NAME).exists()))
+    about = {
+        "version": __version__,
+        "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
+        "words": sorted(words),
+        "model": asdict(model) | {"model": model.digest(), "threads": None},
+        "tasks": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
+    }
+    make_work = functools.partial(make_segmentation, model, how, tuple(words), labels)
+    with Journal.open(out / NAME, about, sources, resume=resume, force=force) as journal:
+        for folder in {path.parent for path in [*planned, *of_all.values(), journal.path]}:
+            remove_partial(folder)
+        done = journal.done()
+        open_tasks = [task for task in tasks if task.number not in done]
+        outcomes = _outcomes(make_work, open_tasks, workers, engine, ray_address)
+        with contextlib.closing(outcomes):
+            _take(outcomes, journal, len(done), tasks, strict, progress, notice)
+        write_files_of_all(of_all, journal.results, labels, force=True)
+        report = Report(len(journal.done()), journal.bad(), list(of_all.values()), left_out)
+        journal.close_finished()
+    return report
+
+
+def _outcomes(
+    make_work: MakeWork, tasks: Sequence[Task], workers: int, engine: str, ray_address: str | None
+) -> Generator[Outcome]:
+    if not tasks:
+        return
+    if engine == "ray":
+        from mobilesam.batch.ray_engine import run_with_ray
+
+        yield from run_with_ray(make_work, tasks, workers, ray_address)
+    else:
+        yield from run_work(make_work, tasks, workers)
+
+
+def _take(
+    outcomes: Iterable[Outcome],
+    journal: Journal,
+    done: int,
+    tasks: Sequence[Task],
+    strict: bool,
+    progress: Progress | None,
+    notice: Callable[[str], object] | None,
+) -> None:
+    """Note outcomes as they come."""
+    said, bad = set[str](), 0
+    if progress:
+        progress(done, len(tasks), bad)
+    for outcome in outcomes:
+        journal.record(outcome)
+        for text in outcome.notices:
+            if notice and text not in said:
+                notice(text)
+            said.add(text)
+        if outcome.error is None:
+            done += 1
+        else:
+            bad += 1
+            if strict:
+                source = tasks[outcome.number].source
+                raise StoppedError(f"stopped at {source}: {outcome.error}; mend it and go on with resume")
+        if progress:
+            progress(done, len(tasks), bad)
+
+
+def _tasks(sources: Sequence[Source], out: Path, prompts: PromptFile | None) -> tuple[list[Task], list[str]]:
+    """Return the tasks, and the pictures for which there is no prompt."""
+    tasks: list[Task] = []
+    left_out: list[str] = []
+    for source, names in zip(sources, name_files(sources, out), strict=True):
+        file_name = Path(source.path).as_posix()
+        objects: tuple[ObjectPrompt, ...] = ()
+        if prompts is not None:
+            if prompts.images:
+                known = prompts.name_of(source.path)
+                if known is None:
+                    left_out.append(source.path)
+                    continue
+                file_name = known
+            objects = tuple(prompts.for_image(source.path))
+        tasks.append(Task(len(tasks), source.path, file_name, names, objects))
+    if not tasks:
+        actual = f"none of {len(left_out)}, such as {left_out[0]!r}"
+        raise InputError(sentence("the prompts", "name a picture that is given", actual, "check the names in the file"))
+    return tasks, left_out
+
+
+def _labels(tasks: Iterable[Task]) -> tuple[str, ...]:
+    """Return the labels of all prompts as they first appear."""
+    labels = (OBJECT if prompt.label is None else prompt.label for task in tasks for prompt in task.prompts)
+    return tuple(dict.fromkeys(labels)) or (OBJECT,)
+
+
+def _check(prompts: PromptFile | None, how: Everything | Prompted, words: Sequence[str], workers: int) -> None:
+    if isinstance(how, Everything) != (prompts is None):
+        actual = f"{type(how).__name__} {'without' if prompts is None else 'with'} prompts"
+        remedy = "use Everything without prompts, Prompted with them"
+        raise InputError(sentence("how", "fit the prompts", actual, remedy))
+    if isinstance(how, Prompted) and how.select is not None and how.select not in RULES:
+        raise InputError(unknown_name("select", how.select, RULES))
+    for word in words or [""]:
+        if word not in WORDS:
+            raise InputError(unknown_name("words", word, WORDS))
+    if workers < 1:
+        raise InputError(sentence("workers", "be at least 1", workers, "leave it out for one"))

@@ -1,0 +1,173 @@
+"""The work of a batch: segment a picture by its prompts, or everything in it, and write its files."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import itertools
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from mobilesam import loading
+from mobilesam.automatic import SamAutomaticMaskGenerator
+from mobilesam.automatic.records import MaskRecord, make_record
+from mobilesam.automatic.segment import candidate_of
+from mobilesam.batch.journal import pack
+from mobilesam.batch.tasks import Task, UInt8Array
+from mobilesam.formats.picture import OBJECT, MaskedPicture
+from mobilesam.formats.picture_files import MaskFiles
+from mobilesam.image import read_image
+from mobilesam.masks import Frame
+from mobilesam.model import MaskModel
+from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.prompts import make_prompts
+from mobilesam.selection import choose
+
+_STABILITY_OFFSET = 1.0  # SAM's own
+
+
+@dataclass(frozen=True)
+class ModelChoice:
+    """The arguments of :func:`mobilesam.load`; two equal ones with equal :meth:`digest` give equal results."""
+
+    model: str | None = None
+    backend: str = "auto"
+    device: str = "auto"
+    threads: int | None = None
+    provider: str | None = None
+
+    def load(self) -> MaskModel:
+        """Return the model."""
+        return loading.load(self.model, self.backend, self.device, self.threads, self.provider)
+
+    def digest(self) -> str:
+        """Return the sha256 of the model's files."""
+        named = loading.find_export(self.model) or [loading.find_model(self.model)]
+        files = [file for path in named for file in (sorted(path.glob("*.onnx")) if path.is_dir() else [path])]
+        digest = hashlib.sha256()
+        for file in files:
+            with Path(file).open("rb") as content:
+                digest.update(hashlib.file_digest(content, "sha256").digest())
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class Everything:
+    """Everything mode: the arguments of SamAutomaticMaskGenerator that a batch offers, and which masks to keep.
+
+    min_area: in pixels. max_masks: the best scored; None for all.
+    """
+
+    mode: str = "balanced"
+    points_per_side: int = 32
+    tile_size: int | None = None
+    min_area: int = 0
+    max_masks: int | None = None
+
+
+@dataclass(frozen=True)
+class Prompted:
+    """One mask for each prompt.
+
+    select: a rule of :mod:`mobilesam.selection`; by default agreement for a lone point and single for the rest.
+    fast_padding: see SamPredictor.
+    """
+
+    select: str | None = None
+    fast_padding: bool = False
+
+
+class Segmentation:
+    """Work for :mod:`mobilesam.batch.pipeline`."""
+
+    def __init__(
+        self, model: MaskModel, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str] = (OBJECT,)
+    ) -> None:
+        self._words, self._labels = words, labels
+        self._segment: Callable[[UInt8Array, Sequence[ObjectPrompt]], list[MaskRecord]]
+        if isinstance(how, Everything):
+            self._segment = functools.partial(_segment_everything, _generator(model, how), how)
+        else:
+            self._segment = functools.partial(segment_prompts, model, how)
+
+    def read(self, task: Task) -> UInt8Array:
+        """Return the picture."""
+        return read_image(task.source)
+
+    def compute(self, task: Task, image: UInt8Array) -> list[MaskRecord]:
+        """Return its masks as uncompressed RLE."""
+        return self._segment(image, task.prompts)
+
+    def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
+        """Write the files, and return the masks for the journal."""
+        MaskFiles(task.names, self._words, True, task.source, self._labels).write(image, computed)
+        return pack(MaskedPicture(task.file_name, (image.shape[0], image.shape[1]), computed))
+
+
+def make_segmentation(
+    choice: ModelChoice, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str]
+) -> Segmentation:
+    """Load the model and return the work; a partial of this function pickles."""
+    return Segmentation(choice.load(), how, words, labels)
+
+
+def _generator(model: MaskModel, how: Everything) -> SamAutomaticMaskGenerator:
+    return SamAutomaticMaskGenerator(
+        model, how.points_per_side, output_mode="uncompressed_rle", mode=how.mode, tile_size=how.tile_size
+    )
+
+
+def _segment_everything(
+    generator: SamAutomaticMaskGenerator, how: Everything, image: UInt8Array, _: Sequence[ObjectPrompt]
+) -> list[MaskRecord]:
+    return [record for record in generator.generate(image) if record["area"] >= how.min_area][: how.max_masks]
+
+
+def segment_prompts(
+    model: MaskModel, how: Prompted, image: UInt8Array, prompts: Sequence[ObjectPrompt]
+) -> list[MaskRecord]:
+    """Return a record with uncompressed RLE for each prompt, in their order.
+
+    Raises:
+        InputError: a prompt cannot be used.
+    """
+    if not prompts:
+        return []
+    embedding = model.encode(image, fast_padding=how.fast_padding)
+    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
+    records = []
+    for group in _alike(prompts):
+        arguments = {
+            "point_coords": [prompt.points for prompt in group] if group[0].points else None,
+            "point_labels": [prompt.labels for prompt in group] if group[0].points else None,
+            "box": None if group[0].box is None else [prompt.box for prompt in group],
+        }
+        made, _ = make_prompts(**arguments, original_hw=frame.original_hw, input_hw=frame.input_hw)
+        rule = how.select or ("agreement" if group[0].ambiguous else "single")
+        decoded = model.decode(embedding, made, False if rule == "single" else None)
+        for prompt, logits, scores in zip(group, *decoded, strict=True):
+            best = choose(rule, logits, scores)
+            candidate = candidate_of(
+                logits[best],
+                np.float32(scores[best]),
+                frame,
+                threshold=model.mask_threshold,
+                offset=_STABILITY_OFFSET,
+            )
+            record = make_record(candidate, frame.original_hw, "uncompressed_rle")
+            record["point_coords"] = [list(point) for point in prompt.points]
+            if prompt.box is not None:
+                record["prompt_box"] = list(prompt.box)
+            if prompt.label is not None:
+                record["label"] = prompt.label
+            records.append(record)
+    return records
+
+
+def _alike(prompts: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
+    """Yield neighbours that fit into one array."""
+    kinds = itertools.groupby(prompts, key=lambda prompt: (len(prompt.points), prompt.box is None))
+    return (list(group) for _, group in kinds)

@@ -1,0 +1,215 @@
+"""``mobilesam batch``: segment folders of pictures, and go on where it was stopped."""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import json
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.errors import sentence
+
+if TYPE_CHECKING:
+    from mobilesam.batch import BadPicture
+
+_MOST_WORKERS = 8  # each holds a model and a few pictures in memory
+
+
+class Engine(enum.StrEnum):
+    """What runs the workers."""
+
+    local = "local"
+    ray = "ray"
+
+
+InputArgument = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="INPUT...", help="Pictures, folders with all below them, globs, or lists (.txt) of one picture a line."
+    ),
+]
+WorkersOption = Annotated[
+    int | None,
+    typer.Option("--workers", min=1, metavar="N", help="Processes, each with a model. Default: one a core, at most 8."),
+]
+
+WorkerThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", min=1, metavar="N", help="CPU threads of each worker. Default: its share of the cores."),
+]
+
+
+def batch(
+    inputs: InputArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if absent.")],
+    prompts: Annotated[
+        Path | None,
+        typer.Option("--prompts", metavar="FILE", help="A prompt file, or a COCO file whose boxes are the prompts."),
+    ] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Find all the masks, without prompts.")] = False,
+    formats: Annotated[
+        str,
+        typer.Option(
+            "--format",
+            metavar="WORD,...",
+            help="coco, parquet: one file for all; overlay, mask, cutout, indexed, instances, csv, labelme, yolo, "
+            "geojson: files a picture.",
+        ),
+    ] = "coco",
+    select: options.SelectOption = None,
+    fast_padding: options.FastPaddingOption = False,
+    preset: options.PresetOption = options.Preset.balanced,
+    grid: options.GridOption = 32,
+    tiles: options.TilesOption = None,
+    min_area: options.MinAreaOption = 0,
+    max_masks: options.MaxMasksOption = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with a stopped run in --out, and try its bad pictures again.")
+    ] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad picture.")] = False,
+    force: options.ForceOption = False,
+    as_json: options.JsonOption = False,
+    workers: WorkersOption = None,
+    engine: Annotated[Engine, typer.Option("--engine", help="ray: Ray Data, on one machine or a cluster.")] = (
+        Engine.local
+    ),
+    ray_address: Annotated[
+        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, for --engine ray.")
+    ] = None,
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
+    threads: WorkerThreadsOption = None,
+) -> None:
+    """Segment any number of pictures, by prompts or everything.
+
+    mobilesam batch photos --everything --out results --format coco,overlay
+
+    mobilesam batch val2017 --prompts instances_val2017.json --out results --format parquet
+
+    mobilesam batch photos --everything --out results --resume
+
+    The results of all pictures are in coco.json or masks.parquet; files of a picture are named after it, folders keep
+    their places. A run that was stopped, however it was, goes on with --resume, and its files are those of a run that
+    was not. Pictures that the prompts do not name are left out.
+
+    For prompts: --select and --fast-padding, as in predict. For --everything: --preset, --grid, --tiles, --min-area and
+    --max-masks, as in everything.
+
+    Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
+    """
+    from mobilesam.batch import Everything, ModelChoice, Prompted, read_prompts_or_coco, segment_pictures
+    from mobilesam.cli.model import fetch_weights
+    from mobilesam.formats.picture_files import WORDS
+
+    words = options.parse_formats(formats, WORDS)
+    if (prompts is None) != everything:
+        actual = "both" if everything else "neither"
+        raise options.UsageError(sentence("batch", "be given --prompts FILE or --everything", actual, "give one"))
+    if ray_address and engine is Engine.local:
+        raise options.UsageError(sentence("--ray-address", "come with --engine ray", "without", "add --engine ray"))
+    how = (
+        Everything(preset.value, grid, tiles, min_area, max_masks)
+        if everything
+        else Prompted(None if select is None else select.value, fast_padding)
+    )
+    named = None if prompts is None else read_prompts_or_coco(prompts)
+    fetch_weights(model)
+    count, share = split_cores(workers, threads, device.value, provider)
+    with progress_bar(f"--resume --out {out}") as (progress, notice):
+        report = segment_pictures(
+            inputs,
+            out,
+            prompts=named,
+            how=how,
+            words=words,
+            model=ModelChoice(model, backend.value, device.value, share, provider),
+            workers=count,
+            engine=engine.value,
+            ray_address=ray_address,
+            resume=resume,
+            force=force,
+            strict=strict,
+            progress=progress,
+            notice=notice,
+        )
+    if report.left_out:
+        typer.echo(f"{len(report.left_out)} pictures have no prompt, such as {report.left_out[0]}", err=True)
+    if as_json:
+        bad = [{"image": each.source, "error": each.reason} for each in report.bad]
+        document = {"version": 1, "done": report.done, "files": [*map(str, report.files)], "errors": bad}
+        typer.echo(json.dumps(document | {"left_out": report.left_out}, indent=2))
+    else:
+        for path in report.files:
+            typer.echo(str(path))
+    tell_bad(report.done, report.bad)
+
+
+def tell_bad(done: int, bad: Sequence[BadPicture]) -> None:
+    """Say on stderr how many pictures are done and which are bad; the exit code is 1 if there are any."""
+    typer.echo(f"{done} pictures done, {len(bad)} bad", err=True)
+    for source, reason in bad:
+        typer.echo(f"error: {reason}" if source in reason else f"error: {source}: {reason}", err=True)
+    if bad:
+        raise typer.Exit(1)
+
+
+def split_cores(workers: int | None, threads: int | None, device: str, provider: str | None) -> tuple[int, int]:
+    """Return how many workers, with how many threads each, make the best of the machine.
+
+    On a CPU many workers with few threads do more; an accelerator serves one worker.
+    """
+    from mobilesam.loading import onnx_is_faster
+
+    affinity = getattr(os, "sched_getaffinity", None)
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    if workers is None:
+        workers = 1 if provider or not onnx_is_faster(device) else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
+    return workers, threads or max(1, cores // workers)
+
+
+@contextlib.contextmanager
+def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None], Callable[[str], None]]]:
+    """Show a bar with the rate and the time left on stderr, and say how to go on if the run is stopped."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        Progress,
+        ProgressColumn,
+        Task,
+        TextColumn,
+        TimeRemainingColumn,
+    )
+    from rich.text import Text
+
+    class Rate(ProgressColumn):
+        def render(self, task: Task) -> Text:
+            return Text("" if task.speed is None else f"{task.speed:.1f} pictures/s")
+
+    columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), TextColumn("{task.description}"))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("", start=False)
+
+        def progress(done: int, total: int, bad: int) -> None:
+            if not bar.tasks[0].started:
+                bar.start_task(task)
+                bar.update(task, completed=done, total=total)
+            bar.update(task, completed=done + bad, total=total, description=f"{bad} bad" if bad else "")
+
+        def notice(text: str) -> None:
+            console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
+
+        try:
+            yield progress, notice
+        except KeyboardInterrupt:
+            console.print(f"stopped; go on with {remedy}", highlight=False, markup=False, soft_wrap=True)
+            raise

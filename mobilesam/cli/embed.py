@@ -1,0 +1,62 @@
+"""``mobilesam embed``: encode pictures once, for ``predict`` and the web page."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from mobilesam.cli import options
+from mobilesam.cli.batch import InputArgument, WorkersOption, WorkerThreadsOption, progress_bar, split_cores, tell_bad
+
+
+def embed(
+    inputs: InputArgument,
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the embeddings; made if absent.")],
+    fast_padding: options.FastPaddingOption = False,
+    as_json: options.JsonOption = False,
+    workers: WorkersOption = None,
+    model: options.ModelOption = None,
+    backend: options.BackendOption = options.Backend.auto,
+    device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
+    threads: WorkerThreadsOption = None,
+) -> None:
+    """Encode pictures, and keep their embeddings, 4 MB each.
+
+    mobilesam embed photos --out embeddings
+
+    mobilesam predict photos/cat.jpg --point 320,240 --embeddings embeddings
+
+    mobilesam webui --embeddings embeddings
+
+    An embedding is found by the pixels of its picture, whatever it is called, and by the weights and by --fast-padding.
+    Those that are there are not made again, so a stopped run goes on when it is started again.
+
+    Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
+    """
+    from mobilesam.batch import BadPicture, ModelChoice, embed_pictures
+    from mobilesam.cli.model import fetch_weights
+
+    fetch_weights(model)
+    count, share = split_cores(workers, threads, device.value, provider)
+    choice = ModelChoice(model, backend.value, device.value, share, provider)
+    made: dict[str, str] = {}
+    bad: list[BadPicture] = []
+    with progress_bar("the same command") as (progress, _):
+        for source, answer in embed_pictures(
+            inputs, out, model=choice, fast_padding=fast_padding, workers=count, progress=progress
+        ):
+            if isinstance(answer, Path):
+                made[source] = str(answer)
+            else:
+                bad.append(BadPicture(source, answer))
+    if as_json:
+        errors = [{"image": each.source, "error": each.reason} for each in bad]
+        typer.echo(json.dumps({"version": 1, "embeddings": made, "errors": errors}, indent=2))
+    else:
+        for path in made.values():
+            typer.echo(path)
+    tell_bad(len(made), bad)

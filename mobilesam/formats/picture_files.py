@@ -1,0 +1,157 @@
+"""The files of one picture's masks, and the files that hold those of all pictures of a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam import rle
+from mobilesam.automatic.records import MaskRecord, pixel_box
+from mobilesam.formats import png
+from mobilesam.formats.coco import write_coco
+from mobilesam.formats.csv import write_csv
+from mobilesam.formats.geojson import write_geojson
+from mobilesam.formats.labelme import write_labelme
+from mobilesam.formats.naming import Names
+from mobilesam.formats.parquet import require_pyarrow, write_parquet
+from mobilesam.formats.picture import OBJECT, MaskedPicture, known
+from mobilesam.formats.yolo import write_yolo, write_yolo_names
+from mobilesam.visualize import overlay
+
+# Words of --format. The names of the first ones go on with -WORD, those of masks with a folder of files.
+_NAMED = {
+    "overlay": "-overlay.png",
+    "mask": "-masks",
+    "cutout": "-cutouts",
+    "indexed": "-indexed.png",
+    "instances": "-instances.png",
+    "csv": "-masks.csv",
+    "labelme": ".json",
+    "yolo": ".txt",
+    "geojson": ".geojson",
+}
+_FOLDERS = ("mask", "cutout")
+_OF_ALL = {"coco": "coco.json", "parquet": "masks.parquet", "yolo": "data.yaml"}
+WORDS = (*_NAMED, "coco", "parquet")
+
+
+@dataclass(frozen=True)
+class MaskFiles:
+    """Names and contents: ``cat-overlay.png``, ``cat-masks/001.png`` and so on, ``cat-masks.csv``, ``cat.json`` ...
+
+    source: the picture's own file. labels: of the classes that YOLO numbers.
+    """
+
+    names: Names
+    words: Sequence[str]
+    force: bool
+    source: str = ""
+    labels: Sequence[str] = (OBJECT,)
+
+    def planned(self) -> Iterator[Path]:
+        """Yield the names that :meth:`write` uses; of the masks, whose number is not known before, the first."""
+        for word in self.words:
+            if word in _NAMED:
+                yield self._mask(word, 0) if word in _FOLDERS else self._path(word)
+
+    def write(self, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> dict[str, Any]:
+        """Write the files and return the ``masks`` and ``files`` of the picture, ready for JSON.
+
+        Args:
+            image: (H, W, 3) uint8 RGB.
+            records: with uncompressed RLE.
+        """
+        files = {word: [*map(str, self._write(word, image, records))] for word in _NAMED if word in self.words}
+        return {"masks": [_describe(record) for record in records], "files": files}
+
+    def _write(self, word: str, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> Iterable[Path]:
+        masks = rle.DecodedMasks([record["segmentation"] for record in records])
+        if word in _FOLDERS:
+            paths = [self._mask(word, index) for index in range(len(records))]
+            for path, mask in zip(paths, masks, strict=True):
+                if word == "mask":
+                    png.write_mask(path, mask, force=self.force)
+                else:
+                    png.write_cutout(path, image, mask, force=self.force)
+            self._remove_masks_from(word, len(records))
+            return paths
+        path = self._path(word)
+        picture = MaskedPicture(self.source, (image.shape[0], image.shape[1]), records)
+        if word == "overlay":
+            png.write_image(path, overlay(image, masks), force=self.force)
+        elif word == "indexed":
+            png.write_indexed(path, picture, force=self.force)
+        elif word == "instances":
+            png.write_instances(path, picture, force=self.force)
+        elif word == "csv":
+            numbers = range(len(records)) if "mask" in self.words else ()
+            relative = [self._mask("mask", index).relative_to(self.names.folder).as_posix() for index in numbers]
+            write_csv(path, records, relative, force=self.force)
+        elif word == "labelme":
+            # labelme looks for the picture from its own file on.
+            near = os.path.relpath(self.source, path.parent) if self.source else ""
+            write_labelme(path, picture._replace(file_name=Path(near).as_posix()), force=self.force)
+        elif word == "yolo":
+            write_yolo(path, records, self.labels, force=self.force)
+        else:
+            write_geojson(path, picture, force=self.force)
+        return [path]
+
+    def _path(self, word: str) -> Path:
+        return self.names.folder / (self.names.stem + _NAMED[word])
+
+    def _mask(self, word: str, index: int) -> Path:
+        return self._path(word) / f"{index + 1:03}.png"
+
+    def _remove_masks_from(self, word: str, index: int) -> None:
+        """Remove the masks of an earlier run that found more, which would pass for masks of this one."""
+        while self.force and self._mask(word, index).exists():
+            self._mask(word, index).unlink()
+            index += 1
+
+
+def files_of_all(folder: Path, words: Sequence[str]) -> dict[str, Path]:
+    """Return the files that hold what all pictures have in common, by their word.
+
+    Raises:
+        MissingDependencyError: a word needs a package that is not installed.
+    """
+    if "parquet" in words:
+        require_pyarrow()
+    return {word: folder / name for word, name in _OF_ALL.items() if word in words}
+
+
+def write_files_of_all(
+    files: dict[str, Path],
+    pictures: Callable[[], Iterable[MaskedPicture]],
+    labels: Sequence[str] = (OBJECT,),
+    *,
+    force: bool = False,
+) -> None:
+    """Write what :func:`files_of_all` named.
+
+    pictures: gives all pictures in their order, each time it is called.
+    """
+    for word, path in files.items():
+        if word == "coco":
+            write_coco(path, pictures(), labels=labels, force=force)
+        elif word == "parquet":
+            write_parquet(path, pictures(), force=force)
+        else:
+            write_yolo_names(path, labels, force=force)
+
+
+def _describe(record: MaskRecord) -> dict[str, Any]:
+    return {
+        "area": record["area"],
+        "bbox": pixel_box(record),
+        "predicted_iou": known(record["predicted_iou"]),
+        "stability_score": known(record["stability_score"]),
+        "point_coords": record["point_coords"],
+    }

@@ -1,0 +1,77 @@
+"""The journal: what is in it survives, and its bytes depend on its content alone."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from mobilesam.batch.journal import Journal, pack, unpack
+from mobilesam.batch.tasks import Outcome
+from mobilesam.errors import InputError
+from tests.formats.scenes import EMPTY, LABELLED, PICTURE, record
+
+SOURCES = ["a.png", "b.png", "c.png"]
+ABOUT = {"version": 1, "words": ["coco"]}
+
+
+def open_journal(tmp_path, about=ABOUT, sources=SOURCES, **how):
+    return Journal.open(tmp_path / "batch.sqlite", about, sources, **how)
+
+
+def test_results_come_back_in_order(tmp_path):
+    with open_journal(tmp_path) as journal:
+        journal.record(Outcome(2, pack(LABELLED)))
+        journal.record(Outcome(1, error="broken"))
+        journal.record(Outcome(0, pack(PICTURE)))
+    with open_journal(tmp_path, resume=True) as journal:
+        assert journal.done() == {0, 2}
+        assert journal.bad() == [("b.png", "broken")]
+        first, second = journal.results()
+        assert (first, second) == (PICTURE, LABELLED)
+        journal.record(Outcome(1, pack(EMPTY)))
+        assert journal.bad() == []
+
+
+def test_scores_come_back_to_the_last_bit():
+    odd = PICTURE._replace(records=[record(np.eye(3) > 0, predicted_iou=1 / 3)])
+    assert unpack(pack(odd)).records[0]["predicted_iou"] == 1 / 3
+
+
+def test_a_finished_journal_is_the_same_whatever_happened(tmp_path):
+    outcomes = [Outcome(0, pack(PICTURE)), Outcome(1, error="broken"), Outcome(2, pack(EMPTY))]
+    contents = set()
+    for name, steps in {"straight": [outcomes], "resumed": [outcomes[2:], outcomes[:0:-1], outcomes[:2]]}.items():
+        for step in steps:
+            (tmp_path / name).mkdir(exist_ok=True)
+            with open_journal(tmp_path / name, resume=True) as journal:
+                for outcome in step:
+                    journal.record(outcome)
+                journal.close_finished()
+        contents.add((tmp_path / name / "batch.sqlite").read_bytes())
+        assert [path.name for path in (tmp_path / name).iterdir()] == ["batch.sqlite"]
+    assert len(contents) == 1
+
+
+def test_another_run_is_refused(tmp_path):
+    with open_journal(tmp_path) as journal:
+        journal.record(Outcome(0, pack(PICTURE)))
+        with pytest.raises(InputError, match=r"the journal must be one of mobilesam batch, and free, got .*locked"):
+            open_journal(tmp_path, resume=True)
+    for how, message in (
+        ({}, "output file must not exist yet, got .*batch.sqlite; go on with --resume"),
+        (
+            {"about": ABOUT | {"words": ["csv"]}, "resume": True},
+            r"--resume into .* must do the same as before \(words \['coco'\]\), got \['csv'\]",
+        ),
+        (
+            {"sources": ["a.png", "b.png", "new.png"], "resume": True},
+            "must be given the same 3 pictures as before, got 3, and a difference at c.png",
+        ),
+    ):
+        with pytest.raises(InputError, match=message):
+            open_journal(tmp_path, **how)
+    with open_journal(tmp_path, force=True) as journal:
+        assert journal.done() == set()
+    (tmp_path / "batch.sqlite").write_bytes(b"no database, and long enough to be read as one" * 9)
+    with pytest.raises(InputError, match=r"the journal must be one of mobilesam batch, and free, got .*not a database"):
+        open_journal(tmp_path, resume=True)

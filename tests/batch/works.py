@@ -1,0 +1,63 @@
+"""Work without a model, for worker processes: what it does to a picture is in the picture's name."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+
+from mobilesam.batch.tasks import Task
+from mobilesam.errors import FormatLossWarning, InputError
+from mobilesam.formats.naming import Names
+
+
+def tasks(*names: str) -> list[Task]:
+    return [Task(number, name, name, Names(Path("out"), name)) for number, name in enumerate(names)]
+
+
+class NameWork:
+    """Answers with the picture's name in capitals; bad, deadly, full, warned and slow ones do as they are called."""
+
+    def __init__(self) -> None:
+        self.open = self.open_most = 0
+
+    def read(self, task: Task) -> np.ndarray:
+        self.open += 1
+        self.open_most = max(self.open_most, self.open)
+        if "bad" in task.source:
+            raise InputError("image must be a picture, got none; get it again")
+        return np.zeros((2, 3, 3), np.uint8)
+
+    def compute(self, task: Task, image: np.ndarray) -> str:
+        if "deadly" in task.source:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if "large" in task.source:
+            raise MemoryError
+        if "slow" in task.source:
+            time.sleep(0.05)
+        if "warned" in task.source:
+            warnings.warn("a box lies outside", UserWarning, stacklevel=1)
+        return task.source.upper()
+
+    def write(self, task: Task, image: np.ndarray, computed: str) -> bytes:
+        if "full" in task.source:
+            raise InputError("no space") from OSError(28, "No space left on device")
+        if "many" in task.source:
+            raise InputError("too many masks")
+        if "lossy" in task.source:
+            warnings.warn("holes are lost", FormatLossWarning, stacklevel=1)
+        self.open -= 1
+        return computed.encode()
+
+
+class BrokenWork:
+    def __init__(self) -> None:
+        raise InputError("the model cannot be loaded")
+
+
+def killed_while_made() -> NameWork:
+    os._exit(3)

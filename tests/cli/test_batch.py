@@ -1,0 +1,247 @@
+"""``mobilesam batch``: whole runs, with a model that needs no weights, and with the real one in worker processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from mobilesam import formats
+from tests.automatic.color_model import ColorModel, squares
+from tests.formats.scenes import masks_of
+
+BOXES = [(40, 80, 320, 440), (400, 120, 720, 360)]
+HW = (640, 1024)  # of the model's own size, so that no edge is blurred
+CORNERS = 4  # which a mask of a quarter of the side rounds off
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with five pictures, one of them broken, and a model without weights."""
+    monkeypatch.setattr("mobilesam.loading.load", lambda *_: ColorModel())
+    (tmp_path / "photos/sub").mkdir(parents=True)
+    for number, name in enumerate(("a.png", "b.png", "c.png", "sub/a.png")):
+        Image.fromarray(squares(HW, BOXES[: 1 + number % 2])).save(tmp_path / "photos" / name)
+    (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    box = {"box": [40, 80, 320, 440]}
+    (tmp_path / "prompts.json").write_text(json.dumps({"version": 1, "objects": [box, {"points": [[500, 200]]}]}))
+    return tmp_path
+
+
+def run(command, folder, *arguments, out="out", prompts=True):
+    kind = ["--prompts", folder / "prompts.json"] if prompts else ["--everything", "--grid", 8]
+    where = ["--out", folder / out, "--model", folder / "model.bin", "--workers", 1]
+    return command("batch", folder / "photos", *kind, *where, *arguments)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_folder_is_done_and_the_bad_picture_listed(command, folder):
+    outcome = run(command, folder, "--format", "coco,parquet,overlay,mask,labelme")
+    assert outcome.code == 1
+    assert outcome.out.splitlines() == [str(folder / "out" / name) for name in ("coco.json", "masks.parquet")]
+    told = outcome.err.splitlines()
+    assert told[-2] == "4 pictures done, 1 bad"
+    assert told[-1].startswith("error: image must be a picture, got ")
+    assert "broken.jpg" in told[-1]
+    pictures = formats.read_coco(folder / "out/coco.json")
+    assert [Path(each.file_name).name for each in pictures] == ["a.png", "b.png", "c.png", "a.png"]
+    assert list(formats.read_parquet(folder / "out/masks.parquet"))[3].file_name == pictures[3].file_name
+    for picture in pictures:
+        boxed, pointed = masks_of(picture)
+        assert boxed.sum() == boxed[80:440, 40:320].sum() == 280 * 360 - CORNERS
+        assert pointed[200, 500]
+    first = contents(folder / "out")
+    assert {"a-overlay.png", "sub/a-overlay.png", "sub/a-masks/002.png", "sub/a.json"} <= first.keys()
+    np.testing.assert_array_equal(formats.read_mask(folder / "out/sub/a-masks/001.png"), masks_of(pictures[3])[0])
+
+
+def test_everything_is_what_the_command_for_one_picture_finds(command, folder, monkeypatch):
+    assert run(command, folder, prompts=False).code == 1
+    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel())
+    sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
+    assert command("everything", *sources, "--grid", 8, "--format", "coco", "--out", folder / "one").code == 0
+    assert (folder / "one/coco.json").read_bytes() == (folder / "out/coco.json").read_bytes()
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(command, folder, monkeypatch):
+    words = ("--format", "coco,overlay,parquet")
+    run(command, folder, *words)
+    encode, pictures = ColorModel.encode, []
+
+    def interrupted(self, image, **how):
+        pictures.append(image)
+        if len(pictures) == 3:
+            raise KeyboardInterrupt
+        return encode(self, image, **how)
+
+    monkeypatch.setattr(ColorModel, "encode", interrupted)
+    outcome = run(command, folder, *words, out="again")
+    assert outcome.code == 130
+    assert f"stopped; go on with --resume --out {folder / 'again'}" in outcome.err
+    assert not (folder / "again/coco.json").exists()
+    (folder / "again/.c-overlay.x.partial.png").write_bytes(b"half")  # as a killed run leaves it
+    outcome = run(command, folder, *words, "--resume", out="again")
+    assert outcome.code == 1
+    assert 4 <= len(pictures) <= 6, "what was done is not done again"
+    assert contents(folder / "again") == contents(folder / "out")
+
+
+def test_a_mended_picture_is_done_on_resume(command, folder):
+    assert run(command, folder).code == 1
+    Image.fromarray(squares(HW, BOXES)).save(folder / "photos/broken.jpg")
+    assert run(command, folder, "--resume").code == 0
+    run(command, folder, out="fresh")
+    assert contents(folder / "out") == contents(folder / "fresh")
+
+
+def test_strict_stops_at_the_first_bad_picture(command, folder):
+    outcome = run(command, folder, "--strict")
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: stopped at {folder / 'photos/broken.jpg'}: image must be a picture")
+    assert not (folder / "out/coco.json").exists()
+    (folder / "photos/broken.jpg").unlink()
+    assert run(command, folder, "--resume").code == 1
+    Image.fromarray(squares(HW, BOXES)).save(folder / "photos/broken.jpg")
+    assert run(command, folder, "--resume", "--strict").code == 0
+
+
+def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
+    content = {
+        "images": [{"id": 7, "file_name": "photos/b.png"}, {"id": 3, "file_name": "sub/a.png"}],
+        "annotations": [
+            {"id": 1, "image_id": 7, "category_id": 2, "bbox": [40, 80, 280, 360]},
+            {"id": 2, "image_id": 7, "category_id": 5, "bbox": [400, 120, 320, 240]},
+        ],
+        "categories": [{"id": 5, "name": "dog"}, {"id": 2, "name": "cat"}],
+    }
+    (folder / "prompts.json").write_text(json.dumps(content))
+    outcome = run(command, folder, "--format", "coco,yolo", "--json")
+    assert outcome.code == 0, outcome.err
+    document = json.loads(outcome.out)
+    assert (document["done"], document["errors"], len(document["left_out"])) == (2, [], 3)
+    assert "3 pictures have no prompt, such as" in outcome.err
+    first, second = formats.read_coco(folder / "out/coco.json")
+    assert (first.file_name, second.file_name, len(second.records)) == ("photos/b.png", "sub/a.png", 0)
+    assert [(each["label"], each["area"]) for each in first.records] == [("cat", 280 * 360 - CORNERS), ("dog", 320 * 240 - CORNERS)]
+    again = formats.read_yolo(folder / "out/b.txt", HW, ["cat", "dog"])
+    assert [each["label"] for each in again.records] == ["cat", "dog"]
+    assert (folder / "out/sub/a.txt").read_text() == ""
+    assert '1: "dog"' in (folder / "out/data.yaml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        (["--everything"], 2, "error: batch must be given --prompts FILE or --everything, got both; give one"),
+        (["--format", "maks"], 2, "error: --format must be one of overlay, mask,"),
+        (["--ray-address", "auto"], 2, "error: --ray-address must come with --engine ray"),
+        (["--resume"], 1, "error: output file must not exist yet, got "),
+        (["--prompts", "absent.json"], 1, "error: prompt file must exist, got absent.json"),
+    ],
+)
+def test_wrong_options(command, folder, arguments, code, message):
+    (folder / "out").mkdir()
+    (folder / "out/coco.json").write_text("mine")
+    outcome = run(command, folder, *arguments)
+    assert outcome.code == code
+    assert message in outcome.err
+    assert contents(folder / "out") == {"coco.json": b"mine"}
+
+
+def test_a_run_that_is_there_is_kept(command, folder):
+    run(command, folder)
+    before = contents(folder / "out")
+    outcome = run(command, folder)
+    assert outcome.code == 1
+    assert "batch.sqlite; go on with --resume, start again with --force, or choose another --out" in outcome.err
+    outcome = run(command, folder, "--resume", prompts=False)
+    assert "error: --resume into " in outcome.err
+    assert contents(folder / "out") == before
+    assert run(command, folder, "--force", prompts=False).code == 1
+    assert contents(folder / "out") != before
+
+
+@pytest.fixture
+def photos(tmp_path, photo):
+    """Six small photos and a broken one."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    with Image.open(photo("chelsea.png")) as cat:
+        for number in range(6):
+            cat.crop((number, 0, 200 + number, 150)).save(folder / f"{number}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    box = {"box": [20, 20, 150, 130], "label": "cat"}
+    (tmp_path / "prompts.json").write_text(json.dumps({"version": 1, "objects": [box, {"points": [[100, 75]]}]}))
+    return tmp_path
+
+
+def start(folder, out, *arguments):
+    words = ["batch", "photos", "--prompts", "prompts.json", "--format", "coco,parquet,overlay", "--out", out]
+    return subprocess.Popen(
+        [sys.executable, "-m", "mobilesam", *words, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True
+    )
+
+
+@pytest.mark.weights
+def test_killed_in_the_middle_a_run_goes_on_and_ends_the_same(photos):
+    """Two workers and then two others do what one does, to the byte."""
+    whole = start(photos, "whole", "--workers", "1", "--threads", "1")
+    assert whole.communicate()[1].splitlines()[0] == "6 pictures done, 1 bad"
+    killed = start(photos, "killed", "--workers", "2", "--threads", "1")
+    while not list((photos / "killed").glob("*-overlay.png")):
+        assert killed.poll() is None
+        time.sleep(0.01)
+    os.kill(killed.pid, signal.SIGKILL)
+    killed.communicate()
+    assert not (photos / "killed/coco.json").exists()
+    resumed = start(photos, "killed", "--workers", "2", "--threads", "1", "--resume")
+    assert resumed.communicate()[1].splitlines()[0] == "6 pictures done, 1 bad"
+    assert (whole.returncode, resumed.returncode) == (1, 1)
+    assert contents(photos / "killed") == contents(photos / "whole")
+
+
+@pytest.mark.weights
+def test_batch_finds_what_predict_finds(command, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    words = ["--prompts", "prompts.json", "--format", "mask"]
+    assert command("batch", "photos/3.png", *words, "--out", "batch", "--workers", 1).code == 0
+    assert command("predict", "photos/3.png", *words, "--out", "predict").code == 0
+    for ours, theirs in (("3-masks/001.png", "3-mask.png"), ("3-masks/002.png", "3-mask-2.png")):
+        one, other = formats.read_mask(Path("batch") / ours), formats.read_mask(Path("predict") / theirs)
+        assert one.any()
+        assert np.count_nonzero(one != other) <= 2  # the last bit of a sum may fall to either side
+
+
+@pytest.mark.weights
+def test_embeddings_made_beforehand_are_used(command, photos, monkeypatch):
+    monkeypatch.chdir(photos)
+    outcome = command("embed", "photos/2.png", "photos/broken.jpg", "--out", "embeddings", "--workers", 1, "--json")
+    assert outcome.code == 1
+    document = json.loads(outcome.out)
+    assert list(document["embeddings"]) == ["photos/2.png"]
+    assert [error["image"] for error in document["errors"]] == ["photos/broken.jpg"]
+    ask = ["predict", "photos/2.png", "--point", "100,75", "--format", "mask"]
+    assert command(*ask, "--out", "fresh").code == 0
+
+    def encode(*_, **__):
+        raise AssertionError("the picture is encoded already")
+
+    monkeypatch.setattr("mobilesam.onnx.OnnxSam.encode", encode)
+    assert command("embed", "photos/2.png", "--out", "embeddings", "--workers", 1).code == 0
+    assert command(*ask, "--out", "prepared", "--embeddings", "embeddings").code == 0
+    assert contents(photos / "prepared") == contents(photos / "fresh")
+    assert command(*ask, "--out", "x", "--embeddings", "absent").err.startswith(
+        "error: the folder of embeddings must exist, got absent; make it with mobilesam embed"
+    )
