@@ -1,0 +1,65 @@
+"""Ray on this machine: the same results, although a worker is killed on the way."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from mobilesam.batch import ModelChoice, segment_pictures
+from mobilesam.prompt_file import ObjectPrompt, PromptFile
+
+WORDS = ("coco", "parquet", "overlay")
+COUNT = 12
+
+
+def actors() -> list[int]:
+    """Return the processes of Ray below this one that hold a model."""
+    parents, names = {}, {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            with contextlib.suppress(OSError):  # it has ended
+                names[int(path.name)] = (path / "cmdline").read_bytes()
+                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+
+    def is_ours(pid: int) -> bool:
+        while pid in parents and pid != os.getpid():
+            pid = parents[pid]
+        return pid == os.getpid()
+
+    return [pid for pid, name in names.items() if name.startswith(b"ray::") and b"MapWorker" in name and is_ours(pid)]
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+@pytest.mark.slow
+@pytest.mark.weights
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
+def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("photos").mkdir()
+    with Image.open(photo("chelsea.png")) as cat:
+        for number in range(COUNT):
+            cat.crop((number, 0, 200 + number, 150)).save(f"photos/{number:02}.png")
+    Path("photos/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    prompts = PromptFile(objects=(ObjectPrompt(box=(20, 20, 150, 130)), ObjectPrompt(((100, 75),), (1,))))
+    killed = []
+
+    def kill_one(done: int, total: int, bad: int) -> None:
+        if done and not killed and len(running := actors()) == 2:
+            os.kill(running[0], signal.SIGKILL)
+            killed.extend(running[:1])
+
+    how = {"prompts": prompts, "words": WORDS, "model": ModelChoice(threads=1)}
+    report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=kill_one)
+    assert killed, "no worker was there to be killed"
+    assert report.done == COUNT
+    assert [Path(each.source).name for each in report.bad] == ["broken.jpg"]
+    segment_pictures(["photos"], Path("local"), **how)
+    assert contents(Path("ray")) == contents(Path("local"))
