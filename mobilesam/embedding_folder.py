@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,8 +11,7 @@ import numpy.typing as npt
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import InputError, sentence
 from mobilesam.image import image_digest
-from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
-from mobilesam.prompts import Prompts
+from mobilesam.model import Embedding, MaskModel, Wrapped
 
 
 def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> MaskModel:
@@ -31,42 +29,18 @@ def embedding_path(folder: Path, image: npt.NDArray[np.uint8], weights_id: str, 
     return folder / f"{image_digest(image)[:32]}-{weights_id[:16]}{kind}.npz"
 
 
-class PreparedModel(MaskModel):
+class PreparedModel(Wrapped):
     """A model that encodes only the pictures whose embedding is not in the folder; all else is the model's own."""
 
     def __init__(self, model: MaskModel, folder: Path) -> None:
         if not folder.is_dir():
             raise InputError(sentence("the folder of embeddings", "exist", folder, "make it with mobilesam embed"))
-        self._model = model
+        super().__init__(model)
         self._folder = folder
-        self.image_size = model.image_size
-        self.mask_threshold = model.mask_threshold
-
-    @property
-    def capabilities(self) -> Capabilities:
-        return self._model.capabilities
-
-    @property
-    def weights_id(self) -> str:
-        return self._model.weights_id
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        """Return the picture's embedding from the folder, or make it."""
         path = embedding_path(self._folder, image, self.weights_id, fast_padding=fast_padding)
         if path.exists():
             return load_embedding(path, self._model, image)
         return self._model.encode(image, fast_padding=fast_padding)
-
-    def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
-        return self._model.score_prompts(embedding, prompts)
-
-    def upscale(self, scored: Scored, keep: IntArray) -> FloatArray:
-        return self._model.upscale(scored, keep)
-
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
-        return self._model.decode(embedding, prompts, multimask_output)
-
-    def load_features(self, features: FloatArray) -> Any:
-        return self._model.load_features(features)
-
-    def dump_features(self, features: Any) -> FloatArray:
-        return self._model.dump_features(features)

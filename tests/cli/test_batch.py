@@ -134,7 +134,10 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
     assert "3 pictures have no prompt, such as" in outcome.err
     first, second = formats.read_coco(folder / "out/coco.json")
     assert (first.file_name, second.file_name, len(second.records)) == ("photos/b.png", "sub/a.png", 0)
-    assert [(each["label"], each["area"]) for each in first.records] == [("cat", 280 * 360 - CORNERS), ("dog", 320 * 240 - CORNERS)]
+    assert [(each["label"], each["area"]) for each in first.records] == [
+        ("cat", 280 * 360 - CORNERS),
+        ("dog", 320 * 240 - CORNERS),
+    ]
     again = formats.read_yolo(folder / "out/b.txt", HW, ["cat", "dog"])
     assert [each["label"] for each in again.records] == ["cat", "dog"]
     assert (folder / "out/sub/a.txt").read_text() == ""
