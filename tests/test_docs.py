@@ -18,7 +18,7 @@ from tests.documents import DOCUMENTS, FAILURE, Block, Example, commands, exampl
 
 WITH_EXAMPLES = [name for name in DOCUMENTS if list(examples(name))]
 # Parsed, and run by tests of their own: they serve until they are stopped, fetch, or take long.
-NOT_RUN = {"bench", "export", "quantize", "verify", "webui"}
+NOT_RUN = {"batch", "bench", "embed", "export", "quantize", "verify", "webui"}
 
 
 @pytest.fixture
