@@ -21,8 +21,20 @@ from mobilesam.errors import MobileSamError
 
 def build_app() -> typer.Typer:
     """Return the ``mobilesam`` command with its subcommands."""
-    from mobilesam.cli import batch, bench, doctor, embed, eval, everything, export, predict, quantize
-    from mobilesam.cli import verify, webui, weights
+    from mobilesam.cli import (
+        batch,
+        bench,
+        doctor,
+        embed,
+        eval,
+        everything,
+        export,
+        predict,
+        quantize,
+        verify,
+        webui,
+        weights,
+    )
 
     app = typer.Typer(
         name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
