@@ -54,8 +54,8 @@ def webui(
         raise missing_dependency("gradio", "webui", "the web page")
     login = _login(auth)
     from mobilesam.cli.model import load_model
-    from mobilesam.webui import serve
     from mobilesam.embedding_folder import with_embeddings
+    from mobilesam.webui import serve
     from mobilesam.webui.models import choices
     from mobilesam.webui.studio import Limits, Studio
 
