@@ -1,0 +1,96 @@
+"""docs/webui.md and the Dockerfile say what is so."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import re
+import shlex
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer.main
+from PIL import Image
+
+from mobilesam.cli import build_app
+from tests.documents import ROOT, blocks
+
+DOCUMENT = (ROOT / "docs" / "webui.md").read_text(encoding="utf-8")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.weights
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
+def test_the_example_for_scripts_prints_what_is_shown(
+    server: Any, cat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = blocks("docs/webui.md")
+    (number,) = [number for number, block in enumerate(found) if block.language == "py"]
+    Image.open(cat).save(tmp_path / "cat.jpg", quality=95)
+    monkeypatch.chdir(tmp_path)
+    printed = io.StringIO()
+    code = found[number].code
+    assert "http://127.0.0.1:7860" in code
+    with contextlib.redirect_stdout(printed):
+        exec(code.replace("http://127.0.0.1:7860", server.url), {})
+    assert printed.getvalue() == found[number + 1].code
+
+
+@pytest.mark.weights
+def test_the_health_that_is_shown_has_the_fields_of_the_real_one(server: Any) -> None:
+    import httpx
+
+    (shown,) = [json.loads(block.code) for block in blocks("docs/webui.md") if block.language == "json"]
+    assert httpx.get(f"{server.url}/health").json().keys() == shown.keys()
+
+
+def test_every_option_is_in_the_table_with_its_default() -> None:
+    app: Any = typer.main.get_command(build_app())
+    options = {option.opts[0]: option for option in app.get_command(None, "webui").params}
+    rows = re.findall(r"^\| `(--[a-z-]+) [^`]*` \| ([^|]*) \|", DOCUMENT, re.MULTILINE)
+    assert [name for name, _ in rows] == [name for name in options if name != "--help"]
+    for name, default in rows:
+        if default.startswith("`"):
+            assert default == f"`{getattr(options[name].default, 'value', options[name].default)}`", name
+        else:
+            assert options[name].default is None, name
+
+
+def instructions(name: str) -> list[str]:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
+    return [" ".join(line.split()[1:]) for line in text.splitlines() if line.startswith(f"{name} ")]
+
+
+def test_the_image_is_built_by_the_steps_of_the_readme() -> None:
+    system, user, *steps = instructions("RUN")
+    assert re.search(r"apt-get install --yes --no-install-recommends (libgl1 libglib2.0-0) &&", system)
+    assert "apt-get install libgl1 libglib2.0-0" in README
+    assert user.startswith("useradd")
+    plain = [step.replace(" --no-cache-dir", "").replace('".[webui]"', ".") for step in steps[:2]]
+    assert "\n".join(plain) in README, "the same as there, with the extra for the page"
+    assert '`".[webui]"` adds the page' in README
+    assert steps[2] == ".venv/bin/mobilesam weights fetch"
+    assert "`mobilesam weights fetch`" in README
+
+
+def test_the_image_runs_the_page_as_a_user_without_rights_and_without_torch() -> None:
+    text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
+    assert "torch" not in text
+    assert text.index("\nUSER mobilesam\n") < text.index("pip install")
+    (command,) = instructions("CMD")
+    program, name, *arguments = json.loads(command)
+    assert (program, name) == (".venv/bin/mobilesam", "webui")
+    app: Any = typer.main.get_command(build_app())
+    context = app.get_command(None, "webui").make_context("webui", arguments)
+    assert context.params["host"] == "0.0.0.0"
+    (check,) = instructions("HEALTHCHECK")
+    assert f":{context.params['port']}/health" in check
+    assert instructions("EXPOSE") == [str(context.params["port"])]
+    runs = [shlex.split(block.code) for block in blocks("docs/webui.md") if block.code.startswith("docker")]
+    assert "127.0.0.1:7860:7860" in runs[0]
+    copied = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
+    for part in ("mobilesam", "export", "webui", "weights/manifest.toml", "pyproject.toml", "README.md", "LICENSE"):
+        assert f"!{part}" in copied
+        assert (ROOT / part).exists()
