@@ -1,4 +1,4 @@
-"""Write the graphs without weights that the package carries: ``python -m mobilesam.export.skeletons [--check]``.
+"""Write the graphs without weights that the package carries: ``python -m mobilesam.export.skeletons``.
 
 To be run after a change of the networks; a test compares.
 """

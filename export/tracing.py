@@ -70,34 +70,30 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
 
 def samples(graph: contract.Graph) -> list[torch.Tensor]:
     """Return inputs of the right shapes and types, all ones."""
-    sizes = _sample_sizes(graph)
     return [
-        torch.ones([sizes.get(dim, 1) if isinstance(dim, str) else dim for dim in value.shape], dtype=_dtype(value))
+        torch.ones([_SAMPLE_SIZES[dim] if isinstance(dim, str) else dim for dim in value.shape], dtype=_dtype(value))
         for value in graph.inputs
     ]
 
 
 def _varying(graph: contract.Graph) -> list[dict[int, Any] | None]:
     """Return for each input which of its dimensions vary."""
-    sizes, symbols = _sample_sizes(graph), dict[str, Any]()
+    symbols = dict[str, Any]()
+    if any("prompts" in value.shape for value in graph.inputs):
+        # Images are 1 or as many as the prompts. Traced as the latter, each prompt has its own, and one broadcasts;
+        # traced as 1, the first would serve every prompt.
+        symbols["images"] = symbols["prompts"] = torch.export.Dim("prompts")
     shapes: list[dict[int, Any] | None] = []
     for value in graph.inputs:
         varying = {}
         for axis, dim in enumerate(value.shape):
-            if isinstance(dim, str) and dim in sizes:
+            if isinstance(dim, str):
                 # The sides of normalised pixels are multiples of the patch size.
                 in_patches = dim in ("height", "width") and len(value.shape) == 4
                 symbol = symbols.setdefault(dim, torch.export.Dim(f"{dim}_in_patches" if in_patches else dim))
                 varying[axis] = _PATCH * symbol if in_patches else symbol
         shapes.append(varying or None)
     return shapes
-
-
-def _sample_sizes(graph: contract.Graph) -> dict[str, int]:
-    sizes = dict(_SAMPLE_SIZES)
-    if any("prompts" in value.shape for value in graph.inputs):
-        del sizes["images"]  # 1 or the number of prompts: traced as 1, it broadcasts
-    return sizes
 
 
 def _dtype(value: contract.Value) -> torch.dtype:
@@ -127,6 +123,7 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
     del proto.graph.value_info[:]
     _name_dims(proto.graph, graph)
     del proto.metadata_props[:]
+    del proto.graph.metadata_props[:]
     proto.graph.name = f"mobilesam_{graph.role}"
     proto.producer_name, proto.producer_version = "mobilesam", __version__
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
@@ -162,10 +159,14 @@ def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
 
 
 def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Relabel a graph of opset 18 as 17, which the checker confirms: it uses no news but in words for the default."""
+    """Relabel a graph of opset 18 as 17, which the checker confirms: it uses no news but in another place."""
     if opset >= _BASE_OPSET:
         return proto
+    constants = {tensor.name: tensor for tensor in proto.graph.initializer}
     for node in proto.graph.node:
+        if node.op_type == "ReduceMax":
+            axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
+            node.attribute.append(onnx.helper.make_attribute("axes", axes))
         kept = [
             attribute for attribute in node.attribute if attribute.name not in _DEFAULTS_OF_18.get(node.op_type, ())
         ]

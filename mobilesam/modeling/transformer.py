@@ -123,7 +123,7 @@ class ImageToToken(Attention):
 
 def per_image(x: Tensor, y: Tensor) -> Tensor:
     """Multiply x, (B, M, T, P), by what the image holds, (I, M, P, Q), without copying one image for every prompt."""
-    if y.shape[0] == x.shape[0] or torch.compiler.is_exporting():  # a graph broadcasts without copying
+    if y.shape[0] == x.shape[0]:
         return x @ y
     batch, tokens = x.shape[0], x.shape[2]
     out = x.transpose(0, 1).flatten(1, 2) @ y[0]  # (M, B T, Q)

@@ -81,6 +81,20 @@ def test_keep_in_any_order(onnx_sam):
     np.testing.assert_allclose(some, every[[13, 2, 12]], atol=1e-4)
 
 
+def test_prompts_do_not_depend_on_their_neighbours(onnx_sam):
+    embedding = onnx_sam.encode(picture("chelsea"))
+    generator = np.random.default_rng(0)
+    coords, labels = (generator.random((5, 3, 2)) * 1000).astype(np.float32), np.array([[1, 0, -1]] * 5, np.float32)
+    masks = generator.normal(0, 5, (5, 1, 256, 256)).astype(np.float32)
+    for prompts in (Prompts(coords, labels), Prompts(coords, labels, masks)):
+        together = onnx_sam.score_prompts(embedding, prompts)
+        logits = onnx_sam.upscale(together, np.array([(index, 2) for index in range(5)]))
+        for index in range(5):
+            alone = onnx_sam.score_prompts(embedding, prompts[index : index + 1])
+            np.testing.assert_allclose(together.iou_predictions[index], alone.iou_predictions[0], atol=1e-5)
+            np.testing.assert_allclose(logits[index], onnx_sam.upscale(alone, np.array([[0, 2]]))[0], atol=1e-3)
+
+
 @pytest.mark.torch
 def test_fast_padding_is_that_of_the_network(onnx_sam, sam):
     from mobilesam.torch_sam import TorchSam
