@@ -24,7 +24,11 @@ from mobilesam.export.wrappers import Wrapper
 op: Any = opset18  # its annotations know values of a graph, not the plain numbers it takes as well
 _BASE_OPSET = 18  # what PyTorch's exporter writes; newer ones are converted from it
 # Attributes that opset 18 brought, which PyTorch's exporter writes with the meaning they have when absent.
-_DEFAULTS_OF_18 = {"Split": ("num_outputs",), "Resize": ("antialias", "keep_aspect_ratio_policy")}
+_DEFAULTS_OF_18 = {
+    "ReduceMax": ("noop_with_empty_axes",),
+    "Resize": ("antialias", "keep_aspect_ratio_policy"),
+    "Split": ("num_outputs",),
+}
 _PARAMETERS = "sam."
 # Named dimensions while tracing; a size of 1 would be taken for a constant.
 _SAMPLE_SIZES = {"batch": 2, "images": 2, "prompts": 2, "points": 3, "num_points": 3, "height": 768, "width": 1024}
