@@ -1,1 +1,24 @@
 """Export to ONNX, verification and quantization; installed as ``mobilesam.export``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mobilesam.export.exporter import export_onnx
+    from mobilesam.export.plan import Plan
+
+__all__ = ["Plan", "export_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: verification runs where torch is not installed."""
+    if name == "export_onnx":
+        from mobilesam.export.exporter import export_onnx
+
+        return export_onnx
+    if name == "Plan":
+        from mobilesam.export.plan import Plan
+
+        return Plan
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

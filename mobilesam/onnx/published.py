@@ -9,6 +9,7 @@ import numpy as np
 from mobilesam import contract
 from mobilesam.errors import InputError, sentence
 from mobilesam.model import Scored
+from mobilesam.onnx.sessions import refusing
 
 if TYPE_CHECKING:
     import onnx
@@ -34,7 +35,7 @@ class PublishedDecoder:
     """Runs prompts one by one; a prompt's masks come with its scores.
 
     Raises:
-        InputError: the graph gives neither one nor four masks a prompt.
+        InputError: the graph gives neither one nor four masks a prompt, or has other shapes or types than SAM's.
     """
 
     prompt_batch = 1
@@ -42,10 +43,14 @@ class PublishedDecoder:
     def __init__(self, session: onnxruntime.InferenceSession) -> None:
         self._session = session
         self._inputs = {value.name for value in session.get_inputs()}
+        self.takes_masks = "mask_input" in self._inputs
         self.masks_per_prompt = self._count_masks()
 
     def score(self, embedding: Embedding, prompts: Prompts) -> Scored:
         """See :meth:`mobilesam.model.MaskModel.score_prompts`."""
+        if prompts.mask_input is not None and not self.takes_masks:
+            remedy = "leave it out, or export a decoder that takes masks with mobilesam export"
+            raise InputError(sentence("mask_input", "be absent for this decoder", "a mask", remedy))
         results = [
             self._run(embedding.features, *prompts_of_one)
             for prompts_of_one in zip(
@@ -84,7 +89,8 @@ class PublishedDecoder:
         """Return how many masks a prompt has, found by trying: the shapes in such files are often left open."""
         features = np.zeros([int(dim) for dim in LOW_RES.inputs[0].shape], np.float32)
         point = np.zeros((2, 2), np.float32), np.array([1, -1], np.float32)
-        count: int = self._run(features, *point, None)[1].shape[1]
+        with refusing("decoder", "take and give what SAM's does"):
+            count: int = self._run(features, *point, None)[1].shape[1]
         if count not in _MASKS_KNOWN:
             remedy = "export it again with or without --return-single-mask"
             raise InputError(sentence("decoder", "give 1 or 4 masks a prompt", count, remedy))

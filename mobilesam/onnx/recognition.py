@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 _STEPS = {graph.role: graph for graph in (contract.IMAGE, contract.SCORE, contract.UPSCALE)}
 _DECODER_INPUTS = {"image_embeddings", "point_coords", "point_labels"}
+_DECODER_INPUTS_KNOWN = set(contract.decoder().input_names)
 _REMEDY = "give the encoder and the decoder that mobilesam export, samexporter or SAM's own script writes"
 
 
@@ -66,7 +67,8 @@ def role_of(model: onnx.ModelProto) -> str | None:
     for role, graph in _STEPS.items():
         if names == set(graph.input_names) and outputs == set(graph.output_names):
             return role
-    if names >= _DECODER_INPUTS and outputs >= set(contract.decoder(low_res_only=True).output_names):
+    is_decoder = _DECODER_INPUTS <= names <= _DECODER_INPUTS_KNOWN  # one that needs more is of another kind of SAM
+    if is_decoder and outputs >= set(contract.decoder(low_res_only=True).output_names):
         return "decoder"
     ranks = [len(value.type.tensor_type.shape.dim) for value in (*inputs, *model.graph.output)]
     return contract.ENCODER.role if ranks in ([4, 4], [3, 4]) else None
@@ -85,13 +87,21 @@ def read(path: Path) -> onnx.ModelProto:
         model = onnx.load(path)
     except OSError as error:
         raise InputError(sentence("ONNX model", "be a readable file", f"{path} ({error.strerror})", _REMEDY)) from error
+    except onnx.checker.ValidationError as error:
+        requirement = "have the file with its weights beside it"
+        raise InputError(sentence("ONNX model", requirement, f"{path}: {error}", "get both files again")) from error
     except DecodeError as error:
-        with path.open("rb") as file:
-            actual = f"{path}, which looks like {file_kind.describe(file.read(512))}"
-        raise InputError(sentence("ONNX model", "be a whole ONNX file", actual, _REMEDY)) from error
+        raise InputError(_no_graph(path)) from error
     if not model.graph.node:
-        raise InputError(sentence("ONNX model", "hold a graph", f"{path}, which is empty", _REMEDY))
+        raise InputError(_no_graph(path))
     return model
+
+
+def _no_graph(path: Path) -> str:
+    with path.open("rb") as file:
+        head = file.read(512)
+    looks = f"looks like {file_kind.describe(head)}" if head else "is empty"
+    return sentence("ONNX model", "be a whole ONNX file", f"{path}, which {looks}", _REMEDY)
 
 
 def _signature(model: onnx.ModelProto) -> str:

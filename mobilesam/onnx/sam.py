@@ -120,6 +120,7 @@ class OnnxSam(MaskModel):
             masks_per_prompt=self._decoder.masks_per_prompt,
             prompt_batch=self._decoder.prompt_batch,
             lanes=self._lanes,
+            mask_input=self._decoder.takes_masks,
             device=self._encoder.session.get_providers()[0],
         )
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -33,7 +35,6 @@ def open_session(
         InputError: the file is not one that ONNX Runtime can run, or the provider does not start.
     """
     import onnxruntime
-    from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads or cores()
@@ -41,16 +42,26 @@ def open_session(
     # Threads that spin between two calls take the cores from the next session and from NumPy.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     source: Any = model if isinstance(model, bytes) else str(model)
-    try:
-        session = onnxruntime.InferenceSession(
-            source, options, providers=providers.resolve(provider), disabled_optimizers=_HARMFUL_FUSIONS
-        )
-    except (ort.Fail, ort.InvalidGraph, ort.InvalidProtobuf, ort.NotImplemented) as error:
-        name = "ONNX model" if isinstance(model, bytes) else str(model)
-        remedy = "export it again, or get it again"
-        raise InputError(sentence(name, "be an ONNX file that ONNX Runtime can run", str(error), remedy)) from error
+    names = providers.resolve(provider)
+    with refusing(
+        "ONNX model" if isinstance(model, bytes) else str(model), "be an ONNX file that ONNX Runtime can run"
+    ):
+        session = onnxruntime.InferenceSession(source, options, providers=names, disabled_optimizers=_HARMFUL_FUSIONS)
     providers.check_used(provider, session.get_providers())
     return session
+
+
+@contextlib.contextmanager
+def refusing(name: str, requirement: str) -> Iterator[None]:
+    """Say in our words, as an InputError, that ONNX Runtime cannot open or run a file."""
+    from onnxruntime.capi import onnxruntime_pybind11_state as ort
+
+    refused = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoSuchFile, ort.NotImplemented)
+    try:
+        yield
+    except (*refused, ort.RuntimeException) as error:
+        remedy = "export it again, or get it again"
+        raise InputError(sentence(name, requirement, str(error), remedy)) from error
 
 
 def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:

@@ -34,6 +34,7 @@ class StepDecoder:
     """
 
     masks_per_prompt = 4
+    takes_masks = True
 
     def __init__(
         self,

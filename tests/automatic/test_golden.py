@@ -15,7 +15,7 @@ from pycocotools import mask as coco
 from mobilesam import SamAutomaticMaskGenerator
 from tests.pictures import picture
 
-pytestmark = [pytest.mark.weights, pytest.mark.torch]
+pytestmark = pytest.mark.weights
 
 RUNS = json.loads((Path(__file__).parent.parent / "data" / "automatic.json").read_text())
 QUICK = {"chelsea"}
@@ -51,9 +51,13 @@ def differences(found, recorded):
     return lines
 
 
+@pytest.mark.parametrize(
+    "network", [pytest.param("sam", id="torch", marks=pytest.mark.torch), pytest.param("onnx_sam", id="onnx")]
+)
 @pytest.mark.parametrize("run", CASES)
-def test_a_recorded_run(sam, run):
-    generator = SamAutomaticMaskGenerator(sam, output_mode="coco_rle", **run["options"])
+def test_a_recorded_run(request, network, run):
+    model = request.getfixturevalue(network)
+    generator = SamAutomaticMaskGenerator(model, output_mode="coco_rle", **run["options"])
     found = generator.generate(picture(run["image"]))
     recorded = records_of(run)
     assert len(found) == len(recorded)

@@ -170,17 +170,21 @@ def test_the_options_of_the_reference(sam, tmp_path, exported, features):
     np.testing.assert_allclose(stability, (full > 1).sum() / (full > -1).sum(), atol=1e-3)
 
 
-def test_low_resolution_only_has_no_resizing(sam, tmp_path, exported, features):
-    from mobilesam.export.exporter import export_onnx
-
-    export_onnx(sam, tmp_path, Plan(parts=("decoder",), low_res_only=True, opset=23))
-    model = onnx.load(tmp_path / "decoder.onnx")
-    assert opset_of(tmp_path / "decoder.onnx") == 23
-    assert "Resize" not in {node.op_type for node in model.graph.node}
+def test_low_resolution_only_has_no_resizing(command, tmp_path, exported, features):
+    out = tmp_path / "new" / "folder"
+    result = command("export", "--out", out, "--parts", "decoder", "--low-res-only", "--opset", "23", "--json")
+    assert result.code == 0, result.err
+    (file,) = json.loads(result.out)["files"]
+    path = out / "decoder.onnx"
+    assert file["file"] == str(path)
+    assert file["size"] == path.stat().st_size
+    assert file["error"] < 1e-4
+    assert opset_of(path) == 23
+    assert "Resize" not in {node.op_type for node in onnx.load(path).graph.node}
     feeds = decoder_inputs(features, (300, 450))
     expected = run(exported / "decoder.onnx", feeds, ["low_res_masks"])[0]
     del feeds["orig_im_size"]
-    np.testing.assert_allclose(run(tmp_path / "decoder.onnx", feeds)[1], expected, atol=1e-4)
+    np.testing.assert_allclose(run(path, feeds)[1], expected, atol=1e-4)
 
 
 def test_a_model_in_training_mode_is_refused(tmp_path):
@@ -196,12 +200,30 @@ def test_a_model_in_training_mode_is_refused(tmp_path):
 
 
 def test_nothing_is_overwritten_unasked(sam, tmp_path):
-    from mobilesam.export.exporter import export_onnx
+    from mobilesam.export import export_onnx
 
     (tmp_path / "manifest.json").write_text("mine")
     with pytest.raises(InputError, match=r"output file must not exist yet, got .*manifest.json; .* --force"):
         export_onnx(sam, tmp_path, Plan(parts=("decoder",)))
     assert [path.name for path in tmp_path.iterdir()] == ["manifest.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_refused(command, tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        result = command("export", "--out", out, "--parts", "decoder")
+        assert result.code == 1
+        assert "must be" in result.err
+        assert "--out" in result.err
+        assert "Traceback" not in result.err
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_an_old_opset_writes_nothing(command, tmp_path):
+    result = command("export", "--out", tmp_path / "out", "--opset", "16")
+    assert result.code == 1
+    assert "opset must be 17 to 23, got 16; use 18" in result.err
+    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize(
@@ -233,6 +255,26 @@ def test_the_flags_of_the_reference_script(tmp_path, capsys, features):
     assert masks.shape == (1, 1, 90, 120)
     assert main(flags) == 1
     assert "output file must not exist yet" in capsys.readouterr().err
+
+
+def test_the_class_under_the_name_of_the_reference(sam, exported, features):
+    import torch
+
+    from mobilesam.utils.onnx import SamOnnxModel
+
+    feeds = decoder_inputs(features, (200, 300))
+    masks, scores, low_res = SamOnnxModel(sam, return_single_mask=False)(*map(torch.from_numpy, feeds.values()))
+    expected = run(exported / "decoder.onnx", feeds)
+    for actual, wanted in zip((masks, scores, low_res), expected, strict=True):
+        np.testing.assert_allclose(actual.detach(), wanted, atol=2e-3)
+    single = SamOnnxModel(sam, True, use_stability_score=True, return_extra_metrics=True)
+    assert [tuple(each.shape) for each in single(*map(torch.from_numpy, feeds.values()))] == [
+        (1, 1, 200, 300),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        (1, 1, 256, 256),
+    ]
 
 
 def test_the_graphs_in_the_package_are_those_of_the_networks(remade):

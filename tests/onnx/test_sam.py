@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import sys
 import warnings
@@ -57,6 +58,17 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
     best = expected.iou_predictions.argmax(axis=1)
     np.testing.assert_allclose(ious[:, 0], expected.iou_predictions.max(axis=1), atol=1e-3)
     assert (masks[:, 0] != expected.masks[np.arange(len(boxes)), best]).mean() < 1e-4
+
+
+def test_everything_mode_on_a_single_mask_decoder_finds_each_points_best(pair, onnx_sam):
+    with pytest.warns(SingleMaskWarning, match="this model gives one mask a point, not three, so fewer are found"):
+        generator = mobilesam.SamAutomaticMaskGenerator(OnnxSam.from_files(pair), points_per_side=5)
+    found = generator.generate(picture("coins"))
+    every = mobilesam.SamAutomaticMaskGenerator(onnx_sam, points_per_side=5).generate(picture("coins"))
+    assert 0 < len(found) <= len(every)
+    for record in found:
+        ious = [(record["segmentation"] & other["segmentation"]).sum() / record["area"] for other in every]
+        assert max(ious) > 0.99
 
 
 def test_the_pair_of_npm_as_a_checkpoint_gives_every_mask(pair, monkeypatch, tmp_path):
@@ -185,7 +197,9 @@ def test_providers():
         InputError, match=r"provider must be one of auto, cpu, cuda, .*, got 'cudaa'; did you mean 'cuda'"
     ):
         providers.resolve("cudaa")
-    with pytest.raises(InputError, match=r"'qnn'; install onnxruntime-qnn in place of onnxruntime"):
+    here = re.escape(", ".join(providers.available()))
+    message = rf"provider must be one of those here \({here}\), got 'qnn'; install onnxruntime-qnn in place of onnxrun"
+    with pytest.raises(InputError, match=message):
         mobilesam.load(provider="qnn")
     with pytest.raises(InputError, match=r"provider must go with the onnx backend, got backend 'torch'"):
         mobilesam.load(provider="cpu", backend="torch")
