@@ -18,10 +18,11 @@ from typing import Any
 from pycocotools import mask as coco
 
 from benchmarks import reference
-from benchmarks.packages import OURS, REFERENCE
+from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
 from mobilesam.bench import describe_environment, write_sample
 
 MODES = ("exact", "balanced", "fast")
+BACKENDS = ((OURS, ""), (OURS_ONNX, ", ONNX Runtime"))
 MEGAPIXELS = (0.3, 6, 24)
 GRIDS = (4, 8, 16, 24, 32)
 PHOTOS = 20
@@ -46,6 +47,8 @@ def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path
         env=reference.environment(arguments.threads),
     )
     answer: dict[str, Any] = json.loads(process.stdout)
+    if answer["torch"] and package == OURS_ONNX:
+        raise SystemExit(f"the worker of {package} imported torch")
     return answer
 
 
@@ -57,11 +60,12 @@ def recall(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> int:
 
 
 def side(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare with the reference on one picture: both in the reference's environment, one after the other."""
+    """Compare with the reference on one picture: all in the reference's environment, one after the other."""
     python = reference.interpreter(arguments)
     rows = []
     theirs = run(python, arguments, REFERENCE, arguments.picture, points_per_side=arguments.grid)
-    for name, package, options in [("mobilesam-mirror", REFERENCE, {}), *((p, OURS, {"mode": p}) for p in MODES)]:
+    ours = [(f"{mode}{word}", package, {"mode": mode}) for package, word in BACKENDS for mode in MODES]
+    for name, package, options in [("mobilesam-mirror", REFERENCE, {}), *ours]:
         answer = (
             theirs
             if package == REFERENCE

@@ -18,7 +18,7 @@ def load_predictor(package: str, weights: Path, threads: int) -> Any:
     import mobilesam
 
     backend = "onnx" if package == OURS_ONNX else "torch"
-    model = mobilesam.load(None if backend == "onnx" else weights, backend=backend, device="cpu", threads=threads)
+    model = mobilesam.load(weights, backend=backend, device="cpu", threads=threads)
     return mobilesam.SamPredictor(model)
 
 

@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 from typing import Any, Self
 
+from benchmarks.packages import OURS_ONNX
 from benchmarks.reference import ROOT, environment
 
 
@@ -26,13 +27,16 @@ class Process:
         self.load = self.ask("load", package=package, weights=str(weights.resolve()), threads=threads)
 
     def ask(self, task: str, **arguments: Any) -> dict[str, Any]:
-        """Run a task and return its "seconds" and the process's "peak_bytes"."""
+        """Run a task and return its "seconds", the process's "peak_bytes", and whether "torch" is imported there."""
         self._process.stdin.write(json.dumps({"do": task, **arguments}) + "\n")
         self._process.stdin.flush()
         answer = self._process.stdout.readline()
         if not answer:
             raise SystemExit(f"the worker of {self.package} ended with code {self._process.wait()}")
-        return json.loads(answer)
+        found = json.loads(answer)
+        if found["torch"] and self.package == OURS_ONNX:
+            raise SystemExit(f"the worker of {self.package} imported torch")
+        return found
 
     def __enter__(self) -> Self:
         return self

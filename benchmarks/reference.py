@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "mobilesam-mirror==1.0.0"
 # What it imports and does not declare, and what this package imports in the same environment.
 UNDECLARED = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pillow")
-UNDECLARED += ("safetensors", "platformdirs", "pycocotools")
+UNDECLARED += ("safetensors", "platformdirs", "pycocotools", "onnx", "onnxruntime")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

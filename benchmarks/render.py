@@ -23,6 +23,7 @@ from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_
 RESULTS = ROOT / "benchmarks" / "results"
 DOCUMENTS = ("README.md", "docs/accuracy.md", "docs/index.md", "docs/performance.md", "docs/quantization.md")
 BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
+BACKENDS = {"mobilesam": "mobilesam on PyTorch", "mobilesam-onnx": "mobilesam on ONNX Runtime"}
 TASKS = {
     "set_image": "set_image",
     "click": "predict, one point, three masks",
@@ -88,23 +89,37 @@ def stages(results: Results) -> str:
 
 
 def side_by_side(results: Results) -> str:
+    found = results["side_by_side"]
+    *ours, _ = found["order"]
+    head = ["task", "mobilesam-mirror ms"]
+    for package in ours:
+        head += [f"{BACKENDS[package]} ms", "times faster (quartiles)"]
     rows = []
-    for found in results["side_by_side"]["tasks"]:
-        times = [f"{1000 * found[name]:.1f}" for name in ("ours", "reference")]
-        spread = f"{found['ratio']:.2f} ({found['ratio_q1']:.2f}-{found['ratio_q3']:.2f})"
-        rows.append([TASKS[found["task"]].format(**found["arguments"]), *times, spread, str(len(found["pairs"]))])
-    return table(["task", "mobilesam ms", "mobilesam-mirror ms", "times faster (quartiles)", "pairs"], rows)
+    for task in found["tasks"]:
+        cells = [TASKS[task["task"]].format(**task["arguments"]), f"{1000 * task['reference']:.1f}"]
+        for each in (task["packages"][package] for package in ours):
+            cells += [
+                f"{1000 * each['seconds']:.1f}",
+                f"{each['ratio']:.2f} ({each['ratio_q1']:.2f}-{each['ratio_q3']:.2f})",
+            ]
+        rows.append([*cells, str(len(task["turns"]))])
+    return table([*head, "turns"], rows)
 
 
 def memory(results: Results) -> str:
     found = results["side_by_side"]
+    *ours, reference = found["order"]
     arguments = {task["task"]: task["arguments"] for task in found["tasks"]}
+    head = ["peak of a fresh process", "mobilesam-mirror MiB"]
+    for package in ours:
+        head += [f"{BACKENDS[package]} MiB", "times less"]
     rows = []
-    for task, ours in found["peak_bytes"]["ours"].items():
-        theirs = found["peak_bytes"]["reference"][task]
-        name = TASKS[task].format(**arguments.get(task, {}))
-        rows.append([name, f"{ours / 2**20:.0f}", f"{theirs / 2**20:.0f}", f"{theirs / ours:.2f}"])
-    return table(["peak of a fresh process", "mobilesam MiB", "mobilesam-mirror MiB", "times less"], rows)
+    for task, theirs in found["peak_bytes"][reference].items():
+        cells = [TASKS[task].format(**arguments.get(task, {})), f"{theirs / 2**20:.0f}"]
+        for peak in (found["peak_bytes"][package][task] for package in ours):
+            cells += [f"{peak / 2**20:.0f}", f"{theirs / peak:.2f}"]
+        rows.append(cells)
+    return table(head, rows)
 
 
 def size_curve(results: Results) -> str:
@@ -125,9 +140,8 @@ def conditions_eval(results: Results) -> str:
 
 def conditions_side_by_side(results: Results) -> str:
     found = results["side_by_side"]
-    lines = [f"- {_machine(found['environment'])}, {found['threads']} threads, picture: {found['picture']}"]
-    lines += [f"- {name}: {_listed(versions)}" for name, versions in found["versions"].items()]
-    return "\n".join(lines)
+    machine = f"{_machine(found['environment'])}, {found['threads']} threads, picture: {found['picture']}"
+    return f"- {machine}\n- {_listed(found['versions'])}"
 
 
 def conditions_curves(results: Results) -> str:

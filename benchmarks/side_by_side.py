@@ -1,4 +1,4 @@
-"""This package against the reference, in two processes that take turns: A B A B, ratios pair by pair.
+"""This package, on PyTorch and on ONNX Runtime, against the reference: A B C A B C, ratios turn by turn.
 
 python -m benchmarks.side_by_side --out benchmarks/results/side_by_side.json
 """
@@ -6,9 +6,9 @@ python -m benchmarks.side_by_side --out benchmarks/results/side_by_side.json
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
@@ -38,31 +38,39 @@ TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("boxes", {"count": 16}, 6),
     ("points", {"count": 64}, 4),
 )
+ORDER = (OURS, OURS_ONNX, REFERENCE)
 PAUSE = 0.3  # seconds: OpenMP threads of the one that just ran spin for a while before they sleep
 
 
-def compare(ours: Process, theirs: Process, task: str, arguments: dict[str, Any], turns: int) -> dict[str, Any]:
-    """Run a task in turns after one warm-up each; return medians in seconds, and how many times faster ours is."""
-    pairs = []
+def compare(processes: dict[str, Process], task: str, arguments: dict[str, Any], turns: int) -> dict[str, Any]:
+    """Run a task in turns after one warm-up each; return medians in seconds, and how many times faster ours are.
+
+    Args:
+        processes: by package; the reference is the last.
+    """
+    taken = []
     for turn in range(turns + 1):
-        pair = []
-        for process in (ours, theirs):
+        row = []
+        for process in processes.values():
             time.sleep(PAUSE)
-            pair.append(process.ask(task, **arguments)["seconds"])
+            row.append(process.ask(task, **arguments)["seconds"])
         if turn:
-            pairs.append(pair)
-    ratios = [slow / fast for fast, slow in pairs]
-    q1, median, q3 = statistics.quantiles(ratios, n=4, method="inclusive")
+            taken.append(row)
+    *ours, _ = processes
     return {
         "task": task,
         "arguments": arguments,
-        "ours": statistics.median(fast for fast, _ in pairs),
-        "reference": statistics.median(slow for _, slow in pairs),
-        "ratio": median,
-        "ratio_q1": q1,
-        "ratio_q3": q3,
-        "pairs": pairs,
+        "packages": {package: _compared([(row[i], row[-1]) for row in taken]) for i, package in enumerate(ours)},
+        "reference": statistics.median(row[-1] for row in taken),
+        "turns": taken,
     }
+
+
+def _compared(pairs: list[tuple[float, float]]) -> dict[str, float]:
+    ratios = [slow / fast for fast, slow in pairs]
+    q1, median, q3 = statistics.quantiles(ratios, n=4, method="inclusive")
+    seconds = statistics.median(fast for fast, _ in pairs)
+    return {"seconds": seconds, "ratio": median, "ratio_q1": q1, "ratio_q3": q3}
 
 
 def memory(start: Callable[[], Process], picture: Path) -> dict[str, int]:
@@ -84,47 +92,42 @@ def main() -> None:
     """Compare, print a line a task, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     reference.add_arguments(parser)
-    parser.add_argument("--backend", choices=("torch", "onnx"), default="torch", help="of this package")
     parser.add_argument("--picture", type=Path, help="by default a synthetic one of 1024 x 768")
     parser.add_argument("--turns", type=float, default=1.0, help="factor for the number of turns")
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
     python, weights = reference.interpreter(arguments), reference.checkpoint(arguments)
-    package = OURS_ONNX if arguments.backend == "onnx" else OURS
 
-    def start_ours() -> Process:
-        # With torch both packages share the reference's environment, so that nothing differs but the packages.
-        return Process(python if package == OURS else Path(sys.executable), package, weights, arguments.threads)
+    def start(package: str) -> Process:
+        # All share the reference's environment, so that nothing differs but the packages.
+        return Process(python, package, weights, arguments.threads)
 
-    def start_theirs() -> Process:
-        return Process(python, REFERENCE, weights, arguments.threads)
-
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         picture = (arguments.picture or Path(folder) / "sample.png").resolve()
         if not arguments.picture:
             write_sample(picture)
         found = []
-        with start_ours() as ours, start_theirs() as theirs:
-            for process in (ours, theirs):
-                process.ask("open", picture=str(picture))
-            for task, options, turns in TASKS:
-                row = compare(ours, theirs, task, options, max(2, round(turns * arguments.turns)))
-                found.append(row)
-                print(f"{task:10} {row['ours']:8.4f} s {row['reference']:8.4f} s {row['ratio']:6.2f} x", flush=True)
-        peaks = {"ours": memory(start_ours, picture), "reference": memory(start_theirs, picture)}
-    for task in peaks["ours"]:
-        ours_mb, theirs_mb = (peaks[name][task] / 2**20 for name in ("ours", "reference"))
-        print(f"{task:10} {ours_mb:8.0f} MiB {theirs_mb:6.0f} MiB peak")
+        processes = {package: stack.enter_context(start(package)) for package in ORDER}
+        for process in processes.values():
+            process.ask("open", picture=str(picture))
+        for task, options, turns in TASKS:
+            row = compare(processes, task, options, max(2, round(turns * arguments.turns)))
+            found.append(row)
+            ours = (
+                f"{package} {each['seconds']:.4f} s, {each['ratio']:.2f} x" for package, each in row["packages"].items()
+            )
+            print(f"{task}: reference {row['reference']:.4f} s, {', '.join(ours)}", flush=True)
+        stack.close()
+        peaks = {package: memory(lambda package=package: start(package), picture) for package in ORDER}
+    for task in peaks[REFERENCE]:
+        print(f"{task}: peak MiB {', '.join(f'{package} {peaks[package][task] / 2**20:.0f}' for package in ORDER)}")
     document = {
-        "format": "side-by-side-1",
-        "backend": arguments.backend,
+        "format": "side-by-side-2",
+        "order": ORDER,
         "threads": arguments.threads,
         "picture": arguments.picture.name if arguments.picture else "synthetic 1024 x 768",
         "environment": describe_environment(),
-        "versions": {
-            "mobilesam": versions(python if package == OURS else Path(sys.executable), PACKAGES),
-            "mobilesam-mirror": versions(python, PACKAGES),
-        },
+        "versions": versions(python, PACKAGES),
         "tasks": found,
         "peak_bytes": peaks,
     }

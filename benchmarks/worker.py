@@ -93,14 +93,15 @@ def _grid(count: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Answer requests {"do": task, ...arguments} with {"seconds", "peak_bytes"} until stdin ends."""
+    """Answer requests {"do": task, ...arguments} with {"seconds", "peak_bytes", "torch"} until stdin ends."""
     answers = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever a package prints must not be taken for an answer
     worker = Worker()
     for line in sys.stdin:
         request = json.loads(line)
         seconds = getattr(worker, request.pop("do"))(**request)
-        print(json.dumps({"seconds": seconds, "peak_bytes": peak_memory()}), file=answers)
+        answer = {"seconds": seconds, "peak_bytes": peak_memory(), "torch": "torch" in sys.modules}
+        print(json.dumps(answer), file=answers)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import render
-from benchmarks.packages import OURS
+from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
 from benchmarks.processes import Process, versions
 from benchmarks.side_by_side import compare
 from mobilesam.bench import write_sample
@@ -65,22 +65,29 @@ class Scripted(Process):
         return {"seconds": next(self.seconds)}
 
 
-def test_ratios_are_taken_pair_by_pair_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ratios_are_taken_turn_by_turn_after_a_warm_up(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("benchmarks.side_by_side.PAUSE", 0)
-    ours, theirs = Scripted([9, 1, 2, 4]), Scripted([9, 3, 4, 20])
-    found = compare(ours, theirs, "click", {}, 3)
-    assert found["pairs"] == [[1, 3], [2, 4], [4, 20]]
-    assert (found["ours"], found["reference"]) == (2, 4)
-    assert (found["ratio_q1"], found["ratio"], found["ratio_q3"]) == (2.5, 3, 4)
+    processes = {
+        OURS: Scripted([9, 1, 2, 4]),
+        OURS_ONNX: Scripted([9, 1, 1, 1]),
+        REFERENCE: Scripted([9, 3, 4, 20]),
+    }
+    found = compare(processes, "click", {}, 3)
+    assert found["turns"] == [[1, 1, 3], [2, 1, 4], [4, 1, 20]]
+    assert found["reference"] == 4
+    assert found["packages"] == {
+        OURS: {"seconds": 2, "ratio": 3, "ratio_q1": 2.5, "ratio_q3": 4},
+        OURS_ONNX: {"seconds": 1, "ratio": 4, "ratio_q1": 3.5, "ratio_q3": 12},
+    }
 
 
-@pytest.mark.torch
 @pytest.mark.weights
-def test_a_worker_runs_every_task_of_this_package(tmp_path: Path) -> None:
+@pytest.mark.parametrize("package", [pytest.param(OURS, marks=pytest.mark.torch), OURS_ONNX])
+def test_a_worker_runs_every_task_of_this_package(tmp_path: Path, package: str) -> None:
     from mobilesam import weights
 
     write_sample(tmp_path / "sample.png", (300, 400))
-    with Process(Path(sys.executable), OURS, weights.ensure(), 2) as process:
+    with Process(Path(sys.executable), package, weights.ensure(), 2) as process:
         process.ask("open", picture=str(tmp_path / "sample.png"))
         answers = [
             process.ask("set_image"),

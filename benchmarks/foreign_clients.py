@@ -1,0 +1,69 @@
+"""Do programs of others take the exported files? PyPI's samexporter 0.5.0, class SegmentAnythingONNX.
+
+Run in an environment that holds this package with its export extra and samexporter, whose own pins are older than what
+that needs:
+
+    pip install --no-deps samexporter==0.5.0
+    python -m benchmarks.foreign_clients PICTURE
+
+It exports with the default options, which are what such clients need: an encoder of rank 4 and SAM's decoder. With
+--preprocess float32 the encoder is of rank 3, as samexporter writes it with --use-preprocess. Such clients take
+neither --preprocess uint8 nor --low-res-only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+from samexporter.sam_onnx import SegmentAnythingONNX
+
+import mobilesam
+from mobilesam.export import Plan, export_onnx
+from mobilesam.loading import require_torch
+
+
+def main() -> None:
+    """Export, segment with both, print how far they are apart, and stop if it is not the same."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("picture", type=Path)
+    picture = cv2.imread(str(parser.parse_args().picture))
+    height, width = picture.shape[:2]
+    model = mobilesam.load(backend="torch", device="cpu")
+    predictor = mobilesam.SamPredictor(model)
+    predictor.set_image(picture, image_format="BGR")
+    x, y = width // 2, height // 2
+    point, box = [x, y], [width // 4, height // 4, 3 * width // 4, 3 * height // 4]
+    for preprocess in ("none", "float32"):
+        with tempfile.TemporaryDirectory() as folder:
+            plan = Plan(parts=("encoder", "decoder"), preprocess=preprocess)
+            encoder, decoder = (
+                str(file.path) for file in export_onnx(require_torch(model, "export").sam, folder, plan)
+            )
+            client = SegmentAnythingONNX(encoder, decoder, providers="cpu")
+        embedding = client.encode(picture)
+        # It adds a padding point to a box, too; label -1 does the same here.
+        prompts = {
+            "point": ([{"type": "point", "data": point, "label": 1}], {"point_coords": [point], "point_labels": [1]}),
+            "box": (
+                [{"type": "rectangle", "data": box}],
+                {"box": box, "point_coords": [[0, 0]], "point_labels": [-1]},
+            ),
+        }
+        for name, (theirs, ours) in prompts.items():
+            masks = client.predict_masks(embedding, theirs)[0] > 0
+            single = predictor.predict(**ours, multimask_output=False).masks
+            expected = np.concatenate([single, predictor.predict(**ours).masks])
+            apart = int((masks != expected).sum(axis=(1, 2)).max())
+            print(
+                f"encoder of rank {client.encoder_input_rank}, {name}: {len(masks)} masks, at most {apart} pixels apart"
+            )
+            if masks.shape != expected.shape or apart > max(2, 1e-4 * height * width):
+                raise SystemExit("not the same masks")
+
+
+if __name__ == "__main__":
+    main()
