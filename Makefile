@@ -5,11 +5,11 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
 
-.PHONY: help demo test lint format build docs clean
+.PHONY: help demo test test-without-torch lint format build docs clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: .venv/for-demo ## install, fetch the weights, segment two photos, say where the pictures are
 	$(BIN)/mobilesam weights fetch
@@ -20,6 +20,11 @@ demo: .venv/for-demo ## install, fetch the weights, segment two photos, say wher
 
 test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
 	$(BIN)/python -m pytest $(ARGS)
+
+# Left out are the page, notebooks and packages, which need more installed, and what takes long.
+test-without-torch: .venv/without-torch/ready ## run the quick tests that need no torch where there is none
+	.venv/without-torch/bin/python -m pytest -m 'not torch and not slow' --ignore=tests/webui \
+		--ignore=tests/test_notebooks.py --ignore=tests/test_packaging.py $(ARGS)
 
 lint: .venv/for-development ## check style and types
 	$(BIN)/ruff check
@@ -43,6 +48,11 @@ clean: ## remove the virtual environment, caches and the demo's pictures
 
 .venv/created:
 	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/without-torch/ready: .venv/created pyproject.toml
+	$(PYTHON) -m venv .venv/without-torch
+	.venv/without-torch/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[tests]'
 	@touch $@
 
 .venv/for-demo: .venv/created pyproject.toml
