@@ -14,11 +14,12 @@ import typer.main
 
 from mobilesam.cli import build_app, options, output
 from mobilesam.errors import MobileSamError
+from mobilesam.onnx.providers import available
 from tests.documents import DOCUMENTS, FAILURE, Block, Example, commands, examples, lay_out
 
 WITH_EXAMPLES = [name for name in DOCUMENTS if list(examples(name))]
 # Parsed, and run by tests of their own: they serve until they are stopped, fetch, or take long.
-NOT_RUN = {"batch", "bench", "embed", "export", "quantize", "verify", "webui"}
+NOT_RUN = {"batch", "bench", "export", "quantize", "verify", "webui"}
 
 
 @pytest.fixture
@@ -37,8 +38,10 @@ def workplace(photo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.
 @pytest.mark.slow
 @pytest.mark.parametrize("document", WITH_EXAMPLES)
 def test_the_examples_work_from_top_to_bottom(document: str, workplace: Path, command: Callable[..., Any]) -> None:
-    names: dict[str, Any] = {}
+    names: dict[str, Any] = {"__name__": "__main__"}
     for example in examples(document):
+        if "cuda" in example.block.code and available() != ["cpu"]:
+            continue  # what is said without a GPU
         where = f"{document}, line {example.block.line}"
         if example.block.title:
             (workplace / example.block.title).write_text(example.block.code, encoding="utf-8")

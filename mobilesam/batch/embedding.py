@@ -57,7 +57,8 @@ def embed_pictures(
     Args:
         inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
         folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
-        model, workers, progress: as in :func:`mobilesam.batch.segment_pictures`.
+
+    The other arguments are those of :func:`mobilesam.batch.segment_pictures`.
 
     Raises:
         InputError: an argument is not usable, or a file cannot be written.
