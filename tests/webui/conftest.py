@@ -5,12 +5,6 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import json
-import re
-import shutil
-import signal
-import subprocess
-import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -20,57 +14,14 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-CHROMIUM = next(filter(None, map(shutil.which, BROWSERS)), None)
-FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
-
-
-class Server:
-    """A running ``mobilesam webui``."""
-
-    def __init__(self, *options: str) -> None:
-        arguments = [sys.executable, "-m", "mobilesam", "webui", "--port", "0", "--backend", "onnx", *options]
-        self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-        self.said: list[str] = []
-        self.url = ""
-        assert self.process.stderr is not None
-        for line in self.process.stderr:
-            self.said.append(line)
-            if match := re.search(r"http://\S+", line):
-                self.url = match[0]
-                break
-        assert self.url, f"the server did not start: {''.join(self.said)}"
-        self._reader = threading.Thread(target=self._read)
-        self._reader.start()
-
-    def _read(self) -> None:
-        assert self.process.stderr is not None
-        self.said += self.process.stderr
-
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the server and return its exit code."""
-        self.process.send_signal(how)
-        code = self.process.wait(120)
-        self._reader.join()
-        assert self.process.stderr is not None
-        self.process.stderr.close()
-        return code
+from benchmarks.webui_server import FLAGS, Server, chromium
 
 
 @contextlib.contextmanager
 def _serving(*options: str) -> Iterator[Server]:
     if not importlib.util.find_spec("gradio"):
         pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
-    server = Server(*options)
+    server = Server("--backend", "onnx", *options)
     try:
         yield server
     finally:
@@ -96,12 +47,12 @@ def browser() -> Iterator[Any]:
     """Chromium, started once."""
     if not importlib.util.find_spec("playwright"):
         pytest.skip("Playwright is not installed: pip install playwright")
-    if CHROMIUM is None:
+    if (path := chromium()) is None:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
     with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
         running.close()
 
