@@ -74,9 +74,9 @@ class Score(Wrapper):
 class Upscale(Wrapper):
     """All masks of prompts, on the grid or a part of it."""
 
-    def forward(self, mask_tokens: Tensor, image_tokens: Tensor) -> Tensor:
+    def forward(self, kernels: Tensor, image_tokens: Tensor) -> Tensor:
         decoder = self.sam.mask_decoder
-        return decoder.upscale(mask_tokens, image_tokens, 0, decoder.num_mask_tokens)
+        return decoder.upscale(kernels, image_tokens, 0, decoder.num_mask_tokens)
 
 
 class Decoder(Wrapper):

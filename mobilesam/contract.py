@@ -5,8 +5,8 @@ A model is an encoder and either SAM's published decoder, one graph for one prom
 
     encoder   a picture -> image_embeddings
     image     image_embeddings, mask_input -> what all prompts of the picture share
-    score     that, prompts -> iou_predictions, and the tokens that upscaling needs
-    upscale   tokens -> low_res_logits
+    score     that, prompts -> iou_predictions, and the kernels and tokens that upscaling needs
+    upscale   kernels, tokens -> low_res_logits
     decoder   image_embeddings, one prompt -> masks, iou_predictions, low_res_masks
 
 A dimension is a number, or the name of what varies.
@@ -70,7 +70,7 @@ _IMAGE_TOKENS = (
     Value("value", ("images", _HEADS, _TOKENS, _HEAD_DIM)),
     Value("query", ("images", _HEADS, _HEAD_DIM, _TOKENS)),
 )
-_MASK_TOKENS = Value("mask_tokens", ("prompts", _MASKS, _DIM))
+_KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
 # Normalised and zero-padded pixels, as :func:`mobilesam.image.preprocess` makes them.
 ENCODER = Graph(
@@ -98,12 +98,12 @@ IMAGE = Graph(
 SCORE = Graph(
     "score",
     (*_IMAGE_TOKENS, Value("point_coords", ("prompts", "points", 2)), Value("point_labels", ("prompts", "points"))),
-    (Value("iou_predictions", ("prompts", _MASKS)), _MASK_TOKENS, Value("image_tokens", ("prompts", _TOKENS, _DIM))),
+    (Value("iou_predictions", ("prompts", _MASKS)), _KERNELS, Value("image_tokens", ("prompts", _TOKENS, _DIM))),
 )
 # The rows and columns of the token grid that are wanted; each token makes 4 x 4 logits.
 UPSCALE = Graph(
     "upscale",
-    (_MASK_TOKENS, Value("image_tokens", ("prompts", "rows", "columns", _DIM))),
+    (_KERNELS, Value("image_tokens", ("prompts", "rows", "columns", _DIM))),
     (Value("low_res_logits", ("prompts", _MASKS, "height", "width")),),
 )
 

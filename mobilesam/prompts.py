@@ -42,7 +42,7 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.point_coords)
 
-    def __getitem__(self, part: slice) -> Prompts:
+    def __getitem__(self, part: slice | IntArray) -> Prompts:
         mask_input = None if self.mask_input is None else self.mask_input[part]
         return Prompts(self.point_coords[part], self.point_labels[part], mask_input)
 

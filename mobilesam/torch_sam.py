@@ -78,14 +78,14 @@ class TorchSam(MaskModel):
         # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks kept.
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
         first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
-        mask_tokens, image_tokens = scored.state.mask_tokens, self._grid(scored.state.image_tokens)
-        if len(prompts) < len(mask_tokens):  # else all of them, in order: no copy
+        kernels, image_tokens = scored.state.kernels, self._grid(scored.state.image_tokens)
+        if len(prompts) < len(kernels):  # else all of them, in order: no copy
             chosen = torch.from_numpy(prompts)
-            mask_tokens, image_tokens = mask_tokens[chosen], image_tokens[chosen]
+            kernels, image_tokens = kernels[chosen], image_tokens[chosen]
         rows, columns = image_tokens.shape[1:3]
         if input_hw is not None:
             rows, columns = covered_tokens(input_hw, self.image_size, rows)
-        masks = self.sam.mask_decoder.upscale(mask_tokens, image_tokens[:, :rows, :columns], first, last)
+        masks = self.sam.mask_decoder.upscale(kernels, image_tokens[:, :rows, :columns], first, last)
         wanted = masks[torch.from_numpy(position), torch.from_numpy(keep[:, 1] - first)]
         return complete(wanted.float().cpu().numpy(), self.sam.config.logits_size)
 
@@ -120,7 +120,7 @@ class TorchSam(MaskModel):
             part = slice(start, start + self.capabilities.prompt_batch)
             image = self._image_tokens(embedding) if masks is None else self._prepare(embedding, dense[part])
             scores = decoder.score(image, sparse[part])
-            logits.append(decoder.upscale(scores.mask_tokens, self._grid(scores.image_tokens), first, last))
+            logits.append(decoder.upscale(scores.kernels, self._grid(scores.image_tokens), first, last))
             iou_predictions.append(scores.iou_predictions[:, first:last])
         return torch.cat(logits), torch.cat(iou_predictions)
 

@@ -43,6 +43,10 @@ class Asker:
         self._model, self._crop, self._points, self._settings = model, crop, points, settings
         self._frame = frame_of(model, crop)
         self._places = points_to_model(points, self._frame.original_hw, self._frame.input_hw) / model.image_size
+        embedding = crop.embedding
+        self._prompts, _ = make_prompts(
+            points[:, None], np.ones((len(points), 1)), original_hw=embedding.original_hw, input_hw=embedding.input_hw
+        )
 
     def exploration(self) -> exploration.Exploration:
         """Return a plan of which points to ask."""
@@ -63,10 +67,7 @@ class Asker:
             finest answer, (N,) bool.
         """
         points, embedding = self._points[indices], self._crop.embedding
-        prompts, _ = make_prompts(
-            points[:, None], np.ones((len(points), 1)), original_hw=embedding.original_hw, input_hw=embedding.input_hw
-        )
-        scored = model.score_prompts(embedding, prompts)
+        scored = model.score_prompts(embedding, self._prompts[indices])
         scores = scored.iou_predictions
         threshold = self._settings.pred_iou_thresh
         lowest = min(threshold, exploration.MIN_PREDICTED_IOU) if looking_around else threshold

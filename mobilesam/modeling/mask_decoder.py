@@ -17,10 +17,10 @@ from mobilesam.modeling.transformer import ImageTokens, TwoWayTransformer
 
 
 class PromptScores(NamedTuple):
-    """iou_predictions: (B, C); mask_tokens: (B, C, E); image_tokens: (B, L, E), what upscaling needs."""
+    """iou_predictions: (B, C); kernels: (B, C, E / 8), from which upscaling makes masks of image_tokens, (B, L, E)."""
 
     iou_predictions: Tensor
-    mask_tokens: Tensor
+    kernels: Tensor
     image_tokens: Tensor
 
 
@@ -62,18 +62,17 @@ class MaskDecoder(nn.Module):
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
         prompt = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
         tokens, image_tokens = self.transformer(prompt, image, len(own))
-        return PromptScores(
-            self.iou_prediction_head(tokens[:, 0]), tokens[:, 1 : 1 + self.num_mask_tokens], image_tokens
-        )
+        kernels = [head(tokens[:, 1 + mask]) for mask, head in enumerate(self.output_hypernetworks_mlps)]
+        return PromptScores(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), image_tokens)
 
-    def upscale(self, mask_tokens: Tensor, image_tokens: Tensor, first: int, last: int) -> Tensor:
+    def upscale(self, kernels: Tensor, image_tokens: Tensor, first: int, last: int) -> Tensor:
         """Make masks ``first`` to ``last`` (exclusive) of prompts.
 
         The two transposed convolutions have stride = kernel, so each is a matrix product; the 4 x 4 pixels of an image
         token stay together until the end, when only finished masks are put in order.
 
         Args:
-            mask_tokens: (B, C, E). image_tokens: (B, h, w, E), the grid or a part of it: tokens do not mix.
+            kernels: (B, C, E / 8). image_tokens: (B, h, w, E), the grid or a part of it: tokens do not mix.
 
         Returns:
             (B, last - first, 4h, 4w) logits.
@@ -85,9 +84,9 @@ class MaskDecoder(nn.Module):
         batch, height, width, _ = image_tokens.shape
         x = F.gelu(norm.channels_last(_split_pixels(image_tokens.flatten(0, 2), up1)))  # (4Bhw, E / 4)
         x = F.gelu(_split_pixels(x, up2)).view(batch, 16 * height * width, -1)  # (B, 16hw, E / 8)
-        heads = list(self.output_hypernetworks_mlps)[first:last]
-        hyper = torch.stack([head(mask_tokens[:, first + i]) for i, head in enumerate(heads)], dim=1)
-        masks: Tensor = hyper @ x.transpose(1, 2)  # (B, C, 16hw), pixels in the order token, y1, x1, y2, x2
+        masks: Tensor = kernels[:, first:last] @ x.transpose(
+            1, 2
+        )  # (B, C, 16hw), pixels in the order token, y1, x1, y2, x2
         masks = masks.view(batch, last - first, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
         return masks.reshape(batch, last - first, 4 * height, 4 * width)
 
@@ -108,7 +107,7 @@ class MaskDecoder(nn.Module):
             dense = dense[:1]
         scores = self.score(self.prepare(image_embeddings, image_pe, dense), sparse_prompt_embeddings)
         image_tokens = scores.image_tokens.unflatten(1, image_embeddings.shape[2:])
-        masks = self.upscale(scores.mask_tokens, image_tokens, 0, self.num_mask_tokens)
+        masks = self.upscale(scores.kernels, image_tokens, 0, self.num_mask_tokens)
         return masks, scores.iou_predictions
 
     def forward(

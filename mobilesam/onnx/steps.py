@@ -73,12 +73,12 @@ class StepDecoder:
         # Neighbours are fed where they lie; only a choice with gaps is copied, at 4 MB a prompt.
         joined = len(prompts) == prompts[-1] - prompts[0] + 1
         chosen = slice(prompts[0], prompts[-1] + 1) if joined else prompts
-        mask_tokens, image_tokens = (tokens[chosen] for tokens in scored.state)
+        kernels, image_tokens = (part[chosen] for part in scored.state)
         side = _CONFIG.grid_size
         rows, columns = covered_tokens(input_hw, _CONFIG.image_size, side) if input_hw else (side, side)
         grid = image_tokens.reshape(len(image_tokens), side, side, -1)[:, :rows, :columns]
         blocks = np.array_split(grid, -(-rows // self._rows_at_once), axis=1)
-        parts = [_run(self._upscale, contract.UPSCALE, [mask_tokens, block])[0] for block in blocks]
+        parts = [_run(self._upscale, contract.UPSCALE, [kernels, block])[0] for block in blocks]
         logits = np.concatenate([part[position, keep[:, 1]] for part in parts], axis=1)
         return complete(logits, _CONFIG.logits_size)
 
