@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
 from benchmarks import render
+from benchmarks.batch_pictures import make_pictures
 from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
+from benchmarks.process_tree import memory
 from benchmarks.processes import Process, versions
 from benchmarks.side_by_side import compare
 from mobilesam.bench import write_sample
+from mobilesam.errors import InputError
+from mobilesam.image import image_digest, read_image
+from mobilesam.prompt_file import read_prompts
 
 RESULTS = render.Results(render.RESULTS)
 
@@ -109,3 +117,26 @@ def test_versions_are_those_of_the_interpreter_asked() -> None:
         "numpy": np.__version__,
         "no-such-package": None,
     }
+
+
+def test_pictures_for_a_batch_differ_and_the_broken_ones_are_broken(photo, tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    shutil.copy(photo("rocket.jpg"), tmp_path / "photos")
+    broken = make_pictures(tmp_path / "photos", tmp_path / "made", count=9, bad=5)
+    sound = sorted(path for path in (tmp_path / "made").iterdir() if path.name not in broken)
+    assert (len(sound), len(broken)) == (9, 5)
+    assert len({image_digest(read_image(path)) for path in sound}) == 9
+    prompts = read_prompts(tmp_path / "prompts.json")
+    for name in broken:
+        assert prompts.for_image(tmp_path / "made" / name)
+        with pytest.raises(InputError):
+            read_image(tmp_path / "made" / name)
+
+
+def test_memory_is_that_of_the_whole_tree() -> None:
+    before = memory(os.getpid())
+    code = "import sys; held = bytearray(b'x') * 60_000_000; print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        process.stdout.readline()
+        assert memory(os.getpid()) > before + 60_000_000
+        process.communicate()

@@ -11,6 +11,7 @@ import multiprocessing
 import queue
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from multiprocessing.connection import Connection, wait
@@ -22,6 +23,7 @@ from mobilesam.errors import InputError, MobileSamError, sentence
 MakeWork = Callable[[], Work]
 
 _CREDIT = 2 * AHEAD + 2  # tasks that a worker has at hand, so that it never waits for one
+_PATIENCE = 5  # seconds for workers to finish the picture at which they are when the run is stopped
 _READY = "ready"
 
 
@@ -72,7 +74,10 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
                     yield outcome
     finally:
         for worker in workers:
-            worker.close()
+            worker.connection.close()
+        deadline = time.monotonic() + _PATIENCE
+        for worker in workers:
+            worker.end(deadline)
 
 
 class _Worker:
@@ -117,9 +122,8 @@ class _Worker:
             suspects.extend(self.at_hand.values())
         self.connection.close()
 
-    def close(self) -> None:
-        self.connection.close()
-        self.process.join(timeout=5)
+    def end(self, deadline: float) -> None:
+        self.process.join(max(0.0, deadline - time.monotonic()))
         if self.process.is_alive():
             self.process.terminate()
             self.process.join()
@@ -129,11 +133,13 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
     """Run in a worker: take tasks until the other end is closed, which it also is if that process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides
     arrived: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+    ended = threading.Event()
 
     def receive() -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 arrived.put(connection.recv())
+        ended.set()
         arrived.put(None)
 
     def take(may_wait: bool) -> Task | Nothing:
@@ -141,7 +147,7 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
             task = arrived.get(block=may_wait)
         except queue.Empty:
             return Nothing.YET
-        return Nothing.MORE if task is None else task
+        return Nothing.MORE if task is None or ended.is_set() else task
 
     try:
         work = make_work()

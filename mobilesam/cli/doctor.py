@@ -40,6 +40,8 @@ PACKAGES = (
     Package("torchvision", "torchvision", "torch", "tensors resized on an accelerator", False),
     Package("onnxscript", "onnxscript", "export", "exporting", False, imported=False),
     Package("gradio", "gradio", "webui", "the web page", False, imported=False),
+    Package("pyarrow", "pyarrow", "parquet", "Parquet files", False, imported=False),
+    Package("ray", "ray", "ray", "batches on many machines", False, imported=False),
 )
 _DEBIAN = "apt-get install libgl1 libglib2.0-0 (libglib2.0-0t64 on Debian 13 and Ubuntu 24.04)"
 _OPENCV_LIBRARIES = ("libGL", "libglib", "libgthread")

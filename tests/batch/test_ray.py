@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 from pathlib import Path
@@ -10,28 +9,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from benchmarks.process_tree import ray_actors
 from mobilesam.batch import ModelChoice, segment_pictures
 from mobilesam.prompt_file import ObjectPrompt, PromptFile
 
 WORDS = ("coco", "parquet", "overlay")
-COUNT = 12
-
-
-def actors() -> list[int]:
-    """Return the processes of Ray below this one that hold a model."""
-    parents, names = {}, {}
-    for path in Path("/proc").iterdir():
-        if path.name.isdecimal():
-            with contextlib.suppress(OSError):  # it has ended
-                names[int(path.name)] = (path / "cmdline").read_bytes()
-                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
-
-    def is_ours(pid: int) -> bool:
-        while pid in parents and pid != os.getpid():
-            pid = parents[pid]
-        return pid == os.getpid()
-
-    return [pid for pid, name in names.items() if name.startswith(b"ray::") and b"MapWorker" in name and is_ours(pid)]
+COUNT = 8
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -52,7 +35,7 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
     killed = []
 
     def kill_one(done: int, total: int, bad: int) -> None:
-        if done and not killed and len(running := actors()) == 2:
+        if done and not killed and len(running := ray_actors(os.getpid())) == 2:
             os.kill(running[0], signal.SIGKILL)
             killed.extend(running[:1])
 

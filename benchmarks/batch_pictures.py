@@ -1,0 +1,50 @@
+"""Many pictures out of a few, by flips and crops, with prompts; and broken ones among them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, ImageOps
+
+BROKEN = {
+    "truncated": lambda sound: sound[: len(sound) // 3],
+    "empty": lambda sound: b"",
+    "text": lambda sound: b"this is no picture\n",
+    "headless": lambda sound: sound[64:],
+    "header": lambda sound: sound[:20],
+}
+
+
+def make_pictures(photos: Path, folder: Path, count: int, bad: int) -> list[str]:
+    """Fill a folder with JPEG files and ``prompts.json``, a box and a point each; return the names of the broken ones.
+
+    Picture number i is photo i modulo their number, flipped and cropped as the number of its turn says.
+    """
+    sources = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    if not sources:
+        raise SystemExit(f"--photos must hold pictures, got none in {photos}")
+    folder.mkdir(parents=True)
+    prompts: dict[str, Any] = {}
+    for number in range(count):
+        turn = number // len(sources)
+        with Image.open(sources[number % len(sources)]) as photo:
+            picture = photo.convert("RGB")
+        picture = ImageOps.mirror(picture) if turn % 2 else picture
+        picture = ImageOps.flip(picture) if turn // 2 % 2 else picture
+        cut = (turn // 4 % 5) / 40
+        width, height = picture.size
+        picture = picture.crop((round(cut * width), round(cut * height / 2), width, height))
+        name = f"{number:04}.jpg"
+        picture.save(folder / name, quality=90)
+        width, height = picture.size
+        box = [width // 5, height // 5, width * 4 // 5, height * 4 // 5]
+        prompts[name] = [{"box": box}, {"points": [[width // 2, height // 2]]}]
+    broken = [f"bad-{number:02}.jpg" for number in range(bad)]
+    sound = (folder / "0000.jpg").read_bytes()
+    for number, name in enumerate(broken):
+        (folder / name).write_bytes(list(BROKEN.values())[number % len(BROKEN)](sound))
+        prompts[name] = [{"points": [[1, 1]]}]
+    (folder.parent / "prompts.json").write_text(json.dumps({"version": 1, "images": prompts}))
+    return broken

@@ -1,0 +1,45 @@
+"""What ``mobilesam batch`` is compared with: a plain loop over pictures with the package's own predictor.
+
+python -m benchmarks.plain_loop PICTURES PROMPTS OUT THREADS
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import mobilesam
+from mobilesam import rle
+from mobilesam.errors import InputError
+from mobilesam.formats import MaskedPicture, write_coco, write_mask
+from mobilesam.formats.picture import read_record
+from mobilesam.image import read_image
+from mobilesam.prompt_file import read_prompts
+
+
+def main() -> None:
+    """Segment, and write a PNG for each mask and COCO JSON for all."""
+    folder, prompts, out = map(Path, sys.argv[1:4])
+    predictor = mobilesam.SamPredictor(mobilesam.load(threads=int(sys.argv[4])))
+    objects, pictures, bad = read_prompts(prompts), [], 0
+    for path in sorted(folder.iterdir()):
+        try:
+            image = read_image(path)
+        except InputError:
+            bad += 1
+            continue
+        predictor.set_image(image)
+        hw, records = (image.shape[0], image.shape[1]), []
+        for number, prompt in enumerate(objects.for_image(path), start=1):
+            select = "agreement" if prompt.ambiguous else "single"
+            found = predictor.predict_one(**prompt.arguments(), select=select)
+            write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", found.masks[0])
+            iou = float(found.iou_predictions[0])
+            records.append(read_record(rle.boundaries_of(found.masks[0]), hw, predicted_iou=iou))
+        pictures.append(MaskedPicture(path.name, hw, records))
+    write_coco(out / "coco.json", pictures)
+    print(f"{len(pictures)} pictures done, {bad} bad")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,68 @@
+"""A process and those below it, as Linux tells of them: who they are, and the memory that they hold together."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from pathlib import Path
+from typing import Self
+
+_INTERVAL = 0.5  # seconds between two looks at the memory
+
+
+def descendants(root: int) -> dict[int, bytes]:
+    """Return the command lines of a process and of all below it."""
+    parents: dict[int, int] = {}
+    names: dict[int, bytes] = {}
+    for path in Path("/proc").iterdir():
+        if path.name.isdecimal():
+            with contextlib.suppress(OSError):  # it has ended
+                names[int(path.name)] = (path / "cmdline").read_bytes()
+                parents[int(path.name)] = int((path / "stat").read_text().rpartition(")")[2].split()[1])
+
+    def is_below(pid: int) -> bool:
+        while pid != root and pid in parents:
+            pid = parents[pid]
+        return pid == root
+
+    return {pid: name for pid, name in names.items() if is_below(pid)}
+
+
+def ray_actors(root: int) -> list[int]:
+    """Return the processes below one that hold a model for Ray Data."""
+    return [pid for pid, name in descendants(root).items() if name.startswith(b"ray::") and b"MapWorker" in name]
+
+
+def memory(root: int) -> int:
+    """Return the bytes that a process and those below it hold, what they share counted once."""
+    total = 0
+    for pid in descendants(root):
+        with contextlib.suppress(OSError):
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            total += next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:")) * 1024
+    return total
+
+
+class MemoryOverTime:
+    """Looks at the memory of a process tree while it is entered."""
+
+    def __init__(self, root: int) -> None:
+        self._root = root
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.samples: list[tuple[float, int]] = []  # seconds since the start, bytes
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        start = time.perf_counter()
+        while not self._ended.wait(_INTERVAL):
+            if held := memory(self._root):
+                self.samples.append((time.perf_counter() - start, held))
