@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,8 +53,9 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     names = [graph.file_name for graph in plan.graphs]
     for name in (*names, MANIFEST):
         refuse_existing(folder / name, force=force)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(sentence("out", "be a folder", folder, "choose another --out"))
+    there = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not there.is_dir() or not os.access(there, os.W_OK):  # told now, not after minutes of work
+        raise InputError(sentence("out", "be a folder that can be written", there, "choose another --out"))
     if any(module.training for module in sam.modules()):
         remedy = "call model.eval() first"
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", remedy))

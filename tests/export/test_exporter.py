@@ -145,14 +145,17 @@ def test_one_decoder_serves_every_aspect_ratio(exported, sam, features, size):
     assert ((masks > 0) != (expected > 0)).sum() <= 2
 
 
-def test_the_options_of_the_reference(sam, tmp_path, exported, features):
-    from mobilesam.export.exporter import export_onnx
+def test_the_flags_of_the_reference_script(tmp_path, capsys, exported, features):
+    from mobilesam import weights
+    from mobilesam.export.__main__ import main
 
-    options = {"return_single_mask": True, "use_stability_score": True, "return_extra_metrics": True}
-    export_onnx(sam, tmp_path, Plan(parts=("decoder",), opset=20, **options))
-    assert opset_of(tmp_path / "decoder.onnx") == 20
+    output = tmp_path / "sam.onnx"
+    flags = ["--checkpoint", str(weights.ensure()), "--model-type", "vit_t", "--output", str(output), "--opset", "17"]
+    flags += ["--return-single-mask", "--use-stability-score", "--return-extra-metrics"]
+    assert main(flags) == 0
+    assert opset_of(output) == 17
     feeds = decoder_inputs(features, (300, 450))
-    masks, scores, stability, areas, low_res = run(tmp_path / "decoder.onnx", feeds)
+    masks, scores, stability, areas, low_res = run(output, feeds)
     assert [array.shape for array in (masks, scores, stability, areas, low_res)] == [
         (1, 1, 300, 450),
         (1, 1),
@@ -168,6 +171,8 @@ def test_the_options_of_the_reference(sam, tmp_path, exported, features):
     assert abs(int(areas[0, 0]) - int((everything[0, best] > 0).sum())) <= 2
     full = everything[0, best]
     np.testing.assert_allclose(stability, (full > 1).sum() / (full > -1).sum(), atol=1e-3)
+    assert main(flags) == 1
+    assert "output file must not exist yet" in capsys.readouterr().err
 
 
 def test_low_resolution_only_has_no_resizing(command, tmp_path, exported, features):
@@ -213,9 +218,8 @@ def test_a_folder_that_cannot_be_made_is_refused(command, tmp_path):
     for out in (tmp_path / "file", tmp_path / "file" / "below"):
         result = command("export", "--out", out, "--parts", "decoder")
         assert result.code == 1
-        assert "must be" in result.err
-        assert "--out" in result.err
-        assert "Traceback" not in result.err
+        message = f"out must be a folder that can be written, got {tmp_path / 'file'}; choose another --out"
+        assert message in " ".join(result.err.split())
     assert (tmp_path / "file").read_text() == "mine"
 
 
@@ -241,20 +245,6 @@ def test_options_that_do_not_go_together(options, message):
     with pytest.raises(InputError) as caught:
         Plan(**options)
     assert message in str(caught.value)
-
-
-def test_the_flags_of_the_reference_script(tmp_path, capsys, features):
-    from mobilesam import weights
-    from mobilesam.export.__main__ import main
-
-    output = tmp_path / "sam.onnx"
-    flags = ["--checkpoint", str(weights.ensure()), "--model-type", "vit_t", "--output", str(output), "--opset", "17"]
-    assert main([*flags, "--return-single-mask"]) == 0
-    assert opset_of(output) == 17
-    masks, _, _ = run(output, decoder_inputs(features, (90, 120)))
-    assert masks.shape == (1, 1, 90, 120)
-    assert main(flags) == 1
-    assert "output file must not exist yet" in capsys.readouterr().err
 
 
 def test_the_class_under_the_name_of_the_reference(sam, exported, features):
