@@ -198,7 +198,7 @@ class Studio {
   }
 
   #answered({ session, decode_ms }) {
-    this.view.times({ decode: decode_ms });
+    if (decode_ms !== null) this.view.times({ decode: decode_ms });
     this.#take(session);
   }
 

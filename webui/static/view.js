@@ -15,7 +15,7 @@ export class View {
   constructor(studio) {
     this.studio = studio;
     this.layers = [];
-    this.clock = {};
+    this.clock = { encode: null, decode: null, everything: null };
     this.clickedAt = null;
     this.afterPaint = [];
   }
@@ -123,7 +123,7 @@ export class View {
   /** Show how long steps took: a name to milliseconds, or to null for one to be forgotten. */
   times(changes) {
     this.clock = { ...this.clock, ...changes };
-    const known = Object.entries(this.clock).filter(([, ms]) => ms !== null && ms !== undefined);
+    const known = Object.entries(this.clock).filter(([, ms]) => ms !== null);
     this.studio.part("timing").textContent = known.map(([name, ms]) => `${name} ${duration(ms)}`).join("  ·  ");
   }
 
