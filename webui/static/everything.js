@@ -4,6 +4,7 @@ import { fillRuns, Layer, segmentMap } from "./masks.js";
 import { follow } from "./transport.js";
 
 const SHOWN_ROWS = 200;
+const HINT = matchMedia("(hover: none)").matches ? "Tap one to select it." : "Hover to see one, click to select it.";
 const MOST_RIMS = 150; // more outlines than that hide the picture
 
 export class Everything {
@@ -49,7 +50,7 @@ export class Everything {
     this.segments = [];
     this.#found();
     this.#running(false);
-    this.studio.part("count").textContent = "Finds every object at once. Hover to see one, click to select it.";
+    this.studio.part("count").textContent = `Finds every object at once. ${HINT}`;
   }
 
   async run() {
@@ -74,7 +75,7 @@ export class Everything {
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
       studio.part("count").textContent = done.partial
         ? `${count} found before you cancelled.`
-        : `${count}. Hover to see one, click to select it.`;
+        : `${count}. ${HINT}`;
     } catch (error) {
       if (run !== this.turn) return;
       studio.part("count").textContent = "";
