@@ -12,6 +12,7 @@ import json
 import subprocess
 import sys
 import tempfile
+import time
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +51,24 @@ def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path
     if answer["torch"] and package == OURS_ONNX:
         raise SystemExit(f"the worker of {package} imported torch")
     return answer
+
+
+def command(arguments: argparse.Namespace, picture: Path, out: Path) -> dict[str, Any]:
+    """Run ``mobilesam everything`` with all that it writes; return "seconds" and "peak_bytes" of its process."""
+    words = ["everything", picture, "--preset", "exact", "--grid", "16", "--backend", "onnx", "--out", out, "--force"]
+    words += ["--format", "overlay,mask,coco,csv", "--threads", arguments.threads]
+    code = "from benchmarks.worker import peak_memory; import sys; from mobilesam.cli import build_app\n"
+    code += "build_app()(sys.argv[1:], standalone_mode=False); print(peak_memory())"
+    start = time.perf_counter()
+    process = subprocess.run(
+        [sys.executable, "-c", code, *map(str, words)],
+        stdout=subprocess.PIPE,
+        text=True,
+        check=True,
+        cwd=reference.ROOT,
+        env=reference.environment(arguments.threads),
+    )
+    return {"seconds": time.perf_counter() - start, "peak_bytes": int(process.stdout.splitlines()[-1])}
 
 
 def recall(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> int:
@@ -95,7 +114,7 @@ def recalls(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     photos = sorted(path for path in arguments.photos.iterdir() if path.suffix in (".jpg", ".png"))
     known = {row["photo"] for row in rows}
     for photo in [path for path in photos[::4][:PHOTOS] if path.name not in known][: arguments.at_once]:
-        answers = {name: run(Path(sys.executable), arguments, OURS, photo, mode=name) for name in MODES}
+        answers = {name: run(Path(sys.executable), arguments, OURS_ONNX, photo, mode=name) for name in MODES}
         exact = answers["exact"]["masks"]
         found = {
             name: {
@@ -111,16 +130,22 @@ def recalls(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the peak memory of a fast run against the size of the picture, as COCO RLE."""
+    """Return the peak memory against the size of the picture: from Python as COCO RLE, and of the command."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in MEGAPIXELS:
             height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
             picture = Path(folder) / f"{megapixels}.png"
             write_sample(picture, (height, round(height * 4 / 3)))
-            answer = run(Path(sys.executable), arguments, OURS, picture, points_per_side=16)
-            rows.append({"megapixels": megapixels, **{key: answer[key] for key in ("seconds", "peak_bytes")}})
-            print(rows[-1], flush=True)
+            answers = {
+                "Python": run(Path(sys.executable), arguments, OURS_ONNX, picture, points_per_side=16),
+                "Python, PyTorch": run(Path(sys.executable), arguments, OURS, picture, points_per_side=16),
+                "mobilesam everything": command(arguments, picture, Path(folder) / "out"),
+            }
+            for how, answer in answers.items():
+                found = {key: answer[key] for key in ("seconds", "peak_bytes")}
+                rows.append({"megapixels": megapixels, "how": how, **found})
+                print(rows[-1], flush=True)
     return rows
 
 
@@ -133,7 +158,7 @@ def curve(arguments: argparse.Namespace) -> list[dict[str, Any]]:
             picture = Path(folder) / f"{megapixels}.png"
             write_sample(picture, (height, round(height * 4 / 3)))
             for grid in GRIDS:
-                answer = run(Path(sys.executable), arguments, OURS, picture, points_per_side=grid)
+                answer = run(Path(sys.executable), arguments, OURS_ONNX, picture, points_per_side=grid)
                 rows.append({"megapixels": megapixels, "grid": grid, "seconds": answer["seconds"]})
                 print(rows[-1], flush=True)
     return rows

@@ -1,6 +1,6 @@
 """Fill the tables in docs/ and the README from the JSON in benchmarks/results/, so that no number is typed by hand.
 
-    python -m benchmarks.render            rewrite the tables
+    python -m benchmarks.render            rewrite the tables, and draw the charts
     python -m benchmarks.render --check    exit 1 if one has drifted
 
 A table stands between ``<!-- table: NAME -->`` and ``<!-- end -->``; NAME is a function in TABLES.
@@ -15,7 +15,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import option_tables, quantization_tables
+from PIL import Image
+
+from benchmarks import everything_tables, option_tables, quantization_tables, service_tables
 from benchmarks.headline import headline
 from benchmarks.reference import ROOT
 from mobilesam.evaluate.report import accuracy_table, calibration_table, clicks_table, seconds_table, table
@@ -182,7 +184,18 @@ TABLES: dict[str, Callable[[Results], str]] = {
         quantization_tables.quantization,
         quantization_tables.quantization_operators,
         quantization_tables.conditions_quantization,
+        everything_tables.everything_side,
+        everything_tables.everything_memory,
+        everything_tables.everything_curve,
+        everything_tables.conditions_everything,
+        service_tables.page_latency,
+        service_tables.page_load,
+        service_tables.page_visitors,
     )
+}
+
+CHARTS = {
+    "docs/assets/everything-cost.png": everything_tables.cost_chart,
 }
 
 
@@ -232,6 +245,8 @@ def main() -> int:
             drifted.append(name)
             if not check:
                 path.write_text(after, encoding="utf-8")
+    for name, chart in CHARTS.items() if not check else ():
+        Image.fromarray(chart(Results(RESULTS))).save(ROOT / name, optimize=True)
     for name in drifted:
         print(f"{name} {'has drifted: run python -m benchmarks.render' if check else 'rewritten'}")
     return int(check and bool(drifted))

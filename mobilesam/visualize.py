@@ -19,6 +19,7 @@ WHITE = (255, 255, 255)
 SHADOW = (20, 20, 20)
 
 _GOLDEN_ANGLE = 137.50776  # degrees: each next hue falls into the widest gap that is left
+_BAND = 256  # rows blended at a time, so that a large picture is not copied for each mask
 _SUBPIXEL_BITS = 4  # OpenCV draws in fixed point; sixteenths of a pixel
 
 
@@ -138,9 +139,10 @@ def _paint(
     """Blend one mask's colour into ``result``, in the mask's own window only, and outline it."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    blend = np.arange(256)[:, None] * (1 - alpha) + color * alpha
-    blended = cv2.LUT(image[window], np.rint(blend).astype(np.uint8).reshape(1, 256, 3))
-    np.copyto(result[window], blended, where=mask[window][..., None])
+    table = np.rint(np.arange(256)[:, None] * (1 - alpha) + color * alpha).astype(np.uint8).reshape(1, 256, 3)
+    for top in range(rows[0], rows[-1] + 1, _BAND):
+        band = np.s_[top : min(top + _BAND, rows[-1] + 1), columns[0] : columns[-1] + 1]
+        np.copyto(result[band], cv2.LUT(image[band], table), where=mask[band][..., None])
 
     contours, _ = cv2.findContours(
         mask[window].astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(int(columns[0]), int(rows[0]))

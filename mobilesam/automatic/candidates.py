@@ -59,16 +59,18 @@ def measure(
     """
     window = window_above(low_res_logits, frame, threshold - offset)
     certain = possible = 0
-    columns = [np.zeros((0, window.y2 - window.y1), np.bool_)]
-    for _, logits in upsampled_columns(low_res_logits, frame, window):
+    blocks = []
+    for x, logits in upsampled_columns(low_res_logits, frame, window):
         certain += int(np.count_nonzero(logits > threshold + offset))
         possible += int(np.count_nonzero(logits > threshold - offset))
-        columns.append(logits > threshold)
+        blocks.append((x, logits > threshold))
     stability = np.float32(certain) / np.float32(possible) if possible else np.float32(0)
     if stability < np.float32(min_stability):
         return None
-    origin = (window.x1 + crop_xy[0], window.y1 + crop_xy[1])
-    return Measured(rle.boundaries_of_columns(np.concatenate(columns), origin, picture_height), stability)
+    y = window.y1 + crop_xy[1]
+    # Block by block: a copy of the whole window would be 24 MB on a picture of 24 megapixels.
+    runs = [rle.boundaries_of_columns(columns, (x + crop_xy[0], y), picture_height) for x, columns in blocks]
+    return Measured(rle.joined(np.concatenate([np.zeros(0, np.int64), *runs])), stability)
 
 
 def suppress(candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float) -> list[Candidate]:

@@ -1,0 +1,54 @@
+"""The tables of the page: see benchmarks/webui_latency.py and webui_visitors.py."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mobilesam.evaluate.report import table
+
+Results = Any  # the JSON files by name: benchmarks.render.Results
+
+
+def page_latency(results: Results) -> str:
+    """Return the time from a click to its painted mask, by the size of the picture."""
+    found = results["webui_latency"]
+    rows = []
+    for picture in found["pictures"]:
+        shown, decoded = picture["click_to_mask_ms"], picture["decode_ms"]
+        numbers = [shown["median"], shown["p95"], shown["max"], decoded["median"], picture["encode_ms"]]
+        rows.append(
+            [f"{picture['width']} x {picture['height']}", *(f"{n:.0f}" for n in numbers), str(len(shown["values"]))]
+        )
+    head = ["picture", "click to mask ms", "95th percentile", "longest", "decode ms", "encode ms", "clicks"]
+    return table(head, rows)
+
+
+def page_load(results: Results) -> str:
+    """Return the time until an empty page takes a picture."""
+    loads = results["webui_latency"]["page_load_seconds"]
+    return f"A page is ready {loads['median']:.1f} s after its address is opened (longest {loads['max']:.1f} s)."
+
+
+def page_visitors(results: Results) -> str:
+    """Return what many visitors at once met."""
+    found = results["webui_visitors"]
+    memory = found["server"]["resident_mb"]
+    growth = memory["grows_mb_a_minute_in_second_half"]
+    rows = [
+        ["visitors, seconds", f"{found['visitors']}, {found['seconds']:.0f}"],
+        ["masks, of them wrong", f"{len(found['predict_ms']['values'])}, {found['wrong_masks']}"],
+        ["errors", str(len(found["errors"]))],
+        ["a mask, median and 95th percentile, ms", _both(found["predict_ms"])],
+        ["a picture, median and 95th percentile, ms", _both(found["encode_ms"])],
+        ["memory of the server before, then median of the second half, MB", _memory(memory)],
+        ["its growth in the second half, MB a minute", f"{growth:.1f}"],
+    ]
+    return table(["", ""], rows)
+
+
+def _both(found: dict[str, Any]) -> str:
+    return f"{found['median']:.0f}, {found['p95']:.0f}"
+
+
+def _memory(found: dict[str, Any]) -> str:
+    return f"{found['before']:.0f}, {found['median_of_second_half']:.0f}"
