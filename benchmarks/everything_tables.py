@@ -89,7 +89,7 @@ def recall_chart(results: Results) -> Any:
         "median seconds a photo",
         "share of the exact mode's masks",
     )
-    chart.x_ticks([round(top * step / 5) for step in range(6)])
+    chart.x_ticks(range(0, int(1.15 * top) + 1, 2))
     chart.y_ticks([0, 0.25, 0.5, 0.75, 1])
     chart.line([(seconds, share) for _, seconds, share, _ in found], MUTED, 1, dots=4)
     for (mode, seconds, share, _), color in zip(found, _COLORS, strict=True):

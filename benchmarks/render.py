@@ -185,6 +185,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         quantization_tables.quantization_operators,
         quantization_tables.conditions_quantization,
         everything_tables.everything_side,
+        everything_tables.everything_recall,
         everything_tables.everything_memory,
         everything_tables.everything_curve,
         everything_tables.conditions_everything,
@@ -196,6 +197,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
 
 CHARTS = {
     "docs/assets/everything-cost.png": everything_tables.cost_chart,
+    "docs/assets/everything-recall.png": everything_tables.recall_chart,
 }
 
 
