@@ -59,7 +59,7 @@ class Visitor:
                     if time.monotonic() < until:
                         self.ask(client, token, ask % POINTS)
                         time.sleep(pause)
-        except Exception as error:
+        except Exception as error:  # whatever a visitor meets is a result, and the run fails by it at the end
             self.errors.append(f"{type(error).__name__}: {error}")
 
     def ask(self, client: Any, token: str, number: int) -> None:

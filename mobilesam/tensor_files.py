@@ -122,6 +122,7 @@ def describe_pickle(path: Path) -> str:
                     return "a ZIP archive that torch did not write"
                 content = archive.read(inside["data.pkl"])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
+            # NotImplementedError is what zipfile says to a damaged field that names a compression there is not.
             return "a ZIP file that is cut off or damaged"
     names = _globals_of(content)
     return f"a pickle that names {', '.join(names)}, which could run code" if names else "a damaged pickle"

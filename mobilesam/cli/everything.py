@@ -10,8 +10,7 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import load_model
-from mobilesam.cli.pictures import Clock, failed, read_source
-from mobilesam.errors import InputError, sentence
+from mobilesam.cli.pictures import read_each, refuse_repeated_stdin
 
 if TYPE_CHECKING:
     from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
@@ -64,9 +63,7 @@ def everything(
     from mobilesam.formats.picture import MaskedPicture
 
     words = options.parse_formats(formats, picture_files.WORDS)
-    if images.count(naming.STDIN) > 1:
-        actual = f"{images.count(naming.STDIN)} times"
-        raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+    refuse_repeated_stdin(images)
     named = zip(images, naming.name_outputs(images, out), strict=True)
     files = [picture_files.MaskFiles(names, words, force, source) for source, names in named]
     of_all = picture_files.files_of_all(out, words)
@@ -77,14 +74,7 @@ def everything(
     pictures: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     masked: list[MaskedPicture] = []
-    for source, writer in zip(images, files, strict=True):
-        clock = Clock()
-        try:
-            with clock.measure("read"):
-                image = read_source(source)
-        except InputError as error:
-            errors.append(failed(source, error))
-            continue
+    for source, writer, image, clock in read_each(images, files, errors):
         # Loaded only now, so that a mistyped path is told at once.
         generator = generator or _generator(load_model(model, backend, device, threads), grid, preset, tiles)
         with clock.measure("segment"):

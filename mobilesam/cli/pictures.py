@@ -5,16 +5,20 @@ from __future__ import annotations
 import sys
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 import typer
 
-from mobilesam.errors import InputError
+from mobilesam.cli.options import UsageError
+from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
     from mobilesam.pixels import ImageArray
+
+
+Item = TypeVar("Item")
 
 
 def read_source(source: str) -> ImageArray:
@@ -29,6 +33,30 @@ def failed(source: str, error: InputError) -> dict[str, str]:
     """Report a picture that could not be done, and describe it for JSON."""
     typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
     return {"image": source, "error": str(error)}
+
+
+def refuse_repeated_stdin(sources: Sequence[str]) -> None:
+    """Raise UsageError if standard input, which holds one picture, is named twice."""
+    from mobilesam.formats.naming import STDIN
+
+    if sources.count(STDIN) > 1:
+        actual = f"{sources.count(STDIN)} times"
+        raise UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+
+
+def read_each(
+    sources: Sequence[str], items: Sequence[Item], errors: list[dict[str, str]]
+) -> Iterator[tuple[str, Item, ImageArray, Clock]]:
+    """Yield each picture that can be read, with what belongs to it and its clock; report the others in ``errors``."""
+    for source, item in zip(sources, items, strict=True):
+        clock = Clock()
+        try:
+            with clock.measure("read"):
+                image = read_source(source)
+        except InputError as error:
+            errors.append(failed(source, error))
+            continue
+        yield source, item, image, clock
 
 
 class Clock:

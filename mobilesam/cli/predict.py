@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.pictures import Clock, failed, read_source, warnings_of
+from mobilesam.cli.pictures import failed, read_each, refuse_repeated_stdin, warnings_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompt_file import ObjectPrompt, read_prompts
 
@@ -70,9 +70,7 @@ def predict(
     from mobilesam.predictor import SamPredictor
 
     words = options.parse_formats(formats, output.FORMATS)
-    if images.count(naming.STDIN) > 1:
-        actual = f"{images.count(naming.STDIN)} times"
-        raise options.UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+    refuse_repeated_stdin(images)
     if multimask and select:
         actual = "both"
         raise options.UsageError(sentence("--select", "stand without --multimask", actual, "leave one of them out"))
@@ -85,14 +83,7 @@ def predict(
     predictor: SamPredictor | None = None
     pictures: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
-    for source, objects, name in zip(images, wanted, names, strict=True):
-        clock = Clock()
-        try:
-            with clock.measure("read"):
-                image = read_source(source)
-        except InputError as error:
-            errors.append(failed(source, error))
-            continue
+    for source, (objects, name), image, clock in read_each(images, list(zip(wanted, names, strict=True)), errors):
         # Loaded only now, so that a mistyped path is told at once.
         if predictor is None:
             network = with_embeddings(load_model(model, backend, device, threads, provider), embeddings)

@@ -56,7 +56,7 @@ class ColorModel(MaskModel):
         return np.where(filled[1:-1, 1:-1] > 0, 10, -10).astype(np.float32)
 
     def load_features(self, features):
-        raise NotImplementedError
+        return features
 
     def dump_features(self, features):
         return features[2::4, 2::4].transpose(2, 0, 1)[None].astype(np.float32)
