@@ -91,6 +91,7 @@ def everything(
         typer.echo(f"{source}: {len(chosen)} masks in {clock.milliseconds['segment'] / 1000:.1f} s{early}", err=True)
         if not as_json and described["files"]:
             typer.echo("\n".join(path for paths in described["files"].values() for path in paths))
+    of_all = of_all if pictures else {}  # a file of no picture says nothing
     picture_files.write_files_of_all(of_all, lambda: masked, force=force)
     if as_json:
         names = {word: [str(path)] for word, path in of_all.items()}

@@ -123,6 +123,16 @@ def test_a_broken_picture_does_not_stop_the_others(command, folder):
     assert "Traceback" not in outcome.err
 
 
+def test_where_no_picture_can_be_read_no_file_is_written(command, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no picture")
+    outcome = command("everything", broken, "--out", tmp_path / "out", "--format", "coco")
+    assert outcome.code == 1
+    assert "error: image must be a picture, got" in outcome.err
+    assert outcome.out == ""
+    assert not (tmp_path / "out").exists()
+
+
 def test_a_picture_without_masks_still_has_its_files(command, folder, monkeypatch):
     monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel(quality=0.2))
     outcome = run(command, folder, "--format", "overlay,mask,coco,csv")
