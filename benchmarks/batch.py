@@ -1,6 +1,6 @@
 """Many pictures: throughput against a plain loop, memory over time, a run killed and resumed, Ray with a worker lost.
 
-python -m benchmarks.batch --photos FOLDER --out benchmarks/results/batch.json speed resume ray
+python -m benchmarks.batch --photos FOLDER --out benchmarks/results/batch.json speed camera resume ray
 
 The parts named are run and put into the file beside those that are there. Linux only: memory is read from /proc.
 """
@@ -29,6 +29,7 @@ from mobilesam.formats import read_coco
 
 PLAIN = "plain loop"
 FORMATS = "coco,mask"
+CAMERA_MEGAPIXELS = 12
 SAMPLES = 40  # of the memory, that are kept
 
 
@@ -59,7 +60,7 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 def finish(process: subprocess.Popen[str]) -> tuple[int, int]:
     """Wait for a command, and return how many pictures it says are done, and how many are bad."""
     told, _ = process.communicate()
-    match = re.search(r"(\d+) pictures done, (\d+) bad", told)
+    match = re.search(r"(\d+) pictures? done, (\d+) bad", told)
     if match is None:
         raise SystemExit(f"{' '.join(process.args[1:4])} ended with code {process.returncode}:\n{told}")
     return int(match[1]), int(match[2])
@@ -101,6 +102,13 @@ def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
             folders = [(work / f"out-{name}-{part}", work / f"out-plain-{part}") for part in parts]
             row["masks_like_plain_loop"] = sum(like(*pair) for pair in folders)
     return [rows[name] for name in (PLAIN, *(name for name in rows if name != PLAIN))]
+
+
+def camera(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
+    """Do as :func:`speed` with fewer pictures, as large as a camera makes them."""
+    larger = work / "camera"
+    make_pictures(arguments.photos, larger / "pictures", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
+    return speed(arguments, larger)
 
 
 def split_pictures(arguments: argparse.Namespace, work: Path) -> list[str]:
@@ -185,7 +193,7 @@ def identical(one: Path, other: Path) -> bool:
     return names[0] == names[1] and all(filecmp.cmp(one / name, other / name, shallow=False) for name in names[0])
 
 
-PARTS = {"speed": speed, "resume": resume, "ray": ray}
+PARTS = {"speed": speed, "camera": camera, "resume": resume, "ray": ray}
 
 
 def read_split(text: str) -> tuple[int, int]:
@@ -200,6 +208,7 @@ def main() -> None:
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
     parser.add_argument("--count", type=int, default=500, help="pictures made of them")
+    parser.add_argument("--camera", type=int, default=60, help="pictures of a camera's size")
     parser.add_argument("--bad", type=int, default=10, help="broken ones among them")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the plain loop")
     parser.add_argument("--splits", type=read_split, nargs="+", default=[(1, 2), (2, 1)], help="such as 1x2 2x1")
@@ -214,7 +223,7 @@ def main() -> None:
         make_pictures(arguments.photos, work / "pictures", arguments.count, arguments.bad)
         for part in arguments.parts:
             document[part] = {
-                "pictures": arguments.count,
+                "pictures": arguments.camera if part == "camera" else arguments.count,
                 "bad": arguments.bad,
                 "threads": arguments.threads,
                 "environment": describe_environment(),

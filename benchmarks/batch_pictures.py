@@ -17,10 +17,11 @@ BROKEN = {
 }
 
 
-def make_pictures(photos: Path, folder: Path, count: int, bad: int) -> list[str]:
+def make_pictures(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
     """Fill a folder with JPEG files and ``prompts.json``, a box and a point each; return the names of the broken ones.
 
-    Picture number i is photo i modulo their number, flipped and cropped as the number of its turn says.
+    Picture number i is photo i modulo their number, flipped and cropped as the number of its turn says, and enlarged to
+    so many megapixels.
     """
     sources = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not sources:
@@ -36,6 +37,9 @@ def make_pictures(photos: Path, folder: Path, count: int, bad: int) -> list[str]
         cut = (turn // 4 % 5) / 40
         width, height = picture.size
         picture = picture.crop((round(cut * width), round(cut * height / 2), width, height))
+        if megapixels:
+            factor = (megapixels * 1e6 / (picture.width * picture.height)) ** 0.5
+            picture = picture.resize((round(picture.width * factor), round(picture.height * factor)))
         name = f"{number:04}.jpg"
         picture.save(folder / name, quality=90)
         width, height = picture.size

@@ -34,6 +34,7 @@ PACKAGES = [
 TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("set_image", {}, 12),
     ("click", {"x": 0.5, "y": 0.5}, 30),
+    ("clicks", {"count": 9}, 10),
     ("refine", {"x": 0.4, "y": 0.5}, 20),
     ("boxes", {"count": 16}, 6),
     ("points", {"count": 64}, 4),

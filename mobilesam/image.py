@@ -58,6 +58,8 @@ _DECODE_ERRORS = (
     Image.DecompressionBombError,
 )
 
+_BAND = 256  # rows copied or resized at a time
+
 _open_lock = threading.Lock()
 
 
@@ -106,6 +108,16 @@ def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
     height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
     if image_rgb.shape[:2] == (height, width):
         return image_rgb
+    if image_rgb.shape[0] > 100 * image_rgb.shape[1]:
+        return _resize(image_rgb, height, width)
+    # Pillow resizes each row first, then each column, except for such strips. It copies what it is given at 4 bytes a
+    # pixel, so it is given some rows at a time.
+    bands = [image_rgb[top : top + _BAND] for top in range(0, len(image_rgb), _BAND)]
+    narrow = np.concatenate([_resize(band, len(band), width) for band in bands])
+    return _resize(narrow, height, width)
+
+
+def _resize(image_rgb: ImageArray, height: int, width: int) -> ImageArray:
     return np.asarray(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
@@ -202,13 +214,26 @@ def _convert(picture: Image.Image, name: str) -> ImageArray:
         pixels = np.asarray(upright)
     else:
         try:
-            pixels = np.array(upright.convert("RGBA" if _has_alpha(upright) else "RGB"))
+            mode = "RGBA" if _has_alpha(upright) else "RGB"
+            pixels = _array(upright if upright.mode == mode else upright.convert(mode))
         except ValueError as error:
             actual = f"{name} of mode {upright.mode}"
             raise InputError(sentence("image", "convert to RGB", actual, "convert it first")) from error
     if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() <= 65535:
         pixels = pixels.astype(np.uint16)  # how Pillow holds some 16-bit files
     return to_rgb(pixels)
+
+
+def _array(picture: Image.Image) -> ImageArray:
+    """Copy a picture of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
+    width, height = picture.size
+    pixels = np.empty((height, width, len(picture.mode)), np.uint8)
+    for top in range(0, height, _BAND):
+        box = (0, top, width, min(top + _BAND, height))
+        # What crop would give, without Pillow's limit on the size of pictures.
+        band = picture.resize((width, box[3] - top), Image.Resampling.NEAREST, box)
+        pixels[top : box[3]] = np.asarray(band)
+    return pixels
 
 
 def _has_alpha(picture: Image.Image) -> bool:

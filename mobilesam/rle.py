@@ -1,6 +1,6 @@
 """Masks as run lengths: a mask of any size costs what its outline costs.
 
-Inside this package a mask is its *boundaries*: (2R,) int64, where the R runs of foreground start and stop, in the
+Inside this package a mask is its *boundaries*: (2R,) integers, where the R runs of foreground start and stop, in the
 column after column order of COCO. They grow strictly, so two runs never touch. The public forms are made at the end:
 uncompressed RLE as SAM writes it, and COCO's compressed one.
 """
@@ -15,8 +15,10 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.integer[Any]]
 Box = tuple[int, int, int, int]
+
+_BLOCK = 2**20  # pixels decoded at a time
 
 
 def boundaries_of(mask: BoolArray) -> IntArray:
@@ -64,15 +66,24 @@ def box(boundaries: IntArray, height: int) -> Box:
 
 def mask_of(boundaries: IntArray, hw: tuple[int, int]) -> BoolArray:
     """Return the mask, (H, W) bool."""
-    return columns_of(boundaries, hw[0], 0, hw[1])
+    height, width = hw
+    mask = np.empty(hw, np.bool_)
+    step = max(1, _BLOCK // height) if height else width
+    for x in range(0, width, step):
+        mask[:, x : x + step] = _columns(boundaries, height, x, min(x + step, width)).T
+    return mask
 
 
 def columns_of(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray:
     """Return columns x1 to x2 (exclusive) of the mask, (H, x2 - x1) bool."""
+    return np.ascontiguousarray(_columns(boundaries, height, x1, x2).T)
+
+
+def _columns(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray:
+    """Return columns x1 to x2 (exclusive) of the mask, (x2 - x1, H) bool."""
     inside = np.clip(boundaries, x1 * height, x2 * height)
     counts = np.diff(inside, prepend=x1 * height, append=x2 * height)
-    pixels = np.repeat(np.arange(len(counts)) % 2 == 1, counts)
-    return np.ascontiguousarray(pixels.reshape(x2 - x1, height).T)
+    return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(x2 - x1, height)
 
 
 def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> IntArray:

@@ -145,7 +145,7 @@ def _paint(
         np.copyto(result[band], cv2.LUT(image[band], table), where=mask[band][..., None])
 
     contours, _ = cv2.findContours(
-        mask[window].astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(int(columns[0]), int(rows[0]))
+        mask[window].view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(int(columns[0]), int(rows[0]))
     )
     outlines = [_fixed_point(_smooth(np.asarray(contour, np.int32)[:, 0], width)) for contour in contours]
     speckles = [outline for outline in outlines if len(outline) <= 6 * width]  # a full line would swell them

@@ -84,7 +84,7 @@ def pack(mask: BoolArray) -> str:
     return _text(rle.boundaries_of(mask.T))  # transposed, so that runs go along rows
 
 
-def _text(boundaries: npt.NDArray[np.int64]) -> str:
+def _text(boundaries: rle.IntArray) -> str:
     runs = np.diff(boundaries, prepend=0)
     groups = (runs[:, None] >> np.arange(0, 35, 7)) & 0x7F
     last = np.where(runs > 0, 4 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)

@@ -49,7 +49,7 @@ class SamAutomaticMaskGenerator:
         point_grids: instead of ``points_per_side``: for each layer points, (N, 2), x y in 0..1 of the crop.
         min_mask_region_area: fill holes and remove islands of fewer pixels.
         output_mode: "binary_mask", "uncompressed_rle" or "coco_rle", which alone is small for large pictures.
-        mode: "exact" asks at every point; "balanced" and "fast" ask at 3/8 and 5/32 of the points, always where least
+        mode: "exact" asks at every point; "balanced" and "fast" ask at 3/8 and 11/64 of the points, always where least
             is known, and find most of the same masks.
         tile_size: look at a picture that is larger than this also in tiles of this many pixels a side, for objects that
             are small in a large picture; instead of ``crop_n_layers``. Objects that a tile's border cuts are joined.

@@ -154,7 +154,7 @@ def batch(
 
 def tell_bad(done: int, bad: Sequence[BadPicture]) -> None:
     """Say on stderr how many pictures are done and which are bad; the exit code is 1 if there are any."""
-    typer.echo(f"{done} pictures done, {len(bad)} bad", err=True)
+    typer.echo(f"{done} picture{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
     for source, reason in bad:
         typer.echo(f"error: {reason}" if source in reason else f"error: {source}: {reason}", err=True)
     if bad:

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.model import load_model
 from mobilesam.errors import sentence
 
 
@@ -33,6 +34,7 @@ def bench(
     model: options.ModelOption = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Time every stage of a prediction after a warm-up.
@@ -48,13 +50,12 @@ def bench(
             raise options.UsageError(sentence("--compare", "stand alone", "--image or --out", "measure first"))
         _compare(*compare, as_json=as_json)
         return
-    from mobilesam import load
     from mobilesam.bench import bench_stages, describe_environment, write_sample
     from mobilesam.files import refuse_existing, write_bytes
 
     if out:
         refuse_existing(out, force=force)
-    network = load(model, backend=backend.value, device=device.value, threads=threads)
+    network = load_model(model, backend, device, threads, provider)
     with tempfile.TemporaryDirectory() as folder:
         picture = image or Path(folder) / "sample.jpg"
         if image is None:

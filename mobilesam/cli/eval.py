@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.model import load_model
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ def evaluate(
     model: options.ModelOption = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Measure a model against ground-truth masks.
@@ -81,7 +83,6 @@ def evaluate(
         raise options.UsageError(sentence("--resume", "come with --out", "none", "name the folder of the stopped run"))
     if seed is not None and limit is None:
         raise options.UsageError(sentence("--seed", "come with --limit", "none", "say how many pictures to choose"))
-    from mobilesam import load
     from mobilesam.bench.environment import describe_environment
     from mobilesam.evaluate import Settings, load_coco
     from mobilesam.evaluate import evaluate as run
@@ -90,7 +91,7 @@ def evaluate(
 
     settings = Settings(parse_prompts(prompts), max_clicks=max_clicks, all_masks=all_masks)
     dataset = load_coco(annotations, images, split=split.value, limit=limit, seed=seed)
-    network = load(model, backend=backend.value, device=device.value, threads=threads)
+    network = load_model(model, backend, device, threads, provider)
     about = {
         "format": FORMAT,
         "annotations_sha256": dataset.digest,

@@ -44,6 +44,7 @@ def everything(
     model: options.ModelOption = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
+    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
 ) -> None:
     """Find all the masks of a picture.
@@ -76,7 +77,7 @@ def everything(
     masked: list[MaskedPicture] = []
     for source, writer, image, clock in read_each(images, files, errors):
         # Loaded only now, so that a mistyped path is told at once.
-        generator = generator or _generator(load_model(model, backend, device, threads), grid, preset, tiles)
+        generator = generator or _generator(load_model(model, backend, device, threads, provider), grid, preset, tiles)
         with clock.measure("segment"):
             records = _segment(generator, image, source, time_budget)
         chosen = [record for record in records if record["area"] >= min_area][:max_masks]

@@ -31,7 +31,7 @@ _PHOTO_COMPRESSION = 2
 
 def write_mask(path: Path, mask: BoolArray, *, force: bool = False) -> None:
     """Write a mask, (H, W) bool, as an 8-bit gray PNG of 0 and 255."""
-    _save(path, np.where(mask, 255, 0).astype(np.uint8), force, compress_level=6)
+    _save(path, mask.astype(np.uint8) * np.uint8(255), force, compress_level=6)
 
 
 def write_indexed(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:

@@ -261,7 +261,7 @@ def test_bad_arguments_of_a_run():
         SamAutomaticMaskGenerator("vit_t")
 
 
-@pytest.mark.parametrize(("mode", "asked"), [("exact", 1024), ("balanced", 384), ("fast", 160)])
+@pytest.mark.parametrize(("mode", "asked"), [("exact", 1024), ("balanced", 384), ("fast", 176)])
 def test_the_faster_modes_find_the_same_with_fewer_points(mode, asked):
     boxes = [(10 + 80 * (i % 8), 10 + 80 * (i // 8), 70 + 80 * (i % 8), 70 + 80 * (i // 8)) for i in range(32)]
     model, calls = ColorModel(batch=2), []
