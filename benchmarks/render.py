@@ -29,6 +29,7 @@ BACKENDS = {"mobilesam": "mobilesam on PyTorch", "mobilesam-onnx": "mobilesam on
 TASKS = {
     "set_image": "set_image",
     "click": "predict, one point, three masks",
+    "clicks": "the same, one of {count} in a row",
     "refine": "predict, two points and the last mask",
     "boxes": "{count} boxes at once, one mask each",
     "points": "{count} points at once, three masks each",
@@ -192,6 +193,9 @@ TABLES: dict[str, Callable[[Results], str]] = {
         service_tables.page_latency,
         service_tables.page_load,
         service_tables.page_visitors,
+        service_tables.batch,
+        service_tables.batch_faults,
+        service_tables.conditions_batch,
     )
 }
 

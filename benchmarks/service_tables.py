@@ -1,9 +1,10 @@
-"""The tables of the page: see benchmarks/webui_latency.py and webui_visitors.py."""
+"""The tables of the page and of many pictures: see benchmarks/webui_latency.py, webui_visitors.py and batch.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from benchmarks.batch import CAMERA_MEGAPIXELS
 from mobilesam.evaluate.report import table
 
 Results = Any  # the JSON files by name: benchmarks.render.Results
@@ -44,6 +45,46 @@ def page_visitors(results: Results) -> str:
         ["its growth in the second half, MB a minute", f"{growth:.1f}"],
     ]
     return table(["", ""], rows)
+
+
+def batch(results: Results) -> str:
+    """Return the throughput of a batch against a plain loop."""
+    rows = []
+    for part, size in (("speed", "as they are"), ("camera", f"of {CAMERA_MEGAPIXELS} megapixels")):
+        found = results["batch"][part]
+        rows += [
+            [
+                f"{found['pictures']} {size}",
+                row["name"],
+                f"{row['pictures_per_second']:.2f}",
+                f"{row['times_plain_loop']:.2f}",
+                f"{row['peak_bytes'] / 2**20:.0f}",
+                "" if row["last_quarter_to_second"] is None else f"{row['last_quarter_to_second']:.2f}",
+                f"{row['done']}, {row['bad']}",
+            ]
+            for row in found["result"]
+        ]
+    head = ["pictures", "workers x threads", "a second", "times the plain loop", "peak MiB"]
+    return table([*head, "memory, last quarter to second", "done, bad"], rows)
+
+
+def conditions_batch(results: Results) -> str:
+    """Return the machine and the commit of each part."""
+    return "\n".join(
+        f"- {part}: {found['environment']['processor']}, {found['environment']['cores']} cores, commit "
+        f"{found['environment']['commit']}, {found['threads']} threads"
+        for part, found in results["batch"].items()
+    )
+
+
+def batch_faults(results: Results) -> str:
+    """Return what became of runs that were killed."""
+    rows = []
+    for part, label in (("resume", "killed, resumed"), ("ray", "on Ray, a worker killed")):
+        result = results["batch"][part]["result"]
+        same = "the same files, byte for byte" if result["identical"] else "other files"
+        rows.append([label, str(result["killed_at"]), f"{result['done']}, {result['bad']}", same])
+    return table(["", "killed at picture", "done, bad", "against an undisturbed run"], rows)
 
 
 def _both(found: dict[str, Any]) -> str:
