@@ -21,7 +21,7 @@ from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArr
 from mobilesam.onnx import metadata, providers, published, recognition, shipped
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.published import PublishedDecoder
-from mobilesam.onnx.sessions import cores, open_session
+from mobilesam.onnx.sessions import cores, move_to_first_core, one_a_core, open_session
 from mobilesam.onnx.steps import StepDecoder
 from mobilesam.prompts import Prompts
 
@@ -44,12 +44,14 @@ class OnnxSam(MaskModel):
         weights_id: str,
         open_lane: Callable[[], StepDecoder] | None = None,
         lanes: int = 1,
+        one_a_core: bool = False,
     ) -> None:
         self.image_size = encoder.image_size
         self._encoder = encoder
         self._decoder = decoder
         self._weights_id = weights_id
         self._open_lane, self._lanes = open_lane, lanes
+        self._one_a_core = one_a_core
 
     @classmethod
     def from_files(
@@ -79,7 +81,7 @@ class OnnxSam(MaskModel):
         session = open_session(path, provider, threads)
         decoder = open_session(published.cut(found["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
-        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path))
+        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path), one_a_core=one_a_core(threads))
 
     @classmethod
     def from_checkpoint(
@@ -112,7 +114,8 @@ class OnnxSam(MaskModel):
 
         # Many prompts are decoded fastest by threads that each decode their own.
         lanes = (threads or cores()) if encoder.get_providers()[0].startswith("CPU") else 1
-        return cls(ImageEncoder(encoder, VARIANTS["vit_t"].image_size), decoder, weights_id, open_lane, lanes)
+        image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
+        return cls(image_encoder, decoder, weights_id, open_lane, lanes, one_a_core(threads))
 
     @property
     def capabilities(self) -> Capabilities:
@@ -133,6 +136,7 @@ class OnnxSam(MaskModel):
         return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        self._settle()
         features, input_hw = self._encoder.encode(image, fast_padding)
         return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
 
@@ -151,7 +155,12 @@ class OnnxSam(MaskModel):
             )
         if self.capabilities.masks_per_prompt == 1:
             multimask_output = False
+        self._settle()
         return super().decode(embedding, prompts, multimask_output)
+
+    def _settle(self) -> None:
+        if self._one_a_core:
+            move_to_first_core()
 
     def load_features(self, features: FloatArray) -> FloatArray:
         return np.ascontiguousarray(features, dtype=np.float32)

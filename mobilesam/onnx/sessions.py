@@ -37,7 +37,10 @@ def open_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads or cores()
+    options.intra_op_num_threads = count = threads or cores()
+    if one_a_core(threads):
+        others = ";".join(str(core) for core in range(2, count + 1))  # counted from 1; the first is the caller's
+        options.add_session_config_entry("session.intra_op_thread_affinities", others)
     options.log_severity_level = 3
     # Threads that wait for the next operator without sleeping are faster, but between two calls they would take the
     # cores from the next session and from NumPy.
@@ -75,6 +78,24 @@ def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     outputs: list[npt.NDArray[np.generic]] = session.run(None, {})
     return outputs
+
+
+def one_a_core(threads: int | None) -> bool:
+    """Return whether so many threads, None for the default, are one for each core of the machine.
+
+    Each is then kept on its core, as ONNX Runtime does of itself where it chooses their number. Woken after a pause, a
+    thread that may run anywhere often starts on the core of the one that woke it, and both wait for each other: on 2
+    cores a click took 30 ms instead of 22.
+    """
+    return hasattr(os, "sched_setaffinity") and 1 < (threads or cores()) == cores() == os.cpu_count()
+
+
+def move_to_first_core() -> None:
+    """Bring the calling thread to the core that is left to it by :func:`one_a_core`, without keeping it there."""
+    allowed = os.sched_getaffinity(0)
+    with contextlib.suppress(OSError):  # the cores of a container can change at any time
+        os.sched_setaffinity(0, {min(allowed)})
+        os.sched_setaffinity(0, allowed)
 
 
 def cores() -> int:
