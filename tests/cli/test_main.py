@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,7 +79,9 @@ def test_an_interrupt_exits_130_without_a_traceback() -> None:
     waiting = subprocess.Popen(
         [*MOBILESAM, "predict", "-", "--point", "1,2"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
-    time.sleep(1.5)  # until it reads its standard input
+    assert waiting.stdin is not None
+    waiting.stdin.write("x" * 2**18)  # more than a pipe holds: this returns when its standard input is being read
+    waiting.stdin.flush()
     waiting.send_signal(signal.SIGINT)
     _, complaint = waiting.communicate(timeout=20)
     assert waiting.returncode == 130
