@@ -436,6 +436,13 @@ def test_damaged_files_give_a_sentence_or_a_picture(photo: Any) -> None:
             assert image.dtype == np.uint8
 
 
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
+def test_a_picture_of_many_rows_is_read_whole(mode: str) -> None:
+    gray = np.random.default_rng(3).integers(0, 256, (700, 90), dtype=np.uint8)
+    picture = Image.fromarray(gray).convert(mode)
+    np.testing.assert_array_equal(read_image(picture), np.repeat(gray[..., None], 3, axis=-1))
+
+
 # What the encoder is fed
 
 

@@ -111,3 +111,9 @@ def test_columns_may_cut_a_run():
     boundaries = rle.boundaries_of(np.ones((4, 6), bool))
     assert rle.columns_of(boundaries, 4, 2, 5).all()
     assert rle.columns_of(boundaries, 4, 2, 5).shape == (4, 3)
+
+
+def test_a_mask_larger_than_what_is_decoded_at_a_time_comes_back():
+    mask = np.random.default_rng(1).random((1300, 1000)) < 0.1
+    assert mask.size > rle._BLOCK
+    np.testing.assert_array_equal(rle.mask_of(rle.boundaries_of(mask), mask.shape), mask)

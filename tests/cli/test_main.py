@@ -77,7 +77,11 @@ def test_wrong_usage_exits_2(command: Callable[..., Any], words: list[str], mess
 
 def test_an_interrupt_exits_130_without_a_traceback() -> None:
     waiting = subprocess.Popen(
-        [*MOBILESAM, "predict", "-", "--point", "1,2"], stdin=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*MOBILESAM, "predict", "-", "--point", "1,2"],
+        stdin=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),  # which a run in the background ignores
     )
     assert waiting.stdin is not None
     waiting.stdin.write("x" * 2**18)  # more than a pipe holds: this returns when its standard input is being read
