@@ -58,7 +58,7 @@ def conditions_everything(results: Results) -> str:
     """Return where and on what it was measured."""
     parts = results["everything"]
     return "\n".join(
-        f"- {name}: {_where(parts[name])}" for name in ("side", "recall", "memory", "curve") if name in parts
+        f"- {name}: {where(parts[name])}" for name in ("side", "recall", "memory", "curve") if name in parts
     )
 
 
@@ -116,7 +116,8 @@ def _axes(rows: list[dict[str, Any]]) -> tuple[list[int], list[float]]:
     return sorted({row["grid"] for row in rows}), sorted({row["megapixels"] for row in rows})
 
 
-def _where(part: dict[str, Any]) -> str:
+def where(part: dict[str, Any]) -> str:
+    """Return the machine, the commit and the versions of one part of a result."""
     environment = part["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
     where = f"{environment['processor']}, {environment['cores']} cores, commit {environment['commit']}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.batch import CAMERA_MEGAPIXELS
+from benchmarks.everything_tables import where
 from mobilesam.evaluate.report import table
 
 Results = Any  # the JSON files by name: benchmarks.render.Results
@@ -69,12 +70,8 @@ def batch(results: Results) -> str:
 
 
 def conditions_batch(results: Results) -> str:
-    """Return the machine and the commit of each part."""
-    return "\n".join(
-        f"- {part}: {found['environment']['processor']}, {found['environment']['cores']} cores, commit "
-        f"{found['environment']['commit']}, {found['threads']} threads"
-        for part, found in results["batch"].items()
-    )
+    """Return where and on what each part was measured."""
+    return "\n".join(f"- {name}: {where(part)}" for name, part in results["batch"].items())
 
 
 def batch_faults(results: Results) -> str:
