@@ -115,9 +115,11 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
         value.const_value = None
         value.name = value.name.removeprefix(_PARAMETERS)
         model.graph.inputs.append(value)
-    optimizer.optimize_ir(model)
+    # One round of the optimizer reaches what two do here, and the rules below leave only constants to fold.
+    optimizer.optimize_ir(model, num_iterations=1)
     rewriter.rewrite(model, expands.expand_before_binary_op_rules)
-    optimizer.optimize_ir(model)
+    optimizer.fold_constants(model)
+    optimizer.remove_unused_nodes(model)
     proto = onnx_ir.to_proto(model)
     _share_constants(proto.graph)
     for node in proto.graph.node:
