@@ -4,8 +4,13 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
+# Tests run in as many processes as there are cores, at most 4, each of which holds a model.
+SPREAD := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+# Left out are the page, notebooks and packages, which need more installed, and what takes long.
+WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/test_notebooks.py \
+	--ignore=tests/test_packaging.py
 
-.PHONY: help demo test test-without-torch lint format build docs clean
+.PHONY: help demo test test-without-torch test-minimum lint format build docs clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -19,12 +24,13 @@ demo: .venv/for-demo ## install, fetch the weights, segment two photos, say wher
 	@echo "Look at the pictures in $(CURDIR)/$(DEMO)"
 
 test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
-# Left out are the page, notebooks and packages, which need more installed, and what takes long.
 test-without-torch: .venv/without-torch/ready ## run the quick tests that need no torch where there is none
-	.venv/without-torch/bin/python -m pytest -m 'not torch and not slow' --ignore=tests/webui \
-		--ignore=tests/test_notebooks.py --ignore=tests/test_packaging.py $(ARGS)
+	.venv/without-torch/bin/python -m pytest $(WITHOUT_TORCH) $(SPREAD) $(ARGS)
+
+test-minimum: .venv/minimum/ready ## run them with the lowest versions that pyproject.toml allows
+	.venv/minimum/bin/python -m pytest $(WITHOUT_TORCH) $(SPREAD) $(ARGS)
 
 lint: .venv/for-development ## check style and types
 	$(BIN)/ruff check
@@ -53,6 +59,13 @@ clean: ## remove the virtual environment, caches and the demo's pictures
 .venv/without-torch/ready: .venv/created pyproject.toml
 	$(PYTHON) -m venv .venv/without-torch
 	.venv/without-torch/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[tests]'
+	@touch $@
+
+.venv/minimum/ready: .venv/created pyproject.toml tests/lowest_versions.py
+	$(PYTHON) -m venv .venv/minimum
+	.venv/minimum/bin/python tests/lowest_versions.py >.venv/minimum/constraint.txt
+	.venv/minimum/bin/python -m pip --disable-pip-version-check install --quiet --constraint .venv/minimum/constraint.txt \
+		--editable '.[tests]'
 	@touch $@
 
 .venv/for-demo: .venv/created pyproject.toml
