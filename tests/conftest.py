@@ -18,6 +18,8 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from tests.shared_models import SharedModels, encode_once
+
 ROOT = Path(__file__).resolve().parent.parent
 
 # Reasons that hold on a machine where everything that can be installed is installed.
@@ -46,6 +48,26 @@ def missing(marker: str) -> str:
         except WeightsError as error:
             return str(error)
     return ""
+
+
+def pytest_configure() -> None:
+    """Give each of several test processes its own share of the cores: threads of two that share one wait in turns."""
+    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    if worker and hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        if len(cores) >= count:
+            own = cores[int(worker.removeprefix("gw")) :: count]
+            os.sched_setaffinity(0, own)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep the tests of a file together, which share fixtures, and begin with the files that take longest."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    for item in items:
+        if not item.get_closest_marker("xdist_group"):
+            item.add_marker(pytest.mark.xdist_group(item.path.name))
+    items.sort(key=lambda item: item.path not in slow)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -85,6 +107,12 @@ def photo() -> Callable[[str], Path]:
 
 
 @pytest.fixture(scope="session")
+def shared_models() -> SharedModels:
+    """``shared_models.load`` is ``mobilesam.load`` with a memory."""
+    return SharedModels()
+
+
+@pytest.fixture(scope="session")
 def sam() -> Any:
     """The trained PyTorch network, shared: tests must not change it."""
     from mobilesam import build, weights
@@ -93,11 +121,17 @@ def sam() -> Any:
 
 
 @pytest.fixture(scope="session")
-def onnx_sam() -> Any:
-    """The trained network on ONNX Runtime, shared: tests must not change it."""
-    import mobilesam
+def torch_sam(sam: Any) -> Any:
+    """The trained network behind the protocol of models; it keeps its embeddings."""
+    from mobilesam.torch_sam import TorchSam
 
-    return mobilesam.load(backend="onnx")
+    return encode_once(TorchSam(sam))
+
+
+@pytest.fixture(scope="session")
+def onnx_sam(shared_models: SharedModels) -> Any:
+    """The trained network on ONNX Runtime, shared: tests must not change it. It keeps its embeddings."""
+    return shared_models.load(backend="onnx")
 
 
 @pytest.fixture(scope="session")
@@ -130,8 +164,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Callable[..., Outcome]:
-    """Run ``mobilesam ARGUMENTS`` in this process, with an optional standard input."""
+def command(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], shared_models: SharedModels
+) -> Callable[..., Outcome]:
+    """Run ``mobilesam ARGUMENTS`` in this process, with an optional standard input; its models are shared."""
+    monkeypatch.setattr("mobilesam.loading.load", shared_models.load)
 
     def run(*arguments: object, stdin: Any = None) -> Outcome:
         from mobilesam.cli import main

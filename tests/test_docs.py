@@ -133,6 +133,7 @@ def parse(words: list[str]) -> None:
 @pytest.mark.torch
 @pytest.mark.weights
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
     pages = list(site.rglob("*.html"))
     assert len(pages) > 15
@@ -147,6 +148,7 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 @pytest.mark.torch
 @pytest.mark.weights
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 def test_the_reference_describes_every_command_and_every_public_name(site: Path) -> None:
     import mobilesam
 

@@ -44,6 +44,7 @@ def test_its_cells_fit_the_page(path: Path) -> None:
 @pytest.mark.torch
 @pytest.mark.weights
 @pytest.mark.slow
+@pytest.mark.xdist_group("site")
 @pytest.mark.parametrize("name", NAMES)
 def test_it_runs_from_top_to_bottom(site: Path, name: str) -> None:
     notebook = nbformat.read(site / "notebooks" / f"{name}.ipynb", as_version=4)

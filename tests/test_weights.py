@@ -13,7 +13,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -87,13 +86,20 @@ def status(code: int, body: bytes = b"") -> Callable[[_Handler], None]:
     return lambda handler: handler.reply(code, body)
 
 
-def slow(handler: _Handler) -> None:
-    time.sleep(0.4)
-    whole(handler)
+def whole_once(released: threading.Event) -> Callable[[_Handler], None]:
+    """Answer with the file when the event is set."""
+
+    def answer(handler: _Handler) -> None:
+        released.wait(60)
+        whole(handler)
+
+    return answer
 
 
 def hang(handler: _Handler) -> None:
-    time.sleep(1.0)
+    """Answer nothing until the client has left."""
+    handler.connection.settimeout(60)
+    handler.connection.recv(1)
 
 
 @pytest.fixture
@@ -251,11 +257,20 @@ def test_no_source_gives_one_error_that_lists_them_all(server: Server, tmp_path:
 
 
 def test_threads_that_fetch_at_once_share_one_download(store: Store, server: Server) -> None:
-    server.answers = [slow]
+    all_ask = threading.Barrier(5)
+    released = threading.Event()
+    server.answers = [whole_once(released)]
     found: list[Path] = []
-    threads = [threading.Thread(target=lambda: found.append(store.ensure())) for _ in range(4)]
+
+    def ensure() -> None:
+        all_ask.wait(60)
+        found.append(store.ensure())
+
+    threads = [threading.Thread(target=ensure) for _ in range(4)]
     for thread in threads:
         thread.start()
+    all_ask.wait(60)
+    released.set()
     for thread in threads:
         thread.join()
     assert found == [store.folder / "mobile_sam.pt"] * 4
@@ -264,11 +279,16 @@ def test_threads_that_fetch_at_once_share_one_download(store: Store, server: Ser
 
 
 def test_processes_that_fetch_at_once_share_one_download(store: Store, server: Server) -> None:
-    server.answers = [slow]
+    released = threading.Event()
+    server.answers = [whole_once(released)]
     program = "import sys; from mobilesam.weights import Store; from pathlib import Path; "
-    program += "print(Store(Path(sys.argv[1]), sys.argv[2]).ensure())"
+    program += "print('asks', flush=True); print(Store(Path(sys.argv[1]), sys.argv[2]).ensure())"
     command = [sys.executable, "-c", program, str(store.folder), store.manifest]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in running:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "asks\n"
+    released.set()
     outputs = [process.communicate(timeout=60)[0].strip() for process in running]
     assert outputs == [str(store.folder / "mobile_sam.pt")] * 2
     assert store.verify()[0].problem == ""

@@ -52,7 +52,11 @@ def differences(found, recorded):
 
 
 @pytest.mark.parametrize(
-    "network", [pytest.param("sam", id="torch", marks=pytest.mark.torch), pytest.param("onnx_sam", id="onnx")]
+    "network",
+    [
+        pytest.param("torch_sam", id="torch", marks=[pytest.mark.torch, pytest.mark.xdist_group("golden on torch")]),
+        pytest.param("onnx_sam", id="onnx"),
+    ],
 )
 @pytest.mark.parametrize("run", CASES)
 def test_a_recorded_run(request, network, run):

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
+import importlib.util
+from pathlib import Path
+
+import onnx
 import pytest
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items):
+    """Run the tests of this folder in one process, which makes its files once."""
+    for item in items:
+        if item.path.is_relative_to(Path(__file__).parent):
+            item.add_marker(pytest.mark.xdist_group("export"))
 
 
 @pytest.fixture(scope="session")
@@ -21,3 +33,28 @@ def remade():
     from mobilesam.export import skeletons
 
     return skeletons.make()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def graphs_traced_once():
+    """Trace a graph once: it holds no weights, and depends on the module's kind and settings alone."""
+    if not importlib.util.find_spec("torch"):
+        yield
+        return
+    from mobilesam.export import exporter, skeletons, tracing
+
+    traced = {}
+
+    def trace(module, graph, opset, **options):
+        settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
+        key = (type(module), str(settings), module.sam.training, graph, opset, str(options))
+        if key not in traced:
+            traced[key] = tracing.trace(module, graph, opset, **options)
+        model = onnx.ModelProto()
+        model.CopyFrom(traced[key])
+        return model
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(exporter, "trace", trace)
+        patch.setattr(skeletons, "trace", trace)
+        yield
