@@ -16,7 +16,7 @@ TIERS = tuple(
     line.split()
     for line in (
         "_version boxes errors file_kind geometry grids locks masks rle selection",
-        "mobilesam config contract files pixels regions",
+        "mobilesam config contract files pixels reading regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
         "embedding modeling timing visualize",
         "embedding_folder",
