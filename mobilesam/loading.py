@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
 from collections.abc import Sequence
@@ -13,6 +12,7 @@ from mobilesam import checkpoint, weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.model import MaskModel
+from mobilesam.versions import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -134,8 +134,9 @@ def onnx_is_faster(device: str) -> bool:
     """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
     if not importlib.util.find_spec("torch"):
         return True
-    # The build for CPUs says so in its version, which is read in no time; importing torch takes a second.
-    cpu_build = importlib.metadata.version("torch").endswith("+cpu")
+    # PyTorch's own index labels its builds for CPUs, and a version is read in no time. Other builds, such as PyPI's for
+    # macOS and ARM, have no label: there torch is imported, which takes a second, and asked.
+    cpu_build = (installed_version("torch") or "").endswith("+cpu")
     if device != "auto" or cpu_build:
         return device in ("auto", "cpu")
     return resolve_device(device).type == "cpu"
