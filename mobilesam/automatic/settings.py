@@ -76,20 +76,18 @@ class Settings:
         Raises:
             InputError: ``point_grids`` has a wrong shape or value, or a layer has no points or all have too many.
         """
-        grids = self._own_grids() if self.points_per_side is None else self._regular_grids()
+        grids = self._own_grids() if self.points_per_side is None else self._regular_grids(self.points_per_side)
         check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
         return grids
 
     def _regular_grids(self) -> list[npt.NDArray[np.float64]]:
-        check_whole("points_per_side", self.points_per_side, 1, MAX_POINTS_PER_SIDE)
+        check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
-        if self.points_per_side < factor:
-            actual = f"{self.points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
+        if points_per_side < factor:
+            actual = f"{points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
             remedy = "lower crop_n_layers or crop_n_points_downscale_factor"
             raise InputError(sentence("points_per_side", f"be at least {factor}", actual, remedy))
-        return build_all_layer_point_grids(
-            self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor
-        )
+        return build_all_layer_point_grids(points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
 
     def points_asked(self, grid: npt.NDArray[np.float64]) -> int:
         """Return how many of a grid's points the mode asks."""
