@@ -154,7 +154,9 @@ def _read_stream(stream: BinaryIO) -> bytes:
     try:
         return read_stream(stream, MAX_BYTES)
     except TypeError as error:
-        raise InputError(sentence("image file object", "be opened in binary mode", error, "open it with 'rb'")) from error
+        raise InputError(
+            sentence("image file object", "be opened in binary mode", error, "open it with 'rb'")
+        ) from error
     except (OSError, ValueError) as error:
         actual = getattr(error, "strerror", None) or error
         remedy = "give an image file of at most 1 GiB"

@@ -13,7 +13,7 @@ from mobilesam import checkpoint, weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.model import MaskModel
-from mobilesam.reading import exists
+from mobilesam.reading import exists, expanded
 from mobilesam.versions import installed_version
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
         return weights.ensure()
     if isinstance(model, str) and model in weights.names():
         return weights.ensure(model)
-    path = _expanded(model)
+    path = expanded(model)
     if not exists(path):
         looks_like_path = path.suffix or len(path.parts) > 1
         if looks_like_path:
@@ -117,7 +117,7 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
     if isinstance(model, str):
         model = model.split(",")
     try:
-        paths = [_expanded(each) for each in ([model] if isinstance(model, os.PathLike) else model)]
+        paths = [expanded(each) for each in ([model] if isinstance(model, os.PathLike) else model)]
     except TypeError as error:
         actual = type(model).__name__
         raise InputError(sentence("model", "be a name or a path", actual, "see mobilesam weights list")) from error
@@ -126,13 +126,6 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
         is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
         return [] if is_pair else files
     return paths if all(path.suffix == ".onnx" and exists(path) and path.is_file() for path in paths) else []
-
-
-def _expanded(path: StrPath) -> Path:
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:  # there is no such user
-        return Path(path)
 
 
 def _provider(device: str, provider: str | None) -> str:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol, TypeGuard
 
 MAX_TEXT_BYTES = 2**28  # of prompt files, lists and labels: a million objects take 100 MB
 MAX_DATASET_BYTES = 2**31  # of annotations of a whole data set: the largest public ones are 1.2 GB
+MAX_MODEL_BYTES = 2**32  # of a checkpoint; SAM's largest has 2.6 GB
 LARGEST = 1e9  # of a coordinate, in pixels
 
 # What code raises that takes the structure of a document or a damaged file on trust.
@@ -113,6 +114,14 @@ def is_number(value: object) -> TypeGuard[float]:
 def exists(path: Path) -> bool:
     """Return whether there is something at a path; False where that cannot be found out."""
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some paths)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` expanded, where there is such a user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
 
 
 def real_path(path: Path) -> Path:

@@ -80,7 +80,7 @@ class Settings:
         check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
         return grids
 
-    def _regular_grids(self) -> list[npt.NDArray[np.float64]]:
+    def _regular_grids(self, points_per_side: int) -> list[npt.NDArray[np.float64]]:
         check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
         if points_per_side < factor:
@@ -128,7 +128,7 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
-    """Raise InputError unless ``value`` is a whole number of at least ``low``, and at most ``high`` if that is given."""
+    """Raise InputError unless ``value`` is a whole number from ``low`` to ``high``, if that is given."""
     whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
     if whole and low <= value and (high is None or value <= high):
         return

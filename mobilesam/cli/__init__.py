@@ -110,7 +110,14 @@ def _print_version(wanted: bool) -> None:
 
 def _is_out_of_memory(error: Exception) -> bool:
     """Return whether an error is one of memory, which PyTorch, OpenCV and ONNX Runtime report in their own ways."""
-    signs = ("not enough memory", "out of memory", "allocate memory", "insufficient memory", "bad_alloc", "bad allocation")
+    signs = (
+        "not enough memory",
+        "out of memory",
+        "allocate memory",
+        "insufficient memory",
+        "bad_alloc",
+        "bad allocation",
+    )
     return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 

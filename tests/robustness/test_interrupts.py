@@ -28,7 +28,7 @@ LOST = "type('Dying', (), {'__del__': lambda self: os.kill(os.getpid(), signal.S
 # As in an extension module that answers any exception while it imports NumPy with its own.
 CHANGED = (
     "\n            try:\n                os.kill(os.getpid(), signal.SIGINT)"
-    "\n            except BaseException:\n                raise ImportError('numpy failed to import', name='numpy') from None"
+    "\n            except BaseException:\n                raise ImportError('failed', name='numpy')"
 )
 
 
@@ -55,7 +55,9 @@ SCRIPT = [sys.executable, "-c", "import sys; from mobilesam.__main__ import main
 
 @pytest.mark.weights
 @pytest.mark.parametrize("start", [MODULE, SCRIPT], ids=["module", "script"])
-@pytest.mark.parametrize("module", ["mobilesam.cli", "typer", "mobilesam.cli.webui", "numpy", "PIL.Image", "onnxruntime"])
+@pytest.mark.parametrize(
+    "module", ["mobilesam.cli", "typer", "mobilesam.cli.webui", "numpy", "PIL.Image", "onnxruntime"]
+)
 def test_an_interrupt_during_imports_exits_130(tmp_path: Path, photo, start: list[str], module: str) -> None:
     hook = HOOK.format(module=module, send=SEND)
     words = ("predict", photo("chelsea.png"), "--point", "1,2", "--backend", "onnx")
@@ -66,7 +68,9 @@ def test_an_interrupt_during_imports_exits_130(tmp_path: Path, photo, start: lis
 @pytest.mark.parametrize("send", [LOST, CHANGED], ids=["lost in a callback", "changed to an ImportError"])
 def test_an_interrupt_that_an_import_swallows_still_ends_the_command(tmp_path: Path, photo, send: str) -> None:
     hook = HOOK.format(module="PIL.Image", send=send)
-    assert run(tmp_path, hook, MODULE, "predict", photo("chelsea.png"), "--point", "1,2") == (130, "")
+    code, complaint = run(tmp_path, hook, MODULE, "predict", photo("chelsea.png"), "--point", "1,2")
+    assert code == 130
+    assert "Traceback" not in complaint
 
 
 def test_an_ignored_interrupt_stays_ignored(tmp_path: Path) -> None:
