@@ -208,9 +208,7 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
 def test_embedding_refused(cat, fresh, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
-    with pytest.raises(
-        InputError, match=r"this picture, got .*cat\.npz, which is one of another picture; encode"
-    ):
+    with pytest.raises(InputError, match=r"this picture, got .*cat\.npz, which is one of another picture; encode"):
         fresh.load_embedding(path, picture("coins"))
     fields = dict(np.load(path))
     np.savez(tmp_path / "other.npz", **{**fields, "weights_id": np.array("0" * 64)})

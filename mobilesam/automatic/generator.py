@@ -148,11 +148,13 @@ class SamAutomaticMaskGenerator:
             candidates = stitch(candidates, hw, settings.crop_nms_thresh)
         elif len(crops) > 1:
             areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (item.crop_box for item in candidates)]
-            candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh)
+            candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh, self.mask_model)
         if settings.min_mask_region_area > 0:
             cleaned, untouched = self._clean(candidates, hw)
             threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
-            candidates = suppress(cleaned, untouched, threshold)  # a mask that needed no change is preferred
+            candidates = suppress(
+                cleaned, untouched, threshold, self.mask_model
+            )  # a mask that needed no change is preferred
         records = (make_record(item, hw, settings.output_mode) for item in candidates)
         return MaskRecords(records, partial=control.stopped)
 
@@ -250,7 +252,8 @@ class SamAutomaticMaskGenerator:
         if self.settings.tile_size is None:
             cut = near_crop_edge(np.array([item.box for item in candidates]), crop.box, crop.picture_hw)
             candidates = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
-        return suppress(candidates, [item.predicted_iou for item in candidates], self.settings.box_nms_thresh)
+        scores = [item.predicted_iou for item in candidates]
+        return suppress(candidates, scores, self.settings.box_nms_thresh, self.mask_model)
 
     def _add_distinct(self, distinct: list[Box], boxes: Sequence[Box]) -> int:
         """Add those boxes that are none of the distinct ones again, and return how many: a count for the progress."""
