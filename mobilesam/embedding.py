@@ -96,11 +96,11 @@ def _read(path: Path, model: MaskModel) -> _Fields:
 
 def _features(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
     shape = ENCODER.outputs[0].shape[1:]
-    if array.dtype.kind != "f" or array.shape[:1] != (1,) or array.shape[1:] != shape:
+    if array.dtype != np.float32 or array.shape[:1] != (1,) or array.shape[1:] != shape:
         raise ValueError(f"features of type {array.dtype} and shape {array.shape} instead of float32 {(1, *shape)}")
     if not np.isfinite(array).all():
         raise ValueError("features with NaN or infinite values")
-    return array.astype(np.float32, copy=False)
+    return array
 
 
 def _sizes(found: dict[str, npt.NDArray[Any]], image_size: int) -> tuple[tuple[int, int], tuple[int, int]]:
