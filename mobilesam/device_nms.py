@@ -1,4 +1,4 @@
-"""Non-maximum suppression by torchvision, on the device of a model; results are those of :func:`mobilesam.boxes.nms`."""
+"""Non-maximum suppression by torchvision, on a model's device; results are those of :func:`mobilesam.boxes.nms`."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def nms(
         order, corners = order[first], corners[first]
     # Kernels compare the float32 IoU with a threshold of 32 or of 64 bits: with this one it makes no difference.
     threshold = np.float32(iou_threshold)
-    if threshold > iou_threshold:
-        threshold = np.nextafter(threshold, np.float32(-1))
+    if float(threshold) > iou_threshold:
+        threshold = np.nextafter(threshold, np.float32(-np.inf))
     ranks = torch.arange(len(order), 0, -1, dtype=torch.float32, device=device)
     kept = torchvision.ops.nms(torch.from_numpy(corners).to(device), ranks, float(threshold))
     indices: IntArray = order[kept.cpu().numpy()]

@@ -199,7 +199,7 @@ def test_names_that_are_not_utf8(tmp_path: Path, photo, locale: dict[str, str], 
     assert finished.returncode == 1  # for the second one
     assert b"error: image must be an existing file" in finished.stderr
     assert b"Traceback" not in finished.stderr
-    assert b"caf\xe9-overlay.png" in os.listdir(os.fsencode(tmp_path / "out"))
+    assert os.fsencode(tmp_path / "out") + b"/caf\xe9-overlay.png" in map(os.fsencode, (tmp_path / "out").iterdir())
     assert b"/out/caf" in finished.stdout
 
 
@@ -263,7 +263,7 @@ def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.0, "9", None, [9]])
 def test_coco_images_have_a_possible_size(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(InputError, match="annotations coco.json must state each picture's size"):
+    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size"):
         read_coco(write(tmp_path, coco(image={"width": value})))
 
 
@@ -423,3 +423,44 @@ def test_a_gpu_that_is_not_there_is_refused() -> None:
 def test_models_that_are_none_are_refused(model: Any) -> None:
     with pytest.raises(MobileSamError):
         mobilesam.load(model)
+
+
+# Several frames
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's
+@pytest.mark.parametrize("kind", ["GIF", "TIFF", "PNG"])
+def test_a_damaged_later_frame_is_no_obstacle_to_the_first(kind: str) -> None:
+    frames = [Image.fromarray(np.random.default_rng(n).integers(0, 255, (40, 40, 3), np.uint8)) for n in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
+    content = buffer.getvalue()
+    assert pictures.count_frames(content) == 3
+    opened = 0
+    for length in range(len(content) // 3, len(content), 97):
+        try:
+            pictures.read_image(content[:length])
+        except InputError:
+            continue
+        opened += 1
+        assert 1 <= pictures.count_frames(content[:length]) <= 3
+    assert opened
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's
+def test_the_page_opens_an_image_with_a_damaged_later_frame() -> None:
+    from mobilesam.webui.studio import _note
+
+    frames = [Image.fromarray(np.full((40, 40), 99 * n, np.uint8)) for n in range(3)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "TIFF", save_all=True, append_images=frames[1:])
+    content = buffer.getvalue()
+    assert _note(content) == "The first of 3 frames is shown."
+    second = int.from_bytes(
+        content[4:8], "little"
+    )  # the directory of the first frame, which ends with the next one's place
+    entries = int.from_bytes(content[second : second + 2], "little")
+    place = second + 2 + 12 * entries
+    damaged = content[:place] + (len(content) + 5).to_bytes(4, "little") + content[place + 4 :]
+    assert pictures.read_image(damaged).shape == (40, 40, 3)
+    assert _note(damaged) == ""

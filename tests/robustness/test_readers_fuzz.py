@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import functools
 import io
@@ -125,10 +126,8 @@ def written(name: str, folder: Path) -> bytes:
 
 
 def survives(read: Callable[[Path], object], path: Path) -> None:
-    try:
+    with contextlib.suppress(MobileSamError):
         read(path)
-    except MobileSamError as error:
-        assert str(error)
 
 
 @pytest.mark.parametrize("name", JSON)
