@@ -24,6 +24,7 @@ from mobilesam import conversion, file_kind, official, recognition, tensor_files
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
 from mobilesam.files import atomic_path, write_bytes
 from mobilesam.official import Array, StateDict
+from mobilesam.reading import exists, expanded, open_file
 
 if TYPE_CHECKING:
     from torch import nn
@@ -86,15 +87,15 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
         MissingDependencyError: it is a .pt that only torch can read, and torch is not installed.
     """
     if not isinstance(source, (str, os.PathLike)):
-        return _read_pair([Path(path).expanduser() for path in source])
-    path = Path(source).expanduser()
-    if path.is_dir():
+        return _read_pair([expanded(path) for path in source])
+    path = expanded(source)
+    if exists(path) and path.is_dir():
         pair = [path / name for name in PAIR]
         if not all(file.is_file() for file in pair):
             raise _refusal(path, f"a folder without {' and '.join(PAIR)}")
         return _read_pair(pair)
     try:
-        with path.open("rb") as file:
+        with open_file(path) as file:
             head = file.read(512)
         kind = _kind(head)
         if kind == "ONNX":
@@ -104,7 +105,7 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
             raise _refusal(path, kind)
         return _recognised(path, _READERS[kind](path))
     except OSError as error:
-        raise _refusal(path, f"a file that cannot be read ({error.strerror})", "check the path") from error
+        raise _refusal(path, f"a file that cannot be read ({error.strerror or error})", "check the path") from error
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
@@ -135,7 +136,7 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
         InputError: the suffix is another one, the file exists and ``force`` is false, or it cannot be written.
         CheckpointError: ``state`` is not MobileSAM's.
     """
-    path = Path(path).expanduser()
+    path = expanded(path)
     if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
         choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
         raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
@@ -181,6 +182,8 @@ def _read_safetensors(path: Path) -> StateDict:
 
 
 def _read_torch(path: Path) -> object:
+    if reason := tensor_files.oversized(path):
+        raise _refusal(path, reason)
     try:
         import torch
     except ImportError as error:
@@ -192,11 +195,11 @@ def _read_torch(path: Path) -> object:
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(file, map_location="cpu", weights_only=True)
+        return _arrays(content)
     except pickle.UnpicklingError as error:
         raise _refusal(path, tensor_files.describe_pickle(path)) from error
     except _BROKEN as error:
         raise _refusal(path, tensor_files.describe_pickle(path)) from error
-    return _arrays(content)
 
 
 def _without_torch(path: Path) -> MissingDependencyError:

@@ -17,6 +17,7 @@ from mobilesam import file_kind, official, recognition
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.official import Array, StateDict
+from mobilesam.reading import open_file
 
 if TYPE_CHECKING:
     import onnx
@@ -56,9 +57,11 @@ class _Graph:
         from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
         try:
-            graph = onnx.load(path, load_external_data=False).graph
+            with open_file(path) as file:
+                graph = onnx.load(file, load_external_data=False).graph
         except OSError as error:
-            raise CheckpointError(sentence(str(path), "be an ONNX file", f"{error.strerror}", _REMEDY)) from error
+            actual = error.strerror or error
+            raise CheckpointError(sentence(str(path), "be an ONNX file", actual, _REMEDY)) from error
         except DecodeError as error:
             with path.open("rb") as file:
                 looks = file_kind.describe(file.read(512))

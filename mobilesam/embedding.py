@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
+import struct
 import zipfile
+import zlib
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.contract import ENCODER
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.image import image_digest
 from mobilesam.model import Embedding, MaskModel
+from mobilesam.reading import MALFORMED, open_file
 
 _FORMAT = "mobilesam-embedding-1"
+_MAX_BYTES = 2**26  # an embedding has 4 MB
+_MAX_SIDE = 2**24  # of an image, in pixels
 
 
 def save_embedding(path: str | os.PathLike[str], embedding: Embedding, model: MaskModel) -> None:
@@ -45,30 +52,62 @@ def load_embedding(
     Raises:
         InputError: the file is no embedding, or one of other weights or of another picture.
     """
-    fields = _read(Path(path))
-    if fields["weights_id"] != model.weights_id:
-        raise InputError(
-            sentence("embedding", "come from the weights in use", "one of other weights", "encode the picture again")
-        )
-    if image is not None and fields["image_digest"] != image_digest(image):
-        raise InputError(
-            sentence("embedding", "belong to this picture", "one of another picture", "encode the picture again")
-        )
-    original_hw, input_hw = ((int(height), int(width)) for height, width in (fields["original_hw"], fields["input_hw"]))
-    features = np.asarray(fields["features"], dtype=np.float32)
-    return Embedding(model.load_features(features), original_hw, input_hw, str(fields["image_digest"]))
+    fields = _read(Path(path), model)
+    if fields.weights_id != model.weights_id:
+        actual = f"{path}, which is one of other weights"
+        raise InputError(sentence("embedding", "come from the weights in use", actual, "encode the picture again"))
+    if image is not None and fields.image_digest != image_digest(image):
+        actual = f"{path}, which is one of another picture"
+        raise InputError(sentence("embedding", "belong to this picture", actual, "encode the picture again"))
+    return Embedding(model.load_features(fields.features), fields.original_hw, fields.input_hw, fields.image_digest)
 
 
-def _read(path: Path) -> dict[str, npt.NDArray[np.generic]]:
+class _Fields(NamedTuple):
+    features: npt.NDArray[np.float32]
+    original_hw: tuple[int, int]
+    input_hw: tuple[int, int]
+    image_digest: str
+    weights_id: str
+
+
+def _read(path: Path, model: MaskModel) -> _Fields:
+    remedy = "give a file that save_embedding wrote, or encode the picture again"
     names = ("format", "features", "original_hw", "input_hw", "image_digest", "weights_id")
-    remedy = "give a file that save_embedding wrote"
-    if not path.is_file():
-        raise InputError(sentence("embedding path", "be a file", str(path), remedy))
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            fields = {name: archive[name] for name in names}
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(sentence("embedding", "be one of this package", f"{path.name} ({error})", remedy)) from error
-    if fields["format"] != _FORMAT or fields["features"].ndim != 4:
-        raise InputError(sentence("embedding", f"have the format {_FORMAT}", str(fields["format"]), remedy))
-    return fields
+        with open_file(path) as file, zipfile.ZipFile(file) as archive:
+            size = sum(part.file_size for part in archive.infolist())
+            if size > _MAX_BYTES:
+                raise ValueError(f"it unpacks to {size / 1e6:,.0f} MB")
+            file.seek(0)
+            with np.load(file, allow_pickle=False) as arrays:
+                found = {name: arrays[name] for name in names}
+        texts = [str(found[name]) for name in ("format", "image_digest", "weights_id")]
+        if texts[0] != _FORMAT:
+            raise InputError(sentence("embedding", f"have the format {_FORMAT}", f"{path} ({texts[0][:80]})", remedy))
+        return _Fields(_features(found["features"]), *_sizes(found, model.image_size), *texts[1:])
+    except InputError:
+        raise
+    except FileNotFoundError as error:
+        raise InputError(sentence("embedding path", "be a file", path, remedy)) from error
+    except (*MALFORMED, MemoryError, zipfile.BadZipFile, zlib.error, struct.error) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(sentence("embedding", "be one of this package", f"{path} ({reason})", remedy)) from error
+
+
+def _features(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    shape = ENCODER.outputs[0].shape[1:]
+    if array.dtype != np.float32 or array.shape[:1] != (1,) or array.shape[1:] != shape:
+        raise ValueError(f"features of type {array.dtype} and shape {array.shape} instead of float32 {(1, *shape)}")
+    if not np.isfinite(array).all():
+        raise ValueError("features with NaN or infinite values")
+    return array
+
+
+def _sizes(found: dict[str, npt.NDArray[Any]], image_size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    sizes = []
+    for name, highest in (("original_hw", _MAX_SIDE), ("input_hw", image_size)):
+        array = found[name]
+        if array.dtype.kind not in "iu" or array.shape != (2,) or not ((array >= 1) & (array <= highest)).all():
+            raise ValueError(f"{name} is {array.tolist()!r:.80} instead of a height and a width")
+        sizes.append((int(array[0]), int(array[1])))
+    return sizes[0], sizes[1]

@@ -31,6 +31,7 @@ from mobilesam.file_kind import describe
 from mobilesam.geometry import resized_hw
 from mobilesam.pixels import ImageArray, check_format
 from mobilesam.pixels import to_rgb as to_rgb
+from mobilesam.reading import open_file, read_stream
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -41,8 +42,11 @@ PIXEL_STD = (58.395, 57.12, 57.375)
 # Twice a 100-megapixel camera; decoded to RGB it is 600 MB.
 MAX_PIXELS = 200_000_000
 
+# Of an encoded image that is read whole: a pipe and some formats give no other way.
+MAX_BYTES = 2**30
+
 # What Pillow's decoders raise on damaged data, the last few through faults of their own; found by fuzzing.
-_DECODE_ERRORS = (
+DECODE_ERRORS = (
     OSError,
     SyntaxError,
     ValueError,
@@ -52,7 +56,7 @@ _DECODE_ERRORS = (
     AssertionError,
     AttributeError,
     TypeError,
-    OverflowError,
+    ArithmeticError,
     struct.error,
     zlib.error,
     Image.DecompressionBombError,
@@ -67,13 +71,13 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
     """Return a picture as (H, W, 3) uint8 RGB.
 
     Args:
-        source: a path, the bytes of an image file, a binary file object (it need not seek), a Pillow image, or an
-            array as :func:`to_rgb` takes it.
+        source: a path of a regular file, the bytes of an image file, a binary file object of at most 1 GiB (it need
+            not seek), a Pillow image, or an array as :func:`to_rgb` takes it.
         image_format: order of the channels of an array; files and Pillow images know their own.
         max_pixels: a file of more pixels is refused before it is decoded.
 
     Raises:
-        InputError: the source is missing, unreadable, damaged, not a picture, or too large.
+        InputError: the source is missing, unreadable, damaged, not a picture, or too large for this or for memory.
     """
     check_format(image_format)
     if isinstance(source, Image.Image):
@@ -83,13 +87,17 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
     if isinstance(source, bytes | bytearray | memoryview):
         return _decode(io.BytesIO(source), "data", max_pixels)
     if callable(getattr(source, "read", None)):
-        content = source.read()
-        if not isinstance(content, bytes):
-            raise InputError(
-                sentence("image file object", "be opened in binary mode", type(content).__name__, "open it with 'rb'")
-            )
-        return _decode(io.BytesIO(content), "data", max_pixels)
+        return _decode(io.BytesIO(_read_stream(source)), "data", max_pixels)
     return to_rgb(source, image_format)
+
+
+def count_frames(content: bytes) -> int:
+    """Return how many frames an image file has; 1 where a later frame is damaged, so that they cannot be counted."""
+    try:
+        with open_header(io.BytesIO(content)) as picture:
+            return int(getattr(picture, "n_frames", 1))
+    except DECODE_ERRORS:
+        return 1
 
 
 def image_digest(image_rgb: ImageArray) -> str:
@@ -142,21 +150,31 @@ def preprocess(image_rgb: ImageArray, image_size: int) -> FloatArray:
     return pad(normalize(resize(image_rgb, image_size)), (image_size, image_size))
 
 
+def _read_stream(stream: BinaryIO) -> bytes:
+    try:
+        return read_stream(stream, MAX_BYTES)
+    except TypeError as error:
+        raise InputError(
+            sentence("image file object", "be opened in binary mode", error, "open it with 'rb'")
+        ) from error
+    except (OSError, ValueError) as error:
+        actual = getattr(error, "strerror", None) or error
+        remedy = "give an image file of at most 1 GiB"
+        raise InputError(sentence("image file object", "be readable", actual, remedy)) from error
+
+
 def _read_path(path: Path, max_pixels: int) -> ImageArray:
     try:
-        if path.is_dir():
-            raise IsADirectoryError
-        stream = path.open("rb")
+        stream = open_file(path)
     except IsADirectoryError as error:
         raise InputError(sentence("image", "be a file", f"the directory {path}", "name a picture inside it")) from error
     except FileNotFoundError as error:
         raise InputError(sentence("image", "be an existing file", path, _missing_remedy(path))) from error
-    except (OSError, ValueError) as error:
-        actual = f"{str(path)!r} ({getattr(error, 'strerror', None) or error})"
+    except OSError as error:
+        actual = f"{str(path)!r} ({error.strerror or error})"
         raise InputError(sentence("image", "be a readable file", actual, "check its path and permissions")) from error
     with stream:
-        # A pipe is read whole: Pillow needs to seek.
-        return _decode(stream if stream.seekable() else io.BytesIO(stream.read()), str(path), max_pixels)
+        return _decode(stream, str(path), max_pixels)
 
 
 def _missing_remedy(path: Path) -> str:
@@ -164,18 +182,37 @@ def _missing_remedy(path: Path) -> str:
         return "download it first: pictures are read from files"
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
-    near = difflib.get_close_matches(path.name, [entry.name for entry in path.parent.iterdir()], n=1)
+    try:
+        there = [entry.name for entry in path.parent.iterdir()]
+    except OSError:
+        there = []
+    near = difflib.get_close_matches(path.name, there, n=1)
     return f"did you mean {str(path.with_name(near[0]))!r}?" if near else f"it is not in {path.parent.absolute()}"
 
 
 def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
-    head = stream.read(512)
+    try:
+        return _decoded(stream, name, max_pixels)
+    except MemoryError as error:
+        raise InputError(sentence("image", "fit into memory", name, "shrink it, or close other programs")) from error
+
+
+def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+    try:
+        head = stream.read(512)
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(0)
+    except OSError as error:
+        actual = f"{name} ({error.strerror or error})"
+        raise InputError(sentence("image", "be a readable file", actual, "check the disk that it is on")) from error
     if not head:
         raise InputError(sentence("image", "be a picture", f"{name}, which is empty (zero bytes)", "get it again"))
-    stream.seek(0)
+    if size > MAX_BYTES and not head.startswith((b"II", b"MM")):  # of a TIFF only the first frame is read
+        actual = f"{name} of {size / 2**30:.1f} GiB"
+        raise InputError(sentence("image", "have at most 1 GiB, unless it is a TIFF", actual, "shrink it"))
     try:
-        picture = _open(stream)
-    except _DECODE_ERRORS as error:
+        picture = open_header(stream)
+    except DECODE_ERRORS as error:
         actual = f"{name}, which Pillow cannot read and looks like {describe(head)}"
         raise InputError(sentence("image", "be a picture", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
     with picture:
@@ -190,8 +227,8 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
         return _convert(picture, name)
 
 
-def _open(stream: BinaryIO) -> Image.Image:
-    """Read a picture's header without Pillow's own limit, which would warn below ``max_pixels``.
+def open_header(stream: BinaryIO) -> Image.Image:
+    """Read the header of an image file without Pillow's own limit, which would warn below ``max_pixels``.
 
     The limit is a global of Pillow's; it is put back before anything is decoded.
     """
@@ -207,7 +244,7 @@ def _open(stream: BinaryIO) -> Image.Image:
 def _convert(picture: Image.Image, name: str) -> ImageArray:
     try:
         upright = _upright(picture)
-    except _DECODE_ERRORS as error:
+    except DECODE_ERRORS as error:
         remedy = "it is truncated or damaged: get it again"
         raise InputError(sentence("image", "be a complete picture", f"{name} ({error})", remedy)) from error
     if upright.mode.startswith("I") or upright.mode == "F":

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import importlib.util
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,8 @@ from mobilesam import checkpoint, weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.model import MaskModel
+from mobilesam.reading import exists, expanded
+from mobilesam.versions import installed_version
 
 if TYPE_CHECKING:
     import torch
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", "torch", "onnx")
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d?))?", re.ASCII)
 
 StrPath = str | os.PathLike[str]
 
@@ -55,8 +58,7 @@ def load(
         raise InputError(
             sentence("threads", "be a positive whole number", repr(threads), "leave it out for the default")
         )
-    if device.partition(":")[0] not in DEVICES:
-        raise InputError(unknown_name("device", device, DEVICES))
+    _check_device(device)
     exported = find_export(model)
     if backend == "auto":
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
@@ -85,14 +87,16 @@ def load(
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
     """Return the checkpoint that ``model`` names, fetching published weights if they are absent."""
-    if model is None or model in VARIANTS:
+    if model is None:
         return weights.ensure()
     if not isinstance(model, (str, os.PathLike)):
         raise InputError(sentence("model", "be one file or folder", f"{len(model)} files", "name an ONNX export"))
+    if isinstance(model, str) and model in VARIANTS:
+        return weights.ensure()
     if isinstance(model, str) and model in weights.names():
         return weights.ensure(model)
-    path = Path(model).expanduser()
-    if not path.exists():
+    path = expanded(model)
+    if not exists(path):
         looks_like_path = path.suffix or len(path.parts) > 1
         if looks_like_path:
             raise InputError(sentence("model", "be a file that exists", path, "check the path"))
@@ -104,17 +108,24 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
     """Return the ONNX files that ``model`` names to be run as they are, or none if it names anything else.
 
     The pair that the published weights come from is a checkpoint: run as it is, it gives one mask for one prompt.
+
+    Raises:
+        InputError: ``model`` is neither a path nor several.
     """
     if model is None:
         return []
     if isinstance(model, str):
         model = model.split(",")
-    paths = [Path(each).expanduser() for each in ([model] if isinstance(model, os.PathLike) else model)]
-    if len(paths) == 1 and paths[0].is_dir():
+    try:
+        paths = [expanded(each) for each in ([model] if isinstance(model, os.PathLike) else model)]
+    except TypeError as error:
+        actual = type(model).__name__
+        raise InputError(sentence("model", "be a name or a path", actual, "see mobilesam weights list")) from error
+    if len(paths) == 1 and exists(paths[0]) and paths[0].is_dir():
         files = sorted(paths[0].glob("*.onnx"))
         is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
         return [] if is_pair else files
-    return paths if all(path.suffix == ".onnx" and path.is_file() for path in paths) else []
+    return paths if all(path.suffix == ".onnx" and exists(path) and path.is_file() for path in paths) else []
 
 
 def _provider(device: str, provider: str | None) -> str:
@@ -123,7 +134,11 @@ def _provider(device: str, provider: str | None) -> str:
         if device == "mps":
             remedy = "use the provider coreml, or the backend torch"
             raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", "'mps'", remedy))
-        return device.partition(":")[0]
+        name, _, index = device.partition(":")
+        if index.strip("0"):
+            remedy = "choose the GPU with CUDA_VISIBLE_DEVICES, or use the backend torch"
+            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", repr(device), remedy))
+        return name
     if device not in ("auto", provider):
         actual = f"{device!r} beside provider {provider!r}"
         raise InputError(sentence("device", "be left out beside provider", actual, "give one of them"))
@@ -134,8 +149,9 @@ def onnx_is_faster(device: str) -> bool:
     """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
     if not importlib.util.find_spec("torch"):
         return True
-    # The build for CPUs says so in its version, which is read in no time; importing torch takes a second.
-    cpu_build = importlib.metadata.version("torch").endswith("+cpu")
+    # PyTorch's own index labels its builds for CPUs, and a version is read in no time. Other builds, such as PyPI's for
+    # macOS and ARM, have no label: there torch is imported, which takes a second, and asked.
+    cpu_build = (installed_version("torch") or "").endswith("+cpu")
     if device != "auto" or cpu_build:
         return device in ("auto", "cpu")
     return resolve_device(device).type == "cpu"
@@ -143,18 +159,22 @@ def onnx_is_faster(device: str) -> bool:
 
 def resolve_device(device: str) -> torch.device:
     """Return the torch device that a name means, refusing one that is not there."""
+    _check_device(device)
     import torch
 
-    available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
+    mps = ["mps"] if torch.backends.mps.is_available() else []
     if device == "auto":
-        return torch.device(next(name for name in ("cuda", "mps", "cpu") if available[name]))
-    kind = str(device).partition(":")[0]
-    if kind not in available:
-        raise InputError(unknown_name("device", device, DEVICES))
-    if not available[kind]:
-        there = ", ".join(name for name, is_there in available.items() if is_there)
+        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
+    if device not in ("cpu", *cuda, *mps) and not (device == "cuda" and cuda):
+        there = ", ".join(("cpu", *cuda, *mps))
         raise InputError(sentence("device", f"be available here ({there})", repr(device), "use device='auto'"))
     return torch.device(device)
+
+
+def _check_device(device: object) -> None:
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise InputError(unknown_name("device", device, DEVICES))
 
 
 def as_mask_model(model: Any) -> MaskModel:

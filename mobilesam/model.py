@@ -16,6 +16,7 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.boxes import nms
 from mobilesam.prompts import Prompts
 
 FloatArray = npt.NDArray[np.float32]
@@ -135,6 +136,12 @@ class MaskModel(abc.ABC):
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
+    def nms(
+        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
+    ) -> npt.NDArray[np.int64]:
+        """Return the indices of boxes to keep; see :func:`mobilesam.boxes.nms`. A model may use its own device."""
+        return nms(boxes, scores, iou_threshold)
+
     @property
     def lane(self) -> MaskModel:
         """This model, or one that answers the same and uses one thread a call, for as many threads as it has lanes."""
@@ -193,6 +200,11 @@ class Wrapped(MaskModel):
 
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         return self._model.upscale(scored, keep, input_hw)
+
+    def nms(
+        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
+    ) -> npt.NDArray[np.int64]:
+        return self._model.nms(boxes, scores, iou_threshold)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
         return self._model.decode(embedding, prompts, multimask_output)

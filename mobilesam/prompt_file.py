@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.reading import MAX_TEXT_BYTES, read_bytes
 
 VERSION = 1
 LARGEST = 1e9  # of a coordinate, in pixels
@@ -125,7 +126,7 @@ def read_prompts(path: str | os.PathLike[str]) -> PromptFile:
         InputError: the file cannot be read, or its content is not as the module describes.
     """
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
+        text = read_bytes(Path(path), MAX_TEXT_BYTES).decode("utf-8-sig")
     except FileNotFoundError as error:
         raise InputError(sentence("prompt file", "exist", path, "check the path")) from error
     except OSError as error:

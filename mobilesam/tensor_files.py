@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import math
 import pickle
 import pickletools
 import re
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 
 from mobilesam.official import Array, StateDict
+from mobilesam.reading import MALFORMED, MAX_MODEL_BYTES, read_bytes
 
 _DTYPES = {
     "F64": np.float64,
@@ -48,6 +50,10 @@ _STORAGES = {
     "BoolStorage": "BOOL",
 }
 
+# The pickle of SAM's largest checkpoint has 0.2 MB. torch itself does not compress what it saves.
+_MAX_PICKLE_BYTES = 2**26
+_MAX_PACKED_BYTES = 2**30
+
 _HARMLESS = re.compile(
     r"__builtin__\.set|collections\.OrderedDict|torch\._utils\._rebuild_\w+|torch\.(storage\.)?\w+Storage"
 )
@@ -57,12 +63,13 @@ def read_safetensors(path: Path) -> StateDict:
     """Return the arrays of a .safetensors file.
 
     Raises:
+        OSError: the file cannot be read or is larger than any SAM's.
         ValueError: the file breaks the format, or has a dtype that NumPy cannot hold.
     """
     from safetensors import SafetensorError, deserialize
 
     try:
-        entries = deserialize(path.read_bytes())  # type: ignore[no-untyped-call]
+        entries = deserialize(read_bytes(path, MAX_MODEL_BYTES))  # type: ignore[no-untyped-call]
     except SafetensorError as error:
         raise ValueError(str(error)) from error
     return {name: _array(entry["data"], entry["dtype"]).reshape(entry["shape"]) for name, entry in entries}
@@ -109,9 +116,29 @@ def read_torch_zip(path: Path) -> object:
         raise ValueError(f"a broken zip file ({error})") from error
 
 
+def oversized(path: Path) -> str:
+    """Return what is too large in a file of ``torch.save`` to be read, by what its parts say of themselves, or ""."""
+    size = path.stat().st_size
+    if size > MAX_MODEL_BYTES:
+        return f"a file of {size / 1e9:.1f} GB, which is larger than any SAM"
+    try:
+        with zipfile.ZipFile(path) as archive:
+            parts = archive.infolist()
+    except (*MALFORMED, zipfile.BadZipFile):
+        return ""  # no zip file, or one so damaged that torch refuses it
+    pickles = [part.file_size for part in parts if part.filename.endswith(".pkl")]
+    packed = [part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED]
+    if max(pickles, default=0) > _MAX_PICKLE_BYTES or sum(packed) > _MAX_PACKED_BYTES:
+        return f"a ZIP archive that unpacks to {sum(part.file_size for part in parts) / 1e9:.1f} GB"
+    if sum(part.compress_size for part in parts) > size:
+        return "a ZIP archive whose parts overlap"
+    return ""
+
+
 def describe_pickle(path: Path) -> str:
     """Return what a zip or pickle file that torch would not read is, in words, without running any of it."""
-    content = path.read_bytes()
+    with path.open("rb") as file:
+        content = file.read(_MAX_PICKLE_BYTES)
     if content.startswith(b"PK"):
         try:
             with zipfile.ZipFile(path) as archive:
@@ -178,6 +205,8 @@ def _strided(values: Array, offset: int, shape: tuple[int, ...], strides: tuple[
     reach = sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
     if min((offset, *strides)) < 0 or (0 not in shape and offset + reach >= len(values)):
         raise ValueError("a tensor reaches outside its storage")
+    if math.prod(shape) > len(values):
+        raise ValueError("a tensor has more values than its storage")
     step = values.itemsize
     return np.lib.stride_tricks.as_strided(values[offset:], shape, [stride * step for stride in strides]).copy()
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mobilesam import device_nms
 from mobilesam import image as pictures
 from mobilesam.checkpoint import state_digest
 from mobilesam.geometry import covered_tokens
@@ -123,6 +124,13 @@ class TorchSam(MaskModel):
             logits.append(decoder.upscale(scores.kernels, self._grid(scores.image_tokens), first, last))
             iou_predictions.append(scores.iou_predictions[:, first:last])
         return torch.cat(logits), torch.cat(iou_predictions)
+
+    def nms(
+        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
+    ) -> npt.NDArray[np.int64]:
+        if self.sam.device.type == "cpu" or not device_nms.available():
+            return super().nms(boxes, scores, iou_threshold)
+        return device_nms.nms(boxes, scores, iou_threshold, self.sam.device)
 
     def load_features(self, features: FloatArray) -> Tensor:
         return self._tensor(features).to(self._dtype)

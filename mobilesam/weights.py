@@ -22,6 +22,7 @@ from mobilesam.download import Patience, Progress, RemoteFile, SourceError
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
 from mobilesam.files import atomic_path
 from mobilesam.locks import exclusive
+from mobilesam.reading import MALFORMED
 
 DEFAULT = "mobile_sam"
 
@@ -77,9 +78,17 @@ class Store:
     patience: Patience = field(default_factory=Patience)
 
     def entries(self) -> dict[str, Entry]:
-        """Return the manifest by name, with the paths of the files in this folder."""
-        tables = tomllib.loads(self.manifest)["weights"]
-        return {table["name"]: _entry(table, self.folder) for table in tables}
+        """Return the manifest by name, with the paths of the files in this folder.
+
+        Raises:
+            WeightsError: the manifest is no TOML, or lacks something.
+        """
+        try:
+            tables = tomllib.loads(self.manifest)["weights"]
+            return {_text(table["name"]): _entry(table, self.folder) for table in tables}
+        except MALFORMED as error:
+            remedy = "install mobilesam again"
+            raise WeightsError(sentence("the manifest of the weights", "be complete", repr(error), remedy)) from error
 
     def entry(self, name: str) -> Entry:
         """Return one line of the manifest, or raise WeightsError with the names there are."""
@@ -244,19 +253,30 @@ def _shipped_manifest() -> str:
 def _entry(table: dict[str, Any], home: Path) -> Entry:
     sources = tuple(
         Source(
-            url=source.get("url", ""),
-            npm=source.get("npm", ""),
-            licence=source["licence"],
+            url=_text(source.get("url", "")),
+            npm=_text(source.get("npm", "")),
+            licence=_text(source["licence"]),
             files=tuple(_file(file, home) for file in source["files"]),
             converted=_file(source["converted"], home) if "converted" in source else None,
         )
         for source in table["sources"]
     )
-    return Entry(table["name"], table["role"], sources)
+    if not all(source.files for source in sources) or not sources:
+        raise ValueError("weights without a source, or a source without files")
+    return Entry(_text(table["name"]), _text(table["role"]), sources)
 
 
 def _file(table: dict[str, Any], home: Path) -> RemoteFile:
-    return RemoteFile(home / table["path"], table["size"], table["sha256"], table.get("member", ""))
+    size = table["size"]
+    if not isinstance(size, int):
+        raise TypeError(f"a size of {size!r}")
+    return RemoteFile(home / table["path"], size, _text(table["sha256"]), _text(table.get("member", "")))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} instead of text")
+    return value
 
 
 def _is_good(file: RemoteFile) -> bool:

@@ -15,10 +15,10 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = tuple(
     line.split()
     for line in (
-        "_version boxes errors file_kind geometry grids locks masks rle selection",
-        "mobilesam config contract files pixels regions",
+        "_version boxes errors file_kind geometry grids locks masks rle selection versions",
+        "mobilesam config contract files pixels reading regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
-        "embedding modeling timing visualize",
+        "device_nms embedding modeling timing visualize",
         "embedding_folder",
         "checkpoint",
         "build loading onnx torch_sam",
@@ -96,7 +96,7 @@ def test_nothing_of_ours_uses_the_compatibility_names_or_the_front_ends() -> Non
 
 
 def test_what_runs_without_torch_never_imports_it() -> None:
-    network = {"build", "checkpoint", "export", "loading", "modeling", "torch_sam", "transform"}
+    network = {"build", "checkpoint", "device_nms", "export", "loading", "modeling", "torch_sam", "transform"}
     for module, path in MODULES.items():
         heavy = {name.partition(".")[0] for name in imports_of(path)} & {"torch", "torchvision", "timm"}
         assert not heavy or unit(module) in network | {"cli"}, f"{module} imports {heavy}"

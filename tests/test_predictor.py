@@ -208,14 +208,14 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
 def test_embedding_refused(cat, fresh, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
-    with pytest.raises(InputError, match="embedding must belong to this picture, got one of another picture; encode"):
+    with pytest.raises(InputError, match=r"this picture, got .*cat\.npz, which is one of another picture; encode"):
         fresh.load_embedding(path, picture("coins"))
     fields = dict(np.load(path))
     np.savez(tmp_path / "other.npz", **{**fields, "weights_id": np.array("0" * 64)})
-    with pytest.raises(InputError, match="embedding must come from the weights in use, got one of other weights"):
+    with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which is one of other w"):
         fresh.load_embedding(tmp_path / "other.npz")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"embedding must be one of this package, got cut\.npz"):
+    with pytest.raises(InputError, match=r"embedding must be one of this package, got .*cut\.npz"):
         fresh.load_embedding(tmp_path / "cut.npz")
     with pytest.raises(InputError, match=r"embedding path must be a file, got .*none\.npz"):
         fresh.load_embedding(tmp_path / "none.npz")

@@ -5,7 +5,6 @@ No HTTP and no Gradio here. A picture is encoded once, whoever opens it; a click
 
 from __future__ import annotations
 
-import io
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -15,10 +14,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.image import image_digest, read_image
+from mobilesam.image import count_frames, image_digest, read_image
 from mobilesam.model import Embedding
 from mobilesam.prompt_file import ObjectPrompt
 from mobilesam.prompts import make_prompts
@@ -95,7 +93,7 @@ class Studio:
         def work() -> Opened:
             image = read_image(content, max_pixels=self.limits.max_pixels)
             hw = (image.shape[0], image.shape[1])
-            picture = Picture(image_digest(image), hw, name, _note(content, hw))
+            picture = Picture(image_digest(image), hw, name, _note(content))
             self.pictures.put(picture.digest, image, image.nbytes)
             session = self.visitors.change(token, lambda state: states.opened(state, picture))
             on_picture(session)
@@ -244,12 +242,9 @@ def readings(
     return Answer(low_res_logits[kept], tuple(float(scores[index]) for index in kept), input_hw, kept.index(best))
 
 
-def _note(content: bytes, hw: tuple[int, int]) -> str:
+def _note(content: bytes) -> str:
     """Return what the visitor should know of how a picture file, which can be read, was read."""
-    if hw[0] * hw[1] > (Image.MAX_IMAGE_PIXELS or 0):
-        return ""  # Pillow would warn
-    with Image.open(io.BytesIO(content)) as file:
-        frames = getattr(file, "n_frames", 1)
+    frames = count_frames(content)
     return f"The first of {frames} frames is shown." if frames > 1 else ""
 
 

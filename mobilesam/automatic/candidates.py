@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam import rle
-from mobilesam.boxes import nms
 from mobilesam.masks import FloatArray, Frame, upsampled_columns, window_above
+from mobilesam.model import MaskModel
 
 Box = tuple[int, int, int, int]
 
@@ -77,7 +77,12 @@ def measure(
     return Measured(boundaries.astype(np.int32), stability)  # hundreds are held until the best are known
 
 
-def suppress(candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float) -> list[Candidate]:
-    """Return the candidates without those whose box another of a better score overlaps, best first."""
+def suppress(
+    candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float, model: MaskModel
+) -> list[Candidate]:
+    """Return the candidates without those whose box another of a better score overlaps, best first.
+
+    model: whose device computes it.
+    """
     boxes = np.array([candidate.box for candidate in candidates], np.float32)
-    return [candidates[index] for index in nms(boxes, np.asarray(scores, np.float64), iou_threshold)]
+    return [candidates[index] for index in model.nms(boxes, np.asarray(scores, np.float64), iou_threshold)]

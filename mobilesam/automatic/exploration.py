@@ -9,6 +9,8 @@ too: where the model is not sure, it will not be surer one point further.
 
 from __future__ import annotations
 
+import bisect
+
 import numpy as np
 import numpy.typing as npt
 
@@ -31,6 +33,8 @@ _DISTANCE = 0.4
 # Between points equally known the one farthest from those before it comes first, which counts up to this much.
 _SPREAD = 0.3
 
+_BLOCK = 256  # distances whose highest is kept, so that the farthest point is found without looking at all of them
+
 
 class Exploration:
     """Hands out points, the least known first.
@@ -49,7 +53,13 @@ class Exploration:
 
     def take(self, size: int) -> IntArray:
         """Return the indices of at most ``size`` points to ask next; none once enough have been asked."""
-        taken = np.argsort(self._known, kind="stable")[: min(size, self._left)]
+        size = min(size, self._left)
+        if not size:
+            return np.zeros(0, np.int64)
+        # The same as the first of a stable argsort, without sorting all of them.
+        last = np.partition(self._known, size - 1)[size - 1]
+        least = np.flatnonzero(self._known <= last)
+        taken = least[np.argsort(self._known[least], kind="stable")[:size]]
         self._left -= len(taken)
         self._known[taken] = np.inf
         return taken
@@ -73,17 +83,63 @@ class Everywhere:
 
 
 def farthest_first(points: PointArray) -> IntArray:
-    """Return the order in which each point is the farthest from all before it, beginning near the middle."""
+    """Return the order in which each point is the farthest from all before it, beginning near the middle.
+
+    Between points equally far the one of the lowest index comes first. A point that is taken changes the distance of
+    those nearer to it than it was to the points before, so only the cells around it are looked at.
+    """
+    cells = _Cells(points)
     middle = (points.min(axis=0) + points.max(axis=0)) / 2
-    distance = np.full(len(points), np.inf)
-    order = np.empty(len(points), np.int64)
     index = int(((points - middle) ** 2).sum(axis=1).argmin())
+    distance = ((points - points[index]) ** 2).sum(axis=1)
+    highest = np.full(-(-len(points) // _BLOCK), np.inf)  # of each block of distances, or more than that
+    order = np.empty(len(points), np.int64)
     for place in range(len(points)):
         order[place] = index
-        np.minimum(distance, ((points - points[index]) ** 2).sum(axis=1), out=distance)
+        near = cells.around(index, float(distance[index]) ** 0.5)
+        steps = points[near] - points[index]
+        steps *= steps
+        distance[near] = np.minimum(distance[near], steps[:, 0] + steps[:, 1])
         distance[index] = -1
-        index = int(distance.argmax())
+        while True:
+            block = int(highest.argmax())
+            part = distance[block * _BLOCK : (block + 1) * _BLOCK]
+            within = int(part.argmax())
+            if part[within] == highest[block]:
+                break
+            highest[block] = part[within]
+        index = block * _BLOCK + within
     return order
+
+
+class _Cells:
+    """Points, (N, 2), in cells of rows and columns that each have about as many points."""
+
+    def __init__(self, points: PointArray) -> None:
+        count = max(1, int((len(points) / 4) ** 0.5))
+        self._points = points.tolist()
+        edges = np.sort(points, axis=0)[:: -(-len(points) // count)]
+        self._column_edges, self._row_edges = (np.unique(edges[:, axis]).tolist() for axis in (0, 1))
+        self._columns = len(self._column_edges) + 1
+        column, row = (
+            np.searchsorted(side, points[:, axis], side="right")
+            for axis, side in enumerate((self._column_edges, self._row_edges))
+        )
+        cell = row * self._columns + column
+        self._by_cell = np.argsort(cell, kind="stable")
+        cells = np.arange(self._columns * (len(self._row_edges) + 1) + 1)
+        self._starts = np.searchsorted(cell[self._by_cell], cells).tolist()
+
+    def around(self, index: int, radius: float) -> IntArray:
+        """Return the indices of at least all points so near to one of them."""
+        x, y = self._points[index]
+        radius *= 1 + 1e-9  # a rounding error more
+        left, right = (bisect.bisect_right(self._column_edges, place) for place in (x - radius, x + radius))
+        top, bottom = (bisect.bisect_right(self._row_edges, place) for place in (y - radius, y + radius))
+        starts = range(top * self._columns, (bottom + 1) * self._columns, self._columns)
+        return np.concatenate(
+            [self._by_cell[self._starts[row + left] : self._starts[row + right + 1]] for row in starts]
+        )
 
 
 def looks_at(features: FloatArray, cells_xy: IntArray) -> FloatArray:

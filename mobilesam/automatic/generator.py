@@ -15,7 +15,7 @@ from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.exploration import Everywhere, Exploration
 from mobilesam.automatic.records import MaskRecords, make_record
 from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes
-from mobilesam.automatic.settings import Settings
+from mobilesam.automatic.settings import Settings, check_total
 from mobilesam.automatic.tiling import stitch, tile_boxes
 from mobilesam.boxes import box_iou, near_crop_edge
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
@@ -34,7 +34,7 @@ class SamAutomaticMaskGenerator:
 
     Args:
         model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
-        points_per_side: points on a side of the grid; None to use ``point_grids``.
+        points_per_side: points on a side of the grid, at most 256; None to use ``point_grids``.
         points_per_batch: at most so many points in one call of the decoder. The model's own best number, which is
             lower on a CPU, is what is used.
         pred_iou_thresh: keep masks whose IoU the model predicts to be above this.
@@ -127,10 +127,11 @@ class SamAutomaticMaskGenerator:
             image: (H, W, 3) uint8 RGB, or anything that :func:`mobilesam.image.read_image` takes.
             progress: called as ``progress(done, total, found)``: points, points in all, and masks so far.
             cancel: a threading.Event, or a function that tells whether to stop.
-            time_budget_s: stop after so many seconds. A stopped run returns what it has, with ``partial`` set.
+            time_budget_s: stop after so many seconds from the call on, between two steps of the work: encoding a crop,
+                planning its points, asking at some of them. A stopped run returns what it has, with ``partial`` set.
 
         Raises:
-            InputError: the picture cannot be used.
+            InputError: the picture cannot be used, or has too many tiles or points for it.
         """
         control = Control(progress, cancel, time_budget_s)
         pixels = read_image(image)
@@ -147,11 +148,13 @@ class SamAutomaticMaskGenerator:
             candidates = stitch(candidates, hw, settings.crop_nms_thresh)
         elif len(crops) > 1:
             areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (item.crop_box for item in candidates)]
-            candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh)
+            candidates = suppress(candidates, 1 / np.array(areas), settings.crop_nms_thresh, self.mask_model)
         if settings.min_mask_region_area > 0:
             cleaned, untouched = self._clean(candidates, hw)
             threshold = max(settings.box_nms_thresh, settings.crop_nms_thresh)
-            candidates = suppress(cleaned, untouched, threshold)  # a mask that needed no change is preferred
+            candidates = suppress(
+                cleaned, untouched, threshold, self.mask_model
+            )  # a mask that needed no change is preferred
         records = (make_record(item, hw, settings.output_mode) for item in candidates)
         return MaskRecords(records, partial=control.stopped)
 
@@ -203,8 +206,9 @@ class SamAutomaticMaskGenerator:
         settings = self.settings
         whole: Box = (0, 0, hw[1], hw[0])
         if settings.tile_size is not None:
-            tiles = tile_boxes(hw, settings.tile_size, settings.tile_overlap)
-            return [(box, self.point_grids[0]) for box in dict.fromkeys([whole, *tiles])]
+            tiles = dict.fromkeys([whole, *tile_boxes(hw, settings.tile_size, settings.tile_overlap)])
+            check_total(len(tiles) * len(self.point_grids[0]))
+            return [(box, self.point_grids[0]) for box in tiles]
         boxes, layers = generate_crop_boxes(hw, settings.crop_n_layers, settings.crop_overlap_ratio)
         return [
             ((x1, y1, x2, y2), self.point_grids[layer]) for (x1, y1, x2, y2), layer in zip(boxes, layers, strict=True)
@@ -219,6 +223,8 @@ class SamAutomaticMaskGenerator:
 
     def _segment(self, crop: Crop, grid: npt.NDArray[np.float64], control: Control) -> list[Candidate]:
         """Ask at the points of a crop, and remove duplicates; points stopped short of are left out."""
+        if control.must_stop():  # the time may be up since the crop was encoded
+            return []
         x1, y1, x2, y2 = crop.box
         points = grid * np.array([x2 - x1, y2 - y1])
         asker = Asker(self.mask_model, crop, points, self.settings)
@@ -246,7 +252,8 @@ class SamAutomaticMaskGenerator:
         if self.settings.tile_size is None:
             cut = near_crop_edge(np.array([item.box for item in candidates]), crop.box, crop.picture_hw)
             candidates = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
-        return suppress(candidates, [item.predicted_iou for item in candidates], self.settings.box_nms_thresh)
+        scores = [item.predicted_iou for item in candidates]
+        return suppress(candidates, scores, self.settings.box_nms_thresh, self.mask_model)
 
     def _add_distinct(self, distinct: list[Box], boxes: Sequence[Box]) -> int:
         """Add those boxes that are none of the distinct ones again, and return how many: a count for the progress."""

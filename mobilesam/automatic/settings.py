@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import reprlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,6 +17,12 @@ from mobilesam.grids import build_all_layer_point_grids
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 MODES = tuple(SHARE)
+
+# A finer grid than that of the mask logits, 256 x 256, has several points for one place.
+MAX_POINTS_PER_SIDE = 256
+# Of all crops or tiles together: at 3 ms a point, eight hours.
+MAX_POINTS = 10_000_000
+_MAX_LAYERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,7 +53,7 @@ class Settings:
         check_number("stability_score_offset", self.stability_score_offset, 0)
         check_number("min_mask_region_area", self.min_mask_region_area, 0)
         check_whole("points_per_batch", self.points_per_batch, 1)
-        check_whole("crop_n_layers", self.crop_n_layers, 0)
+        check_whole("crop_n_layers", self.crop_n_layers, 0, _MAX_LAYERS)
         check_whole("crop_n_points_downscale_factor", self.crop_n_points_downscale_factor, 1)
         if self.tile_size is not None:
             check_whole("tile_size", self.tile_size, 64)
@@ -67,19 +74,20 @@ class Settings:
         """Return the points of the whole picture and of each layer of crops, (N, 2) x y in 0..1.
 
         Raises:
-            InputError: ``point_grids`` has a wrong shape or value, or a layer has no points.
+            InputError: ``point_grids`` has a wrong shape or value, or a layer has no points or all have too many.
         """
-        if self.points_per_side is None:
-            return self._own_grids()
-        check_whole("points_per_side", self.points_per_side, 1)
+        grids = self._own_grids() if self.points_per_side is None else self._regular_grids(self.points_per_side)
+        check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
+        return grids
+
+    def _regular_grids(self, points_per_side: int) -> list[npt.NDArray[np.float64]]:
+        check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
-        if self.points_per_side < factor:
-            actual = f"{self.points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
+        if points_per_side < factor:
+            actual = f"{points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
             remedy = "lower crop_n_layers or crop_n_points_downscale_factor"
             raise InputError(sentence("points_per_side", f"be at least {factor}", actual, remedy))
-        return build_all_layer_point_grids(
-            self.points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor
-        )
+        return build_all_layer_point_grids(points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
 
     def points_asked(self, grid: npt.NDArray[np.float64]) -> int:
         """Return how many of a grid's points the mode asks."""
@@ -100,6 +108,9 @@ class Settings:
                 raise InputError(sentence("each of point_grids", "be numbers", actual, "pass x y pairs")) from error
             if grid.ndim != 2 or grid.shape[1] != 2 or not len(grid):
                 raise InputError(sentence("each of point_grids", "have shape (N, 2)", grid.shape, "pass x y pairs"))
+            if len(grid) > MAX_POINTS_PER_SIDE**2:
+                requirement = f"have at most {MAX_POINTS_PER_SIDE**2:,} points"
+                raise InputError(sentence("each of point_grids", requirement, f"{len(grid):,}", "take fewer points"))
             if not ((grid >= 0) & (grid <= 1)).all():
                 actual = f"{grid[~((grid >= 0) & (grid <= 1))][0]:g}"
                 remedy = "divide x by the width and y by the height"
@@ -116,9 +127,18 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
     raise InputError(sentence(name, requirement, repr(value), "see the default in its documentation"))
 
 
-def check_whole(name: str, value: Any, low: int) -> None:
-    """Raise InputError unless ``value`` is a whole number of at least ``low``."""
-    if isinstance(value, int | np.integer) and not isinstance(value, bool) and value >= low:
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
+    """Raise InputError unless ``value`` is a whole number from ``low`` to ``high``, if that is given."""
+    whole = isinstance(value, int | np.integer) and not isinstance(value, bool)
+    if whole and low <= value and (high is None or value <= high):
         return
-    remedy = "see the default in its documentation"
-    raise InputError(sentence(name, f"be a whole number of at least {low}", repr(value), remedy))
+    requirement = f"be a whole number of at least {low}" if high is None else f"be a whole number from {low} to {high}"
+    raise InputError(sentence(name, requirement, reprlib.repr(value), "see the default in its documentation"))
+
+
+def check_total(points: int) -> None:
+    """Raise InputError if there are more points than :data:`MAX_POINTS` in all crops or tiles of an image."""
+    if points > MAX_POINTS:
+        requirement = f"be at most {MAX_POINTS:,} in all crops or tiles together"
+        remedy = "use fewer points per side, fewer layers of crops or larger tiles"
+        raise InputError(sentence("the points of an image", requirement, f"{points:,}", remedy))

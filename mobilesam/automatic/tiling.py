@@ -16,9 +16,12 @@ import numpy as np
 from mobilesam import rle
 from mobilesam.automatic.candidates import Box, Candidate
 from mobilesam.boxes import box_iou, near_crop_edge
+from mobilesam.errors import InputError, sentence
 
 # Two masks are the same object if they agree to this IoU in the overlap of their tiles.
 _SAME = 0.6
+
+MAX_TILES = 100_000  # at half a second each, half a day
 
 
 def tile_boxes(hw: tuple[int, int], tile_size: int, overlap: float) -> list[Box]:
@@ -27,12 +30,19 @@ def tile_boxes(hw: tuple[int, int], tile_size: int, overlap: float) -> list[Box]
     Args:
         tile_size: side in pixels.
         overlap: of neighbours, at least this share of the side.
+
+    Raises:
+        InputError: there are more than :data:`MAX_TILES` of them.
     """
     starts = []
     for side in hw:
         span = max(0, side - tile_size)
         count = math.ceil(span / max(1, round(tile_size * (1 - overlap)))) + 1
         starts.append([round(span * index / max(1, count - 1)) for index in range(count)])
+    count = len(starts[0]) * len(starts[1])
+    if count > MAX_TILES:
+        actual = f"{count:,} of {tile_size} pixels for an image of {hw[1]} x {hw[0]}"
+        raise InputError(sentence("tiles", f"be at most {MAX_TILES:,}", actual, "use larger tiles or less overlap"))
     return [
         (x, y, min(x + tile_size, hw[1]), min(y + tile_size, hw[0])) for y, x in itertools.product(starts[0], starts[1])
     ]

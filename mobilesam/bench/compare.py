@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.reading import MAX_TEXT_BYTES, parse_json, read_bytes
 
 
 def read_bench(path: Path) -> dict[str, Any]:
@@ -17,7 +17,7 @@ def read_bench(path: Path) -> dict[str, Any]:
         InputError: it cannot be read or is something else.
     """
     try:
-        content = json.loads(path.read_bytes())
+        content = parse_json(read_bytes(path, MAX_TEXT_BYTES))
     except (OSError, ValueError) as error:
         raise InputError(_not_bench(path, f"{type(error).__name__}: {error}")) from error
     if not isinstance(content, dict) or not str(content.get("format")).startswith("mobilesam-bench-"):

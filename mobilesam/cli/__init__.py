@@ -7,6 +7,8 @@ broken.
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 import warnings
@@ -58,6 +60,8 @@ def build_app() -> typer.Typer:
 def main() -> None:
     """Run the command line: an expected failure is one line on stderr and exit code 1, wrong usage exit code 2."""
     warnings.showwarning = _show_warning
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors=_NAMES)
     try:
         try:
             build_app()(prog_name="mobilesam")
@@ -82,6 +86,12 @@ def main() -> None:
         from mobilesam.cli.doctor import import_remedy
 
         _fail(f"{error}; {import_remedy(error)}", 1)
+    except Exception as error:
+        if not _is_out_of_memory(error):
+            raise
+        doing = " ".join(["mobilesam", *sys.argv[1:2]])
+        remedy = "use smaller images, fewer workers or threads, or close other programs"
+        _fail(f"memory ran out during {doing} ({_first_line(error)}); {remedy}", 1)
 
 
 def _root(
@@ -96,6 +106,35 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"mobilesam {__version__}")
         raise typer.Exit
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Return whether an error is one of memory, which PyTorch, OpenCV and ONNX Runtime report in their own ways."""
+    signs = (
+        "not enough memory",
+        "out of memory",
+        "allocate memory",
+        "insufficient memory",
+        "bad_alloc",
+        "bad allocation",
+    )
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), "") or type(error).__name__
+
+
+def _encode_names(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Write the bytes of a file name that is not UTF-8 as they are, and what an encoding lacks as an escape."""
+    try:
+        return codecs.lookup_error("surrogateescape")(error)
+    except UnicodeError:
+        return codecs.lookup_error("backslashreplace")(error)
+
+
+_NAMES = "mobilesam-names"
+codecs.register_error(_NAMES, _encode_names)
 
 
 def _fail(message: str, code: int) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
-import importlib.util
 import json
 import os
 import platform
@@ -15,6 +13,7 @@ import typer
 from mobilesam._version import __version__
 from mobilesam.cli import options
 from mobilesam.errors import MobileSamError
+from mobilesam.versions import installed_version
 
 
 class Package(NamedTuple):
@@ -37,13 +36,17 @@ PACKAGES = (
     Package("safetensors", "safetensors", "", "reading weights", True),
     Package("pycocotools", "pycocotools.mask", "", "COCO run lengths", False),
     Package("torch", "torch", "torch", "running the network on a GPU, training", False),
-    Package("torchvision", "torchvision", "torch", "tensors resized on an accelerator", False),
+    Package("torchvision", "torchvision", "accelerator", "removing duplicate masks on an accelerator", False),
     Package("onnxscript", "onnxscript", "export", "exporting", False, imported=False),
     Package("gradio", "gradio", "webui", "the web page", False, imported=False),
     Package("pyarrow", "pyarrow", "parquet", "Parquet files", False, imported=False),
     Package("ray", "ray", "ray", "batches on many machines", False, imported=False),
 )
 _DEBIAN = "apt-get install libgl1 libglib2.0-0 (libglib2.0-0t64 on Debian 13 and Ubuntu 24.04)"
+_MATCHING = (
+    "it is optional, and must be built for torch {}; get the two together, with the command that "
+    "https://pytorch.org/get-started/locally/ shows"
+)
 _OPENCV_LIBRARIES = ("libGL", "libglib", "libgthread")
 
 
@@ -102,19 +105,17 @@ def _package(package: Package) -> dict[str, Any]:
     problem = remedy = ""
     try:
         if package.imported:
-            module = importlib.import_module(package.module)
-            version = getattr(module, "__version__", None) or importlib.metadata.version(package.name)
-        else:
-            version = importlib.metadata.version(package.name)
-    except importlib.metadata.PackageNotFoundError:
-        problem, remedy = "not installed", f"run: {_pip(package.extra)}"
+            importlib.import_module(package.module)
+        version = installed_version(package.name, package.module)
     except ModuleNotFoundError as error:
         problem, remedy = f"does not import: {error}", f"run: {_pip(package.extra)}"
         if error.name == _top(package):
             problem = "not installed"
-    except (ImportError, OSError, RuntimeError) as error:  # what broken extension modules raise when they load
+    except Exception as error:  # broken extension modules raise anything when they load
         problem = f"does not import: {(str(error).strip() or repr(error)).splitlines()[0]}"
         remedy = import_remedy(error) if isinstance(error, ImportError) else f"run: {_pip(package.extra)}"
+        if package.module == "torchvision":
+            remedy = _MATCHING.format(installed_version("torch") or "that is installed")
     return {
         "name": package.name,
         "version": version,

@@ -154,8 +154,10 @@ def _write(out: Path, document: dict[str, Any], found: Evaluation, dataset: Data
     from mobilesam.files import write_bytes
 
     kinds = found.settings.prompts
-    write_bytes(out / RESULTS, json.dumps(document, indent=2, ensure_ascii=False).encode() + b"\n")
-    write_bytes(out / TABLE, to_markdown(found.summary).encode())
+    write_bytes(
+        out / RESULTS, json.dumps(document, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
+    )
+    write_bytes(out / TABLE, to_markdown(found.summary).encode(errors="backslashreplace"))
     plots.save(plots.iou_histograms(found.records, kinds), out / "iou-histogram.png")
     if "clicks" in kinds:
         plots.save(plots.click_curve(found.records, found.settings.max_clicks), out / "clicks.png")

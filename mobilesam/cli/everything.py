@@ -10,7 +10,8 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import load_model
-from mobilesam.cli.pictures import read_each, refuse_repeated_stdin
+from mobilesam.cli.pictures import failed, read_each, refuse_repeated_stdin
+from mobilesam.errors import InputError
 
 if TYPE_CHECKING:
     from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
@@ -78,8 +79,12 @@ def everything(
     for source, writer, image, clock in read_each(images, files, errors):
         # Loaded only now, so that a mistyped path is told at once.
         generator = generator or _generator(load_model(model, backend, device, threads, provider), grid, preset, tiles)
-        with clock.measure("segment"):
-            records = _segment(generator, image, source, time_budget)
+        try:
+            with clock.measure("segment"):
+                records = _segment(generator, image, source, time_budget)
+        except InputError as error:
+            errors.append(failed(source, error))
+            continue
         chosen = [record for record in records if record["area"] >= min_area][:max_masks]
         with clock.measure("write"):
             described = writer.write(image, chosen)

@@ -114,7 +114,9 @@ FastPaddingOption = Annotated[
 PresetOption = Annotated[
     Preset, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
 ]
-GridOption = Annotated[int, typer.Option("--grid", min=1, metavar="N", help="Points on a side of the grid.")]
+GridOption = Annotated[
+    int, typer.Option("--grid", min=1, max=256, metavar="N", help="Points on a side of the grid, at most 256.")
+]
 TilesOption = Annotated[
     int | None,
     typer.Option("--tiles", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),

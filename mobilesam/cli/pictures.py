@@ -26,7 +26,11 @@ def read_source(source: str) -> ImageArray:
     from mobilesam.formats.naming import STDIN
     from mobilesam.image import read_image
 
-    return read_image(sys.stdin.buffer if source == STDIN else source)
+    if source != STDIN:
+        return read_image(source)
+    if sys.stdin is None:
+        raise InputError(sentence("standard input", "be open for -", "none", "send an image file to it"))
+    return read_image(sys.stdin.buffer)
 
 
 def failed(source: str, error: InputError) -> dict[str, str]:

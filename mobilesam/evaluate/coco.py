@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import reprlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.rle import BoolMask, tight_box
 from mobilesam.formats.coco_document import read_document
 from mobilesam.formats.segmentation import decode_segmentation
+from mobilesam.reading import exists, is_number
 
 Split = Literal["all", "even", "odd"]
 
@@ -114,9 +116,8 @@ def _instance(annotation: Mapping[str, Any], hw: tuple[int, int], categories: Ma
 
 
 def _clipped_box(bbox: Any, hw: tuple[int, int]) -> npt.NDArray[np.float64]:
-    numeric = isinstance(bbox, list) and len(bbox) == 4 and all(isinstance(value, int | float) for value in bbox)
-    if not numeric or not np.isfinite(bbox).all():
-        raise InputError(f"bbox must be four finite numbers x y width height, got {bbox!r}")
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
+        raise InputError(f"bbox must be four finite numbers x y width height, got {reprlib.repr(bbox)}")
     x, y, width, height = (float(value) for value in bbox)
     box = np.clip([x, y, x + width, y + height], 0.0, [hw[1], hw[0], hw[1], hw[0]])
     if box[2] <= box[0] or box[3] <= box[1]:
@@ -127,7 +128,7 @@ def _clipped_box(bbox: Any, hw: tuple[int, int]) -> npt.NDArray[np.float64]:
 def _picture(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mapping[str, Any]]) -> Picture:
     name = str(entry["file_name"])
     path = images / name
-    if not path.exists() and (images / Path(name).name).exists():  # some files carry the name of the split's folder
+    if not exists(path) and exists(images / Path(name).name):  # some files carry the name of the split's folder
         path = images / Path(name).name
     width, height = entry.get("width"), entry.get("height")
     stated = (height, width) if isinstance(width, int) and isinstance(height, int) else None

@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import write_bytes
+from mobilesam.reading import MAX_DATASET_BYTES, exists, parse_json, read_bytes
 
 Record = dict[str, Any]
 
@@ -33,9 +34,9 @@ class Journal:
         Raises:
             InputError: the file exists and neither ``resume`` nor ``force`` is given, or it belongs to another run.
         """
-        if resume and path.exists():
+        if resume and exists(path):
             return cls(path, _recover(path, about))
-        if path.exists() and not force:
+        if exists(path) and not force:
             remedy = "go on with --resume, start again with --force, or choose another --out"
             raise InputError(sentence("output file", "not exist yet", path, remedy))
         write_bytes(path, _line({"about": dict(about)}))
@@ -57,9 +58,12 @@ def read_journal(path: Path) -> tuple[dict[str, Any], list[Record]]:
         InputError: the file cannot be read or is no journal.
     """
     try:
-        lines = path.read_bytes().split(b"\n")[:-1]  # what follows the last line feed was not finished
-        first, *rest = (json.loads(line) for line in lines)
-        return first["about"], rest
+        content = read_bytes(path, MAX_DATASET_BYTES)
+        lines = content.split(b"\n")[:-1]  # what follows the last line feed was not finished
+        first, *rest = map(parse_json, lines)
+        if not all(isinstance(record["file_name"], str) for record in rest):
+            raise ValueError
+        return dict(first["about"]), rest
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             sentence("journal", "be one written by mobilesam eval", str(path), "choose another --out, or use --force")
@@ -84,4 +88,4 @@ def _recover(path: Path, about: Mapping[str, Any]) -> dict[str, Record]:
 
 
 def _line(content: Mapping[str, Any]) -> bytes:
-    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode() + b"\n"
+    return json.dumps(content, ensure_ascii=False, allow_nan=False).encode(errors="backslashreplace") + b"\n"

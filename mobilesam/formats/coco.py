@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 import shutil
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -14,9 +15,10 @@ from mobilesam.automatic.records import pixel_box
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.formats.coco_document import read_document
-from mobilesam.formats.picture import OBJECT, MaskedPicture, known, label_of, labels_of, read_record
+from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.reading import is_number
 
 
 def coco_dataset(pictures: Sequence[MaskedPicture]) -> dict[str, Any]:
@@ -128,34 +130,34 @@ def _categories(labels: Sequence[str]) -> list[dict[str, Any]]:
 
 def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, path: Path) -> Any:
     try:
-        mask = decode_segmentation(annotation.get("segmentation"), hw)
+        return read_record(
+            rle.boundaries_of(decode_segmentation(annotation.get("segmentation"), hw)),
+            hw,
+            predicted_iou=annotation.get("score"),
+            stability_score=annotation.get("stability_score"),
+            point_coords=annotation.get("point_coords"),
+            label=categories.get(annotation.get("category_id"), OBJECT),
+        )
     except InputError as error:
-        name = f"annotation {annotation.get('id')} of {path.name}"
+        name = f"annotation {reprlib.repr(annotation.get('id'))} of {path.name}"
         raise InputError(sentence(name, "have a usable mask", str(error), "export it again")) from error
-    return read_record(
-        rle.boundaries_of(mask),
-        hw,
-        predicted_iou=annotation.get("score"),
-        stability_score=annotation.get("stability_score"),
-        point_coords=annotation.get("point_coords", ()),
-        label=categories.get(annotation.get("category_id"), OBJECT),
-    )
 
 
 def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPrompt:
     bbox = annotation.get("bbox")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(isinstance(value, int | float) for value in bbox):
-        name = f"annotation {annotation.get('id')} of {path.name}"
+    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
+        name = f"annotation {reprlib.repr(annotation.get('id'))} of {path.name}"
         remedy = "give each annotation a bbox, or leave it out"
-        raise InputError(sentence(name, "have a bbox [x, y, width, height]", repr(bbox), remedy))
+        raise InputError(sentence(name, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))
     x, y, width, height = map(float, bbox)
     label = categories.get(annotation.get("category_id"))
     return ObjectPrompt(box=(x, y, x + width, y + height), label=label)
 
 
 def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:
-    height, width = entry.get("height"), entry.get("width")
-    if not isinstance(height, int) or not isinstance(width, int):
-        actual = f"{width!r} x {height!r} for {entry['file_name']!r}"
-        raise InputError(sentence(f"annotations {path.name}", "state each picture's size", actual, "add both"))
-    return height, width
+    try:
+        return image_size(entry.get("height"), entry.get("width"))
+    except InputError as error:
+        actual = f"{entry['file_name']!r} ({error})"
+        requirement = "state each picture's size"
+        raise InputError(sentence(f"annotations {path.name}", requirement, actual, "add width and height")) from error

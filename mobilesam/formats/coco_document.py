@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.reading import MAX_DATASET_BYTES, parse_json, read_bytes
 
 
 class CocoDocument(NamedTuple):
@@ -34,14 +34,14 @@ def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
         InputError: it cannot be read, is not COCO instance JSON, or masks are needed and there are none.
     """
     try:
-        raw = path.read_bytes()
+        raw = read_bytes(path, MAX_DATASET_BYTES)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
             sentence("annotations", "be a readable file", f"{str(path)!r} ({reason})", "check the path")
         ) from error
     try:
-        content = json.loads(raw)
+        content = parse_json(raw)
     except ValueError as error:
         raise InputError(_not_coco(path, f"no JSON ({error})")) from error
     _check(content, path, need_masks)
@@ -49,8 +49,9 @@ def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
     for annotation in content["annotations"]:
         by_image.get(annotation["image_id"], []).append(annotation)
     orphans = len(content["annotations"]) - sum(map(len, by_image.values()))
-    entries = content.get("categories", [])
-    categories = {entry.get("id"): str(entry.get("name", "")) for entry in entries if isinstance(entry, dict)}
+    entries = content.get("categories") or []
+    named = (entry for entry in entries if isinstance(entry, dict) and _is_key(entry.get("id")))
+    categories = {entry.get("id"): str(entry.get("name", "")) for entry in named}
     return CocoDocument(content["images"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans)
 
 
@@ -70,12 +71,22 @@ def _check(content: Any, path: Path, need_masks: bool) -> None:
             lacking = list(keys) if not isinstance(entry, dict) else [key for key in keys if key not in entry]
             if lacking:
                 raise InputError(_not_coco(path, f"{kind}[{place}] without {lacking[0]!r}"))
+            wrong = [key for key in (*keys, "category_id") if not _is_key(entry.get(key))]
+            if wrong:
+                actual = f"{kind}[{place}] whose {wrong[0]!r} is neither a number nor text"
+                raise InputError(_not_coco(path, actual))
+    if not isinstance(content.get("categories") or [], list):
+        raise InputError(_not_coco(path, "'categories' that are no list"))
     if need_masks and content["annotations"] and not any("segmentation" in entry for entry in content["annotations"]):
         raise InputError(_not_coco(path, "annotations without 'segmentation'"))
     for key in ("id", "file_name"):
         values = [entry[key] for entry in content["images"]]
         if len(set(map(str, values))) < len(values):
             raise InputError(_not_coco(path, f"several images with one {key!r}"))
+
+
+def _is_key(value: Any) -> bool:
+    return value is None or isinstance(value, int | float | str)
 
 
 def _not_coco(path: Path, actual: str) -> str:

@@ -32,7 +32,7 @@ def write_csv(path: Path, records: Sequence[MaskRecord], files: Sequence[str] = 
         scores = [_decimals(record["predicted_iou"]), _decimals(record["stability_score"])]
         name = files[index] if files else ""
         table.writerow([index + 1, name, record["area"], *pixel_box(record), *scores, *point, *record["crop_box"]])
-    write_bytes(path, text.getvalue().encode(), force=force)
+    write_bytes(path, text.getvalue().encode(errors="backslashreplace"), force=force)
 
 
 def _decimals(score: float) -> str:

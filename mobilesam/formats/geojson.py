@@ -8,6 +8,7 @@ the transform, with which the masks can be read back.
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from mobilesam import rle
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import write_bytes
 from mobilesam.formats.outlines import fill, outlines
-from mobilesam.formats.picture import OBJECT, MaskedPicture, known, label_of, read_record
+from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, read_record
+from mobilesam.reading import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes
 
 Transform = Sequence[float]
 IDENTITY: Transform = (1, 0, 0, 0, 1, 0)
@@ -72,12 +74,11 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
     Raises:
         InputError: the file is no feature collection of polygons, or the size is not known.
     """
-    remedy = "give a FeatureCollection of polygons"
     try:
-        content = json.loads(path.read_bytes())
-        about = content.get("picture", {})
+        content = parse_json(read_bytes(path, MAX_DATASET_BYTES))
+        about = content.get("picture") or {}
         if about:
-            hw, transform = (int(about["height"]), int(about["width"])), about["transform"]
+            hw, transform = image_size(about["height"], about["width"]), about["transform"]
         if hw is None:
             raise InputError(sentence("hw", "be given for a GeoJSON of another maker", "none", "pass (height, width)"))
         matrix = _checked(transform)
@@ -91,15 +92,16 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
                     hw,
                     predicted_iou=properties.get("predicted_iou"),
                     stability_score=properties.get("stability_score"),
-                    point_coords=properties.get("point_coords", ()),
+                    point_coords=properties.get("point_coords"),
                     label=properties.get("label", OBJECT),
                 )
             )
+        return MaskedPicture(str(about.get("file_name", path.stem)), hw, records)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except MALFORMED as error:
+        remedy = "give a FeatureCollection of polygons"
         raise InputError(sentence(path.name, "be GeoJSON", repr(error), remedy)) from error
-    return MaskedPicture(str(about.get("file_name", path.stem)), hw, records)
 
 
 def _rings(geometry: dict[str, Any] | None) -> list[Any]:
@@ -128,6 +130,9 @@ def _unplaced(ring: Any, matrix: list[float]) -> npt.NDArray[np.float64]:
     a, b, c, d, e, f = matrix
     corners = np.array([corner[:2] for corner in ring], np.float64) - (c, f)
     back: npt.NDArray[np.float64] = corners @ np.linalg.inv([[a, b], [d, e]]).T
+    if not (np.abs(back) < LARGEST).all():
+        actual = reprlib.repr(ring)
+        raise InputError(sentence("each corner", "be finite and near the image", actual, "check the transform"))
     return back
 
 

@@ -7,9 +7,9 @@ because labelme's polygons have none.
 from __future__ import annotations
 
 import base64
-import io
 import json
 import re
+import reprlib
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from PIL import Image, ImageDraw
 from mobilesam import rle
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import write_bytes
-from mobilesam.formats.picture import MaskedPicture, known, label_of, read_record
+from mobilesam.formats.picture import MaskedPicture, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
+from mobilesam.image import read_image
+from mobilesam.reading import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes
 
 _VERSION = "5.5.0"  # the release whose fields these are
 
@@ -66,10 +68,9 @@ def read_labelme(path: Path) -> MaskedPicture:
     Raises:
         InputError: the file is not labelme's JSON, or has shapes that are no areas.
     """
-    remedy = "save it with labelme again"
     try:
-        content = json.loads(path.read_bytes())
-        hw = (int(content["imageHeight"]), int(content["imageWidth"]))
+        content = parse_json(read_bytes(path, MAX_TEXT_BYTES))
+        hw = image_size(content["imageHeight"], content["imageWidth"])
         masks: dict[Any, npt.NDArray[np.bool_]] = {}
         about: dict[Any, dict[str, Any]] = {}
         for place, shape in enumerate(content["shapes"]):
@@ -77,23 +78,24 @@ def read_labelme(path: Path) -> MaskedPicture:
             mask = _area(shape, hw)
             masks[key] = masks[key] | mask if key in masks else mask
             about.setdefault(key, shape)
-        name = str(content["imagePath"])
-    except InputError:
-        raise
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise InputError(sentence(path.name, "be labelme's JSON", repr(error), remedy)) from error
-    records = []
-    for key, shape in about.items():
-        score = re.match(r"score (\d\.\d+)", shape.get("description") or "")
-        iou = float(score[1]) if score else None
-        boundaries = rle.boundaries_of(masks[key])
-        records.append(read_record(boundaries, hw, predicted_iou=iou, label=str(shape["label"])))
-    return MaskedPicture(name, hw, records)
+        records = []
+        for key, shape in about.items():
+            score = re.match(r"score (\d\.\d+)", shape.get("description") or "")
+            iou = float(score[1]) if score else None
+            boundaries = rle.boundaries_of(masks[key])
+            records.append(read_record(boundaries, hw, predicted_iou=iou, label=str(shape["label"])))
+        return MaskedPicture(str(content["imagePath"]), hw, records)
+    except MALFORMED as error:
+        actual = str(error) if isinstance(error, InputError) else repr(error)
+        remedy = "save it with labelme again"
+        raise InputError(sentence(path.name, "be labelme's JSON", actual, remedy)) from error
 
 
 def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return the mask that labelme makes of a shape."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
+    if not all(is_number(value) for point in points for value in point):
+        raise InputError(sentence("each point", "be two finite numbers", reprlib.repr(points), "correct it"))
     canvas = Image.new("1", (hw[1], hw[0]))
     draw = ImageDraw.Draw(canvas)
     if kind == "polygon":
@@ -106,8 +108,8 @@ def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
         radius = float(np.hypot(edge[0] - x, edge[1] - y))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=1, fill=1)
     elif kind == "mask":
-        with Image.open(io.BytesIO(base64.b64decode(shape["mask"]))) as stencil:
-            canvas.paste(stencil.convert("1"), (round(points[0][0]), round(points[0][1])))
+        stencil = Image.fromarray(read_image(base64.b64decode(shape["mask"]))[..., 0] > 127)
+        canvas.paste(stencil, (round(points[0][0]), round(points[0][1])))
     else:
         raise InputError(unknown_name("each shape_type", kind, ("polygon", "rectangle", "circle", "mask")))
     return np.array(canvas, np.bool_)

@@ -15,8 +15,9 @@ from mobilesam import rle
 from mobilesam.automatic.records import MaskRecord, pixel_box
 from mobilesam.errors import InputError, missing_dependency, sentence
 from mobilesam.files import atomic_path
-from mobilesam.formats.picture import MaskedPicture, label_of, read_record
+from mobilesam.formats.picture import MaskedPicture, image_size, label_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
+from mobilesam.reading import MALFORMED, open_file
 
 _GROUP = 4096  # rows that a reader takes at once
 
@@ -61,17 +62,19 @@ def read_parquet(path: Path) -> Iterator[MaskedPicture]:
     from pyarrow import parquet
 
     try:
-        with parquet.ParquetFile(path) as file:
+        with open_file(path) as stream, parquet.ParquetFile(stream) as file:
             if missing := set(_schema().names) - set(file.schema_arrow.names):
                 raise InputError(_not_ours(path, f"one without {sorted(missing)[0]!r}"))
             rows = (row for batch in file.iter_batches(_GROUP) for row in batch.to_pylist())
             for _, group in itertools.groupby(rows, key=lambda row: row["image_id"]):
                 first, *others = group
-                hw = (first["height"], first["width"])
+                hw = image_size(first["height"], first["width"])
                 masks = [_record(row, hw) for row in (first, *others) if row["mask_id"] is not None]
-                yield MaskedPicture(first["file_name"], hw, masks)
-    except (OSError, pyarrow.ArrowInvalid) as error:
-        raise InputError(_not_ours(path, str(error))) from error
+                yield MaskedPicture(str(first["file_name"]), hw, masks)
+    except InputError:
+        raise
+    except (*MALFORMED, pyarrow.ArrowException) as error:
+        raise InputError(_not_ours(path, str(error) or repr(error))) from error
 
 
 def _schema() -> Any:

@@ -19,7 +19,9 @@ from mobilesam import rle
 from mobilesam.automatic.records import MaskRecord
 from mobilesam.errors import FormatLossWarning, InputError, sentence
 from mobilesam.files import atomic_path
-from mobilesam.formats.picture import MaskedPicture, read_record
+from mobilesam.formats.picture import MaskedPicture, image_size, read_record
+from mobilesam.image import DECODE_ERRORS, open_header
+from mobilesam.reading import open_file
 from mobilesam.visualize import palette
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -112,9 +114,10 @@ def _numbers(picture: MaskedPicture, limit: int, remedy: str) -> npt.NDArray[np.
 
 def _read(path: Path) -> npt.NDArray[Any]:
     try:
-        with Image.open(path) as image:
+        with open_file(path) as stream, open_header(stream) as image:
+            image_size(image.height, image.width)
             mode, pixels = image.mode, np.array(image)
-    except OSError as error:
+    except DECODE_ERRORS as error:
         raise InputError(sentence("mask", "be a readable PNG", f"{path} ({error})", "check the path")) from error
     if pixels.ndim != 2:
         remedy = "give the mask itself, not the picture drawn with it"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import reprlib
 from typing import Any
 
 import numpy as np
@@ -9,9 +10,14 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from mobilesam.errors import InputError
+from mobilesam.reading import is_number
 from mobilesam.rle import rle_to_mask
 
 BoolMask = npt.NDArray[np.bool_]
+
+# pycocotools walks along a polygon's edges in steps of a fifth of a pixel, counted in 32 bits and all held in memory.
+_FARTHEST = 1e7  # from the origin, in pixels
+_LONGEST = 2**25  # of the edges of one polygon together, in pixels
 
 
 def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolMask:
@@ -34,18 +40,23 @@ def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolMask:
         # Checked here because pycocotools takes a list of four numbers for a box and others on trust.
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
             raise InputError("a polygon must be a list of at least three x y pairs")
-        if not all(isinstance(value, int | float) for value in polygon) or not np.isfinite(polygon).all():
+        if not all(map(is_number, polygon)):
             raise InputError("a polygon must hold finite numbers only")
+        corners = np.array(polygon, np.float64).reshape(-1, 2)
+        edges = np.abs(corners - np.roll(corners, 1, axis=0)).max(axis=1)
+        if np.abs(corners).max() > _FARTHEST or edges.sum() > _LONGEST:
+            raise InputError("a polygon must lie near its image")
     union = coco_mask.merge(coco_mask.frPyObjects(polygons, *hw))
     return _from_run_lengths({"size": union["size"], "counts": union["counts"].decode("ascii")}, hw)
 
 
 def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolMask:
-    if list(rle.get("size", [])) != list(hw):
-        raise InputError(f"the RLE is for height and width {rle.get('size')}, the picture has {list(hw)}")
+    size = rle.get("size")
+    if not isinstance(size, list) or size != list(hw):
+        raise InputError(f"the RLE is for height and width {reprlib.repr(size)}, the picture has {list(hw)}")
     counts = _expand(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
     # pycocotools returns uninitialised memory for runs that do not fill the frame, so the sum is checked first.
-    valid = isinstance(counts, list) and all(isinstance(run, int) and run >= 0 for run in counts)
+    valid = isinstance(counts, list) and all(is_number(run) and isinstance(run, int) and run >= 0 for run in counts)
     if not valid or sum(counts) != hw[0] * hw[1]:
         raise InputError("the RLE counts do not fill the frame")
     return rle_to_mask({"size": hw, "counts": counts})
@@ -57,6 +68,8 @@ def _expand(text: str) -> list[int]:
     value, shift = 0, 0
     for character in text:
         code = ord(character) - 48
+        if not 0 <= code < 64 or shift > 60:
+            raise InputError("the RLE counts do not fill the frame")
         value |= (code & 31) << shift
         shift += 5
         if code & 32:

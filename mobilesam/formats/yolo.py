@@ -18,6 +18,7 @@ from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import write_bytes
 from mobilesam.formats.picture import OBJECT, MaskedPicture, label_of, read_record
 from mobilesam.formats.polygons import filled, one_ring_of
+from mobilesam.reading import MAX_TEXT_BYTES, read_bytes
 
 
 def yolo_labels(records: Iterable[MaskRecord], labels: Sequence[str] = (OBJECT,)) -> str:
@@ -61,7 +62,7 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
         InputError: the file cannot be read, or a line is not a class and at least three x y pairs.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_bytes(path, MAX_TEXT_BYTES).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(sentence("labels", "be a readable text file", f"{path} ({error})", "check it")) from error
     records = []
@@ -70,9 +71,9 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
             continue
         try:
             number, shares = int(line.split()[0]), np.array(line.split()[1:], np.float64)
-            corners = np.floor(shares.reshape(-1, 2) * (hw[1], hw[0])).astype(np.int64)
-            if number < 0 or len(corners) < 3 or not ((shares >= 0) & (shares <= 1)).all():
+            if number < 0 or len(shares) < 6 or not ((shares >= 0) & (shares <= 1)).all():
                 raise ValueError
+            corners = np.floor(shares.reshape(-1, 2) * (hw[1], hw[0])).astype(np.int64)
         except ValueError as error:
             requirement = "be a class number and three or more x y pairs from 0 to 1"
             remedy = "export the labels for segmentation, not for detection"

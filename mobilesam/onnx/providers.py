@@ -52,6 +52,8 @@ def resolve(name: str) -> list[str]:
     """
     if name == AUTO:
         return [PROVIDERS[each] for each in ("cuda", "cpu") if each in available()]
+    if not isinstance(name, str):
+        raise InputError(unknown_name("provider", name, [AUTO, *PROVIDERS]))
     short = {full.lower(): key for key, full in PROVIDERS.items()}.get(name.lower(), name.lower())
     if short not in PROVIDERS:
         raise InputError(unknown_name("provider", name, [AUTO, *PROVIDERS]))

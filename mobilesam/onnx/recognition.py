@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from mobilesam import contract, file_kind
 from mobilesam.errors import InputError, sentence
+from mobilesam.reading import check_regular
 
 if TYPE_CHECKING:
     import onnx
@@ -84,6 +85,7 @@ def read(path: Path) -> onnx.ModelProto:
     from google.protobuf.message import DecodeError  # type: ignore[import-untyped]
 
     try:
+        check_regular(path)
         model = onnx.load(path)
     except OSError as error:
         raise InputError(sentence("ONNX model", "be a readable file", f"{path} ({error.strerror})", _REMEDY)) from error

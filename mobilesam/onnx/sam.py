@@ -24,6 +24,7 @@ from mobilesam.onnx.published import PublishedDecoder
 from mobilesam.onnx.sessions import cores, move_to_first_core, one_a_core, open_session
 from mobilesam.onnx.steps import StepDecoder
 from mobilesam.prompts import Prompts
+from mobilesam.reading import exists, expanded
 
 if TYPE_CHECKING:
     import onnx
@@ -69,10 +70,10 @@ class OnnxSam(MaskModel):
             InputError: they are not such files, do not belong together, or the provider is not there.
         """
         paths = [files] if isinstance(files, (str, os.PathLike)) else list(files)
-        expanded = [Path(path).expanduser() for path in paths]
-        if len(expanded) == 1 and expanded[0].is_dir():
-            expanded = recognition.files_of(expanded[0])
-        found = recognition.whole_model(expanded)
+        named = [expanded(path) for path in paths]
+        if len(named) == 1 and exists(named[0]) and named[0].is_dir():
+            named = recognition.files_of(named[0])
+        found = recognition.whole_model(named)
         _check_together([model for _, model in found.values()])
         steps = [graph.role for graph in contract.STEPS]
         if found.keys() >= set(steps):
@@ -97,7 +98,7 @@ class OnnxSam(MaskModel):
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not there.
         """
-        return cls._open(shipped.whole_files(Path(checkpoint).expanduser()), provider, threads)
+        return cls._open(shipped.whole_files(expanded(checkpoint)), provider, threads)
 
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None) -> OnnxSam:

@@ -21,6 +21,7 @@ from mobilesam.files import write_bytes
 from mobilesam.locks import exclusive
 from mobilesam.onnx.filling import fill
 from mobilesam.onnx.metadata import describe
+from mobilesam.reading import exists
 
 _DIGESTS = "sha256.json"
 
@@ -54,8 +55,8 @@ def whole_files(source: Path) -> list[Path] | list[bytes]:
 def _key(source: Path) -> str:
     """Return a name for what the files of a checkpoint follow from."""
     digest = hashlib.sha256(_shipped_digest())
-    for path in [source / name for name in checkpoint.PAIR] if source.is_dir() else [source]:
-        if path.is_file():
+    for path in [source / name for name in checkpoint.PAIR] if exists(source) and source.is_dir() else [source]:
+        if exists(path) and path.is_file():
             digest.update(_file_digest(path).encode())
     return digest.hexdigest()[:16]
 

@@ -212,10 +212,10 @@ BAD = [
     ({"crop_overlap_ratio": 2}, "crop_overlap_ratio must be from 0 to 1, got 2"),
     ({"stability_score_offset": -1}, "stability_score_offset must be a number of at least 0"),
     ({"min_mask_region_area": None}, "min_mask_region_area must be a number of at least 0, got None"),
-    ({"points_per_side": 0}, "points_per_side must be a whole number of at least 1, got 0"),
-    ({"points_per_side": 8.0}, "points_per_side must be a whole number of at least 1, got 8.0"),
+    ({"points_per_side": 0}, "points_per_side must be a whole number from 1 to 256, got 0"),
+    ({"points_per_side": 8.0}, "points_per_side must be a whole number from 1 to 256, got 8.0"),
     ({"points_per_batch": 0}, "points_per_batch must be a whole number of at least 1, got 0"),
-    ({"crop_n_layers": -1}, "crop_n_layers must be a whole number of at least 0, got -1"),
+    ({"crop_n_layers": -1}, "crop_n_layers must be a whole number from 0 to 8, got -1"),
     ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor must be a whole number of at least 1"),
     (
         {"crop_n_layers": 2, "crop_n_points_downscale_factor": 4},

@@ -1,0 +1,50 @@
+"""Non-maximum suppression by torchvision, on a model's device; results are those of :func:`mobilesam.boxes.nms`."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+IntArray = npt.NDArray[np.int64]
+
+
+@cache
+def available() -> bool:
+    """Return whether torchvision is installed and built for the installed torch."""
+    try:
+        import torchvision.ops  # noqa: F401
+    except Exception:  # one that is built for another torch raises anything
+        return False
+    return True
+
+
+def nms(
+    boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float, device: torch.device
+) -> IntArray:
+    """Return the indices of boxes to keep, best score first; equal scores keep their order.
+
+    Args:
+        boxes: (N, 4) x1 y1 x2 y2.
+        scores: (N,).
+        iou_threshold: a box goes when its IoU with a kept one exceeds this.
+        device: where it is computed.
+    """
+    import torchvision.ops
+
+    order = np.argsort(-np.asarray(scores), kind="stable")
+    corners = np.asarray(boxes, np.float32).reshape(-1, 4)[order]
+    if iou_threshold < 1:  # of equal boxes the first is kept; torchvision keeps all of those that have no area
+        _, first = np.unique(corners, axis=0, return_index=True)
+        first.sort()
+        order, corners = order[first], corners[first]
+    # Kernels compare the float32 IoU with a threshold of 32 or of 64 bits: with this one it makes no difference.
+    threshold = np.float32(iou_threshold)
+    if float(threshold) > iou_threshold:
+        threshold = np.nextafter(threshold, np.float32(-np.inf))
+    ranks = torch.arange(len(order), 0, -1, dtype=torch.float32, device=device)
+    kept = torchvision.ops.nms(torch.from_numpy(corners).to(device), ranks, float(threshold))
+    indices: IntArray = order[kept.cpu().numpy()]
+    return indices

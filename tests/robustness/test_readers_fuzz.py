@@ -1,0 +1,214 @@
+"""Valid files changed at random are read or refused in a sentence: no reader raises anything but MobileSamError."""
+
+from __future__ import annotations
+
+import contextlib
+import copy
+import functools
+import io
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from mobilesam import checkpoint, tensor_files, weights
+from mobilesam.embedding import load_embedding, save_embedding
+from mobilesam.errors import MobileSamError
+from mobilesam.evaluate import load_coco
+from mobilesam.evaluate.coco import read_instances
+from mobilesam.formats.coco import read_coco, read_coco_prompts, write_coco
+from mobilesam.formats.geojson import read_geojson, write_geojson
+from mobilesam.formats.labelme import read_labelme, write_labelme
+from mobilesam.formats.parquet import read_parquet, write_parquet
+from mobilesam.formats.png import read_map, write_indexed
+from mobilesam.formats.yolo import read_yolo, write_yolo
+from mobilesam.image import count_frames, read_image
+from mobilesam.model import Embedding
+from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump, read_prompts
+from tests.automatic.color_model import ColorModel
+from tests.formats.scenes import LABELLED
+
+# Pillow's remarks on what it repairs, and the formats' on what they cannot hold.
+pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
+
+FUZZ = settings(
+    max_examples=120, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+
+NASTY: list[Any] = [
+    *(None, True, False, 0, -1, 1, 2.5, 10**400, -(10**400), 2**31, 2**63, 1e300, -1e300, 1e-300),
+    *(float("nan"), float("inf"), "", "x", "\ud800", "a\0b", "9" * 400, [], {}, [[]], [None], [1], {"a": 1}),
+    *([[1, 2], [3]], [[[1e300, 1]] * 4], {"size": [1, 1], "counts": "~"}, [10**400] * 6, [float("nan")] * 4),
+]
+
+
+def change_json(document: Any, chance: random.Random) -> Any:
+    """Return a document with one to three of its values, keys or entries changed."""
+    document = copy.deepcopy(document)
+    for _ in range(chance.randint(1, 3)):
+        here = document
+        while True:
+            keys = list(here) if isinstance(here, dict) else list(range(len(here)))
+            if not keys:
+                break
+            key = chance.choice(keys)
+            if isinstance(here[key], dict | list) and here[key] and chance.random() < 0.8:
+                here = here[key]
+                continue
+            kind = chance.random()
+            if kind < 0.7:
+                here[key] = copy.deepcopy(chance.choice(NASTY))
+            elif kind < 0.85:
+                del here[key]
+            elif isinstance(here, list):
+                here.append(copy.deepcopy(here[key]))
+            break
+    return document
+
+
+def change_bytes(content: bytes, chance: random.Random) -> bytes:
+    """Return bytes of which some are changed, cut off, doubled or added."""
+    changed = bytearray(content)
+    for _ in range(chance.randint(1, 4)):
+        place = chance.randrange(len(changed)) if changed else 0
+        kind = chance.random()
+        if kind < 0.7 and changed:
+            changed[place] = chance.choice([0, 255, changed[place] ^ 1 << chance.randrange(8), chance.randrange(256)])
+        elif kind < 0.8:
+            del changed[place:]
+        elif kind < 0.9:
+            del changed[place : place + chance.randint(1, 9)]
+        else:
+            changed[place:place] = chance.randbytes(chance.randint(1, 9))
+    return bytes(changed)
+
+
+def coco_everywhere(path: Path) -> None:
+    """Read a COCO file in all three ways, and all its masks."""
+    problems = []
+    for read in (read_coco, read_coco_prompts, functools.partial(load_coco, images=path.parent)):
+        try:
+            found = read(path)
+        except MobileSamError as error:
+            problems.append(error)
+            continue
+        if read not in (read_coco, read_coco_prompts):
+            for each in found.pictures:
+                read_instances(each, LABELLED.hw, found.categories)
+    if problems:
+        raise problems[0]
+
+
+CAT = ObjectPrompt(((1.0, 2.0), (3.0, 4.0)), (1, 0), (0, 0, 9, 9), "cat")
+JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    "coco": (lambda path: write_coco(path, [LABELLED]), coco_everywhere),
+    "labelme": (lambda path: write_labelme(path, LABELLED), read_labelme),
+    "geojson": (lambda path: write_geojson(path, LABELLED), read_geojson),
+    "prompts": (
+        lambda path: path.write_text(dump(PromptFile({"a.png": (CAT,), "b.png": (CAT, ObjectPrompt(box=CAT.box))}))),
+        read_prompts,
+    ),
+}
+
+
+@functools.cache
+def written(name: str, folder: Path) -> bytes:
+    path = folder / f"{name}.valid"
+    (JSON | BINARY)[name][0](path)
+    return path.read_bytes()
+
+
+def survives(read: Callable[[Path], object], path: Path) -> None:
+    with contextlib.suppress(MobileSamError):
+        read(path)
+
+
+@pytest.mark.parametrize("name", JSON)
+@FUZZ
+@given(seed=st.integers(0, 2**32))
+def test_changed_values(tmp_path_factory, name: str, seed: int) -> None:
+    folder = tmp_path_factory.getbasetemp()
+    path = folder / "changed.json"
+    path.write_text(json.dumps(change_json(json.loads(written(name, folder)), random.Random(seed))))
+    survives(JSON[name][1], path)
+
+
+def write_image(path: Path, suffix: str) -> None:
+    photo = Image.fromarray(np.arange(16 * 16 * 3, dtype=np.uint8).reshape(16, 16, 3))
+    photo.save(path, suffix, **({"save_all": True, "append_images": [photo, photo]} if suffix != "JPEG" else {}))
+
+
+def read_picture(path: Path) -> None:
+    count_frames(path.read_bytes())
+    read_image(path, max_pixels=10**6)
+
+
+class Features(ColorModel):
+    def dump_features(self, features: Any) -> Any:
+        return features
+
+
+def write_embedding(path: Path) -> None:
+    target = path.with_suffix(".npz")
+    features = np.zeros((1, 256, 64, 64), np.float32)
+    save_embedding(target, Embedding(features, (30, 40), (768, 1024), "d"), Features())
+    path.write_bytes(target.read_bytes())
+
+
+def read_manifest(path: Path) -> None:
+    store = weights.Store(path.parent, path.read_bytes().decode(errors="replace"))
+    store.entry("mobile_sam")
+
+
+BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
+    **JSON,
+    **{kind: (functools.partial(write_image, suffix=kind), read_picture) for kind in ("GIF", "TIFF", "PNG", "WEBP")},
+    "yolo": (
+        lambda path: write_yolo(path, LABELLED.records, ("dog", 'ring: "round"')),
+        lambda path: read_yolo(path, LABELLED.hw),
+    ),
+    "parquet": (lambda path: write_parquet(path, [LABELLED]), lambda path: list(read_parquet(path))),
+    "map": (lambda path: write_indexed(path, LABELLED), read_map),
+    "embedding": (write_embedding, lambda path: load_embedding(path, Features())),
+    "manifest": (lambda path: path.write_text(weights.store().manifest), read_manifest),
+    "safetensors": (
+        lambda path: tensor_files.write_safetensors(path, {"a.weight": np.zeros((2, 3), np.float32)}),
+        checkpoint.read,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BINARY)
+@FUZZ
+@given(seed=st.integers(0, 2**32))
+def test_changed_bytes(tmp_path_factory, name: str, seed: int) -> None:
+    folder, chance = tmp_path_factory.getbasetemp(), random.Random(seed)
+    content = written(name, folder)
+    if name == "embedding":  # most of which are features, where a change is harmless
+        edge = 400
+        content = change_bytes(content[:edge], chance) + content[edge:-900] + change_bytes(content[-900:], chance)
+    else:
+        content = change_bytes(content, chance)
+    path = folder / "changed"
+    path.write_bytes(content)
+    survives(BINARY[name][1], path)
+
+
+@pytest.mark.torch
+@FUZZ
+@given(seed=st.integers(0, 2**32))
+def test_changed_checkpoints_of_torch(tmp_path_factory, seed: int) -> None:
+    import torch
+
+    buffer = io.BytesIO()
+    torch.save({"model": {"a": torch.zeros(4), "b": torch.ones(2, 2)}}, buffer)
+    path = tmp_path_factory.getbasetemp() / "changed.pt"
+    path.write_bytes(change_bytes(buffer.getvalue(), random.Random(seed)))
+    survives(checkpoint.read, path)
