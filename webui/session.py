@@ -7,7 +7,8 @@ An action is a small JSON object, as the page sends it: ``{"do": "point", "x": 2
 
 from __future__ import annotations
 
-import math
+import itertools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -17,12 +18,14 @@ import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.prompt_file import Box, ObjectPrompt
+from mobilesam.webui.sizes import size_of
 
 if TYPE_CHECKING:
     from mobilesam.automatic.records import MaskRecord
 
 MAX_POINTS = 256  # a decoder call grows with its points; nobody needs more on one object
 MAX_UNDO = 512
+MAX_UNDO_BYTES = 2_000_000
 
 NOTHING = ObjectPrompt()
 
@@ -161,8 +164,17 @@ def box_of(value: Any, hw: tuple[int, int]) -> Box:
 def _marked(session: Session, prompt: ObjectPrompt) -> Session:
     if prompt == session.prompt:
         return session
-    past = (*session.past, session.prompt)[-MAX_UNDO:]
+    past = last_of((*session.past, session.prompt))
     return replace(session, prompt=prompt, past=past, future=(), answer=None, chosen=0)
+
+
+def last_of(history: tuple[ObjectPrompt, ...]) -> tuple[ObjectPrompt, ...]:
+    """Return the end of a history, at most so many entries and bytes as are kept."""
+    history = history[-MAX_UNDO:]
+    seen: set[int] = set()
+    sizes = [size_of(entry, seen) for entry in reversed(history)]
+    kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
+    return history[len(history) - kept :]
 
 
 def _stepped(
@@ -202,4 +214,4 @@ def _with_point(prompt: ObjectPrompt, point: Mapping[str, Any], hw: tuple[int, i
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
