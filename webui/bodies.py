@@ -78,10 +78,12 @@ class Store:
         body.size += len(chunk)
         self.held += len(chunk)
         while self._receiving and (self.held > self._limit or len(self._receiving) > MAX_BODIES):
-            oldest = next(iter(self._receiving))
-            self.release(oldest)
-            if not oldest.dropped.done():
-                oldest.dropped.set_result(None)
+            self._drop(next(iter(self._receiving)))
+
+    def close(self) -> None:
+        """Drop all bodies that are being received."""
+        for body in list(self._receiving):
+            self._drop(body)
 
     def complete(self, body: _Body) -> None:
         """Note that a body is whole."""
@@ -93,6 +95,11 @@ class Store:
         self.held -= body.size
         body.size = 0
         body.chunks.clear()
+
+    def _drop(self, body: _Body) -> None:
+        self.release(body)
+        if not body.dropped.done():
+            body.dropped.set_result(None)
 
 
 class Bodies:
@@ -114,6 +121,7 @@ class Bodies:
                 return
             if scope["path"] == FORM_PATH:
                 await run_in_threadpool(self._store.folder.check, self._store.held)
+                scope = {**scope, "query_string": b""}  # an upload_id in it makes Gradio keep the progress for good
             await self._app(scope, _replayed(body, receive), send)
         except UploadError as error:
             await JSONResponse({"error": str(error), "gone": False}, error.status)(scope, receive, send)
@@ -187,4 +195,4 @@ def _too_large(path: str, limit: int, actual: str) -> UploadError:
 
 
 def _dropped() -> UploadError:
-    return UploadError(503, "The request was dropped: the server received too many at once. Send it again.")
+    return UploadError(503, "The request was dropped: the server receives too many at once, or stops. Send it again.")

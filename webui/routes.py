@@ -70,6 +70,11 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
             "uploads_mb": _megabytes(stored),
         }
 
+    @app.get("/gradio_api/upload_progress")
+    async def upload_progress() -> Response:
+        """Take the place of Gradio's, which keeps something for good for every name that it is asked for."""
+        return Response(status_code=404)
+
     @app.post(IMAGE_PATH)
     async def open_picture(request: Request) -> StreamingResponse:
         token = _token(request)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import signal
 import socket
@@ -162,6 +163,7 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
         def end_work() -> None:
+            store.close()
             everything.close()
             studio.close(wait=False)
 
@@ -195,8 +197,10 @@ def _listen(address: Address) -> socket.socket:
         listener.bind((address.host, address.port))
     except (OSError, OverflowError, ValueError) as error:
         listener.close()
-        actual = f"{address.host}:{address.port} ({getattr(error, 'strerror', None) or error})"
-        raise InputError(
-            sentence("--host and --port", "be free on this machine", actual, "choose another port")
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, socket.gaierror | ValueError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            actual, remedy = f"{address.host[:100]!r} ({reason})", "write 127.0.0.1, or 0.0.0.0 for all of them"
+            raise InputError(sentence("--host", "be an address of this machine", actual, remedy)) from error
+        actual, remedy = f"{address.host}:{address.port} ({reason})", "choose another port"
+        raise InputError(sentence("--host and --port", "be free on this machine", actual, remedy)) from error
     return listener
