@@ -61,6 +61,7 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _stop(self) -> None:
+        self._unsent = 0
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None

@@ -53,7 +53,7 @@ class Visitor:
     def call_raw(self, name: str, fields: Any) -> Any:
         """Call a server function of the page and return the whole response."""
         body = {"fn_name": name, "component_id": 1, "session_hash": "visitor", "data": fields}
-        return self.request("POST", "/gradio_api/component_server", json=body)
+        return self.request("POST", "/gradio_api/component_server", content=json.dumps(body))
 
     def hello(self) -> str:
         """Come in and return the token."""
