@@ -128,6 +128,14 @@ def apply(session: Session, action: Any) -> Session:
     raise InputError(unknown_name("do", do, ("point", "box", "undo", "redo", "clear", "choose", "restore")))
 
 
+def trimmed(session: Session) -> Session:
+    """Let a history that takes too many bytes begin later."""
+    seen: set[int] = set()
+    sizes = (size_of(entry, seen) for entry in reversed(session.past))
+    kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
+    return session if kept == len(session.past) else replace(session, past=session.past[len(session.past) - kept :])
+
+
 def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:
     """Read a whole prompt: points as [[x, y, label]] or None, a box as [x1, y1, x2, y2] or None.
 
@@ -164,17 +172,8 @@ def box_of(value: Any, hw: tuple[int, int]) -> Box:
 def _marked(session: Session, prompt: ObjectPrompt) -> Session:
     if prompt == session.prompt:
         return session
-    past = last_of((*session.past, session.prompt))
+    past = (*session.past, session.prompt)[-MAX_UNDO:]
     return replace(session, prompt=prompt, past=past, future=(), answer=None, chosen=0)
-
-
-def last_of(history: tuple[ObjectPrompt, ...]) -> tuple[ObjectPrompt, ...]:
-    """Return the end of a history, at most so many entries and bytes as are kept."""
-    history = history[-MAX_UNDO:]
-    seen: set[int] = set()
-    sizes = [size_of(entry, seen) for entry in reversed(history)]
-    kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
-    return history[len(history) - kept :]
 
 
 def _stepped(

@@ -139,7 +139,7 @@ class Studio:
                 return state
             for action in actions:
                 state = states.apply(state, action)
-            return state
+            return states.trimmed(state)
 
         session = self.visitors.change(token, step)
         if session.prompt == states.NOTHING or session.answer is not None:
