@@ -29,7 +29,7 @@ MAX_BODIES = 128  # that are being received at the same time
 MAX_FILES_IN_MEMORY = 8  # of the largest size
 
 # Seconds without a byte; and seconds for a whole body, with one more for each so many bytes.
-_IDLE, _WHOLE, _BYTES_PER_SECOND = 10.0, 20.0, 50_000
+_IDLE, _WHOLE, _BYTES_PER_SECOND = 10.0, 20.0, 10_000
 
 
 class _Body:

@@ -15,7 +15,7 @@ _log = logging.getLogger("mobilesam.webui")
 
 # What PyTorch, ONNX Runtime and the C++ library say in errors of other classes.
 _MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "failed to allocate", "bad_alloc")
-_DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
+_DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class ServerError(MobileSamError):

@@ -119,7 +119,7 @@ def test_prompts_of_another_shape_are_refused(
 
 def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Path) -> None:
     def refused(*arguments: Any, api_name: str) -> str:
-        with pytest.raises(Exception, match="must|expired") as error:
+        with pytest.raises(Exception, match=r"must|expired") as error:
             client.predict(*arguments, api_name=api_name)
         return str(error.value)
 
