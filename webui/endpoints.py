@@ -13,8 +13,9 @@ import gradio as gr
 
 from mobilesam import rle
 from mobilesam.automatic.records import MaskRecord
-from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.errors import InputError, sentence
 from mobilesam.webui.everything import Everything
+from mobilesam.webui.failures import explained
 from mobilesam.webui.saving import record_of
 from mobilesam.webui.session import NOTHING, prompt_of
 from mobilesam.webui.studio import Studio
@@ -38,7 +39,7 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         try:
             token = studio.admit(studio.models.check(model or studio.models.default))
             opened = studio.open(token, bytes(picture), "picture", lambda _: None).result()
-        except MobileSamError as error:
+        except Exception as error:
             raise _refusal(error) from error
         assert opened.session.picture is not None, "a picture was opened"
         height, width = opened.session.picture.hw
@@ -69,10 +70,10 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
             if prompt == NOTHING:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
             answer, model = studio.ask(state, prompt), studio.models.get(state.model)
-        except MobileSamError as error:
+            order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
+            return {"masks": [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]}
+        except Exception as error:
             raise _refusal(error) from error
-        order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
-        return {"masks": [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]}
 
     def find_everything(session: str, preset: str, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
         """Segment everything in the picture.
@@ -91,9 +92,9 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
 
         try:
             found = everything.start(session, preset, report).result()
-        except MobileSamError as error:
+            return {"masks": [_mask(record) for record in found.session.segments], "partial": found.partial}
+        except Exception as error:
             raise _refusal(error) from error
-        return {"masks": [_mask(record) for record in found.session.segments], "partial": found.partial}
 
     limit = studio.limits.concurrency
     picture = gr.File(type="binary", visible=False, label="picture")
@@ -116,6 +117,6 @@ def _mask(record: MaskRecord) -> dict[str, Any]:
     }
 
 
-def _refusal(error: MobileSamError) -> gr.Error:
+def _refusal(error: Exception) -> gr.Error:
     """Return an error whose text reaches the caller, and no traceback the log."""
-    return gr.Error(str(error), print_exception=False)
+    return gr.Error(str(explained(error)), print_exception=False)

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.automatic import SamAutomaticMaskGenerator
+from mobilesam.automatic.records import MaskRecord
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
 from mobilesam.model import Embedding, MaskModel, Wrapped
@@ -69,11 +70,12 @@ class Everything:
             model = _Encoded(studio.models.get(asked.model), studio.embedding_here(asked))
             generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
             records = generator.generate(image, progress=on_progress, cancel=cancelled)
+            segments = tuple(map(_compact, records))
 
             def take(state: Session) -> Session:
-                return replace(state, segments=tuple(records)) if state.picture == asked.picture else state
+                return replace(state, segments=segments) if state.picture == asked.picture else state
 
-            session = replace(studio.visitors.change(token, take), segments=tuple(records))
+            session = replace(studio.visitors.change(token, take), segments=segments)
             if self._runs.get(token) is cancelled:
                 del self._runs[token]
             return Found(session, records.partial, 1000 * (time.perf_counter() - start))
@@ -108,6 +110,13 @@ def found_view(found: Found) -> dict[str, Any]:
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
     ]
     return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1)}
+
+
+def _compact(record: MaskRecord) -> MaskRecord:
+    """Return a record whose run lengths are an array, which takes a ninth of the memory of a list."""
+    segmentation = record["segmentation"]
+    counts = np.array(segmentation["counts"], np.int32)
+    return {**record, "segmentation": {"size": segmentation["size"], "counts": counts}}
 
 
 class _Encoded(Wrapped):

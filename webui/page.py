@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
-from mobilesam.errors import MobileSamError, sentence
+from mobilesam.errors import InputError, sentence
 from mobilesam.webui.endpoints import add_endpoints
 from mobilesam.webui.everything import PRESETS, Everything
-from mobilesam.webui.routes import STATIC, failure
+from mobilesam.webui.failures import explained, failure
+from mobilesam.webui.routes import STATIC
 from mobilesam.webui.session import prompt_of
 from mobilesam.webui.studio import Studio
+from mobilesam.webui.uploads import UPLOADS_KEPT
 from mobilesam.webui.view import answer_view, mask_views, session_view
 from mobilesam.webui.visitors import GoneError
 
 _SYSTEM_FONTS = ["ui-sans-serif", "system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 _MONO_FONTS = ["ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"]
 
-_UPLOADS_KEPT = (600, 600)  # looked for every so many seconds, and deleted at such an age
+_MAX_ACTIONS = 512  # of one call; the page sends what was clicked while it waited for an answer
+_MAX_DEPTH = 32  # of lists and objects in what a caller sends
+_GRADIO_SESSIONS = 500  # of which Gradio keeps its own state, a few kilobytes each
 
 _IDLE = 1  # clicks at work; a preview under the pointer gives way to more
 
@@ -41,23 +46,35 @@ class _Blocks(gr.Blocks):
         return processed
 
 
-def refuse_foreign_files(value: Any) -> None:
+def refuse_foreign_files(value: Any, depth: int = 0) -> None:
     """Look for files in what a caller sent, at any depth.
 
     Raises:
-        gr.Error: one is a web address, or lies outside the folder of uploads.
+        gr.Error: one is a web address, or lies outside the folder of uploads; or the value is nested too deeply.
     """
+    if depth > _MAX_DEPTH:
+        remedy = "send flat lists"
+        text = sentence("an argument", f"be nested at most {_MAX_DEPTH} levels deep", "more", remedy)
+        raise gr.Error(text, print_exception=False)
     if isinstance(value, dict):
         path = value.get("path")
-        if path is not None and not is_in_or_equal(str(path), get_upload_folder()):
+        if path is not None and not _is_upload(path):
             raise gr.Error(sentence("a file", "be uploaded", repr(path), "use handle_file"), print_exception=False)
     for part in value.values() if isinstance(value, dict) else value if isinstance(value, list | tuple) else ():
-        refuse_foreign_files(part)
+        refuse_foreign_files(part, depth + 1)
+
+
+def _is_upload(path: Any) -> bool:
+    try:
+        return bool(is_in_or_equal(str(path), get_upload_folder()))
+    except (OSError, ValueError):  # such as a NUL in it
+        return False
 
 
 def build_page(studio: Studio, everything: Everything) -> gr.Blocks:
     """Return the Gradio application, not yet served."""
-    page = _Blocks(title="mobilesam", analytics_enabled=False, fill_width=True, delete_cache=_UPLOADS_KEPT)
+    page = _Blocks(title="mobilesam", analytics_enabled=False, fill_width=True, delete_cache=(60, UPLOADS_KEPT))
+    page.state_session_capacity = _GRADIO_SESSIONS
     with page:
         gr.HTML(
             html_template=(STATIC / "studio.html").read_text(encoding="utf-8"),
@@ -101,30 +118,40 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
     def act(call: Any) -> dict[str, Any]:
         """Apply ``actions`` and return the state they come to."""
         token, actions, key = (_field(call, name) for name in ("token", "actions", "picture"))
-        try:
-            session = studio.act(token, actions if isinstance(actions, list) else [actions], key)
-            return answer_view(session, studio.models.get(session.model))
-        except MobileSamError as error:
-            return failure(error)
+        actions = actions if isinstance(actions, list) else [actions]
+        if len(actions) > _MAX_ACTIONS:
+            raise InputError(sentence("actions", f"be at most {_MAX_ACTIONS}", len(actions), "send some of them first"))
+        session = studio.act(token, actions, key)
+        return answer_view(session, studio.models.get(session.model))
 
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""
-        try:
-            session = studio.visitors.session(_field(call, "token"))
-            if session.picture is None or studio.decoders.busy() > _IDLE:
-                return {}
-            prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)
-            answer = studio.ask(session, prompt)
-            return mask_views(answer, session.picture, studio.models.get(session.model))[answer.best]
-        except MobileSamError as error:
-            return failure(error)
+        session = studio.visitors.session(_field(call, "token"))
+        if session.picture is None or studio.decoders.busy() > _IDLE:
+            return {}
+        prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)
+        answer = studio.ask(session, prompt)
+        return mask_views(answer, session.picture, studio.models.get(session.model))[answer.best]
 
     def cancel(call: Any) -> dict[str, Any]:
         """End a run of everything mode; what it found comes as its result."""
         everything.cancel(str(_field(call, "token")))
         return {}
 
-    return [hello, act, hover, cancel]
+    return [_answering(function) for function in (hello, act, hover, cancel)]
+
+
+def _answering(function: Callable[[Any], dict[str, Any]]) -> Callable[[Any], dict[str, Any]]:
+    """Let a server function return whatever goes wrong as an error that the page shows."""
+
+    @functools.wraps(function)
+    def answer(call: Any) -> dict[str, Any]:
+        try:
+            return function(call)
+        except Exception as error:
+            return failure(explained(error))
+
+    return answer
 
 
 def _field(call: Any, name: str) -> Any:

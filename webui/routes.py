@@ -12,7 +12,7 @@ import re
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote, unquote
 
 from fastapi import FastAPI, Request, Response
@@ -23,48 +23,63 @@ from starlette.staticfiles import StaticFiles
 from mobilesam._version import __version__
 from mobilesam.errors import InputError, MobileSamError, sentence
 from mobilesam.webui import wire
+from mobilesam.webui.bodies import IMAGE_PATH, Store
 from mobilesam.webui.everything import Everything, Found, found_view
-from mobilesam.webui.saving import save
+from mobilesam.webui.failures import explained, failure, status_of
+from mobilesam.webui.saving import Saved, save
 from mobilesam.webui.session import Session
 from mobilesam.webui.studio import Opened, Studio
 from mobilesam.webui.view import answer_view, session_view
-from mobilesam.webui.visitors import GoneError
-from mobilesam.webui.workers import BusyError, Job
+from mobilesam.webui.workers import Job
 
 STATIC = Path(__file__).parent / "static"
-_MAX_JSON = 1_000_000
 _TICK = 0.2  # seconds between looks at a job's place in line
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
 Emit = Callable[[dict[str, Any]], object]
+Result = TypeVar("Result")
 
 
-def add_routes(app: FastAPI, studio: Studio, everything: Everything) -> None:
+def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Store) -> None:
     """Add the page's routes and ``/health`` to an application."""
     app.mount("/studio/static", StaticFiles(directory=STATIC), name="studio-static")
 
-    @app.exception_handler(MobileSamError)
-    async def refuse(request: Request, error: MobileSamError) -> JSONResponse:
-        status = 410 if isinstance(error, GoneError) else 429 if isinstance(error, BusyError) else 400
-        return JSONResponse(failure(error), status)
+    async def refuse(request: Request, error: Exception) -> JSONResponse:
+        shown = explained(error)
+        return JSONResponse(failure(shown), status_of(shown))
+
+    for kind in (MobileSamError, MemoryError):
+        app.add_exception_handler(kind, refuse)
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
+        stored, _ = await run_in_threadpool(store.folder.used)
+        cached = studio.pictures.used + studio.embeddings.used
         return {
             "status": "ok",
             "version": __version__,
             "models": list(studio.models.labels()),
             "visitors": len(studio.visitors),
+            "visitors_mb": _megabytes(studio.visitors.used),
             "encoding": studio.encoders.busy(),
-            "cached_mb": round((studio.pictures.used + studio.embeddings.used) / 1e6, 1),
+            "saving": studio.savers.busy(),
+            "cached_mb": _megabytes(cached),
+            "receiving": store.receiving,
+            "received_mb": _megabytes(store.held),
+            "uploads_mb": _megabytes(stored),
         }
 
-    @app.post("/studio/picture")
+    @app.get("/gradio_api/upload_progress")
+    async def upload_progress() -> Response:
+        """Take the place of Gradio's, which keeps something for good for every name that it is asked for."""
+        return Response(status_code=404)
+
+    @app.post(IMAGE_PATH)
     async def open_picture(request: Request) -> StreamingResponse:
         token = _token(request)
         studio.visitors.session(token)
-        content = await _body(request, studio.limits.max_upload_mb)
+        content = await request.body()
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
@@ -80,7 +95,7 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything) -> None:
     @app.get("/studio/preview")
     async def preview(request: Request) -> Response:
         picture = studio.picture(studio.visitors.session(_token(request)))
-        jpeg = await run_in_threadpool(wire.preview, picture)
+        jpeg: bytes = await _result(studio.savers.submit(lambda: wire.preview(picture)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
     @app.post("/studio/everything")
@@ -103,14 +118,9 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything) -> None:
     async def save_file(request: Request, kind: str) -> Response:
         session, body = studio.visitors.session(_token(request)), await _json(request)
         source, selected = body.get("source", "prompt"), body.get("selected", [])
-        saved = await run_in_threadpool(lambda: save(studio, session, kind, source, selected))
+        saved: Saved = await _result(studio.savers.submit(lambda: save(studio, session, kind, source, selected)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
-
-
-def failure(error: MobileSamError) -> dict[str, Any]:
-    """Return an error as the page reads it; ``gone`` asks it to open its picture again."""
-    return {"error": str(error), "gone": isinstance(error, GoneError)}
 
 
 def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
@@ -154,8 +164,8 @@ def _follow(
                     break
                 yield _line(event)
             yield _line({"done": await run_in_threadpool(lambda: finish(job.result()))})
-        except MobileSamError as error:
-            yield _line(failure(error))
+        except Exception as error:
+            yield _line(failure(explained(error)))
         finally:
             if not job.future.done():
                 job.future.cancel()
@@ -173,34 +183,32 @@ def _token(request: Request) -> str:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > _MAX_JSON:
-            raise InputError(sentence("the request", f"have at most {_MAX_JSON} bytes", "more", "send less"))
     try:
-        body = json.loads(content or b"{}")
-    except ValueError as error:
+        body = json.loads(await request.body() or b"{}")
+    except (ValueError, RecursionError) as error:
         raise InputError(sentence("the request", "be JSON", f"{error}", "correct it")) from error
     if not isinstance(body, dict):
         raise InputError(sentence("the request", "be a JSON object", type(body).__name__, "put it into braces"))
     return body
 
 
-async def _body(request: Request, limit_mb: int) -> bytes:
-    limit, content = limit_mb * 1_000_000, bytearray()
-    declared = request.headers.get("content-length", "")
-    too_large = declared.isdecimal() and int(declared) > limit
-    if not too_large:
-        async for chunk in request.stream():
-            content += chunk
-            if len(content) > limit:
-                break
-        else:
-            return bytes(content)
-    actual = f"{int(declared) / 1e6:.1f} MB" if too_large else "more"
-    remedy = "shrink it, or start the server with a larger --max-upload-mb"
-    raise InputError(sentence("the file", f"have at most {limit_mb} MB", actual, remedy))
+async def _result(job: Job[Result]) -> Result:
+    """Wait for a job without a thread, and return its result.
+
+    Raises:
+        MobileSamError: what went wrong, whatever it was.
+    """
+    loop, finished = asyncio.get_running_loop(), asyncio.Event()
+    job.future.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(finished.set))
+    await finished.wait()
+    try:
+        return job.result()
+    except Exception as error:
+        raise explained(error) from error
+
+
+def _megabytes(size: int) -> float:
+    return round(size / 1e6, 1)
 
 
 def _file_name(header: str) -> str:

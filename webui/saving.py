@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import tempfile
 from collections.abc import Sequence
@@ -42,6 +43,8 @@ class Saved(NamedTuple):
 def save(studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = ()) -> Saved:
     """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
 
+    At most one mask of the image's size is in memory at a time.
+
     Raises:
         InputError: there is nothing to save, or an argument is not known.
         GoneError: the picture is no longer in memory.
@@ -64,8 +67,8 @@ def save(studio: Studio, session: Session, kind: str, source: Any = "prompt", se
     else:
         records = [chosen_record(session, studio.models.get(session.model))]
     if kind in ("mask", "cutout"):
-        union = np.logical_or.reduce([rle.rle_to_mask(record["segmentation"]) for record in records])
-        return Saved(_png(studio, session, kind, union), f"{stem}.{kind}.png", "image/png")
+        mask = rle.mask_of(_union(records), picture.hw)
+        return Saved(_png(studio, session, kind, mask), f"{stem}.{kind}.png", "image/png")
     masked = MaskedPicture(picture.name, picture.hw, records)
     if kind == "yolo":
         return Saved(yolo_labels(records).encode(), f"{stem}.txt", "text/plain")
@@ -103,6 +106,12 @@ def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]
     ):
         raise InputError(sentence("selected", f"be indices below {len(segments)}", repr(selected), "send a list"))
     return [segments[index] for index in sorted(set(selected))] or list(segments)
+
+
+def _union(records: Sequence[MaskRecord]) -> rle.IntArray:
+    """Return the boundaries of what lies in any of the masks; they are joined one at a time, without decoding them."""
+    masks = (rle.boundaries_of_rle(record["segmentation"]) for record in records)
+    return functools.reduce(lambda union, mask: rle.union([union, mask]), masks)
 
 
 def _png(studio: Studio, session: Session, kind: str, mask: BoolArray) -> bytes:

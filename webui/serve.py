@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import signal
 import socket
 from collections.abc import Callable, Iterator
@@ -14,10 +16,14 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.webui.bodies import Bodies, Store
+from mobilesam.webui.connections import Connection
 from mobilesam.webui.everything import Everything
+from mobilesam.webui.guard import Guard, Hosts, checked_name
 from mobilesam.webui.page import build_page, theme
 from mobilesam.webui.routes import STATIC, add_routes
 from mobilesam.webui.studio import Studio
+from mobilesam.webui.uploads import UploadFolder
 
 # Nothing is loaded from elsewhere, whatever Gradio's page asks for; its script needs eval for templates.
 _POLICY = (
@@ -25,14 +31,34 @@ _POLICY = (
     "img-src 'self' blob: data:; font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'self'"
 )
 
+_GRADIO_FOLDER = "GRADIO_TEMP_DIR"
+_STORED_FILES = 10  # of the largest size, in the folder of uploads
+
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and who may enter; port 0 takes a free one."""
+    """Where to listen, and who may enter.
+
+    port: 0 takes a free one. auth: name and password of a login. allowed_hosts: names by which browsers may reach the
+    server, besides its address.
+    """
 
     host: str = "127.0.0.1"
     port: int = 7860
     auth: tuple[str, str] | None = None
+    allowed_hosts: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check what needs no network.
+
+        Raises:
+            InputError: the host is empty, which would open the page to all machines, or a name is none.
+        """
+        if not self.host or any(character.isspace() for character in self.host):
+            remedy = "write 127.0.0.1 for this machine only, or 0.0.0.0 to open the page to others"
+            raise InputError(sentence("--host", "be an address", repr(self.host), remedy))
+        for name in self.allowed_hosts:
+            checked_name(name)
 
 
 class _Headers:
@@ -84,11 +110,15 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
 
-def build_app(studio: Studio, everything: Everything, auth: tuple[str, str] | None = None) -> FastAPI:
+def build_app(
+    studio: Studio, everything: Everything, hosts: Hosts, store: Store, auth: tuple[str, str] | None = None
+) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
+    app.add_middleware(Bodies, store=store)
+    app.add_middleware(Guard, hosts=hosts)  # added later, asked earlier
     app.add_middleware(_Headers)
-    add_routes(app, studio, everything)
+    add_routes(app, studio, everything, store)
     page = build_page(studio, everything)
     page.queue(max_size=studio.limits.waiting, default_concurrency_limit=studio.limits.concurrency)
     gr.mount_gradio_app(
@@ -117,14 +147,23 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
     Raises:
         InputError: the address cannot be used.
     """
-    with _listen(address) as listener:
+    with _listen(address) as listener, _upload_folder(studio.limits.max_upload_mb) as folder:
         host, port = listener.getsockname()[:2]
         everything = Everything(studio)
-        app = build_app(studio, everything, address.auth)
-        config = uvicorn.Config(app, log_level="warning", access_log=False, timeout_graceful_shutdown=3)
+        store = Store(studio.limits.max_upload_mb, folder)
+        app = build_app(studio, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
+        config = uvicorn.Config(
+            app,
+            http=Connection,
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=3,
+        )
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
         def end_work() -> None:
+            store.close()
             everything.close()
             studio.close(wait=False)
 
@@ -135,16 +174,33 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
             studio.close()
 
 
+@contextlib.contextmanager
+def _upload_folder(max_upload_mb: int) -> Iterator[UploadFolder]:
+    """Let Gradio store uploads in a folder of this process, for as long as the block runs."""
+    folder = UploadFolder(_STORED_FILES * max_upload_mb * 1_000_000)
+    before = os.environ.get(_GRADIO_FOLDER)
+    os.environ[_GRADIO_FOLDER] = str(folder.path)
+    try:
+        yield folder
+    finally:
+        folder.close()
+        del os.environ[_GRADIO_FOLDER]
+        if before is not None:
+            os.environ[_GRADIO_FOLDER] = before
+
+
 def _listen(address: Address) -> socket.socket:
     family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind((address.host, address.port))
-    except (OSError, OverflowError) as error:
+    except (OSError, OverflowError, ValueError) as error:
         listener.close()
-        actual = f"{address.host}:{address.port} ({getattr(error, 'strerror', None) or error})"
-        raise InputError(
-            sentence("--host and --port", "be free on this machine", actual, "choose another port")
-        ) from error
+        reason = getattr(error, "strerror", None) or error
+        if isinstance(error, socket.gaierror | ValueError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
+            actual, remedy = f"{address.host[:100]!r} ({reason})", "write 127.0.0.1, or 0.0.0.0 for all of them"
+            raise InputError(sentence("--host", "be an address of this machine", actual, remedy)) from error
+        actual, remedy = f"{address.host}:{address.port} ({reason})", "choose another port"
+        raise InputError(sentence("--host and --port", "be free on this machine", actual, remedy)) from error
     return listener

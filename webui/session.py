@@ -7,7 +7,8 @@ An action is a small JSON object, as the page sends it: ``{"do": "point", "x": 2
 
 from __future__ import annotations
 
-import math
+import itertools
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
@@ -17,12 +18,14 @@ import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.prompt_file import Box, ObjectPrompt
+from mobilesam.webui.sizes import size_of
 
 if TYPE_CHECKING:
     from mobilesam.automatic.records import MaskRecord
 
 MAX_POINTS = 256  # a decoder call grows with its points; nobody needs more on one object
 MAX_UNDO = 512
+MAX_UNDO_BYTES = 2_000_000
 
 NOTHING = ObjectPrompt()
 
@@ -125,6 +128,14 @@ def apply(session: Session, action: Any) -> Session:
     raise InputError(unknown_name("do", do, ("point", "box", "undo", "redo", "clear", "choose", "restore")))
 
 
+def trimmed(session: Session) -> Session:
+    """Let a history that takes too many bytes begin later."""
+    seen: set[int] = set()
+    sizes = (size_of(entry, seen) for entry in reversed(session.past))
+    kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
+    return session if kept == len(session.past) else replace(session, past=session.past[len(session.past) - kept :])
+
+
 def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:
     """Read a whole prompt: points as [[x, y, label]] or None, a box as [x1, y1, x2, y2] or None.
 
@@ -202,4 +213,4 @@ def _with_point(prompt: ObjectPrompt, point: Mapping[str, Any], hw: tuple[int, i
 
 
 def _is_number(value: Any) -> TypeGuard[float]:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max

@@ -34,6 +34,9 @@ UInt8Array = npt.NDArray[np.uint8]
 _EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
 
+# Parts of --cache-mb, in bytes a megabyte: what is computed for images, and the visitors' states.
+_IMAGES, _EMBEDDINGS, _STATES = 400_000, 400_000, 200_000
+
 
 @dataclass(frozen=True)
 class Limits:
@@ -65,11 +68,12 @@ class Studio:
     def __init__(self, models: Models, limits: Limits) -> None:
         self.models = models
         self.limits = limits
-        self.visitors = Visitors()
-        self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * 500_000)
-        self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * 500_000)
+        self.visitors = Visitors(limit_bytes=limits.cache_mb * _STATES)
+        self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
+        self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
+        self.savers = Workers(1, limits.waiting, "save")  # one image of full size in memory at a time
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -133,7 +137,7 @@ class Studio:
                 return state
             for action in actions:
                 state = states.apply(state, action)
-            return state
+            return states.trimmed(state)
 
         session = self.visitors.change(token, step)
         if session.prompt == states.NOTHING or session.answer is not None:
@@ -191,13 +195,14 @@ class Studio:
         """
         found = self.pictures.get(_open_picture(session).digest)
         if found is None:
-            raise GoneError("the picture must be in memory, got dropped for newer ones; open it again")
+            raise GoneError("The image is no longer in memory. Open it again.")
         return found
 
     def close(self, wait: bool = True) -> None:
         """Stop the workers and, if asked to, wait for what they have begun."""
         self.encoders.close(wait)
         self.decoders.close(wait)
+        self.savers.close(wait)
 
     def _encode(self, session: Session) -> _Encoded:
         """Return the picture's embedding; two visitors who need it make it once."""

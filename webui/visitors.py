@@ -2,44 +2,70 @@
 
 A token is handed out once, to the page that asked for it, and is the only way to a picture: digests, which two
 visitors of the same picture share, are never accepted from outside.
+
+States are bounded in number, in bytes and in age. Where there are too many visitors, those without an image give way
+first: a flood of new ones never reaches a visitor who is at work.
 """
 
 from __future__ import annotations
 
 import secrets
 import threading
+import time
 from collections import OrderedDict
 from collections.abc import Callable
 
 from mobilesam.errors import MobileSamError
 from mobilesam.webui.session import Session
+from mobilesam.webui.sizes import size_of
+
+MAX_VISITORS = 2000
+MAX_BYTES = 100_000_000
+MAX_IDLE = 2 * 60 * 60.0  # seconds
 
 
 class GoneError(MobileSamError):
-    """The server knows no such visitor, or no longer has the picture; the page opens it again."""
+    """The session expired or the image was dropped; the page opens it again."""
 
 
 class _Visitor:
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, used: float) -> None:
         self.session = session
+        self.used = used
+        self.size = size_of(session)
         self.lock = threading.Lock()
 
 
 class Visitors:
-    """At most ``limit`` states; the one unused for longest is forgotten first."""
+    """The states of visitors, within limits.
 
-    def __init__(self, limit: int = 2000) -> None:
+    limit: visitors. limit_bytes: of all states together; the state that changed last always stays. max_idle: seconds
+    from its last use to the end of a session. clock: tells the time, in seconds.
+    """
+
+    def __init__(
+        self,
+        limit: int = MAX_VISITORS,
+        limit_bytes: int = MAX_BYTES,
+        max_idle: float = MAX_IDLE,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self.limit = limit
-        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()
+        self.limit_bytes = limit_bytes
+        self.max_idle = max_idle
+        self._clock = clock
+        self._visitors: OrderedDict[str, _Visitor] = OrderedDict()  # the one unused for longest first
+        self._bytes = 0
         self._lock = threading.Lock()
 
     def admit(self, session: Session) -> str:
         """Return a new visitor's token."""
         token = secrets.token_urlsafe(18)
+        visitor = _Visitor(session, self._clock())
         with self._lock:
-            self._visitors[token] = _Visitor(session)
-            while len(self._visitors) > self.limit:
-                self._visitors.popitem(last=False)
+            self._visitors[token] = visitor
+            self._bytes += visitor.size
+            self._make_room(token)
         return token
 
     def session(self, token: object) -> Session:
@@ -58,16 +84,52 @@ class Visitors:
         """
         visitor = self._find(token)
         with visitor.lock:
-            visitor.session = step(visitor.session)
-            return visitor.session
+            session = visitor.session = step(visitor.session)
+            size = size_of(session)
+            with self._lock:
+                if self._visitors.get(str(token)) is visitor:
+                    self._bytes += size - visitor.size
+                    visitor.size = size
+                    self._make_room(str(token))
+        return session
+
+    @property
+    def used(self) -> int:
+        """Bytes of all states."""
+        with self._lock:
+            self._expire()
+            return self._bytes
 
     def _find(self, token: object) -> _Visitor:
         with self._lock:
+            self._expire()
             visitor = self._visitors.get(token) if isinstance(token, str) else None
             if visitor is None:
-                raise GoneError("this visit must be known to the server, got one from before; open the picture again")
+                raise GoneError("The session expired. Open the image again.")
             self._visitors.move_to_end(str(token))
+            visitor.used = self._clock()
             return visitor
 
+    def _expire(self) -> None:
+        before = self._clock() - self.max_idle
+        while self._visitors and (oldest := next(iter(self._visitors.items())))[1].used < before:
+            self._forget(oldest[0])
+
+    def _make_room(self, newest: str) -> None:
+        """Forget visitors where there are too many, or too many bytes, but not the newest."""
+        if len(self._visitors) > self.limit:
+            others = [token for token in self._visitors if token != newest]
+            idle = (token for token in others if self._visitors[token].session.picture is None)
+            self._forget(next(idle, others[0]))
+        if self._bytes > self.limit_bytes:
+            for token in [token for token in self._visitors if token != newest]:
+                if self._bytes > self.limit_bytes and self._visitors[token].session.picture is not None:
+                    self._forget(token)
+
+    def _forget(self, token: str) -> None:
+        self._bytes -= self._visitors.pop(token).size
+
     def __len__(self) -> int:
-        return len(self._visitors)
+        with self._lock:
+            self._expire()
+            return len(self._visitors)

@@ -32,6 +32,15 @@ def webui(
         "127.0.0.1"
     ),
     port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--allow-host",
+            metavar="NAME",
+            envvar="MOBILESAM_ALLOW_HOST",
+            help="A name by which browsers may reach the page, as that of a proxy; repeat it for several.",
+        ),
+    ] = None,
     auth: Annotated[
         str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Ask for a login.")
     ] = None,
@@ -42,7 +51,9 @@ def webui(
     concurrency: Annotated[
         int, typer.Option("--concurrency", min=1, help="Pictures encoded or segmented at the same time.")
     ] = 2,
-    cache_mb: Annotated[int, typer.Option("--cache-mb", min=1, help="Memory for pictures and embeddings.")] = 512,
+    cache_mb: Annotated[
+        int, typer.Option("--cache-mb", min=1, help="Memory for images, embeddings and the visitors' sessions.")
+    ] = 512,
 ) -> None:
     """Open a page in the browser where pictures are segmented by clicks and drags.
 
@@ -62,11 +73,11 @@ def webui(
     def load(name: str | None, runtime: str) -> MaskModel:
         return with_embeddings(load_model(name, options.Backend(runtime), device, threads), embeddings)
 
+    address = serve.Address(host, port, login, tuple(allow_host or ()))
     models = choices(model or [], backend.value, device.value, load)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
     typer.echo("loading the model ...", err=True)
     models.get(models.default)
-    address = serve.Address(host, port, login)
     serve.serve(Studio(models, limits), address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
 
 

@@ -33,7 +33,7 @@ _PHOTO_COMPRESSION = 2
 
 def write_mask(path: Path, mask: BoolArray, *, force: bool = False) -> None:
     """Write a mask, (H, W) bool, as an 8-bit gray PNG of 0 and 255."""
-    _save(path, mask.astype(np.uint8) * np.uint8(255), force, compress_level=6)
+    _save(path, mask * np.uint8(255), force, compress_level=6)
 
 
 def write_indexed(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
@@ -84,8 +84,10 @@ def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool 
 
     Outside the mask all four channels are 0, so nothing of the rest of the picture is in the file.
     """
-    inside = mask[..., None]
-    _save(path, np.where(inside, np.dstack([image, np.full_like(image[..., 0], 255)]), 0), force)
+    cutout = np.empty((*mask.shape, 4), np.uint8)
+    np.multiply(image, mask[..., None], out=cutout[..., :3])
+    np.multiply(mask, np.uint8(255), out=cutout[..., 3])
+    _save(path, cutout, force)
 
 
 def write_image(path: Path, image: UInt8Array, *, force: bool = False) -> None:

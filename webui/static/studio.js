@@ -146,7 +146,7 @@ class Studio {
     this.#take(session);
   }
 
-  /** The server was restarted, or forgot this visit: come in anew and go on where we were. */
+  /** The session expired, or the server was restarted: begin a new session and go on where we were. */
   async #again(file, actions = []) {
     const { prompt, model } = this.session;
     await this.visit.enter(model);
@@ -157,7 +157,7 @@ class Studio {
     this.stage.show({ bitmap: null, size: null });
     this.#take(EMPTY);
     this.view.state("empty");
-    this.notice("The server was restarted and no longer has the picture. Please open it again.");
+    this.notice("The session expired. Please open the image again.");
   }
 
   async switchModel(name) {

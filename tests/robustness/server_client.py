@@ -1,0 +1,99 @@
+"""A running page, and the bytes that well-behaved and hostile clients send it."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.util
+import json
+import socket
+from collections.abc import Iterator
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from benchmarks.webui_server import Server
+
+
+@contextlib.contextmanager
+def serving(*options: str) -> Iterator[Server]:
+    """Serve for the length of a block; no request may leave a traceback in the log."""
+    if not importlib.util.find_spec("gradio"):
+        pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
+    server = Server("--backend", "onnx", *options)
+    try:
+        yield server
+    finally:
+        if server.process.poll() is None:
+            server.stop()
+    assert "Traceback" not in "".join(server.said)
+
+
+class Visitor:
+    """A page of the demo without a browser: what its script sends, and with which headers."""
+
+    def __init__(self, url: str, **headers: str) -> None:
+        self.url = url
+        self.headers = headers
+        self.token = ""
+
+    def request(self, method: str, path: str, *, headers: dict[str, str] | None = None, **options: Any) -> Any:
+        """Send a request over a connection of its own and return the response."""
+        import httpx
+
+        headers = self.headers | (headers or {})
+        return httpx.request(method, self.url + path, headers=headers, timeout=60, verify=False, **options)
+
+    def call(self, name: str, **fields: Any) -> dict[str, Any]:
+        """Call a server function of the page."""
+        answer = self.call_raw(name, {"token": self.token} | fields)
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    def call_raw(self, name: str, fields: Any) -> Any:
+        """Call a server function of the page and return the whole response."""
+        body = {"fn_name": name, "component_id": 1, "session_hash": "visitor", "data": fields}
+        return self.request("POST", "/gradio_api/component_server", content=json.dumps(body))
+
+    def hello(self) -> str:
+        """Come in and return the token."""
+        self.token = str(self.call("hello")["token"])
+        return self.token
+
+    def open(self, content: bytes) -> dict[str, Any]:
+        """Open an image and return the last line of the response."""
+        answer = self.request("POST", "/studio/picture", content=content, headers={"X-Visitor": self.token})
+        return dict(json.loads(answer.text.splitlines()[-1]))
+
+    def point(self, x: int, y: int) -> dict[str, Any]:
+        """Click and return the response."""
+        return self.call("act", actions=[{"do": "restore", "points": [[x, y, 1]]}])
+
+    def health(self) -> dict[str, Any]:
+        """Return what ``/health`` says."""
+        return dict(self.request("GET", "/health").json())
+
+
+def connect(url: str) -> socket.socket:
+    """Return a connection that fails, rather than waits, if nothing comes for long."""
+    parts = urlsplit(url)
+    return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60)
+
+
+def post(url: str, path: str, headers: str, length: int) -> bytes:
+    """Return the head of a request whose body has so many bytes."""
+    return f"POST {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n{headers}Content-Length: {length}\r\n\r\n".encode()
+
+
+def received(connection: socket.socket) -> bytes:
+    """Return all that the server sends until it closes the connection."""
+    with contextlib.suppress(ConnectionResetError):
+        parts = []
+        while part := connection.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+def status(connection: socket.socket) -> int:
+    """Return the status of the response that comes next."""
+    return int(connection.recv(65536).split()[1])

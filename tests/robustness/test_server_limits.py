@@ -1,0 +1,349 @@
+"""Clients that stall, flood or send too much are bounded, and do not keep a visitor from being served."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import json
+import os
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests.robustness.server_client import Visitor, connect, post, received, serving, status
+
+pytestmark = pytest.mark.weights
+
+LARGE = 20_000_000
+FORM = "Content-Type: multipart/form-data; boundary=x\r\n"
+PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.bin"\r\n\r\n'
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Any]:
+    with serving("--max-upload-mb", "2") as running:
+        yield running
+
+
+@pytest.fixture
+def visitor(server: Any) -> Visitor:
+    coming = Visitor(server.url)
+    coming.hello()
+    return coming
+
+
+@pytest.fixture(scope="module")
+def cat(photo: Callable[[str], Path]) -> bytes:
+    return photo("chelsea.png").read_bytes()
+
+
+def resident(process: Any) -> int:
+    """Return the bytes of memory that a process has."""
+    text = Path(f"/proc/{process.pid}/statm")
+    if not text.exists():
+        pytest.skip("needs /proc")
+    return int(text.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+
+def test_a_visitor_is_served_while_others_knock_and_200_uploads_stall(
+    server: Any, visitor: Visitor, cat: bytes
+) -> None:
+    assert visitor.open(cat)["done"]["session"]["picture"]["width"] == 451
+    before = resident(server.process)
+    with contextlib.ExitStack() as stack:
+        for number in range(200):
+            connection = stack.enter_context(connect(server.url))
+            path, headers = (
+                ("/gradio_api/upload", FORM) if number % 2 else ("/studio/picture", f"X-Visitor: {visitor.token}\r\n")
+            )
+            connection.sendall(post(server.url, path, headers, 2_000_000) + PART + bytes(1_000_000))
+            if number % 4 == 0:
+                head = post(server.url, "/studio/picture", "", 0)
+                stack.enter_context(connect(server.url)).sendall(head[:-10])
+        for number in range(20):
+            evil = {"Host": "evil.example"} if number % 2 else {"Origin": "http://evil.example"}
+            assert Visitor(server.url, **evil).call_raw("hello", {}).status_code == (421 if number % 2 else 403)
+            assert len(visitor.point(150 + number, 100)["session"]["masks"]) == 3
+        assert visitor.open(cat)["done"]["session"]["masks"]
+        form = {"files": ("cat.png", cat)}
+        assert visitor.request("POST", "/gradio_api/upload", files=form).status_code == 200
+        health = visitor.health()
+        assert health["receiving"] <= 128
+        assert health["received_mb"] <= 8 * 2.1
+        assert resident(server.process) - before < 100_000_000
+
+
+@pytest.mark.parametrize("path", ["/studio/picture", "/gradio_api/upload", "/gradio_api/component_server", "/login"])
+def test_a_body_that_is_too_large_is_refused_whether_or_not_it_says_so(
+    path: str, server: Any, visitor: Visitor
+) -> None:
+    limit = 2 if path in ("/studio/picture", "/gradio_api/upload") else 1
+    message = "the file must have at most 2 MB" if limit == 2 else "the request must have at most 1000000 bytes"
+    headers = {"X-Visitor": visitor.token, "Content-Type": "multipart/form-data; boundary=x"}
+    parts = [PART, *[bytes(500_000)] * (2 * limit + 1), b"\r\n--x--\r\n"]
+    for content in (b"".join(parts), iter(parts)):
+        answer = visitor.request("POST", path, content=content, headers=headers)
+        assert (answer.status_code, message in answer.json()["error"]) == (413, True)
+    assert visitor.health()["received_mb"] == 0
+
+
+def test_the_folder_of_uploads_is_bounded_and_not_shared(visitor: Visitor) -> None:
+    def upload(fill: int) -> Any:
+        return visitor.request("POST", "/gradio_api/upload", files={"files": ("a.bin", bytes([fill]) * 1_900_000)})
+
+    before = visitor.health()["uploads_mb"]
+    stored = []
+    while (answer := upload(len(stored))).status_code == 200:
+        stored += answer.json()
+        assert len(stored) < 12
+    assert (answer.status_code, len(stored)) == (503, (20_000_000 - int(before * 1e6)) // 1_900_300)
+    assert "the folder of uploads must have at most 20 MB in 1000 files" in answer.json()["error"]
+    assert "files are deleted after 10 minutes" in answer.json()["error"]
+    folder = Path(stored[0]).parent.parent
+    assert folder.stat().st_mode & 0o077 == 0, "nobody else on this machine reads it"
+    assert visitor.open(b"x")["error"], "the page itself does not use the folder"
+
+
+def test_a_form_that_gradio_does_not_accept_is_deleted_in_time(tmp_path: Path) -> None:
+    pytest.importorskip("gradio")
+    from mobilesam.errors import MobileSamError
+    from mobilesam.webui.uploads import MAX_FILES, UploadFolder
+
+    folder = UploadFolder(100)
+    try:
+        old, new = folder.path / "tmpold", folder.path / "digest" / "new.png"
+        new.parent.mkdir()
+        for path in (old, new):
+            path.write_bytes(bytes(40))
+        os.utime(old, (1, 1))
+        assert folder.used() == (40, 1)
+        assert not old.exists()
+        folder.check(60)
+        with pytest.raises(MobileSamError, match="must have at most 0 MB in 1000 files"):
+            folder.check(61)
+        for number in range(MAX_FILES - 1):
+            (folder.path / str(number)).touch()
+        with pytest.raises(MobileSamError, match="got 0 MB in 1001 files"):
+            folder.check(1)
+    finally:
+        folder.close()
+    assert not folder.path.exists()
+
+
+def test_what_one_request_keeps_is_bounded(visitor: Visitor, cat: bytes) -> None:
+    visitor.open(cat)
+    points = [[index % 451 + 0.125, index % 300 + 0.125, 1] for index in range(256)]
+
+    def restores(count: int) -> list[dict[str, Any]]:
+        return [{"do": "restore", "points": [[number % 400, 1, 0], *points[:200]]} for number in range(count)]
+
+    assert "must have at most 1000000 bytes" in visitor.call_raw("act", {"actions": restores(800)}).json()["error"]
+    undo = [{"do": "undo"}] * 513
+    assert "actions must be at most 512, got 513; send" in visitor.call("act", actions=undo)["error"]
+    before = visitor.health()["visitors_mb"]
+    assert visitor.call("act", actions=restores(200))["session"]["undo"]
+    assert visitor.health()["visitors_mb"] - before < 3.5
+
+
+def test_the_health_tells_what_visitors_hold(server: Any, cat: bytes) -> None:
+    visitor = Visitor(server.url)
+    before = visitor.health()
+    visitor.hello()
+    visitor.open(cat)
+    visitor.point(172, 107)
+    after = visitor.health()
+    assert after["visitors"] == before["visitors"] + 1
+    assert after["visitors_mb"] - before["visitors_mb"] == pytest.approx(3 * 256 * 256 * 4 / 1e6, abs=0.11)
+
+
+HOSTILE = {
+    "a number beyond all floats": {"actions": [{"do": "point", "x": 10**400, "y": 1}]},
+    "a number beyond all floats in a box": {"actions": [{"do": "box", "box": [1, 2, 10**400, 3]}]},
+    "half of a surrogate pair": {"actions": [{"do": "\ud800"}]},
+    "an object as an action's name": {"actions": [{"do": {"do": "undo"}}]},
+    "an index without end": {"actions": [{"do": "choose", "index": 10**400}]},
+    "no actions": {"actions": None},
+}
+
+
+@pytest.mark.parametrize("what", HOSTILE)
+def test_whatever_is_sent_comes_back_as_a_sentence(what: str, visitor: Visitor, cat: bytes) -> None:
+    visitor.open(cat)
+    answer = visitor.call_raw("act", {"token": visitor.token} | HOSTILE[what])
+    assert (answer.status_code, " must " in answer.json()["error"]) == (200, True)
+    assert "server failed" not in answer.json()["error"]
+
+
+def test_json_without_end_is_refused(visitor: Visitor) -> None:
+    deep = b"[" * 400_000 + b"]" * 400_000
+    headers = {"X-Visitor": visitor.token, "Content-Type": "application/json"}
+    answer = visitor.request("POST", "/studio/save/mask", content=deep, headers=headers)
+    assert (answer.status_code, "the request must be JSON" in answer.json()["error"]) == (400, True)
+    nested = b'{"data": ["%s", %s, null]}' % (visitor.token.encode(), b"[" * 500 + b"]" * 500)
+    begun = visitor.request("POST", "/gradio_api/call/predict", content=nested, headers=headers)
+    text = visitor.request("GET", f"/gradio_api/call/predict/{begun.json()['event_id']}").text
+    assert "an argument must be nested at most 32 levels deep" in text
+
+
+def animation_with_a_damaged_frame() -> bytes:
+    frames = [Image.fromarray(np.full((40, 60, 3), shade, np.uint8)) for shade in (10, 120, 240)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "TIFF", save_all=True, append_images=frames[1:])
+    content = bytearray(buffer.getvalue())
+    second = int.from_bytes(content[4:8], "little")
+    after = second + 2 + 12 * int.from_bytes(content[second : second + 2], "little")
+    content[after : after + 4] = (len(content) - 7).to_bytes(4, "little")  # where no directory of a frame is
+    return bytes(content)
+
+
+def test_an_image_with_a_damaged_later_frame_is_opened(visitor: Visitor) -> None:
+    content = animation_with_a_damaged_frame()
+    with Image.open(io.BytesIO(content)) as image, pytest.raises(Exception):  # noqa: B017, PT011, PT012
+        image.load()
+        _ = image.n_frames  # type: ignore[attr-defined]
+    done = visitor.open(content)["done"]
+    assert done["session"]["picture"]["note"] == "Only the first frame could be read."
+
+
+def test_too_little_memory_is_told_to_the_visitor_and_the_server_goes_on(cat: bytes) -> None:
+    resource = pytest.importorskip("resource")
+    if not hasattr(resource, "prlimit"):
+        pytest.skip("needs prlimit")
+    buffer = io.BytesIO()
+    Image.new("RGB", (9000, 5000)).save(buffer, "PNG", compress_level=1)
+    with serving() as server:
+        visitor = Visitor(server.url)
+        visitor.hello()
+        visitor.open(cat)
+        used = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (used + 60_000_000, resource.RLIM_INFINITY))
+        answer = visitor.open(buffer.getvalue())
+        assert answer["error"] == "The server ran out of memory. Use a smaller image, or try again later."
+        resource.prlimit(server.process.pid, resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        assert len(visitor.point(172, 107)["session"]["masks"]) == 3
+
+
+# Deadlines: the same classes in a server of this process, which is less patient -------------------------------------
+
+
+class Impatient(NamedTuple):
+    """closed: released once for each connection that the server closes."""
+
+    url: str
+    closed: threading.Semaphore
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
+    pytest.importorskip("gradio")
+    import uvicorn
+
+    from mobilesam.webui import bodies, connections
+    from mobilesam.webui.uploads import UploadFolder
+
+    monkeypatch.setattr(connections, "PATIENCE", 0.3)
+    monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
+    monkeypatch.setattr(bodies, "_IDLE", 0.3)
+    monkeypatch.setattr(bodies, "_WHOLE", 1.0)
+    monkeypatch.setattr(bodies, "MAX_BODIES", 2)
+
+    async def echo(scope: Any, receive: Any, send: Any) -> None:
+        size, more = 0, True
+        while more:
+            message = await receive()
+            size, more = size + len(message.get("body", b"")), message.get("more_body", False)
+        body = bytes(LARGE) if scope["path"] == "/large" else json.dumps({"size": size}).encode()
+        headers = [(b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    closed = threading.Semaphore(0)
+
+    class Connection(connections.Connection):
+        def connection_lost(self, exc: Exception | None) -> None:
+            super().connection_lost(exc)
+            closed.release()
+
+    folder = UploadFolder(1_000_000)
+    store = bodies.Store(1, folder)
+    config = uvicorn.Config(bodies.Bodies(echo, store), http=Connection, lifespan="off", log_level="error", port=0)
+    ready = threading.Event()
+
+    class Ready(uvicorn.Server):
+        async def startup(self, sockets: Any = None) -> None:
+            await super().startup(sockets)
+            ready.set()
+
+    server = Ready(config)
+    thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
+    thread.start()
+    try:
+        assert ready.wait(30)
+        yield Impatient(f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}", closed)
+    finally:
+        server.should_exit = True
+        thread.join()
+        folder.close()
+    assert (store.held, store.receiving) == (0, 0)
+
+
+def test_headers_that_do_not_come_are_not_waited_for(impatient: Impatient) -> None:
+    for begun in (b"", b"GET / HTTP/1.1\r\nHos", b"GET / HTTP/1.1\r\nHost: a\r\n\r\nGET / HT"):
+        with connect(impatient.url) as connection:
+            connection.sendall(begun)
+            assert received(connection).count(b'{"size": 0}') == begun.count(b"\r\n\r\n")
+
+
+def test_a_body_that_stalls_is_refused_and_its_connection_closed(impatient: Impatient) -> None:
+    with connect(impatient.url) as connection:
+        connection.sendall(post(impatient.url, "/studio/picture", "", 1000) + b"abc")
+        answer = received(connection)
+    assert answer.startswith(b"HTTP/1.1 408")
+    assert b"The request was dropped: its body did not arrive in time. Send it again." in answer
+
+
+def test_a_body_that_trickles_has_a_deadline_too(impatient: Impatient) -> None:
+    with connect(impatient.url) as connection:
+        connection.sendall(post(impatient.url, "/studio/picture", "", 1000))
+        connection.settimeout(0.1)
+        answer = b""
+        while not answer:
+            connection.sendall(b"x")
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+    assert answer.startswith(b"HTTP/1.1 408")
+
+
+def test_the_body_that_has_stalled_for_longest_gives_way(impatient: Impatient) -> None:
+    with connect(impatient.url) as first, connect(impatient.url) as second, connect(impatient.url) as third:
+        for connection in (first, second, third):
+            connection.sendall(post(impatient.url, "/studio/picture", "Expect: 100-continue\r\n", 1))
+            assert status(connection) == 100, "it is being received"
+        assert status(first) == 503
+        for connection in (second, third):
+            connection.sendall(b"x")
+            assert status(connection) == 200
+
+
+def test_a_new_connection_takes_the_place_of_one_that_waits(impatient: Impatient) -> None:
+    with contextlib.ExitStack() as stack:
+        waiting = [stack.enter_context(connect(impatient.url)) for _ in range(6)]
+        assert received(waiting[0]) == b""
+        with connect(impatient.url) as visitor:
+            visitor.sendall(post(impatient.url, "/", "", 0))
+            assert status(visitor) == 200
+
+
+def test_an_answer_that_is_not_read_does_not_hold_the_connection(impatient: Impatient) -> None:
+    with connect(impatient.url) as visitor, connect(impatient.url) as other:
+        for connection in (other, visitor):
+            connection.sendall(post(impatient.url, "/large", "", 0))
+        assert len(received(visitor)) > LARGE
+        assert all(impatient.closed.acquire(timeout=60) for _ in range(2))
+        assert len(received(other)) < LARGE

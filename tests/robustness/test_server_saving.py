@@ -1,0 +1,125 @@
+"""Saving costs a small multiple of one mask, however many segments there are and however many visitors save."""
+
+from __future__ import annotations
+
+import io
+import threading
+import tracemalloc
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from PIL import Image
+
+from mobilesam import rle
+from mobilesam.automatic.records import MaskRecord
+from mobilesam.webui.models import Models
+from mobilesam.webui.saving import save
+from mobilesam.webui.session import Picture, Session
+from mobilesam.webui.studio import Limits, Studio
+from tests.robustness.server_client import Visitor, serving
+
+HW = (1500, 2000)
+COUNT = 120
+
+
+@pytest.fixture(scope="module")
+def masks() -> npt.NDArray[np.integer[Any]]:
+    """Return the rows and columns of overlapping rectangles, (N, 4) x1 y1 x2 y2."""
+    random = np.random.default_rng(3)
+    corners = random.integers(0, (HW[1] - 500, HW[0] - 500), (COUNT, 2))
+    return np.concatenate([corners, corners + random.integers(50, 500, (COUNT, 2))], axis=1)
+
+
+@pytest.fixture(scope="module")
+def session(masks: npt.NDArray[np.integer[Any]]) -> Session:
+    records: list[MaskRecord] = []
+    for x1, y1, x2, y2 in masks.tolist():
+        boundaries = rle.rectangle(x1, y1, x2, y2, HW[0])
+        records.append(
+            {
+                "segmentation": rle.to_uncompressed(boundaries, HW),
+                "area": rle.area(boundaries),
+                "bbox": [x1, y1, x2 - x1 - 1, y2 - y1 - 1],
+                "predicted_iou": 0.9,
+                "point_coords": [[x1, y1]],
+                "stability_score": 0.9,
+                "crop_box": [0, 0, HW[1], HW[0]],
+            }
+        )
+    return Session("onnx", Picture("digest", HW, "many.png"), segments=tuple(records))
+
+
+@pytest.fixture(scope="module")
+def studio() -> Studio:
+    studio = Studio(Models({}), Limits())
+    image = np.broadcast_to(np.arange(1, HW[1] * 3 + 1).reshape(-1, 3) % 251 + 1, (*HW, 3)).astype(np.uint8)
+    studio.pictures.put("digest", image, image.nbytes)
+    return studio
+
+
+@pytest.mark.parametrize(("kind", "most"), [("mask", 4), ("cutout", 8), ("coco", 1), ("labelme", 5), ("yolo", 5)])
+def test_saving_everything_costs_a_few_masks(kind: str, most: int, studio: Studio, session: Session) -> None:
+    tracemalloc.start()
+    try:
+        saved = save(studio, session, kind, "everything", [])
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert saved.content
+    assert peak < most * HW[0] * HW[1] + 4_000_000
+
+
+@pytest.mark.parametrize("selected", [[], [3], [0, 5, 119]])
+def test_what_is_saved_is_the_union_of_the_segments(
+    selected: list[int], studio: Studio, session: Session, masks: npt.NDArray[np.integer[Any]]
+) -> None:
+    expected = np.zeros(HW, np.bool_)
+    for x1, y1, x2, y2 in masks[selected or slice(None)].tolist():
+        expected[y1:y2, x1:x2] = True
+    mask = Image.open(io.BytesIO(save(studio, session, "mask", "everything", selected).content))
+    assert (mask.mode, np.array_equal(np.asarray(mask), expected * np.uint8(255))) == ("L", True)
+    cutout = np.asarray(Image.open(io.BytesIO(save(studio, session, "cutout", "everything", selected).content)))
+    image = studio.pictures.get("digest")
+    assert image is not None
+    assert np.array_equal(cutout[expected][:, :3], image[expected])
+    assert set(np.unique(cutout[expected][:, 3])) == {255}
+    assert not cutout[~expected].any()
+
+
+@pytest.mark.weights
+def test_visitors_who_save_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]) -> None:
+    buffer = io.BytesIO()
+    Image.open(photo("chelsea.png")).resize((3600, 2400)).save(buffer, "JPEG")
+    with serving("--concurrency", "1") as server:
+        status = Path(f"/proc/{server.process.pid}/status")
+        if not status.exists():
+            pytest.skip("needs /proc")
+        visitor = Visitor(server.url)
+        visitor.hello()
+        visitor.open(buffer.getvalue())
+        visitor.point(1376, 856)
+        headers = {"X-Visitor": visitor.token}
+        saved: list[int] = []
+
+        def work(method: str, path: str, **options: Any) -> None:
+            answer = visitor.request(method, path, headers=headers, **options)
+            saved.append(answer.status_code)
+
+        def megabytes(name: str) -> int:
+            (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
+            return int(line.split()[1]) // 1000
+
+        (status.parent / "clear_refs").write_text("5")  # the highest use of memory is counted anew
+        before = megabytes("VmRSS")
+        calls = [("POST", "/studio/save/cutout", {"json": {}}), ("GET", "/studio/preview", {})] * 4
+        threads = [threading.Thread(target=work, args=call[:2], kwargs=call[2]) for call in calls]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert saved == [200] * 8
+        assert megabytes("VmHWM") - before < 150

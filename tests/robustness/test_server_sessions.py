@@ -1,0 +1,173 @@
+"""Sessions are bounded in number, bytes and age, and a page whose session expired goes on where it was."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilesam.automatic.records import MaskRecord
+from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.webui import session as states
+from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.sizes import size_of
+from mobilesam.webui.visitors import GoneError, Visitors
+from tests.pictures import picture
+from tests.robustness.server_client import Visitor, serving
+
+CAT = Picture("cat-digest", (300, 451), "cat.png")
+EYE = (172, 107)
+
+
+class Clock:
+    """A clock that is set by hand."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def known(visitors: Visitors, *tokens: str) -> list[bool]:
+    found = []
+    for token in tokens:
+        try:
+            visitors.session(token)
+        except GoneError:
+            found.append(False)
+        else:
+            found.append(True)
+    return found
+
+
+def at_work(visitors: Visitors, *, size: int = 0) -> str:
+    """Admit a visitor with an image and an answer of so many bytes, and return the token."""
+    token = visitors.admit(Session("onnx"))
+    logits = np.zeros((1, 1, size // 4), np.float32)
+    visitors.change(
+        token, lambda state: states.answered(states.opened(state, CAT), Answer(logits, (0.5,), (681, 1024)))
+    )
+    return token
+
+
+def test_a_session_expires_when_it_is_not_used() -> None:
+    clock = Clock()
+    visitors = Visitors(max_idle=100, clock=clock)
+    idle, busy = at_work(visitors, size=1000), at_work(visitors, size=4000)
+    clock.now = 90
+    visitors.session(busy)
+    assert (len(visitors), visitors.used > 5000) == (2, True)
+    clock.now = 110
+    assert len(visitors) == 1
+    assert 4000 < visitors.used < 5000
+    assert known(visitors, idle, busy) == [False, True]
+    clock.now = 300
+    assert (len(visitors), visitors.used) == (0, 0)
+
+
+def test_a_flood_of_new_visitors_does_not_reach_one_who_is_at_work() -> None:
+    visitors = Visitors(limit=10)
+    working = at_work(visitors)
+    tokens = [visitors.admit(Session("onnx")) for _ in range(50)]
+    assert known(visitors, working, *tokens) == [True] + [False] * 41 + [True] * 9
+    for _ in range(9):
+        at_work(visitors)
+    newest = visitors.admit(Session("onnx"))
+    assert known(visitors, newest) == [True], "even where all others are at work"
+    assert len(visitors) == 10
+
+
+def test_sessions_are_bounded_in_bytes_and_the_one_unused_for_longest_goes() -> None:
+    visitors = Visitors(limit_bytes=10_000)
+    first, second, new = at_work(visitors, size=4000), at_work(visitors, size=4000), visitors.admit(Session("onnx"))
+    visitors.session(first)
+    third = at_work(visitors, size=4000)
+    assert known(visitors, first, second, third, new) == [True, False, True, True]
+    assert visitors.used <= 10_000
+    huge = at_work(visitors, size=50_000)
+    assert known(visitors, first, third, huge, new) == [False, False, True, True]
+    visitors.change(huge, lambda state: replace(state, answer=None))
+    assert visitors.used < 2000, "what is no longer held is no longer counted"
+
+
+def test_a_session_counts_all_that_it_holds() -> None:
+    logits = np.zeros((3, 256, 256), np.float32)
+    counts = list(range(1000, 101_000))
+    segment: Any = {"segmentation": {"size": [300, 451], "counts": counts}, "area": 7}
+    records: tuple[MaskRecord, ...] = (segment, segment)
+    prompt = ObjectPrompt(tuple((float(x), 1.5) for x in range(200)), (1,) * 200)
+    session = Session("onnx", CAT, prompt, (prompt, prompt), (prompt,), Answer(logits[:], (0.5,) * 3, (681, 1024)), 0)
+    size = size_of(session)
+    assert logits.nbytes < size < logits.nbytes + 50_000, "a view holds the whole array, a prompt held twice is one"
+    assert 3_600_000 < size_of(replace(session, segments=records)) - size < 4_100_000
+
+
+def test_the_history_is_bounded_in_bytes() -> None:
+    session = states.opened(Session("onnx"), CAT)
+    for turn in range(120):
+        points = [[(turn + number) % 451, number % 300, 1] for number in range(states.MAX_POINTS)]
+        session = states.apply(session, {"do": "restore", "points": points})
+    kept = states.trimmed(session)
+    assert 20 < len(kept.past) < 120
+    assert size_of(kept.past) <= states.MAX_UNDO_BYTES + 10_000
+    assert kept.past == session.past[-len(kept.past) :], "the newest are kept"
+    assert states.trimmed(kept) is kept
+
+
+def test_an_ordinary_history_is_kept_whole() -> None:
+    session = states.opened(Session("onnx"), CAT)
+    for number in range(200):
+        session = states.apply(session, {"do": "point", "x": number, "y": number, "label": 1})
+    assert states.trimmed(session).past == session.past
+    assert len(session.past) == 200
+
+
+@pytest.fixture
+def page(photo: Callable[[str], Path]) -> Iterator[Any]:
+    """A page in a browser, at a server that has room for one session."""
+    from benchmarks.webui_server import FLAGS, chromium
+
+    path = chromium()
+    if not importlib.util.find_spec("playwright") or path is None:
+        pytest.skip("Playwright or Chromium is not installed")
+    from playwright.sync_api import sync_playwright
+
+    from tests.webui.conftest import Page
+
+    with serving("--cache-mb", "1") as server, sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        opened = Page(browser, server.url)
+        yield opened
+        opened.close()
+        browser.close()
+
+
+@pytest.mark.weights
+def test_a_page_whose_session_expired_goes_on_where_it_was(page: Any, photo: Any, onnx_sam: Any) -> None:
+    from mobilesam import SamPredictor
+
+    page.open(photo("chelsea.png"))
+    page.click(*EYE)
+    token = page.value("studio.visit.token")
+    other = Visitor(page.url)
+    other.hello()
+    other.open(photo("chelsea.png").read_bytes())
+    other.point(*EYE)
+    assert other.health()["visitors"] == 1
+    assert other.call("act", token=token, actions=[]) == {
+        "error": "The session expired. Open the image again.",
+        "gone": True,
+    }
+    page.click(300, 150)
+    page.until("studio.session.prompt.points.length === 2 && studio.session.masks.length")
+    page.settle()
+    assert (page.notice, page.value("studio.visit.token") == token) == ("", False)
+    predictor = SamPredictor(onnx_sam)
+    predictor.set_image(picture("chelsea"))
+    expected = predictor.predict_one([EYE, (300, 150)], [1, 1], None, select="single").masks[0]
+    assert np.array_equal(page.save_mask(), expected)

@@ -1,0 +1,198 @@
+"""Bodies of requests: read whole before the application sees them, within limits of size, time and memory.
+
+A client that stalls costs what it has sent until its deadline. Where all bodies together reach a limit, the one that
+has received nothing for longest is dropped, so that clients that stall never keep out one that sends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import deque
+from typing import Any
+
+from starlette.concurrency import run_in_threadpool
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from mobilesam.errors import sentence
+from mobilesam.webui.uploads import UploadError, UploadFolder
+
+IMAGE_PATH = "/studio/picture"
+FORM_PATH = "/gradio_api/upload"
+
+MAX_JSON = 1_000_000  # bytes of a body that is not a file
+_FORM = 100_000  # bytes that a form has beside the file in it
+
+MAX_BODIES = 128  # that are being received at the same time
+MAX_FILES_IN_MEMORY = 8  # of the largest size
+
+# Seconds without a byte; and seconds for a whole body, with one more for each so many bytes.
+_IDLE, _WHOLE, _BYTES_PER_SECOND = 10.0, 20.0, 10_000
+
+
+class _Body:
+    """One body in memory."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self.chunks: deque[bytes] = deque()
+        self.begun = time.monotonic()
+        self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def patience(self) -> float:
+        """Return for how many seconds the next bytes are waited for."""
+        deadline = self.begun + _WHOLE + self.size / _BYTES_PER_SECOND
+        return max(0.0, min(_IDLE, deadline - time.monotonic()))
+
+
+class Store:
+    """What the bodies of all requests together hold.
+
+    held: bytes in memory, those of requests that are being answered included.
+    """
+
+    def __init__(self, max_upload_mb: int, folder: UploadFolder) -> None:
+        self.max_upload_mb = max_upload_mb
+        self.folder = folder
+        self.held = 0
+        self._limit = MAX_FILES_IN_MEMORY * (max_upload_mb * 1_000_000 + _FORM)
+        self._receiving: dict[_Body, None] = {}  # the one that has received nothing for longest first
+
+    @property
+    def receiving(self) -> int:
+        """How many bodies are being received."""
+        return len(self._receiving)
+
+    def limit(self, path: str) -> int:
+        """Return how many bytes the body of a request to a path may have."""
+        file = self.max_upload_mb * 1_000_000
+        return file if path == IMAGE_PATH else file + _FORM if path == FORM_PATH else MAX_JSON
+
+    def add(self, body: _Body, chunk: bytes) -> None:
+        """Keep a part of a body, and drop others if there is no room for all."""
+        self._receiving.pop(body, None)
+        self._receiving[body] = None
+        body.chunks.append(chunk)
+        body.size += len(chunk)
+        self.held += len(chunk)
+        while self._receiving and (self.held > self._limit or len(self._receiving) > MAX_BODIES):
+            self._drop(next(iter(self._receiving)))
+
+    def close(self) -> None:
+        """Drop all bodies that are being received."""
+        for body in list(self._receiving):
+            self._drop(body)
+
+    def complete(self, body: _Body) -> None:
+        """Note that a body is whole."""
+        self._receiving.pop(body, None)
+
+    def release(self, body: _Body) -> None:
+        """Forget a body."""
+        self._receiving.pop(body, None)
+        self.held -= body.size
+        body.size = 0
+        body.chunks.clear()
+
+    def _drop(self, body: _Body) -> None:
+        self.release(body)
+        if not body.dropped.done():
+            body.dropped.set_result(None)
+
+
+class Bodies:
+    """ASGI middleware that reads bodies for the application behind it."""
+
+    def __init__(self, app: ASGIApp, store: Store) -> None:
+        self._app = app
+        self._store = store
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        headers = Headers(scope=scope) if scope["type"] == "http" else {}
+        length = headers.get("content-length", "0")
+        if length == "0" and "transfer-encoding" not in headers:
+            await self._app(scope, receive, send)
+            return
+        body = _Body()
+        try:
+            if not await self._read(body, receive, scope["path"], int(length)):
+                return
+            if scope["path"] == FORM_PATH:
+                await run_in_threadpool(self._store.folder.check, self._store.held)
+                scope = {**scope, "query_string": b""}  # an upload_id in it makes Gradio keep the progress for good
+            await self._app(scope, _replayed(body, receive), send)
+        except UploadError as error:
+            await JSONResponse({"error": str(error), "gone": False}, error.status)(scope, receive, send)
+        finally:
+            self._store.release(body)
+
+    async def _read(self, body: _Body, receive: Receive, path: str, declared: int) -> bool:
+        """Read a body; return whether it came to its end, which it does not if the client leaves.
+
+        Raises:
+            UploadError: it is too large or too slow, or was dropped for others.
+        """
+        limit, received, more = self._store.limit(path), 0, True
+        if declared > limit:
+            raise _too_large(path, limit, f"{declared / 1e6:.1f} MB")
+        self._store.add(body, b"")
+        while more:
+            message = await _next(body, receive)
+            if message["type"] == "http.disconnect":
+                return False
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            received += len(chunk)
+            if received > limit:
+                raise _too_large(path, limit, "more")
+            self._store.add(body, chunk)
+        if body.dropped.done():
+            raise _dropped()
+        self._store.complete(body)
+        return True
+
+
+async def _next(body: _Body, receive: Receive) -> Message:
+    """Return the next message of a client that has a deadline for it.
+
+    Raises:
+        UploadError: nothing came in time, or the body was dropped.
+    """
+    task = asyncio.ensure_future(receive())
+    either: set[asyncio.Future[Any]] = {task, body.dropped}
+    try:
+        await asyncio.wait(either, timeout=body.patience(), return_when=asyncio.FIRST_COMPLETED)
+        if body.dropped.done():
+            raise _dropped()
+        if not task.done():
+            raise UploadError(408, "The request was dropped: its body did not arrive in time. Send it again.")
+        return task.result()
+    finally:
+        task.cancel()
+
+
+def _replayed(body: _Body, receive: Receive) -> Receive:
+    """Return what gives the application the body, and after it what the client does."""
+    ended = False
+
+    async def replay() -> Message:
+        nonlocal ended
+        if ended:
+            return await receive()
+        chunk = body.chunks.popleft() if body.chunks else b""
+        ended = not body.chunks
+        return {"type": "http.request", "body": chunk, "more_body": not ended}
+
+    return replay
+
+
+def _too_large(path: str, limit: int, actual: str) -> UploadError:
+    if path not in (IMAGE_PATH, FORM_PATH):
+        return UploadError(413, sentence("the request", f"have at most {MAX_JSON} bytes", actual, "send less"))
+    remedy = "shrink it, or start the server with a larger --max-upload-mb"
+    return UploadError(413, sentence("the file", f"have at most {limit / 1e6:.0f} MB", actual, remedy))
+
+
+def _dropped() -> UploadError:
+    return UploadError(503, "The request was dropped: the server receives too many at once, or stops. Send it again.")

@@ -1,0 +1,144 @@
+"""Which requests are answered: those of the page itself and of scripts, not those of other web pages.
+
+A browser lets any web page send requests to any address, so a server on this machine has to tell whose they are:
+
+- ``Host`` names the server as the browser knows it. A foreign name that was made to resolve to this machine (DNS
+  rebinding) is refused. An IP address cannot be rebound.
+- ``Origin`` names the page that asks. It must be this server. Scripts such as curl and gradio_client send none.
+- ``Sec-Fetch-Site`` says the same where a browser sends no ``Origin``. Only opening the page by a link may come from
+  another site.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from mobilesam.errors import InputError, sentence
+
+_MISDIRECTED = 421  # the status for a Host that is not this server's
+_FORBIDDEN = 403
+
+
+@dataclass(frozen=True)
+class Hosts:
+    """Under which names the server is reached.
+
+    loopback: whether it listens on this machine only, so that no other name is right. allowed: more names, in lower
+    case, such as that of a proxy.
+    """
+
+    loopback: bool
+    allowed: frozenset[str] = frozenset()
+
+    @classmethod
+    def of(cls, address: str, allowed: Iterable[str] = ()) -> Hosts:
+        """Return the names for an IP address that is listened on and the values of ``--allow-host``.
+
+        Raises:
+            InputError: a value is not a host name.
+        """
+        return cls(ipaddress.ip_address(address).is_loopback, frozenset(map(checked_name, allowed)))
+
+    def refusal(self, host: str) -> str:
+        """Return why a ``Host`` is refused, or nothing."""
+        if not self.loopback and not self.allowed:
+            return ""
+        name = name_of(host)
+        if _is_local(name) or name in self.allowed or (not self.loopback and _address(name)):
+            return ""
+        names = ", ".join(sorted({"localhost", *self.allowed}))
+        remedy = "if this name is yours, start the server with --allow-host"
+        return sentence("Host", f"be {names} or this server's IP address", repr(host), remedy)
+
+
+def checked_name(name: str) -> str:
+    """Return a host name or an IP address as :func:`name_of` gives it.
+
+    Raises:
+        InputError: it is something else, such as a URL.
+    """
+    if not re.fullmatch(r"[\w.-]+", name) and not _address(name.strip("[]")):
+        remedy = "leave out scheme and port, as in demo.example"
+        raise InputError(sentence("--allow-host", "be a host name", repr(name), remedy))
+    return name.strip("[]").lower()
+
+
+def name_of(host: str) -> str:
+    """Return the name in ``NAME:PORT`` in lower case, without the brackets of IPv6; nothing if it has another form."""
+    try:
+        parts = urlsplit(f"//{host}")
+    except ValueError:
+        return ""
+    return (parts.hostname or "") if parts.netloc == host else ""
+
+
+def refusal(scope: Scope, hosts: Hosts) -> tuple[int, str] | None:
+    """Return the status and the sentence with which a request is refused, or None."""
+    headers = Headers(scope=scope)
+    host, origin, site = headers.get("host", ""), headers.get("origin"), headers.get("sec-fetch-site", "none")
+    if wrong := hosts.refusal(host):
+        return _MISDIRECTED, wrong
+    if origin is not None and not _same_origin(origin, host, hosts):
+        remedy = "open the page itself; for a proxy, start the server with --allow-host"
+        return _FORBIDDEN, sentence("Origin", f"be this server, {host}", repr(origin), remedy)
+    if site not in ("same-origin", "none") and not _opens_the_page(scope, headers):
+        return _FORBIDDEN, sentence("Sec-Fetch-Site", "be same-origin", repr(site), "open the page itself")
+    return None
+
+
+class Guard:
+    """Refuses what :func:`refusal` says, before anything else looks at the request."""
+
+    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+        self._app = app
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        refused = refusal(scope, self._hosts) if scope["type"] in ("http", "websocket") else None
+        if refused is None:
+            await self._app(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await send({"type": "websocket.close", "code": 1008})
+        else:
+            status, text = refused
+            await JSONResponse({"error": text, "gone": False}, status)(scope, receive, send)
+
+
+def _same_origin(origin: str, host: str, hosts: Hosts) -> bool:
+    """Return whether a page is this server's own; a proxy in between may speak TLS or change the ``Host``."""
+    scheme, _, place = origin.lower().partition("://")
+    if scheme not in ("http", "https") or not place:
+        return False
+    name = name_of(place)
+    return place == host.lower() or (name in hosts.allowed and not _is_local(name))
+
+
+def _opens_the_page(scope: Scope, headers: Headers) -> bool:
+    """Return whether a visitor followed a link from elsewhere: it changes nothing and shows no one else the page."""
+    return (
+        scope["type"] == "http"
+        and scope["method"] in ("GET", "HEAD")
+        and scope["path"] == "/"
+        and headers.get("sec-fetch-mode") == "navigate"
+        and headers.get("sec-fetch-dest") == "document"
+    )
+
+
+def _is_local(name: str) -> bool:
+    address = _address(name)
+    return name == "localhost" or (address is not None and address.is_loopback)
+
+
+def _address(name: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(name)
+    except ValueError:
+        return None
