@@ -1,6 +1,12 @@
-// Prompts, as the server tells them: points [x, y, label] and a box [x1, y1, x2, y2] or null.
+// Prompts, as the server tells them: points [x, y, label] and a box [x1, y1, x2, y2] or null; where a mask was chosen
+// also `chosen`, its index, and `steps`, the prompts before whose chosen masks are fed back.
 
 export const NOTHING = { points: [], box: null };
+
+/** Return whether a prompt says where the object is: background points alone only say where it is not. */
+export function hasObject({ points, box }) {
+  return box !== null || points.some(([, , label]) => label === 1);
+}
 
 /** Return whether a prompt has any mark. */
 export function marks({ points, box }) {
