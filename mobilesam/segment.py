@@ -133,8 +133,8 @@ def feedback(model: MaskModel, embedding: Embedding, steps: Sequence[ObjectPromp
 def supports(model: MaskModel, prompt: ObjectPrompt) -> bool:
     """Return whether a model can feed masks back, if the prompt has any, and has the masks that are chosen in it."""
     capabilities = model.capabilities
-    highest = max(step.chosen or 0 for step in (*prompt.steps, prompt))
-    return highest < capabilities.masks_per_prompt and (capabilities.mask_input or not prompt.refines)
+    enough = _highest_chosen(prompt) < capabilities.masks_per_prompt
+    return enough and (capabilities.mask_input or not prompt.refines)
 
 
 def record_of(
@@ -161,11 +161,16 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
     if not all(step.chosen is not None for step in prompt.steps):
         raise InputError(sentence("each step", "say which mask is chosen", "None", "set chosen to 0, 1, 2 or 3"))
     if not supports(model, prompt):
+        capabilities = model.capabilities
         remedy = "use a decoder that mobilesam export writes"
-        if prompt.refines and not model.capabilities.mask_input:
-            raise InputError(sentence("a prompt", "be without steps for a decoder that takes no mask", "some", remedy))
-        requirement = "be 0 for a decoder that gives one mask a prompt"
-        raise InputError(sentence("chosen", requirement, "a multimask output", remedy))
+        if _highest_chosen(prompt) >= capabilities.masks_per_prompt:
+            requirement = f"be below {capabilities.masks_per_prompt}, the number of the decoder's masks"
+            raise InputError(sentence("chosen", requirement, _highest_chosen(prompt), remedy))
+        raise InputError(sentence("a prompt", "feed no mask back to a decoder that takes none", "one", remedy))
+
+
+def _highest_chosen(prompt: ObjectPrompt) -> int:
+    return max(step.chosen or 0 for step in (*prompt.steps, prompt))
 
 
 def _decode_alike(

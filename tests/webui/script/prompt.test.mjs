@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { after, marks, NOTHING } from "../static/prompt.js";
+import { after, hasObject, marks, NOTHING } from "../static/prompt.js";
 import { duration } from "../static/view.js";
 
 test("marks under way are shown before the server has them", () => {
@@ -16,6 +16,13 @@ test("a point or a box is a mark", () => {
   assert.equal(marks(NOTHING), false);
   assert.equal(marks({ points: [[1, 2, 0]], box: null }), true);
   assert.equal(marks({ points: [], box: [1, 1, 2, 2] }), true);
+});
+
+test("background points alone are no object", () => {
+  assert.equal(hasObject(NOTHING), false);
+  assert.equal(hasObject({ points: [[1, 2, 0]], box: null }), false);
+  assert.equal(hasObject({ points: [[1, 2, 0], [3, 4, 1]], box: null }), true);
+  assert.equal(hasObject({ points: [[1, 2, 0]], box: [1, 1, 2, 2] }), true);
 });
 
 test("times are shown as precisely as they are known", () => {
