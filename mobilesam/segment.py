@@ -73,7 +73,7 @@ def segment_objects(
     Args:
         embedding: of the image, from ``model.encode``.
         prompts: one for each object.
-        select: a rule of :mobj:`mobilesam.selection.RULES` for which of the decoder's masks to keep; by default
+        select: a rule of :data:`mobilesam.selection.RULES` for which of the decoder's masks to keep; by default
             "agreement" for a lone foreground point and "single" for all other prompts. A prompt's own ``chosen`` goes
             before it. "all" keeps the three multimask outputs instead.
 

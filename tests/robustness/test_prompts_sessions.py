@@ -273,7 +273,7 @@ def test_choices_and_their_logits_are_bounded(studio: Studio, token: str, monkey
     assert studio.session(token) == before
     assert 0 < studio.feedback.used <= studio.feedback.limit < 20_000_000
     text = save(studio, before, "prompts").content.decode()
-    assert parse_prompts(text).objects[0] == before.prompt
+    assert parse_prompts(text).for_image("image.png") == [before.prompt]
 
 
 def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(studio: Studio, token: str) -> None:

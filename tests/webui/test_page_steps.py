@@ -103,7 +103,7 @@ def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected
     assert page.prompt == {"points": [[*WALL, 0]], "box": None}
     assert page.value("studio.session.masks") == []
     assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
-    assert "Now click the object, or drag a box around it." in page.page.inner_text('[data-part="mask-hint"]')
+    assert "Now click the object with the tool Object, or drag a box around it." in page.page.inner_text('[data-part="mask-hint"]')
     assert page.page.is_disabled('[data-save="mask"]')
     page.click(*EYE)
     assert page.page.inner_text('[data-part="status"]') == ""

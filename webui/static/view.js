@@ -5,7 +5,7 @@ import { hasObject, marks, NOTHING } from "./prompt.js";
 
 const THUMBNAIL = 160; // pixels of its longer side
 const INVITES = "Click the object in the image. Its candidate masks appear here, with the likeliest one chosen.";
-const WAITS = "That marks what is not part of the object. Now click the object, or drag a box around it.";
+const WAITS = "That marks what is not part of the object. Now click the object with the tool Object, or drag a box around it.";
 const REFINES = "Refines the mask that you chose.";
 
 /** Return a time in milliseconds as it is shown. */
