@@ -18,7 +18,7 @@ from mobilesam.automatic.segment import candidate_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.masks import Frame
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
+from mobilesam.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
 from mobilesam.prompts import make_prompts
 from mobilesam.selection import choose
 
@@ -160,6 +160,9 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
         raise InputError(sentence("a prompt", requirement, len(prompt.steps) + 1, "leave out the earliest"))
     if not all(step.chosen is not None for step in prompt.steps):
         raise InputError(sentence("each step", "say which mask is chosen", "None", "set chosen to 0, 1, 2 or 3"))
+    for step in (*prompt.steps, prompt):
+        if step.chosen is not None and step.chosen not in MASK_INDICES:
+            raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None, for what select keeps"))
     if not supports(model, prompt):
         capabilities = model.capabilities
         remedy = "use a decoder that mobilesam export writes"

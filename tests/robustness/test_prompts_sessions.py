@@ -13,7 +13,7 @@ import pytest
 
 from mobilesam.errors import InputError
 from mobilesam.object_prompt import MAX_STEPS, ObjectPrompt
-from mobilesam.prompt_file import parse_prompts
+from mobilesam.prompt_file import PromptFile, dump, parse_prompts
 
 pytest.importorskip("gradio", reason='Gradio is not installed: pip install "mobilesam[webui]"')
 
@@ -29,7 +29,9 @@ from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
 from mobilesam.webui.session import Session
 from mobilesam.webui.studio import Limits, Studio
+from mobilesam.webui.view import prompt_view
 from mobilesam.webui.visitors import GoneError
+from tests.robustness.test_prompts_steps import MIXED
 
 pytestmark = pytest.mark.weights
 
@@ -295,8 +297,6 @@ def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(studio: Studio,
 
 
 def test_a_restored_prompt_has_its_steps_and_another_image_none(studio: Studio, token: str, cup: bytes) -> None:
-    from mobilesam.webui.view import prompt_view
-
     studio.act(token, [point(EYE)])
     choose(studio, token, 2)
     refined = studio.act(token, [point(INSIDE)])
@@ -341,17 +341,20 @@ def test_background_alone_waits_for_the_object(studio: Studio, client: TestClien
         studio.ask(both, ObjectPrompt((WALL,), (0,)))
 
 
-def test_the_page_saves_the_mask_that_the_commands_give(
+def test_the_page_saves_the_masks_that_the_commands_give(
     studio: Studio, token: str, command: Any, photo: Any, tmp_path: Path
 ) -> None:
     from mobilesam.formats.png import read_mask
 
-    studio.act(token, [point(EYE)])
-    choose(studio, token, 2)
-    session = studio.act(token, [point(INSIDE), point(WALL, 0)])
-    (tmp_path / "p.json").write_bytes(save(studio, session, "prompts").content.replace(b"image.png", b"chelsea.png"))
-    assert b'"version": 2' in (tmp_path / "p.json").read_bytes()
+    prompts = PromptFile({"chelsea.png": tuple(MIXED)})
+    (tmp_path / "p.json").write_text(dump(prompts))
     words = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
     outcome = command("predict", photo("chelsea.png"), *words)
     assert outcome.code == 0, outcome.err
-    np.testing.assert_array_equal(read_mask(tmp_path / "chelsea-mask.png"), mask_of(studio, session))
+    for index, prompt in enumerate(MIXED, start=1):
+        session = studio.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
+        page, given = tmp_path / f"page-{index}.png", tmp_path / f"chelsea-mask{'' if index == 1 else f'-{index}'}.png"
+        page.write_bytes(save(studio, session, "mask").content)
+        np.testing.assert_array_equal(read_mask(page), read_mask(given))
+        (saved,) = parse_prompts(save(studio, session, "prompts").content.decode()).for_image("image.png")
+        assert saved == replace(prompt, label=None)

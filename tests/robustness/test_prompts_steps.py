@@ -235,7 +235,8 @@ def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) ->
             "each step must say which mask is chosen, got None; set chosen to 0, 1, 2 or",
         ),
         (replace(PAIR, steps=(CHOSEN,) * MAX_STEPS), f"a prompt must have at most {MAX_STEPS} steps, got "),
-        (replace(PAIR, chosen=4), "chosen must be below 4, the number of the decoder's masks, got 4;"),
+        (replace(PAIR, chosen=-1), "chosen must be 0, 1, 2 or 3, got -1"),
+        (replace(PAIR, chosen=4), "chosen must be 0, 1, 2 or 3, got 4; or None, for what select keeps"),
         (replace(PAIR, steps=(replace(POINT, labels=(0,), chosen=1),)), "got background points alone"),
     ],
 )

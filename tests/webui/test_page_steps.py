@@ -11,7 +11,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-pytestmark = pytest.mark.weights
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in pycocotools
+]
 
 EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
 Visit = Callable[..., Any]
@@ -79,6 +82,24 @@ def test_the_page_keeps_a_choice_and_both_commands_replay_it(
     assert page.page.is_disabled('[data-save="prompts"]')
 
 
+def test_the_endpoint_gives_the_masks_of_the_commands(server: Any, cat: Path, predictor: Any) -> None:
+    from mobilesam import rle
+    from mobilesam.image import read_image
+    from mobilesam.segment import segment_objects
+    from tests.robustness.test_prompts_steps import MIXED
+    from tests.webui.test_endpoints import connect, encode, pixels
+
+    client, plain = connect(server.url), [prompt for prompt in MIXED if not prompt.steps and prompt.chosen is None]
+    session = encode(client, cat)["session"]
+    model = predictor.mask_model
+    for prompt, (record,) in zip(plain, segment_objects(model, model.encode(read_image(cat)), plain), strict=True):
+        points = [[*place, label] for place, label in zip(prompt.points, prompt.labels, strict=True)]
+        best = client.predict(session, points, prompt.box, api_name="/predict")["masks"][0]
+        assert np.array_equal(pixels(best), rle.rle_to_mask(record["segmentation"]))
+    with pytest.raises(Exception, match="a prompt must have a foreground point or a box, got background points alone"):
+        client.predict(session, [[*WALL, 0]], None, api_name="/predict")
+
+
 def test_a_choice_survives_a_server_that_forgot_the_visit(visit: Visit, cat: Path) -> None:
     page = visit()
     page.open(cat)
@@ -103,8 +124,13 @@ def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected
     assert page.prompt == {"points": [[*WALL, 0]], "box": None}
     assert page.value("studio.session.masks") == []
     assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
-    assert "Now click the object with the tool Object, or drag a box around it." in page.page.inner_text('[data-part="mask-hint"]')
+    assert "Now click the object with the tool Object, or drag a box around it." in page.page.inner_text(
+        '[data-part="mask-hint"]'
+    )
     assert page.page.is_disabled('[data-save="mask"]')
+    page.page.reload()
+    page.page.wait_for_selector('.studio[data-state="ready"]')
+    assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
     page.click(*EYE)
     assert page.page.inner_text('[data-part="status"]') == ""
     assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0), (*EYE, 1)]))

@@ -48,7 +48,7 @@ export class Everything {
   clear() {
     this.turn++;
     this.segments = [];
-    this.found = null; // the number of the run that found the segments
+    this.foundBy = null; // the number of the run that found the segments
     this.#found();
     this.#running(false);
     this.studio.part("count").textContent = `Finds every object at once. ${HINT}`;
@@ -72,7 +72,7 @@ export class Everything {
       if (run !== this.turn) return;
       studio.view.times({ everything: done.ms });
       this.segments = done.segments;
-      this.found = done.run;
+      this.foundBy = done.run;
       this.#found();
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
       studio.part("count").textContent = done.partial
@@ -183,7 +183,7 @@ export class Everything {
   /** Return what the server is asked to save. */
   saved() {
     return this.studio.all
-      ? { source: "everything", selected: [...this.selected], run: this.found }
+      ? { source: "everything", selected: [...this.selected], run: this.foundBy }
       : { source: "prompt" };
   }
 

@@ -13,6 +13,11 @@ export function marks({ points, box }) {
   return points.length > 0 || box !== null;
 }
 
+/** Return whether a mask was chosen for a prompt, or on the way to it. */
+export function choices({ steps = [], chosen = null }) {
+  return steps.length > 0 || chosen !== null;
+}
+
 /** Return what actions make of a prompt; undo and redo, whose past only the server knows, leave it as it is. */
 export function after(prompt, actions) {
   let { points, box } = prompt;

@@ -3,7 +3,7 @@
 import { Everything } from "./everything.js";
 import { listen } from "./input.js";
 import { Preview } from "./preview.js";
-import { after, marks, NOTHING } from "./prompt.js";
+import { after, choices, marks, NOTHING } from "./prompt.js";
 import { Stage } from "./stage.js";
 import { fetchBlob, follow, Line, Refusal } from "./transport.js";
 import { View } from "./view.js";
@@ -81,6 +81,7 @@ class Studio {
       if (session.picture) this.#showPicture(session, await this.#bitmap(session.picture));
       else this.#take(session);
       this.view.state(session.picture ? "ready" : "empty");
+      this.redraw();
     } catch (error) {
       this.view.state("empty");
       this.notice(`The server does not answer: ${error.message}. Reload the page to try again.`);
@@ -160,7 +161,7 @@ class Studio {
     await this.visit.enterAnew(model);
     if (file) {
       await this.open(file, [...(marks(prompt) ? [{ do: "restore", ...prompt }] : []), ...actions], true);
-      if (segmented) this.notice("The server no longer had the segments. Please segment everything again.");
+      if (segmented && this.part("notice").hidden) this.notice("The server no longer had the segments. Please segment everything again.");
       return;
     }
     this.stage.show({ bitmap: null, size: null });
@@ -178,15 +179,15 @@ class Studio {
     this.view.state("opening", this.session.picture ? "Encoding …" : "Loading the model …");
     try {
       const { headers } = this;
-      const { steps } = this.session.prompt;
+      const refined = choices(this.session.prompt);
       const done = await follow(`studio/model/${encodeURIComponent(name)}`, { headers }, (event) => {
         if (event.waiting) this.view.status(`Waiting in line, place ${event.waiting} …`);
       });
       if (turn !== this.opening) return;
       if (done.session.picture) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
       if (!this.line.open.length) this.#take(done.session);
-      if (steps?.length && !done.session.prompt.steps?.length) {
-        this.notice("This model cannot refine the mask that you chose. Its mask follows from the marks alone.", "note");
+      if (refined && !choices(done.session.prompt)) {
+        this.notice("This model does not have the mask that you chose. Its mask follows from the marks alone.", "note");
       }
     } catch (error) {
       this.part("model").value = this.session.model ?? "";

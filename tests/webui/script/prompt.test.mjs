@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { after, hasObject, marks, NOTHING } from "../static/prompt.js";
+import { after, choices, hasObject, marks, NOTHING } from "../static/prompt.js";
 import { duration } from "../static/view.js";
 
 test("marks under way are shown before the server has them", () => {
@@ -23,6 +23,12 @@ test("background points alone are no object", () => {
   assert.equal(hasObject({ points: [[1, 2, 0]], box: null }), false);
   assert.equal(hasObject({ points: [[1, 2, 0], [3, 4, 1]], box: null }), true);
   assert.equal(hasObject({ points: [[1, 2, 0]], box: [1, 1, 2, 2] }), true);
+});
+
+test("a prompt says whether a mask was chosen", () => {
+  assert.equal(choices(NOTHING), false);
+  assert.equal(choices({ ...NOTHING, steps: [], chosen: 0 }), true);
+  assert.equal(choices({ ...NOTHING, steps: [{ points: [[1, 2, 1]], box: null, chosen: 2 }], chosen: null }), true);
 });
 
 test("times are shown as precisely as they are known", () => {
