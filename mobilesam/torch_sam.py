@@ -20,8 +20,9 @@ from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
 from mobilesam.prompts import Prompts
 
-# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
-_CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
+# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache, and a prompt then
+# gets the same mask to the bit whatever it is decoded together with; a GPU wants many.
+_CPU_BATCH, _ACCELERATOR_BATCH = 1, 64
 
 
 class TorchSam(MaskModel):

@@ -16,14 +16,14 @@ TIERS = tuple(
     line.split()
     for line in (
         "_version boxes errors file_kind geometry grids locks masks rle selection versions",
-        "mobilesam config contract files pixels reading regions",
+        "mobilesam config contract files object_prompt pixels prompt_json reading regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
         "device_nms embedding modeling timing visualize",
         "embedding_folder",
         "checkpoint",
         "build loading onnx torch_sam",
         "predictor",
-        "automatic formats",
+        "automatic formats segment",
         "batch bench evaluate export utils webui",
         "cli",
         "__main__",

@@ -131,9 +131,9 @@ def document(entry: str) -> str:
         ("[" * 100_000, "p.json must be a prompt file, got JSON beyond limits ("),
         ("1" * 5000, "p.json must be a prompt file, got JSON beyond limits ("),
         ("5", "p.json must be an object with version, images, objects, got 5; put it into braces"),
-        ('{"images": {}}', 'p.json: version must be 1, got none; write "version": 1'),
-        ('{"version": 2, "objects": []}', "p.json: version must be 1, got 2"),
-        ('{"version": true, "objects": []}', "p.json: version must be 1, got True"),
+        ('{"images": {}}', 'p.json: version must be 1 or 2, got none; write "version": 1, or 2 for steps'),
+        ('{"version": 3, "objects": []}', "p.json: version must be 1 or 2, got 3"),
+        ('{"version": true, "objects": []}', "p.json: version must be 1 or 2, got True"),
         (
             '{"version": 1, "imagse": {}}',
             "p.json: each key must be one of version, images, objects, got 'imagse'; did you mean 'images'?",

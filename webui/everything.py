@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 import time
 from collections.abc import Callable
@@ -45,12 +46,16 @@ class Everything:
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
         self._runs: dict[str, threading.Event] = {}
+        self._numbers = itertools.count(1)
 
-    def start(self, token: str, preset: object, on_progress: Callable[[int, int, int], object]) -> Job[Found]:
+    def start(
+        self, token: str, preset: object, on_progress: Callable[[int, int, int], object], picture_key: object = None
+    ) -> Job[Found]:
         """Put a run in line; an earlier one of the same visitor is cancelled.
 
         Args:
             on_progress: called with points done, points in all, and masks so far.
+            picture_key: see ``Studio.session``.
 
         Raises:
             InputError: there is no such preset, or no picture.
@@ -58,10 +63,11 @@ class Everything:
         """
         if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(unknown_name("preset", preset, PRESETS))
-        self.cancel(token)
         studio, mode = self._studio, preset
-        asked = studio.visitors.session(token)
+        asked = studio.session(token, picture_key)
         studio.picture(asked)
+        self.cancel(token)
+        number = next(self._numbers)
         cancelled = self._runs[token] = threading.Event()
 
         def work() -> Found:
@@ -73,9 +79,13 @@ class Everything:
             segments = tuple(map(_compact, records))
 
             def take(state: Session) -> Session:
-                return replace(state, segments=segments) if state.picture == asked.picture else state
+                """Keep the segments, unless the picture is another or a later run has ended before."""
+                if state.picture != asked.picture or state.run > number:
+                    return state
+                return replace(state, segments=segments, run=number)
 
-            session = replace(studio.visitors.change(token, take), segments=segments)
+            studio.visitors.change(token, take)
+            session = replace(asked, segments=segments, run=number)
             if self._runs.get(token) is cancelled:
                 del self._runs[token]
             return Found(session, records.partial, 1000 * (time.perf_counter() - start))
@@ -109,7 +119,7 @@ def found_view(found: Found) -> dict[str, Any]:
         }
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
     ]
-    return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1)}
+    return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1), "run": found.session.run}
 
 
 def _compact(record: MaskRecord) -> MaskRecord:

@@ -96,12 +96,16 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
     """Return what the page's script calls; each takes one object and returns one, an error as ``{"error": ...}``."""
 
     def hello(call: Any) -> dict[str, Any]:
-        """Return a token, the given one if it is known, else one of a new visitor, and what the page must know."""
-        token = _field(call, "token")
+        """Return a token of the page's own, and what the page must know.
+
+        The state is that of the given token, if it is known: a tab that was duplicated goes on where the other one is,
+        and neither changes the other's state from then on.
+        """
         try:
-            session = studio.visitors.session(token)
+            session = studio.visitors.session(_field(call, "token"))
             if session.picture is not None:
                 studio.picture(session)
+            token = studio.visitors.admit(session)
         except GoneError:
             wanted = _field(call, "model")
             token = studio.admit(wanted if isinstance(wanted, str) and wanted in studio.models.labels() else None)
@@ -126,7 +130,7 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
 
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""
-        session = studio.visitors.session(_field(call, "token"))
+        session = studio.session(_field(call, "token"), _field(call, "picture"))
         if session.picture is None or studio.decoders.busy() > _IDLE:
             return {}
         prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)

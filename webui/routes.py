@@ -1,7 +1,8 @@
 """Routes beside Gradio's, for what its server functions cannot do: send bytes, and tell how far a long run is.
 
 A visitor's token in the header ``X-Visitor`` is the key to all of them. The page gets it from a server function, which
-Gradio guards with ``--auth``.
+Gradio guards with ``--auth``. The header ``X-Picture`` holds the key of the picture that a request is about; if another
+one is open, the request is refused.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
     @app.get("/health")
     async def health() -> dict[str, Any]:
         stored, _ = await run_in_threadpool(store.folder.used)
-        cached = studio.pictures.used + studio.embeddings.used
+        cached = studio.pictures.used + studio.embeddings.used + studio.feedback.used
         return {
             "status": "ok",
             "version": __version__,
@@ -90,17 +91,18 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
     @app.post("/studio/model/{name}")
     async def switch_model(request: Request, name: str) -> StreamingResponse:
         token = _token(request)
-        return _follow(lambda _: studio.switch(token, name), lambda opened: _opened_view(studio, token, opened))
+        key = _picture_key(request)
+        return _follow(lambda _: studio.switch(token, name, key), lambda opened: _opened_view(studio, token, opened))
 
     @app.get("/studio/preview")
     async def preview(request: Request) -> Response:
-        picture = studio.picture(studio.visitors.session(_token(request)))
+        picture = studio.picture(studio.session(_token(request), _picture_key(request)))
         jpeg: bytes = await _result(studio.savers.submit(lambda: wire.preview(picture)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
     @app.post("/studio/everything")
     async def run_everything(request: Request) -> StreamingResponse:
-        token, preset = _token(request), (await _json(request)).get("preset")
+        token, key, preset = _token(request), _picture_key(request), (await _json(request)).get("preset")
         told = 0.0
 
         def start(emit: Emit) -> Job[Found]:
@@ -110,22 +112,23 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
                     told = time.monotonic()
                     emit({"progress": {"done": done, "total": total, "found": found}})
 
-            return everything.start(token, preset, progress)
+            return everything.start(token, preset, progress, key)
 
         return _follow(start, found_view, lambda: everything.cancel(token))
 
     @app.post("/studio/save/{kind}")
     async def save_file(request: Request, kind: str) -> Response:
-        session, body = studio.visitors.session(_token(request)), await _json(request)
-        source, selected = body.get("source", "prompt"), body.get("selected", [])
-        saved: Saved = await _result(studio.savers.submit(lambda: save(studio, session, kind, source, selected)))
+        session, body = studio.session(_token(request), _picture_key(request)), await _json(request)
+        source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
+        saved: Saved = await _result(studio.savers.submit(lambda: save(studio, session, kind, source, selected, run)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
 
 
 def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
     """Return the state after encoding; a prompt that is still there is answered anew."""
-    session: Session = studio.act(token, [])
+    picture = opened.session.picture
+    session: Session = studio.act(token, [], "" if picture is None else picture.key)
     return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, studio.models.get(session.model))
 
 
@@ -180,6 +183,11 @@ def _line(event: dict[str, Any]) -> str:
 
 def _token(request: Request) -> str:
     return request.headers.get("x-visitor", "")
+
+
+def _picture_key(request: Request) -> str | None:
+    """Return the key of the picture that a request is about, "" for none, or None if it does not say."""
+    return request.headers.get("x-picture")
 
 
 async def _json(request: Request) -> dict[str, Any]:

@@ -12,23 +12,23 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import masks, rle
-from mobilesam.automatic.records import MaskRecord, make_record
-from mobilesam.automatic.segment import candidate_of
+from mobilesam import rle, segment
+from mobilesam.automatic.records import MaskRecord
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats import png
 from mobilesam.formats.coco import coco_dataset
 from mobilesam.formats.labelme import labelme_document
 from mobilesam.formats.picture import MaskedPicture
 from mobilesam.formats.yolo import yolo_labels
+from mobilesam.masks import Frame
 from mobilesam.model import MaskModel
-from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump
+from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.prompt_file import PromptFile, dump
 from mobilesam.webui.session import Answer, Picture, Session
 from mobilesam.webui.studio import Studio
 
 BoolArray = npt.NDArray[np.bool_]
 
-_STABILITY_OFFSET = 1.0  # SAM's own
 KINDS = ("mask", "cutout", "coco", "labelme", "yolo", "prompts")
 
 
@@ -40,10 +40,13 @@ class Saved(NamedTuple):
     media_type: str
 
 
-def save(studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = ()) -> Saved:
+def save(
+    studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = (), run: Any = None
+) -> Saved:
     """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
 
-    At most one mask of the image's size is in memory at a time.
+    ``run`` is the number of the run of everything mode that found the segments, by default the last one. At most one
+    mask of the image's size is in memory at a time.
 
     Raises:
         InputError: there is nothing to save, or an argument is not known.
@@ -58,11 +61,14 @@ def save(studio: Studio, session: Session, kind: str, source: Any = "prompt", se
         raise InputError(sentence("a picture", "be open", "none", "open one first"))
     stem = Path(picture.name).stem or "picture"
     if kind == "prompts":
-        if not (session.prompt.points or session.prompt.box):
+        if not session.prompt.has_object:
             raise InputError(sentence("a prompt", "be there to save", "none", "click the object first"))
         text = dump(PromptFile({picture.name: (session.prompt,)}))
         return Saved(text.encode(), f"{stem}.prompts.json", "application/json")
     if source == "everything":
+        if run is not None and run != session.run:
+            remedy = "segment everything again"
+            raise InputError(sentence("run", f"be the last one, {session.run}", repr(run), remedy))
         records = _selected(session.segments, selected)
     else:
         records = [chosen_record(session, studio.models.get(session.model))]
@@ -90,12 +96,9 @@ def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
 
 
 def record_of(picture: Picture, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
-    """Return one mask of an answer as everything mode would, its segmentation an uncompressed RLE."""
-    hw, threshold = picture.hw, model.mask_threshold
-    logits, score = answer.low_res_logits[index], np.float32(answer.scores[index])
-    frame = masks.Frame(answer.input_hw, hw, model.image_size)
-    candidate = candidate_of(logits, score, frame, threshold=threshold, offset=_STABILITY_OFFSET)
-    return make_record(candidate, hw, "uncompressed_rle") | {"point_coords": [*map(list, prompt.points)]}
+    """Return one mask of an answer; its segmentation is an uncompressed RLE."""
+    frame = Frame(answer.input_hw, picture.hw, model.image_size)
+    return segment.record_of(prompt, answer.low_res_logits[index], answer.scores[index], frame, model.mask_threshold)
 
 
 def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]:

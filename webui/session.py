@@ -2,7 +2,10 @@
 
 An action is a small JSON object, as the page sends it: ``{"do": "point", "x": 220, "y": 110, "label": 1}``,
 ``{"do": "box", "box": [10, 20, 200, 180]}``, ``undo``, ``redo``, ``clear``, ``{"do": "choose", "index": 2}``, and
-``{"do": "restore", "points": [[x, y, label]], "box": null}``. Coordinates are pixels of the original picture.
+``{"do": "restore", "points": [[x, y, label]], "box": null}`` with the ``steps`` and the ``chosen`` mask of a prompt
+file of version 2. Coordinates are pixels of the original picture.
+
+A mask that is chosen stays chosen: the next mark makes the prompt so far a step, whose chosen mask is fed back.
 """
 
 from __future__ import annotations
@@ -17,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.prompt_file import Box, ObjectPrompt
+from mobilesam.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
+from mobilesam.prompt_json import parse_chosen
 from mobilesam.webui.sizes import size_of
 
 if TYPE_CHECKING:
@@ -51,15 +55,17 @@ class Picture:
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the model answers to a prompt.
+    """The candidate masks that the model gives for a prompt, C of them.
 
-    low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding. best: the index
-    of the mask to be chosen. decode_ms: the model's time.
+    low_res_logits: (C, 256, 256) float32. scores: (C,) the IoU it predicts. input_hw: as in Embedding. indices: (C,)
+    the decoder's own index of each mask. best: the place among them of the mask that counts unless another is chosen.
+    decode_ms: the model's time.
     """
 
     low_res_logits: npt.NDArray[np.float32]
     scores: tuple[float, ...]
     input_hw: tuple[int, int]
+    indices: tuple[int, ...]
     best: int = 0
     decode_ms: float = 0.0
 
@@ -68,9 +74,9 @@ class Answer:
 class Session:
     """One visitor's state.
 
-    model: the name of the model in use. past, future: earlier and undone prompts, the nearest last. answer: to
-    ``prompt``, or None until the model is asked. chosen: which of its masks counts. segments: what everything mode
-    found, with COCO run lengths.
+    model: the name of the model in use. prompt: with the mask chosen, and the steps before it. past, future: earlier
+    and undone prompts, the nearest last. answer: to ``prompt``, or None until the model is asked. segments: what
+    everything mode found, with COCO run lengths. run: the number of that run.
     """
 
     model: str
@@ -79,8 +85,15 @@ class Session:
     past: tuple[ObjectPrompt, ...] = ()
     future: tuple[ObjectPrompt, ...] = ()
     answer: Answer | None = field(default=None, compare=False)
-    chosen: int = 0
     segments: tuple[MaskRecord, ...] = field(default=(), compare=False)
+    run: int = field(default=0, compare=False)
+
+    @property
+    def chosen(self) -> int:
+        """The place of the mask that counts among those of the answer."""
+        if self.answer is None:
+            return 0
+        return self.answer.best if self.prompt.chosen is None else self.answer.indices.index(self.prompt.chosen)
 
 
 def opened(session: Session, picture: Picture) -> Session:
@@ -91,13 +104,23 @@ def opened(session: Session, picture: Picture) -> Session:
 
 
 def with_model(session: Session, model: str) -> Session:
-    """Let another model answer the same prompt."""
-    return replace(session, model=model, answer=None, chosen=0)
+    """Let another model answer the same prompt, and follow the same steps."""
+    return replace(session, model=model, answer=None)
 
 
 def answered(session: Session, answer: Answer) -> Session:
-    """Take the model's answer to the prompt, with its best mask chosen."""
-    return replace(session, answer=answer, chosen=answer.best)
+    """Take the model's answer to the prompt."""
+    return replace(session, answer=answer)
+
+
+def without_steps(session: Session) -> Session:
+    """Return the state with points and box alone, for a model that cannot follow the steps."""
+    return replace(session, prompt=replace(session.prompt, steps=(), chosen=None), answer=None)
+
+
+def steps_to(prompt: ObjectPrompt) -> tuple[ObjectPrompt, ...]:
+    """Return the steps of the prompt that follows one: its own, and itself if a mask was chosen."""
+    return prompt.steps if prompt.chosen is None else (*prompt.steps, replace(prompt, steps=()))
 
 
 def apply(session: Session, action: Any) -> Session:
@@ -112,11 +135,12 @@ def apply(session: Session, action: Any) -> Session:
         raise InputError(sentence("an action", "be an object", type(action).__name__, 'write {"do": "undo"}'))
     do = action.get("do")
     if do == "point":
-        return _marked(session, _with_point(session.prompt, action, session.picture.hw))
+        return _marked(session, _with_point(_following(session.prompt), action, session.picture.hw))
     if do == "box":
-        return _marked(session, replace(session.prompt, box=box_of(action.get("box"), session.picture.hw)))
+        box = box_of(action.get("box"), session.picture.hw)
+        return session if box == session.prompt.box else _marked(session, replace(_following(session.prompt), box=box))
     if do == "restore":
-        return _marked(session, prompt_of(action.get("points"), action.get("box"), session.picture.hw))
+        return _marked(session, _restored(action, session.picture.hw))
     if do == "clear":
         return _marked(session, NOTHING)
     if do == "undo":
@@ -173,7 +197,7 @@ def _marked(session: Session, prompt: ObjectPrompt) -> Session:
     if prompt == session.prompt:
         return session
     past = (*session.past, session.prompt)[-MAX_UNDO:]
-    return replace(session, prompt=prompt, past=past, future=(), answer=None, chosen=0)
+    return replace(session, prompt=prompt, past=past, future=(), answer=None)
 
 
 def _stepped(
@@ -185,14 +209,49 @@ def _stepped(
     """Go one step back or forth, or stay where there is none."""
     if not prompt:
         return session
-    return replace(session, prompt=prompt[0], past=past, future=future, answer=None, chosen=0)
+    return replace(session, prompt=prompt[0], past=past, future=future, answer=None)
 
 
 def _choose(session: Session, index: Any) -> Session:
     count = len(session.answer.scores) if session.answer else 0
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < count:
         raise InputError(sentence("index", f"name one of {count} masks, from 0", repr(index), "click for masks first"))
-    return replace(session, chosen=index)
+    assert session.answer is not None, "its masks were counted"
+    chosen = session.answer.indices[index]
+    if chosen == session.prompt.chosen:
+        return session
+    # What was undone continued from another choice.
+    return replace(session, prompt=replace(session.prompt, chosen=chosen), future=())
+
+
+def _following(prompt: ObjectPrompt) -> ObjectPrompt:
+    """Return the prompt that the next mark is added to: a chosen mask becomes a step."""
+    steps = steps_to(prompt)
+    if len(steps) >= MAX_STEPS:
+        remedy = "undo some, or clear and mark the object anew"
+        raise InputError(sentence("chosen masks", f"be at most {MAX_STEPS - 1}", len(steps), remedy))
+    return replace(prompt, steps=steps, chosen=None)
+
+
+def _restored(action: Mapping[str, Any], hw: tuple[int, int]) -> ObjectPrompt:
+    """Read a prompt with its steps, as :func:`mobilesam.webui.view.prompt_view` writes it."""
+    steps = action.get("steps", [])
+    if not isinstance(steps, list) or len(steps) >= MAX_STEPS:
+        actual = type(steps).__name__ if not isinstance(steps, list) else len(steps)
+        raise InputError(sentence("steps", f"be a list of at most {MAX_STEPS - 1}", actual, "leave out the earliest"))
+    read = []
+    for step in steps:
+        if not isinstance(step, Mapping):
+            raise InputError(sentence("each step", "be an object", type(step).__name__, 'write {"points": ...}'))
+        read.append(
+            replace(
+                prompt_of(step.get("points"), step.get("box"), hw), chosen=parse_chosen(step.get("chosen"), "chosen")
+            )
+        )
+    if read:
+        refuse_without_object(read[0], "the first step")
+    chosen = None if action.get("chosen") is None else parse_chosen(action["chosen"], "chosen")
+    return replace(prompt_of(action.get("points"), action.get("box"), hw), steps=tuple(read), chosen=chosen)
 
 
 def _with_point(prompt: ObjectPrompt, point: Mapping[str, Any], hw: tuple[int, int]) -> ObjectPrompt:

@@ -17,10 +17,9 @@ import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.image import count_frames, image_digest, read_image
-from mobilesam.model import Embedding
-from mobilesam.prompt_file import ObjectPrompt
-from mobilesam.prompts import make_prompts
-from mobilesam.selection import choose
+from mobilesam.model import Embedding, FloatArray
+from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.models import Models
@@ -33,6 +32,7 @@ UInt8Array = npt.NDArray[np.uint8]
 # An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
 _EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
+_FEEDBACK_BYTES = 16_000_000  # of logits that chosen masks feed back, 256 KB each; others are computed from the steps
 
 # Parts of --cache-mb, in bytes a megabyte: what is computed for images, and the visitors' states.
 _IMAGES, _EMBEDDINGS, _STATES = 400_000, 400_000, 200_000
@@ -71,6 +71,7 @@ class Studio:
         self.visitors = Visitors(limit_bytes=limits.cache_mb * _STATES)
         self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
         self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
+        self.feedback: ByteCache[FloatArray] = ByteCache(_FEEDBACK_BYTES)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
         self.savers = Workers(1, limits.waiting, "save")  # one image of full size in memory at a time
@@ -105,42 +106,58 @@ class Studio:
 
         return self.encoders.submit(work)
 
-    def switch(self, token: str, model: object) -> Job[Opened]:
+    def switch(self, token: str, model: object, picture_key: object = None) -> Job[Opened]:
         """Let another model answer: load it, encode the picture if there is one, and then take its answers.
 
         Raises:
             InputError: there is no such model.
-            GoneError, BusyError: as :meth:`open`.
+            GoneError, BusyError: as :meth:`open`, or the picture is another than ``picture_key`` says.
         """
         name = self.models.check(model)
-        asked = states.with_model(self.visitors.session(token), name)
+        asked = states.with_model(self.session(token, picture_key), name)
 
         def work() -> Opened:
             self.models.get(name)
             ms = self._encode(asked).ms if asked.picture is not None else 0.0
-            return Opened(self.visitors.change(token, lambda state: states.with_model(state, name)), ms)
+            session = self.visitors.change(token, lambda state: states.with_model(state, name))
+            return Opened(_showing(session, picture_key), ms)
 
         return self.encoders.submit(work)
+
+    def session(self, token: object, picture_key: object = None) -> Session:
+        """Return a visitor's state.
+
+        Args:
+            picture_key: of the picture that the visitor means, "" for none; by default whichever is open.
+
+        Raises:
+            GoneError: there is no such visitor, or another picture is open.
+        """
+        return _showing(self.visitors.session(token), picture_key)
 
     def act(self, token: str, actions: Iterable[Any], picture_key: object = None) -> Session:
         """Apply actions, all or none, and let the model answer what they come to.
 
-        Actions on a picture that is no longer open, as ``picture_key`` tells, are left out.
-
         Raises:
             InputError: an action cannot be applied.
-            GoneError: the visitor or the picture is no longer known.
+            GoneError: the visitor or the picture is no longer known, or the picture is another than ``picture_key``
+                says; nothing is applied to that one.
         """
 
         def step(state: Session) -> Session:
-            if picture_key is not None and state.picture is not None and state.picture.key != picture_key:
-                return state
+            state = _showing(state, picture_key)
             for action in actions:
-                state = states.apply(state, action)
-            return states.trimmed(state)
+                after = states.apply(state, action)
+                self._keep_feedback(state, after)
+                state = after
+            state = states.trimmed(state)
+            refined = state.prompt.refines or state.prompt.chosen is not None
+            if refined and not supports(self.models.get(state.model), state.prompt):
+                return states.without_steps(state)
+            return state
 
         session = self.visitors.change(token, step)
-        if session.prompt == states.NOTHING or session.answer is not None:
+        if session.answer is not None or not session.prompt.has_object:
             return session
         answer = self.ask(session, session.prompt)
         asked = (session.picture, session.prompt, session.model)
@@ -152,23 +169,31 @@ class Studio:
         return states.answered(session, answer)
 
     def ask(self, session: Session, prompt: ObjectPrompt) -> Answer:
-        """Return the model's answer to a prompt: three readings where it is ambiguous, else one.
+        """Return the model's candidate masks for a prompt: three where it is ambiguous, else one.
 
         Raises:
+            InputError: the prompt does not say where the object is.
             GoneError: the picture is no longer known.
             BusyError: the line is full.
         """
         embedding = self.embedding(session)
         model = self.models.get(session.model)
-        prompts, _ = make_prompts(**prompt.arguments(), original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-        wanted = None if prompt.ambiguous else False
 
         def work() -> Answer:
             start = time.perf_counter()
-            decoded = model.decode(embedding, prompts, wanted)
+            ready = prompt
+            if prompt.steps:
+                key = self._feedback_key(session, prompt.steps)
+                logits = self.feedback.get(key)
+                if logits is None:
+                    logits = feedback(model, embedding, prompt.steps)
+                    self.feedback.put(key, logits, logits.nbytes)
+                ready = replace(prompt, mask_input=logits)
+            (found,) = decode(model, embedding, [ready])
             ms = 1000 * (time.perf_counter() - start)
-            answer = readings(decoded.low_res_logits[0], decoded.iou_predictions[0], embedding.input_hw)
-            return replace(answer, decode_ms=ms)
+            three = found.three(prompt.chosen)
+            scores = tuple(map(float, three.iou_predictions))
+            return Answer(three.low_res_logits, scores, embedding.input_hw, three.indices, three.best, ms)
 
         return self.decoders.run(work)
 
@@ -226,31 +251,33 @@ class Studio:
     def _key(self, session: Session) -> tuple[str, str]:
         return session.model, _open_picture(session).digest
 
+    def _keep_feedback(self, before: Session, after: Session) -> None:
+        """Keep the logits of a chosen mask that an action made a step."""
+        if (
+            before.answer is None
+            or before.prompt.chosen is None
+            or after.prompt.steps != states.steps_to(before.prompt)
+        ):
+            return
+        logits = before.answer.low_res_logits[before.chosen][None].copy()
+        self.feedback.put(self._feedback_key(before, after.prompt.steps), logits, logits.nbytes)
 
-def readings(
-    low_res_logits: npt.NDArray[np.float32], scores: npt.NDArray[np.float32], input_hw: tuple[int, int]
-) -> Answer:
-    """Return three of the model's four masks, or its only one, among them the one that ``mobilesam predict`` keeps.
-
-    The single-mask answer resembles one of the three readings; where it is the best, it takes that one's place.
-
-    Args:
-        low_res_logits: (4, 256, 256), the single-mask answer first, or (1, 256, 256). scores: (4,) or (1,).
-    """
-    best = choose("agreement", low_res_logits, scores)
-    kept = list(range(len(scores)))
-    if len(kept) > 1 and best == 0:
-        masks = low_res_logits > 0
-        alike = [np.mean(masks[0] == mask) for mask in masks[1:]]
-        kept[1 + int(np.argmax(alike))] = 0
-    kept = kept[1:] or kept
-    return Answer(low_res_logits[kept], tuple(float(scores[index]) for index in kept), input_hw, kept.index(best))
+    def _feedback_key(self, session: Session, steps: tuple[ObjectPrompt, ...]) -> tuple[object, ...]:
+        return *self._key(session), steps
 
 
 def _note(content: bytes) -> str:
     """Return what the visitor should know of how a picture file, which can be read, was read."""
     frames = count_frames(content)
     return f"The first of {frames} frames is shown." if frames > 1 else ""
+
+
+def _showing(session: Session, picture_key: object) -> Session:
+    """Return a state if its picture is the one that is meant."""
+    open_key = "" if session.picture is None else session.picture.key
+    if picture_key is not None and picture_key != open_key:
+        raise GoneError("another picture was opened in this session; open the picture again to go on with it")
+    return session
 
 
 def _open_picture(session: Session) -> Picture:

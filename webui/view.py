@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mobilesam.model import MaskModel
-from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.prompt_json import needs_steps
 from mobilesam.webui import wire
 from mobilesam.webui.session import Answer, Picture, Session
 
@@ -48,9 +49,12 @@ def picture_view(picture: Picture) -> dict[str, Any]:
 
 
 def prompt_view(prompt: ObjectPrompt) -> dict[str, Any]:
-    """Return a prompt as ``restore`` takes it."""
+    """Return a prompt as ``restore`` takes it, with its steps and its chosen mask if it has any."""
     points = [[x, y, label] for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
-    return {"points": points, "box": None if prompt.box is None else list(prompt.box)}
+    view: dict[str, Any] = {"points": points, "box": None if prompt.box is None else list(prompt.box)}
+    if needs_steps(prompt):
+        view |= {"steps": [prompt_view(step) for step in prompt.steps], "chosen": prompt.chosen}
+    return view
 
 
 def mask_views(answer: Answer, picture: Picture, model: MaskModel) -> list[dict[str, Any]]:

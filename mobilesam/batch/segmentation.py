@@ -4,29 +4,21 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import itertools
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-
 from mobilesam import loading
 from mobilesam.automatic import SamAutomaticMaskGenerator
-from mobilesam.automatic.records import MaskRecord, make_record
-from mobilesam.automatic.segment import candidate_of
+from mobilesam.automatic.records import MaskRecord
 from mobilesam.batch.journal import pack
 from mobilesam.batch.tasks import Task, UInt8Array
 from mobilesam.formats.picture import OBJECT, MaskedPicture
 from mobilesam.formats.picture_files import MaskFiles
 from mobilesam.image import read_image
-from mobilesam.masks import Frame
 from mobilesam.model import MaskModel
-from mobilesam.prompt_file import ObjectPrompt
-from mobilesam.prompts import make_prompts
-from mobilesam.selection import choose
-
-_STABILITY_OFFSET = 1.0  # SAM's own
+from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.segment import segment_objects
 
 
 @dataclass(frozen=True)
@@ -72,7 +64,7 @@ class Everything:
 class Prompted:
     """One mask for each prompt.
 
-    select: a rule of :mod:`mobilesam.selection`; by default agreement for a lone point and single for the rest.
+    select: see :func:`mobilesam.segment.segment_objects`.
     fast_padding: see SamPredictor.
     """
 
@@ -137,37 +129,4 @@ def segment_prompts(
     if not prompts:
         return []
     embedding = model.encode(image, fast_padding=how.fast_padding)
-    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
-    records = []
-    for group in _alike(prompts):
-        arguments = {
-            "point_coords": [prompt.points for prompt in group] if group[0].points else None,
-            "point_labels": [prompt.labels for prompt in group] if group[0].points else None,
-            "box": None if group[0].box is None else [prompt.box for prompt in group],
-        }
-        made, _ = make_prompts(**arguments, original_hw=frame.original_hw, input_hw=frame.input_hw)
-        rule = how.select or ("agreement" if group[0].ambiguous else "single")
-        decoded = model.decode(embedding, made, False if rule == "single" else None)
-        for prompt, logits, scores in zip(group, *decoded, strict=True):
-            best = choose(rule, logits, scores)
-            candidate = candidate_of(
-                logits[best],
-                np.float32(scores[best]),
-                frame,
-                threshold=model.mask_threshold,
-                offset=_STABILITY_OFFSET,
-            )
-            record = make_record(candidate, frame.original_hw, "uncompressed_rle")
-            record["point_coords"] = [list(point) for point in prompt.points]
-            if prompt.box is not None:
-                record["prompt_box"] = list(prompt.box)
-            if prompt.label is not None:
-                record["label"] = prompt.label
-            records.append(record)
-    return records
-
-
-def _alike(prompts: Sequence[ObjectPrompt]) -> Iterator[list[ObjectPrompt]]:
-    """Yield neighbours that fit into one array."""
-    kinds = itertools.groupby(prompts, key=lambda prompt: (len(prompt.points), prompt.box is None))
-    return (list(group) for _, group in kinds)
+    return [record for (record,) in segment_objects(model, embedding, prompts, select=how.select)]

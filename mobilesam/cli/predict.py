@@ -11,11 +11,11 @@ import typer
 from mobilesam.cli import options
 from mobilesam.cli.pictures import failed, read_each, refuse_repeated_stdin, warnings_of
 from mobilesam.errors import InputError, sentence
-from mobilesam.prompt_file import ObjectPrompt, read_prompts
+from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.prompt_file import read_prompts
 
 if TYPE_CHECKING:
-    from mobilesam.cli.output import Found
-    from mobilesam.predictor import SamPredictor
+    from mobilesam.model import MaskModel
 
 MULTIMASK_OUTPUTS = 3
 
@@ -26,7 +26,10 @@ def predict(
     box: options.BoxOption = None,
     prompts: options.PromptsOption = None,
     multimask: Annotated[
-        bool, typer.Option("--multimask", help="Keep all three readings of each prompt, best first, not only one.")
+        bool,
+        typer.Option(
+            "--multimask", help="Keep the three multimask outputs of each prompt, best first, not only one mask."
+        ),
     ] = False,
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
@@ -54,12 +57,14 @@ def predict(
 
     mobilesam predict cat.jpg --box 80,20,420,300 --box 10,10,70,90 --format cutout --out results
 
-    Several points are one object, several boxes are several objects; points go with at most one box. The files are
-    named after the picture (cat-overlay.png, cat-mask.png, cat-mask-2.png for the second object) and listed on stdout.
+    Several points are one object, several boxes are several objects; points go with at most one box. Points of label 0
+    need one of label 1, or a box, beside them. The files are named after the picture (cat-overlay.png, cat-mask.png,
+    cat-mask-2.png for the second object) and listed on stdout.
 
-    One mask is kept for each object. --select says which of the model's four: agreement, the one that the others agree
-    with, which is right most often for a single point and is the default for one; single, its single-mask answer, the
-    default for boxes and several points; score, the best scored of its three readings, as the reference's examples do.
+    One mask is kept for each object. --select says which of the decoder's four: agreement, the one that the others
+    agree with, which is right most often for a single point and is the default for one; single, its single-mask output,
+    the default for boxes and several points; score, the multimask output of the highest predicted IoU, as SAM's
+    examples do. A mask that a prompt file chooses is kept whatever --select says.
 
     A picture that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
     """
@@ -67,7 +72,7 @@ def predict(
     from mobilesam.cli.model import load_model
     from mobilesam.embedding_folder import with_embeddings
     from mobilesam.formats import naming
-    from mobilesam.predictor import SamPredictor
+    from mobilesam.segment import ALL, segment_objects
 
     words = options.parse_formats(formats, output.FORMATS)
     refuse_repeated_stdin(images)
@@ -80,30 +85,32 @@ def predict(
     planned = [path for name, found in zip(names, wanted, strict=True) for path in name.all(words, len(found), ranks)]
     naming.refuse_overwriting(planned, images, force)
 
-    predictor: SamPredictor | None = None
+    network: MaskModel | None = None
+    rule = ALL if multimask else select.value if select else None
     pictures: list[dict[str, Any]] = []
     errors: list[dict[str, str]] = []
     for source, (objects, name), image, clock in read_each(images, list(zip(wanted, names, strict=True)), errors):
         # Loaded only now, so that a mistyped path is told at once.
-        if predictor is None:
+        if network is None:
             network = with_embeddings(load_model(model, backend, device, threads, provider), embeddings)
-            predictor = SamPredictor(network, fast_padding=fast_padding)
         try:
             with warnings_of(source):
                 with clock.measure("encode"):
-                    predictor.set_image(image)
+                    embedding = network.encode(image, fast_padding=fast_padding)
                 with clock.measure("decode"):
-                    found = [_segment(predictor, prompt, multimask, select) for prompt in objects]
+                    found = segment_objects(network, embedding, objects, select=rule)
         except InputError as error:
             errors.append(failed(source, error))
             continue
         with clock.measure("write"):
-            picture = output.write_picture(name, image, found, words, force)
+            picture = output.write_picture(name, image, objects, found, words, force)
         size = {"image": source, "width": image.shape[1], "height": image.shape[0]}
         pictures.append(size | picture | {"timings_ms": clock.milliseconds})
-        for number, item in enumerate(found, start=1):
-            share = float(item.masks[0].mean())
-            typer.echo(f"{source}: object {number}, score {item.scores[0]:.2f}, {share:.1%} of the picture", err=True)
+        for number, (best, *_) in enumerate(found, start=1):
+            share = best["area"] / (image.shape[0] * image.shape[1])
+            typer.echo(
+                f"{source}: object {number}, score {best['predicted_iou']:.2f}, {share:.1%} of the picture", err=True
+            )
         if not as_json:
             typer.echo("\n".join(output.written(picture)))
     if as_json:
@@ -124,16 +131,3 @@ def _wanted(images: list[str], points: list[str], boxes: list[str], prompts: Pat
         remedy = "add for example --point 320,240"
         raise options.UsageError(sentence("predict", "be given a --point, a --box or --prompts", "none", remedy))
     return [options.parse_prompts(points, boxes)] * len(images)
-
-
-def _segment(predictor: SamPredictor, prompt: ObjectPrompt, multimask: bool, select: options.Select | None) -> Found:
-    """Predict one object: all three readings, or the one answer that ``select`` keeps."""
-    from mobilesam.cli.output import Found
-
-    if multimask:
-        prediction = predictor.predict(**prompt.arguments())
-    else:
-        rule = select or (options.Select.agreement if prompt.ambiguous else options.Select.single)
-        prediction = predictor.predict_one(**prompt.arguments(), select=rule.value)
-    best_first = (-prediction.iou_predictions).argsort()
-    return Found(prompt, prediction.masks[best_first], prediction.iou_predictions[best_first])

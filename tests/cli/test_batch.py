@@ -216,18 +216,6 @@ def test_killed_in_the_middle_a_run_goes_on_and_ends_the_same(photos):
 
 
 @pytest.mark.weights
-def test_batch_finds_what_predict_finds(command, photos, monkeypatch):
-    monkeypatch.chdir(photos)
-    words = ["--prompts", "prompts.json", "--format", "mask"]
-    assert command("batch", "photos/3.png", *words, "--out", "batch", "--workers", 1).code == 0
-    assert command("predict", "photos/3.png", *words, "--out", "predict").code == 0
-    for ours, theirs in (("3-masks/001.png", "3-mask.png"), ("3-masks/002.png", "3-mask-2.png")):
-        one, other = formats.read_mask(Path("batch") / ours), formats.read_mask(Path("predict") / theirs)
-        assert one.any()
-        assert np.count_nonzero(one != other) <= 2  # the last bit of a sum may fall to either side
-
-
-@pytest.mark.weights
 def test_embeddings_made_beforehand_are_used(command, photos, monkeypatch):
     monkeypatch.chdir(photos)
     outcome = command("embed", "photos/2.png", "photos/broken.jpg", "--out", "embeddings", "--workers", 1, "--json")

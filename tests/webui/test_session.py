@@ -32,7 +32,7 @@ def point(x: float, y: float, label: int = 1) -> dict[str, Any]:
 
 
 def answer(count: int = 3, best: int = 1) -> Answer:
-    return Answer(np.zeros((count, 256, 256), np.float32), (0.5,) * count, (681, 1024), best)
+    return Answer(np.zeros((count, 256, 256), np.float32), (0.5,) * count, (681, 1024), (1, 0, 3)[:count], best)
 
 
 def test_clicks_and_drags_add_up_to_one_prompt() -> None:

@@ -48,6 +48,7 @@ export class Everything {
   clear() {
     this.turn++;
     this.segments = [];
+    this.foundBy = null; // the number of the run that found the segments
     this.#found();
     this.#running(false);
     this.studio.part("count").textContent = `Finds every object at once. ${HINT}`;
@@ -61,7 +62,7 @@ export class Everything {
     this.#running(true);
     this.#progress(0, "Starting …");
     try {
-      const headers = { ...studio.visit.headers, "Content-Type": "application/json" };
+      const headers = { ...studio.headers, "Content-Type": "application/json" };
       const body = JSON.stringify({ preset: this.preset });
       const done = await follow("studio/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
@@ -71,6 +72,7 @@ export class Everything {
       if (run !== this.turn) return;
       studio.view.times({ everything: done.ms });
       this.segments = done.segments;
+      this.foundBy = done.run;
       this.#found();
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
       studio.part("count").textContent = done.partial
@@ -180,7 +182,9 @@ export class Everything {
 
   /** Return what the server is asked to save. */
   saved() {
-    return this.studio.all ? { source: "everything", selected: [...this.selected] } : { source: "prompt" };
+    return this.studio.all
+      ? { source: "everything", selected: [...this.selected], run: this.foundBy }
+      : { source: "prompt" };
   }
 
   /** Return what the canvas paints over the picture, and which of it is outlined. */

@@ -32,10 +32,10 @@ export class Preview {
       const asked = this.pixel;
       const { picture } = this.studio.session;
       const [answer] = await Promise.all([
-        this.studio.visit.call("hover", asked).catch(() => ({})),
+        this.studio.visit.call("hover", { ...asked, picture: picture.key }).catch(() => ({})),
         new Promise((resolve) => setTimeout(resolve, EVERY)),
       ]);
-      if (!this.pixel || !this.#wanted() || this.studio.session.picture !== picture) break;
+      if (!this.pixel || !this.#wanted() || this.studio.session.picture?.key !== picture.key) break;
       this.layer = answer.rle ? new Layer(answer.rle, picture.shown, COLOR) : null;
       this.studio.redraw();
       if (this.pixel === asked) break;

@@ -3,7 +3,7 @@
 import { Everything } from "./everything.js";
 import { listen } from "./input.js";
 import { Preview } from "./preview.js";
-import { after, marks, NOTHING } from "./prompt.js";
+import { after, choices, marks, NOTHING } from "./prompt.js";
 import { Stage } from "./stage.js";
 import { fetchBlob, follow, Line, Refusal } from "./transport.js";
 import { View } from "./view.js";
@@ -24,6 +24,7 @@ class Studio {
     this.look = "overlay";
     this.file = null; // the picture as the visitor gave it, to open it again if the server forgot it
     this.maxUploadMb = Infinity;
+    this.entering = null; // the promise of coming in anew
     this.opening = 0; // counts pictures, so that a later one overtakes
     this.uploading = false; // and what is clicked belongs to neither picture
     this.view = new View(this);
@@ -58,6 +59,11 @@ class Studio {
     return after(this.session.prompt, this.line.open);
   }
 
+  /** Headers of a request about the picture that is shown. */
+  get headers() {
+    return { ...this.visit.headers, "X-Picture": this.session.picture?.key ?? "" };
+  }
+
   redraw() {
     this.view.draw();
   }
@@ -72,9 +78,10 @@ class Studio {
       this.maxUploadMb = max_upload_mb;
       this.part("model").replaceChildren(...Object.entries(models).map(([name, label]) => new Option(label, name)));
       this.everything.offer(presets);
-      if (session.picture) this.#showPicture(session, await this.#bitmap());
+      if (session.picture) this.#showPicture(session, await this.#bitmap(session.picture));
       else this.#take(session);
       this.view.state(session.picture ? "ready" : "empty");
+      this.redraw();
     } catch (error) {
       this.view.state("empty");
       this.notice(`The server does not answer: ${error.message}. Reload the page to try again.`);
@@ -109,7 +116,8 @@ class Studio {
       if (!this.line.open.length && !this.session.masks.length) this.#take(done.session);
       this.view.state("ready");
       this.notice(done.session.picture.note, "note");
-      for (const action of actions) this.act(action);
+      for (const action of actions) this.line.push(action);
+      this.redraw();
     } catch (error) {
       if (turn !== this.opening) return;
       this.uploading = false;
@@ -122,7 +130,7 @@ class Studio {
   /** Show a picture that the server has read and now encodes, and forget what belongs to the earlier one. */
   async #begin(file, session, turn) {
     this.view.status("Encoding …");
-    const bitmap = await this.#bitmap();
+    const bitmap = await this.#bitmap(session.picture);
     if (turn !== this.opening) return;
     this.file = file;
     this.uploading = false;
@@ -134,8 +142,8 @@ class Studio {
     this.#showPicture(session, bitmap);
   }
 
-  async #bitmap() {
-    const { blob } = await fetchBlob("studio/preview", { headers: this.visit.headers });
+  async #bitmap({ key }) {
+    const { blob } = await fetchBlob("studio/preview", { headers: { ...this.visit.headers, "X-Picture": key } });
     return createImageBitmap(blob);
   }
 
@@ -146,15 +154,19 @@ class Studio {
     this.#take(session);
   }
 
-  /** The session expired, or the server was restarted: begin a new session and go on where we were. */
+  /** The session expired, or the server no longer has the image: begin a new session and go on where we were. */
   async #again(file, actions = []) {
     const { prompt, model } = this.session;
-    await this.visit.enter(model);
+    const segmented = this.everything.segments.length > 0;
+    await this.visit.enterAnew(model);
     if (file) {
       await this.open(file, [...(marks(prompt) ? [{ do: "restore", ...prompt }] : []), ...actions], true);
+      if (segmented && this.part("notice").hidden) this.notice("The server no longer had the segments. Please segment everything again.");
       return;
     }
     this.stage.show({ bitmap: null, size: null });
+    this.line.reset();
+    this.everything.clear();
     this.#take(EMPTY);
     this.view.state("empty");
     this.notice("The session expired. Please open the image again.");
@@ -166,13 +178,17 @@ class Studio {
     this.everything.stop();
     this.view.state("opening", this.session.picture ? "Encoding …" : "Loading the model …");
     try {
-      const { headers } = this.visit;
+      const { headers } = this;
+      const refined = choices(this.session.prompt);
       const done = await follow(`studio/model/${encodeURIComponent(name)}`, { headers }, (event) => {
         if (event.waiting) this.view.status(`Waiting in line, place ${event.waiting} …`);
       });
       if (turn !== this.opening) return;
       if (done.session.picture) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
       if (!this.line.open.length) this.#take(done.session);
+      if (refined && !choices(done.session.prompt)) {
+        this.notice("This model does not have the mask that you chose. Its mask follows from the marks alone.", "note");
+      }
     } catch (error) {
       this.part("model").value = this.session.model ?? "";
       this.refused(error);
@@ -212,7 +228,8 @@ class Studio {
   /** Show why the server refused; if it no longer knows the picture, give it again, and what it has not answered. */
   async refused(error, actions = []) {
     if (error.gone) {
-      await this.#again(this.file, actions);
+      this.entering ??= this.#again(this.file, actions).finally(() => { this.entering = null; });
+      await this.entering;
       return;
     }
     this.redraw();
@@ -222,7 +239,7 @@ class Studio {
   async save(kind) {
     try {
       const body = JSON.stringify(this.everything.saved());
-      const headers = { ...this.visit.headers, "Content-Type": "application/json" };
+      const headers = { ...this.headers, "Content-Type": "application/json" };
       const { blob, name } = await fetchBlob(`studio/save/${kind}`, { method: "POST", headers, body });
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);

@@ -1,9 +1,12 @@
 // What the page shows of a studio: the scene on the canvas, the masks to choose from, which buttons can be pressed.
 
 import { COLOR, Layer } from "./masks.js";
-import { marks, NOTHING } from "./prompt.js";
+import { hasObject, marks, NOTHING } from "./prompt.js";
 
 const THUMBNAIL = 160; // pixels of its longer side
+const INVITES = "Click the object in the image. Its candidate masks appear here, with the likeliest one chosen.";
+const WAITS = "That marks what is not part of the object. Now click the object with the tool Object, or drag a box around it.";
+const REFINES = "Refines the mask that you chose.";
 
 /** Return a time in milliseconds as it is shown. */
 export function duration(ms) {
@@ -48,7 +51,7 @@ export class View {
     this.#enable("undo", undo || studio.line.open.length);
     this.#enable("redo", redo);
     this.#enable("clear", marked);
-    studio.part("mask-hint").hidden = masks.length > 0;
+    this.#hint(prompt, masks);
     for (const [index, button] of [...studio.part("candidates").children].entries()) {
       button.setAttribute("aria-checked", String(index === chosen));
     }
@@ -65,6 +68,16 @@ export class View {
     const layer = marked ? this.layers[chosen] : this.studio.preview.layer;
     const layers = layer ? [layer] : [];
     return { layers, outlined: layers, back: marked ? null : layer };
+  }
+
+  /** Say what to do next, over the image too while only background is marked. */
+  #hint(prompt, masks) {
+    const waits = marks(prompt) && !hasObject(prompt);
+    const refines = masks.length > 0 && this.studio.session.prompt.steps?.length > 0;
+    if (this.studio.root.dataset.state === "ready") this.status(waits ? "Now mark the object" : "");
+    const hint = this.studio.part("mask-hint");
+    hint.textContent = waits ? WAITS : refines ? REFINES : INVITES;
+    hint.hidden = masks.length > 0 && !refines;
   }
 
   #enable(name, possible) {

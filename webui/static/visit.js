@@ -10,9 +10,18 @@ export class Visit {
     this.token = null;
   }
 
-  /** Come in, as the visitor of before if the server knows it, else as a new one who uses `model`. */
-  async enter(model = null) {
-    const answer = await this.server.hello({ token: sessionStorage.getItem(KEPT), model });
+  /** Come in where the visit of before ended, if the server knows it, else as a new visitor who uses `model`. */
+  async enter() {
+    return this.#hello(sessionStorage.getItem(KEPT), null);
+  }
+
+  /** Come in as a new visitor who uses `model`, whatever the server knows. */
+  async enterAnew(model) {
+    return this.#hello(null, model);
+  }
+
+  async #hello(token, model) {
+    const answer = await this.server.hello({ token, model });
     this.token = answer.token;
     sessionStorage.setItem(KEPT, this.token);
     return answer;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { after, marks, NOTHING } from "../static/prompt.js";
+import { after, choices, hasObject, marks, NOTHING } from "../static/prompt.js";
 import { duration } from "../static/view.js";
 
 test("marks under way are shown before the server has them", () => {
@@ -16,6 +16,19 @@ test("a point or a box is a mark", () => {
   assert.equal(marks(NOTHING), false);
   assert.equal(marks({ points: [[1, 2, 0]], box: null }), true);
   assert.equal(marks({ points: [], box: [1, 1, 2, 2] }), true);
+});
+
+test("background points alone are no object", () => {
+  assert.equal(hasObject(NOTHING), false);
+  assert.equal(hasObject({ points: [[1, 2, 0]], box: null }), false);
+  assert.equal(hasObject({ points: [[1, 2, 0], [3, 4, 1]], box: null }), true);
+  assert.equal(hasObject({ points: [[1, 2, 0]], box: [1, 1, 2, 2] }), true);
+});
+
+test("a prompt says whether a mask was chosen", () => {
+  assert.equal(choices(NOTHING), false);
+  assert.equal(choices({ ...NOTHING, steps: [], chosen: 0 }), true);
+  assert.equal(choices({ ...NOTHING, steps: [{ points: [[1, 2, 1]], box: null, chosen: 2 }], chosen: null }), true);
 });
 
 test("times are shown as precisely as they are known", () => {

@@ -1,0 +1,197 @@
+"""One object of a prompt file: read from JSON values, with the place of whatever is wrong, and written as such."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import Any
+
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
+
+LARGEST = 1e9  # of a coordinate, in pixels
+
+
+def parse_objects(value: Any, where: str, version: int) -> tuple[ObjectPrompt, ...]:
+    """Read a list of objects; ``where`` is what messages call it.
+
+    Raises:
+        InputError: it is not such a list, or holds what the version of the file does not have.
+    """
+    if not isinstance(value, list) or not value:
+        raise InputError(sentence(where, "be a list of objects", shown(value), 'write [{"points": [[x, y]]}]'))
+    return tuple(_object(entry, f"{where}[{index}]", version) for index, entry in enumerate(value))
+
+
+def parse_marks(marks: list[Any], name: str) -> ObjectPrompt:
+    """Read samexporter's list; its text marks, meant for another model, are refused rather than dropped.
+
+    Raises:
+        InputError: a mark is neither a point nor the only rectangle, or none says where the object is.
+    """
+    points, labels, box = [], [], None
+    for index, mark in enumerate(marks):
+        where = f"{name}[{index}]"
+        refuse_unknown_keys(mark, ("type", "data", "label"), where)
+        if mark.get("type") == "point":
+            points.append(_numbers(mark.get("data"), f"{where}.data", (2,), "[x, y]"))
+            labels.append(_label(mark.get("label", 1), where))
+        elif mark.get("type") == "rectangle" and box is None:
+            box = _numbers(mark.get("data"), f"{where}.data", (4,), "[x1, y1, x2, y2]")
+        elif mark.get("type") == "rectangle":
+            remedy = 'several boxes are several objects: write {"version": 1, "objects": [{"box": ...}, ...]}'
+            raise InputError(sentence(where, "not be a second rectangle", "one", remedy))
+        else:
+            raise InputError(unknown_name(f"{where}.type", mark.get("type"), ("point", "rectangle")))
+    if not marks:
+        raise InputError(sentence(name, "hold at least one mark", "an empty list", "add a point or a rectangle"))
+    prompt = _prompt(points, labels, box)
+    refuse_without_object(prompt, name)
+    return prompt
+
+
+def entry_of(prompt: ObjectPrompt) -> dict[str, Any]:
+    """Return an object as a prompt file writes it.
+
+    Raises:
+        InputError: it has a ``mask_input``, which a file does not hold.
+    """
+    if prompt.mask_input is not None:
+        remedy = "record the steps that led to it"
+        raise InputError(sentence("mask_input", "be None for a prompt file", "an array", remedy))
+    if needs_steps(prompt):
+        entry: dict[str, Any] = {"steps": [_step_entry(step) for step in (*prompt.steps, prompt)]}
+    else:
+        entry = _step_entry(prompt)
+    return entry if prompt.label is None else entry | {"label": prompt.label}
+
+
+def needs_steps(prompt: ObjectPrompt) -> bool:
+    """Return whether an object can only be written with steps, which version 1 does not have."""
+    return bool(prompt.steps) or prompt.chosen is not None
+
+
+def refuse_unknown_keys(value: Any, known: tuple[str, ...], where: str) -> None:
+    """Raise InputError if a JSON value is not an object, or has a key that is not ``known``."""
+    if not isinstance(value, dict):
+        raise InputError(sentence(where, f"be an object with {', '.join(known)}", shown(value), "put it into braces"))
+    for key in value:
+        if key not in known:
+            raise InputError(unknown_name(f"{where}: each key", key, known))
+
+
+def shown(value: Any) -> str:
+    """Return a JSON value as messages show it."""
+    try:
+        text = json.dumps(value)
+    except RecursionError:
+        text = "values nested too deeply"
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def parse_chosen(value: Any, where: str) -> int:
+    """Read the index of a chosen mask.
+
+    Raises:
+        InputError: it is not 0, 1, 2 or 3.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value not in MASK_INDICES:
+        remedy = "0 is the single-mask output, 1 to 3 are the multimask outputs"
+        raise InputError(sentence(where, "be 0, 1, 2 or 3", shown(value), remedy))
+    return value
+
+
+def _object(value: Any, where: str, version: int) -> ObjectPrompt:
+    if version == 1 and isinstance(value, dict) and "steps" in value:
+        raise InputError(sentence(f"{where}.steps", "come in a file of version 2", "version 1", 'write "version": 2'))
+    refuse_unknown_keys(
+        value, ("points", "box", "label") if version == 1 else ("points", "box", "steps", "label"), where
+    )
+    label = value.get("label")
+    if "label" in value and (not isinstance(label, str) or not label):
+        raise InputError(sentence(f"{where}.label", "be text", shown(label), 'write for example "label": "cat"'))
+    marks = {key: value[key] for key in ("points", "box") if key in value}
+    if "steps" not in value:
+        return replace(_marked(marks, where), label=label)
+    if marks:
+        remedy = "put them into the last step"
+        raise InputError(
+            sentence(where, "have either steps or points and box", f"steps and {', '.join(marks)}", remedy)
+        )
+    return replace(_stepped(value["steps"], f"{where}.steps"), label=label)
+
+
+def _stepped(value: Any, where: str) -> ObjectPrompt:
+    """Read steps: the last is the prompt, and those before it lead to it."""
+    if not isinstance(value, list) or not value:
+        raise InputError(
+            sentence(where, "be a list of steps", shown(value), 'write [{"points": [[x, y]], "chosen": 1}]')
+        )
+    if len(value) > MAX_STEPS:
+        raise InputError(sentence(where, f"have at most {MAX_STEPS} steps", len(value), "leave out the earliest"))
+    steps: list[ObjectPrompt] = []
+    for index, entry in enumerate(value):
+        place = f"{where}[{index}]"
+        refuse_unknown_keys(entry, ("points", "box", "chosen"), place)
+        chosen = parse_chosen(entry["chosen"], f"{place}.chosen") if "chosen" in entry else None
+        if chosen is None and index < len(value) - 1:
+            remedy = "say which mask goes into the next step"
+            raise InputError(sentence(f"{place}.chosen", "be there, as in every step before the last", "none", remedy))
+        step = _marked(entry, place, follows=bool(steps))
+        steps.append(replace(step, chosen=chosen))
+    return replace(steps[-1], steps=tuple(steps[:-1]))
+
+
+def _marked(value: dict[str, Any], where: str, follows: bool = False) -> ObjectPrompt:
+    """Read points and a box; only what follows a step may have background points alone."""
+    if not {"points", "box"} & value.keys():
+        raise InputError(sentence(where, "have points, a box or both", "neither", "add one, or remove the object"))
+    box = _numbers(value["box"], f"{where}.box", (4,), "[x1, y1, x2, y2]") if "box" in value else None
+    rows = value.get("points", [])
+    if not isinstance(rows, list) or ("points" in value and not rows):
+        raise InputError(sentence(f"{where}.points", "be a list of points", shown(rows), "write [[x, y, label]]"))
+    points, labels = [], []
+    for index, row in enumerate(rows):
+        place = f"{where}.points[{index}]"
+        points.append(_numbers(row, place, (2, 3), "[x, y] or [x, y, label]"))
+        labels.append(_label(row[2] if len(row) == 3 else 1, place))
+    prompt = _prompt(points, labels, box)
+    if not follows:
+        refuse_without_object(prompt, where)
+    return prompt
+
+
+def _step_entry(prompt: ObjectPrompt) -> dict[str, Any]:
+    entry: dict[str, Any] = {}
+    if prompt.points:
+        pairs = zip(prompt.points, prompt.labels, strict=True)
+        entry["points"] = [[*map(_plain, point), label] for point, label in pairs]
+    if prompt.box is not None:
+        entry["box"] = [*map(_plain, prompt.box)]
+    if prompt.chosen is not None:
+        entry["chosen"] = prompt.chosen
+    return entry
+
+
+def _prompt(points: list[list[float]], labels: list[int], box: list[float] | None) -> ObjectPrompt:
+    corners = None if box is None else (box[0], box[1], box[2], box[3])
+    return ObjectPrompt(tuple((point[0], point[1]) for point in points), tuple(labels), corners)
+
+
+def _label(value: Any, where: str) -> int:
+    if isinstance(value, bool) or value not in (0, 1):
+        raise InputError(sentence(f"{where}: the label", "be 1 or 0", shown(value), "1 lies on the object"))
+    return int(value)
+
+
+def _numbers(value: Any, where: str, lengths: tuple[int, ...], form: str) -> list[float]:
+    if not isinstance(value, list) or len(value) not in lengths:
+        raise InputError(sentence(where, f"be {form}", shown(value), "give numbers, in pixels"))
+    for number in value:
+        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < LARGEST:
+            raise InputError(sentence(where, "hold finite numbers", shown(value), f"write {form}"))
+    return [float(number) for number in value]
+
+
+def _plain(number: float) -> float | int:
+    return int(number) if float(number).is_integer() else number

@@ -1,0 +1,229 @@
+"""From prompts to masks, for every command, the page and batches: decode, choose, measure, describe.
+
+On a CPU a prompt gets the same mask whatever it is segmented together with: there the decoder runs one prompt at a
+time. On an accelerator, which decodes many at once, the last bits of a sum may differ.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from mobilesam.automatic.records import MaskRecord, make_record
+from mobilesam.automatic.segment import candidate_of
+from mobilesam.errors import InputError, sentence
+from mobilesam.masks import Frame
+from mobilesam.model import Embedding, MaskModel
+from mobilesam.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
+from mobilesam.prompts import make_prompts
+from mobilesam.selection import choose
+
+FloatArray = npt.NDArray[np.float32]
+
+ALL = "all"
+_STABILITY_OFFSET = 1.0  # SAM's own
+_DECODED_AT_ONCE = 64  # prompts; the logits of one are up to 1 MB
+
+
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """The C masks that a model makes for one prompt.
+
+    low_res_logits: (C, 256, 256) float32. iou_predictions: (C,) float32.
+    indices: the decoder's own index of each mask: 0 for the single-mask output, 1 to 3 for the multimask outputs.
+    best: the place among these of the mask that counts unless another is chosen.
+    """
+
+    low_res_logits: FloatArray
+    iou_predictions: FloatArray
+    indices: tuple[int, ...]
+    best: int
+
+    def place_of(self, chosen: int | None) -> int:
+        """Return the place of a mask by the decoder's own index, that of the best one for None."""
+        return self.best if chosen is None else self.indices.index(chosen)
+
+    def three(self, chosen: int | None = None) -> Candidates:
+        """Return three of four masks, to choose from: the multimask outputs.
+
+        If the best or the chosen one is the single-mask output, it takes the place of the one most like it.
+        """
+        if len(self.indices) < 4:
+            return self
+        kept = [1, 2, 3]
+        needed = {self.best, self.place_of(chosen)}
+        if 0 in needed:
+            masks = self.low_res_logits > 0
+            free = [place for place in kept if place not in needed]
+            kept[max(free, key=lambda place: float(np.mean(masks[0] == masks[place]))) - 1] = 0
+        indices = tuple(self.indices[place] for place in kept)
+        best = kept.index(self.best)
+        return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], indices, best)
+
+
+def segment_objects(
+    model: MaskModel, embedding: Embedding, prompts: Sequence[ObjectPrompt], *, select: str | None = None
+) -> list[list[MaskRecord]]:
+    """Segment objects in an image.
+
+    Args:
+        embedding: of the image, from ``model.encode``.
+        prompts: one for each object.
+        select: a rule of :data:`mobilesam.selection.RULES` for which of the decoder's masks to keep; by default
+            "agreement" for a lone foreground point and "single" for all other prompts. A prompt's own ``chosen`` goes
+            before it. "all" keeps the three multimask outputs instead.
+
+    Returns:
+        The records of each object, in the order of the prompts: one, or with "all" three, the one of the highest
+        predicted IoU first (one if the decoder has no more). Segmentations are uncompressed RLE at the image's size.
+
+    Raises:
+        InputError: a prompt or the rule cannot be used.
+    """
+    frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
+    records = []
+    for prompt, found in zip(prompts, decode(model, embedding, prompts, select), strict=True):
+        places = [found.place_of(prompt.chosen)]
+        if select == ALL:
+            places = np.argsort(-found.iou_predictions).tolist()
+        records.append(
+            [
+                record_of(
+                    prompt, found.low_res_logits[place], found.iou_predictions[place], frame, model.mask_threshold
+                )
+                for place in places
+            ]
+        )
+    return records
+
+
+def decode(
+    model: MaskModel, embedding: Embedding, prompts: Sequence[ObjectPrompt], select: str | None = None
+) -> Iterator[Candidates]:
+    """Return the candidate masks of each prompt: all four of the decoder's where one of them is to be picked, else one.
+
+    Arguments and errors are those of :func:`segment_objects`.
+    """
+    for prompt in prompts:
+        _check(model, prompt)
+    return itertools.chain.from_iterable(
+        _decode_alike(model, embedding, group, select) for group in _alike(prompts, select)
+    )
+
+
+def feedback(model: MaskModel, embedding: Embedding, steps: Sequence[ObjectPrompt]) -> FloatArray:
+    """Decode the steps of an object, each with the mask chosen in the one before, and return the last one's choice.
+
+    Returns:
+        (1, 256, 256) float32 logits, the ``mask_input`` of the prompt that comes next.
+    """
+    logits: FloatArray | None = None
+    for step in steps:
+        (found,) = decode(model, embedding, [replace(step, mask_input=logits)])
+        place = found.place_of(step.chosen)
+        logits = found.low_res_logits[place : place + 1]
+    assert logits is not None, "there is a step"
+    return logits
+
+
+def supports(model: MaskModel, prompt: ObjectPrompt) -> bool:
+    """Return whether a model can feed masks back, if the prompt has any, and has the masks that are chosen in it."""
+    capabilities = model.capabilities
+    enough = _highest_chosen(prompt) < capabilities.masks_per_prompt
+    return enough and (capabilities.mask_input or not prompt.refines)
+
+
+def record_of(
+    prompt: ObjectPrompt, low_res_logits: FloatArray, predicted_iou: float, frame: Frame, threshold: float
+) -> MaskRecord:
+    """Return the record of a mask, (256, 256) logits, that a prompt got; its segmentation is an uncompressed RLE."""
+    candidate = candidate_of(
+        low_res_logits, np.float32(predicted_iou), frame, threshold=threshold, offset=_STABILITY_OFFSET
+    )
+    record = make_record(candidate, frame.original_hw, "uncompressed_rle")
+    record["point_coords"] = [list(point) for point in prompt.points]
+    if prompt.box is not None:
+        record["prompt_box"] = list(prompt.box)
+    if prompt.label is not None:
+        record["label"] = prompt.label
+    return record
+
+
+def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
+    refuse_without_object((*prompt.steps, prompt)[0])
+    if len(prompt.steps) >= MAX_STEPS:
+        requirement = f"have at most {MAX_STEPS} steps"
+        raise InputError(sentence("a prompt", requirement, len(prompt.steps) + 1, "leave out the earliest"))
+    if not all(step.chosen is not None for step in prompt.steps):
+        raise InputError(sentence("each step", "say which mask is chosen", "None", "set chosen to 0, 1, 2 or 3"))
+    for step in (*prompt.steps, prompt):
+        if step.chosen is not None and step.chosen not in MASK_INDICES:
+            raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None, for what select keeps"))
+    if not supports(model, prompt):
+        capabilities = model.capabilities
+        remedy = "use a decoder that mobilesam export writes"
+        if _highest_chosen(prompt) >= capabilities.masks_per_prompt:
+            requirement = f"be below {capabilities.masks_per_prompt}, the number of the decoder's masks"
+            raise InputError(sentence("chosen", requirement, _highest_chosen(prompt), remedy))
+        raise InputError(sentence("a prompt", "feed no mask back to a decoder that takes none", "one", remedy))
+
+
+def _highest_chosen(prompt: ObjectPrompt) -> int:
+    return max(step.chosen or 0 for step in (*prompt.steps, prompt))
+
+
+def _decode_alike(
+    model: MaskModel, embedding: Embedding, prompts: Sequence[ObjectPrompt], select: str | None
+) -> Iterator[Candidates]:
+    first = prompts[0]
+    masks = [_mask_input(model, embedding, prompt) for prompt in prompts] if first.refines else None
+    ready, _ = make_prompts(
+        [prompt.points for prompt in prompts] if first.points else None,
+        [prompt.labels for prompt in prompts] if first.points else None,
+        None if first.box is None else [prompt.box for prompt in prompts],
+        masks,
+        original_hw=embedding.original_hw,
+        input_hw=embedding.input_hw,
+    )
+    rule = _rule(first, select)
+    decoded = model.decode(embedding, ready, _multimask_output(first, rule))
+    for logits, scores in zip(*decoded, strict=True):
+        indices = (0,) if len(scores) == 1 else tuple(range(4 - len(scores), 4))
+        best = int(np.argmax(scores)) if rule == ALL else choose(rule, logits, scores)
+        yield Candidates(logits, scores, indices, best)
+
+
+def _mask_input(model: MaskModel, embedding: Embedding, prompt: ObjectPrompt) -> FloatArray:
+    return feedback(model, embedding, prompt.steps) if prompt.mask_input is None else prompt.mask_input
+
+
+def _rule(prompt: ObjectPrompt, select: str | None) -> str:
+    if select is None or (prompt.chosen is not None and select != ALL):
+        return "agreement" if prompt.ambiguous else "single"
+    return select
+
+
+def _multimask_output(prompt: ObjectPrompt, rule: str) -> bool | None:
+    """Return which masks to decode, as ``MaskModel.decode`` takes it.
+
+    A prompt that is not ambiguous gets one mask, so that a replay of its choice runs what was run before the choice.
+    """
+    if rule == ALL:
+        return True
+    return False if rule == "single" and not prompt.chosen else None
+
+
+def _alike(prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequence[ObjectPrompt]]:
+    """Yield neighbors that fit into one call of the decoder."""
+
+    def kind(prompt: ObjectPrompt) -> tuple[object, ...]:
+        rule = _rule(prompt, select)
+        return len(prompt.points), prompt.box is None, prompt.refines, rule, _multimask_output(prompt, rule)
+
+    for _, group in itertools.groupby(prompts, kind):
+        while part := list(itertools.islice(group, _DECODED_AT_ONCE)):
+            yield part

@@ -1,0 +1,360 @@
+"""A visitor's session on the server: no mask of another image, and a chosen mask that stays chosen."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mobilesam.errors import InputError
+from mobilesam.object_prompt import MAX_STEPS, ObjectPrompt
+from mobilesam.prompt_file import PromptFile, dump, parse_prompts
+
+pytest.importorskip("gradio", reason='Gradio is not installed: pip install "mobilesam[webui]"')
+
+from fastapi import FastAPI
+from fastapi.testclient import TestClient
+
+from mobilesam.model import Capabilities, Wrapped
+from mobilesam.webui import session as states
+from mobilesam.webui.everything import Everything
+from mobilesam.webui.models import Choice, Models
+from mobilesam.webui.page import server_functions
+from mobilesam.webui.routes import add_routes
+from mobilesam.webui.saving import chosen_record, save
+from mobilesam.webui.session import Session
+from mobilesam.webui.studio import Limits, Studio
+from mobilesam.webui.view import prompt_view
+from mobilesam.webui.visitors import GoneError
+from tests.robustness.test_prompts_steps import MIXED
+
+pytestmark = pytest.mark.weights
+
+EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
+
+
+class Plain(Wrapped):
+    """The same model, as one that cannot feed masks back."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        return replace(self._model.capabilities, mask_input=False)
+
+
+@pytest.fixture(scope="module")
+def studio(onnx_sam: Any) -> Iterator[Studio]:
+    models = {"onnx": Choice("ONNX", lambda: onnx_sam), "plain": Choice("Plain", lambda: Plain(onnx_sam))}
+    running = Studio(Models(models), Limits())
+    yield running
+    running.close()
+
+
+@pytest.fixture(scope="module")
+def everything(studio: Studio) -> Everything:
+    return Everything(studio)
+
+
+@pytest.fixture(scope="module")
+def page(studio: Studio, everything: Everything) -> dict[str, Any]:
+    """What the page's script calls."""
+    return {function.__name__: function for function in server_functions(studio, everything)}
+
+
+@pytest.fixture(scope="module")
+def client(studio: Studio, everything: Everything) -> TestClient:
+    app = FastAPI()
+    add_routes(app, studio, everything)
+    return TestClient(app)
+
+
+@pytest.fixture(scope="module")
+def cup(photo: Any) -> bytes:
+    return bytes(photo("coffee.png").read_bytes())
+
+
+@pytest.fixture
+def token(studio: Studio, photo: Any) -> str:
+    """A visitor who has opened the cat."""
+    token = studio.admit()
+    open_image(studio, token, photo("chelsea.png").read_bytes())
+    return token
+
+
+def open_image(studio: Studio, token: str, content: bytes, name: str = "image.png") -> Session:
+    return studio.open(token, content, name, lambda _: None).result().session
+
+
+def point(place: tuple[int, int], label: int = 1) -> dict[str, Any]:
+    return {"do": "point", "x": place[0], "y": place[1], "label": label}
+
+
+def key_of(studio: Studio, token: str) -> str:
+    picture = studio.session(token).picture
+    assert picture is not None
+    return picture.key
+
+
+def mask_of(studio: Studio, session: Session) -> Any:
+    from mobilesam import rle
+
+    return rle.rle_to_mask(chosen_record(session, studio.models.get(session.model))["segmentation"])
+
+
+def iou(one: Any, other: Any) -> float:
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def choose(studio: Studio, token: str, index: int) -> Session:
+    """Choose by the decoder's own index."""
+    answer = studio.session(token).answer
+    assert answer is not None
+    return studio.act(token, [{"do": "choose", "index": answer.indices.index(index)}])
+
+
+def test_no_request_is_answered_about_another_image(
+    studio: Studio, page: dict[str, Any], client: TestClient, token: str, cup: bytes
+) -> None:
+    studio.act(token, [point(EYE)])
+    cat = key_of(studio, token)
+    open_image(studio, token, cup)  # by a tab or a script that has the same token
+    before = studio.session(token)
+
+    calls = [page["act"]({"token": token, "actions": [point(WALL)], "picture": cat})]
+    calls += [page["hover"]({"token": token, "x": 5, "y": 5, "picture": cat})]
+    headers = {"X-Visitor": token, "X-Picture": cat}
+    responses = [client.get("/studio/preview", headers=headers)]
+    for path in ("save/mask", "save/prompts", "everything", "model/onnx"):
+        responses.append(client.post(f"/studio/{path}", headers=headers, json={"preset": "fast"}))
+    assert {response.status_code for response in responses} == {410}
+    for refused in [*calls, *(response.json() for response in responses)]:
+        assert refused == {
+            "error": "another picture was opened in this session; open the picture again to go on with it",
+            "gone": True,
+        }
+    assert studio.session(token) == before, "nothing was applied to the other image"
+
+    current = key_of(studio, token)
+    assert page["act"]({"token": token, "actions": [point(WALL)], "picture": current})["session"]["masks"]
+    assert client.get("/studio/preview", headers=headers | {"X-Picture": current}).status_code == 200
+    with pytest.raises(GoneError):
+        studio.session(token, "")
+
+
+def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
+    studio: Studio, client: TestClient, token: str, cup: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stream of an upload ends with the state of its own image, or says that it is gone."""
+    model = studio.models.get("onnx")
+    encode = type(model).encode
+
+    def overtaken(self: Any, image: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        studio.visitors.change(token, lambda state: states.opened(state, replace(state.picture, digest="other" * 4)))
+        return encode(self, image, **options)
+
+    monkeypatch.setattr(type(model), "encode", overtaken)
+    studio.embeddings = type(studio.embeddings)(studio.embeddings.limit)
+    response = client.post("/studio/picture", headers={"X-Visitor": token}, content=cup)
+    *_, last = response.text.splitlines()
+    assert '"gone":true' in last
+    assert "another picture was opened" in last
+
+
+def test_a_page_that_enters_has_a_token_of_its_own(studio: Studio, page: dict[str, Any], token: str) -> None:
+    studio.act(token, [point(EYE)])
+    first, second = (page["hello"]({"token": token}) for _ in range(2))
+    assert len({token, first["token"], second["token"]}) == 3
+    assert first["session"] == second["session"]
+    assert len(first["session"]["masks"]) == 3
+    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "picture": key_of(studio, token)})
+    assert studio.session(first["token"]).prompt == ObjectPrompt()
+    assert studio.session(second["token"]).prompt == studio.session(token).prompt == ObjectPrompt((EYE,), (1,))
+    assert studio.act(first["token"], [{"do": "undo"}]).prompt == ObjectPrompt((EYE,), (1,)), "its history came along"
+    assert page["hello"]({"token": "guess"})["session"]["picture"] is None
+
+
+def test_segments_are_saved_from_the_run_that_found_them(
+    studio: Studio, everything: Everything, client: TestClient, token: str
+) -> None:
+    """A run that ends late does not replace a later one, and cannot be saved as that one."""
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold(*_: int) -> None:
+        begun.set()
+        assert ended.wait(60)
+
+    late = everything.start(token, "fast", hold)
+    assert begun.wait(60)
+    later = everything.start(token, "fast", lambda *_: None).result().session
+    ended.set()
+    earlier = late.result().session
+    assert earlier.run < later.run == studio.session(token).run
+    assert studio.session(token).segments == later.segments
+    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+
+    def saved(run: Any) -> Any:
+        request = {"source": "everything", "selected": [0], "run": run}
+        return client.post("/studio/save/mask", headers=headers, json=request)
+
+    assert saved(later.run).status_code == 200
+    assert saved(earlier.run).status_code == 400
+    assert saved(earlier.run).json()["error"] == (
+        f"run must be the last one, {later.run}, got {earlier.run}; segment everything again"
+    )
+
+
+def test_a_chosen_mask_stays_chosen_through_marks_undo_and_redo(studio: Studio, token: str) -> None:
+    studio.act(token, [point(EYE)])
+    chosen = mask_of(studio, choose(studio, token, 2))
+    refined = studio.act(token, [point(INSIDE)])
+    assert refined.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=2),)
+    assert refined.prompt.chosen is None
+    mask = mask_of(studio, refined)
+    assert iou(mask, chosen) > 0.95
+    with_wall = studio.act(token, [point(WALL, 0)])
+    assert with_wall.prompt.steps == refined.prompt.steps, "a choice is fed back until another is made"
+    assert iou(mask_of(studio, with_wall), chosen) > 0.9
+
+    studio.feedback = type(studio.feedback)(studio.feedback.limit)  # the logits are computed from the steps again
+    assert np.array_equal(mask_of(studio, studio.act(token, [{"do": "undo"}])), mask)
+    undone = studio.act(token, [{"do": "undo"}])
+    assert (undone.prompt.chosen, undone.prompt.steps) == (2, ())
+    assert np.array_equal(mask_of(studio, undone), chosen)
+    assert np.array_equal(mask_of(studio, studio.act(token, [{"do": "redo"}])), mask)
+    redone = studio.act(token, [{"do": "redo"}])
+    assert np.array_equal(mask_of(studio, redone), mask_of(studio, with_wall))
+
+    studio.act(token, [{"do": "undo"}, {"do": "undo"}])
+    other = choose(studio, token, 3)
+    assert other.future == (), "what was undone continued from another choice"
+    assert studio.act(token, [{"do": "clear"}, point(EYE)]).prompt == ObjectPrompt((EYE,), (1,))
+
+
+def test_without_a_choice_the_prompt_is_the_list_of_points(studio: Studio, token: str) -> None:
+    session = studio.act(token, [point(EYE)])
+    session = studio.act(token, [point(INSIDE)])
+    assert session.prompt == ObjectPrompt((EYE, INSIDE), (1, 1))
+
+
+def test_a_choice_and_a_mark_in_one_bundle(studio: Studio, token: str) -> None:
+    answer = studio.act(token, [point(EYE)]).answer
+    assert answer is not None
+    session = studio.act(token, [{"do": "choose", "index": answer.indices.index(3)}, point(INSIDE)])
+    assert session.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=3),)
+
+
+def test_the_same_three_masks_are_offered_after_undo(studio: Studio, token: str) -> None:
+    first = studio.act(token, [point(EYE)]).answer
+    assert first is not None
+    for index in first.indices:
+        choose(studio, token, index)
+        studio.act(token, [point(INSIDE)])
+        again = studio.act(token, [{"do": "undo"}])
+        assert again.answer is not None
+        assert again.answer.indices == first.indices
+        assert again.answer.indices[again.chosen] == index
+        np.testing.assert_array_equal(again.answer.low_res_logits, first.low_res_logits)
+
+
+def test_choices_and_their_logits_are_bounded(studio: Studio, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    most = 4
+    monkeypatch.setattr(states, "MAX_STEPS", most)
+    for turn in range(most):
+        studio.act(token, [point((100 + turn, 100))])
+        answer = studio.session(token).answer
+        assert answer is not None
+        choose(studio, token, answer.indices[0])
+    before = studio.session(token)
+    with pytest.raises(InputError, match=f"chosen masks must be at most {most - 1}, got {most}; undo some"):
+        studio.act(token, [point((5, 5))])
+    assert studio.session(token) == before
+    assert 0 < studio.feedback.used <= studio.feedback.limit < 20_000_000
+    text = save(studio, before, "prompts").content.decode()
+    assert parse_prompts(text).for_image("image.png") == [before.prompt]
+
+
+def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(studio: Studio, token: str) -> None:
+    studio.act(token, [point(EYE)])
+    choose(studio, token, 2)
+    refined = studio.act(token, [point(INSIDE)])
+    studio.switch(token, "plain").result()
+    switched = studio.act(token, [])
+    assert switched.prompt == ObjectPrompt((EYE, INSIDE), (1, 1)), "the points alone"
+    assert switched.answer is not None
+    back = studio.act(token, [{"do": "undo"}])
+    assert back.prompt == ObjectPrompt((EYE,), (1,), chosen=2), "a choice without feedback is kept"
+    studio.act(token, [{"do": "redo"}])
+    studio.switch(token, "onnx").result()
+    studio.act(token, [{"do": "undo"}, {"do": "undo"}, {"do": "redo"}])
+    again = studio.act(token, [point(INSIDE)])
+    assert again.prompt == refined.prompt
+    assert np.array_equal(mask_of(studio, again), mask_of(studio, refined))
+
+
+def test_a_restored_prompt_has_its_steps_and_another_image_none(studio: Studio, token: str, cup: bytes) -> None:
+    studio.act(token, [point(EYE)])
+    choose(studio, token, 2)
+    refined = studio.act(token, [point(INSIDE)])
+    view = prompt_view(refined.prompt)
+    restored = studio.act(token, [{"do": "clear"}, {"do": "restore", **view}])
+    assert restored.prompt == refined.prompt
+    assert np.array_equal(mask_of(studio, restored), mask_of(studio, refined))
+    assert open_image(studio, token, cup).prompt == ObjectPrompt()
+
+
+@pytest.mark.parametrize(
+    ("restore", "message"),
+    [
+        ({"steps": 5}, f"steps must be a list of at most {MAX_STEPS - 1}, got int"),
+        ({"steps": [{}] * MAX_STEPS}, f"steps must be a list of at most {MAX_STEPS - 1}, got {MAX_STEPS}"),
+        ({"steps": [5]}, "each step must be an object, got int"),
+        ({"steps": [{"points": [[1, 1, 1]]}]}, "chosen must be 0, 1, 2 or 3, got null"),
+        ({"steps": [{"points": [[1, 1, 1]], "chosen": 9}]}, "chosen must be 0, 1, 2 or 3, got 9"),
+        ({"steps": [{"points": [[1, 1, 0]], "chosen": 1}]}, "the first step must have a foreground point or a box"),
+        ({"points": [[1, 1, 1]], "chosen": True}, "chosen must be 0, 1, 2 or 3, got true"),
+    ],
+)
+def test_what_cannot_be_restored(restore: dict[str, Any], message: str, studio: Studio, token: str) -> None:
+    with pytest.raises(InputError) as caught:
+        studio.act(token, [{"do": "restore", "points": [[1, 1, 1], [2, 2, 1]]} | restore])
+    assert message in str(caught.value)
+    assert studio.session(token).prompt == ObjectPrompt()
+
+
+def test_background_alone_waits_for_the_object(studio: Studio, client: TestClient, token: str) -> None:
+    session = studio.act(token, [point(WALL, 0)])
+    assert (session.answer, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
+    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    for kind in ("mask", "prompts"):
+        refused = client.post(f"/studio/save/{kind}", headers=headers, json={})
+        assert refused.status_code == 400
+        assert "be there to save, got none; click the object first" in refused.json()["error"]
+    both = studio.act(token, [point(EYE)])
+    assert both.prompt == ObjectPrompt((WALL, EYE), (0, 1))
+    assert both.answer is not None
+    with pytest.raises(InputError, match="a prompt must have a foreground point or a box, got background points alone"):
+        studio.ask(both, ObjectPrompt((WALL,), (0,)))
+
+
+def test_the_page_saves_the_masks_that_the_commands_give(
+    studio: Studio, token: str, command: Any, photo: Any, tmp_path: Path
+) -> None:
+    from mobilesam.formats.png import read_mask
+
+    prompts = PromptFile({"chelsea.png": tuple(MIXED)})
+    (tmp_path / "p.json").write_text(dump(prompts))
+    words = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
+    outcome = command("predict", photo("chelsea.png"), *words)
+    assert outcome.code == 0, outcome.err
+    for index, prompt in enumerate(MIXED, start=1):
+        session = studio.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
+        page, given = tmp_path / f"page-{index}.png", tmp_path / f"chelsea-mask{'' if index == 1 else f'-{index}'}.png"
+        page.write_bytes(save(studio, session, "mask").content)
+        np.testing.assert_array_equal(read_mask(page), read_mask(given))
+        (saved,) = parse_prompts(save(studio, session, "prompts").content.decode()).for_image("image.png")
+        assert saved == replace(prompt, label=None)

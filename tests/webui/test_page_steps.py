@@ -1,0 +1,142 @@
+"""A mask that is chosen on the page and then refined: undone, redone, saved, and replayed by the commands."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in pycocotools
+]
+
+EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
+Visit = Callable[..., Any]
+
+
+def iou(one: Any, other: Any) -> float:
+    return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
+
+
+def choose(page: Any, index: int) -> Any:
+    """Choose a mask by the decoder's own index, with the keys, and return it."""
+    for key in "123":
+        page.press(key)
+        if page.prompt.get("chosen") == index:
+            return page.save_mask()
+    raise AssertionError(f"mask {index} is not offered")
+
+
+def test_the_page_keeps_a_choice_and_both_commands_replay_it(
+    visit: Visit, cat: Path, command: Any, tmp_path: Path
+) -> None:
+    page = visit()
+    page.open(cat)
+    page.click(*EYE)
+    chosen = choose(page, 2)
+    page.click(*INSIDE)
+    refined = page.save_mask()
+    assert iou(refined, chosen) > 0.95
+    assert page.page.inner_text('[data-part="mask-hint"]') == "Refines the mask that you chose."
+    page.press("z")
+    assert page.prompt["chosen"] == 2
+    assert np.array_equal(page.save_mask(), chosen)
+    assert page.page.get_attribute("[role=radio][aria-checked=true] >> nth=1", "aria-checked") == "true"
+    page.press("y")
+    assert np.array_equal(page.save_mask(), refined)
+    page.click(*WALL, button="right")
+    mask = page.save_mask()
+    assert iou(mask, chosen) > 0.9
+
+    prompts = tmp_path / "p.json"
+    prompts.write_bytes(page.save("prompts").read_bytes())
+    document = json.loads(prompts.read_text())
+    first, last = [[*EYE, 1]], [[*EYE, 1], [*INSIDE, 1], [*WALL, 0]]
+    steps = {"steps": [{"points": first, "chosen": 2}, {"points": last}]}
+    assert document == {"version": 2, "images": {"chelsea.png": [steps]}}
+    options = ("--prompts", prompts, "--backend", "onnx", "--format", "mask")
+    for name, words in (("predict", ()), ("batch", ("--workers", 1))):
+        outcome = command(name, cat, *options, "--out", tmp_path / name, *words)
+        assert outcome.code == 0, outcome.err
+        (written,) = (tmp_path / name).rglob("*.png")
+        assert np.array_equal(np.asarray(Image.open(written)) == 255, mask), name
+
+    page.page.reload()
+    page.page.wait_for_selector('.studio[data-state="ready"]')
+    assert page.prompt == {
+        "points": last,
+        "box": None,
+        "steps": [{"points": first, "box": None, "steps": [], "chosen": 2}],
+        "chosen": None,
+    }
+    assert np.array_equal(page.save_mask(), mask)
+    page.press("z")
+    page.press("z")
+    page.press("z")
+    assert page.page.is_disabled('[data-save="prompts"]')
+
+
+def test_the_endpoint_gives_the_masks_of_the_commands(server: Any, cat: Path, predictor: Any) -> None:
+    from mobilesam import rle
+    from mobilesam.image import read_image
+    from mobilesam.segment import segment_objects
+    from tests.robustness.test_prompts_steps import MIXED
+    from tests.webui.test_endpoints import connect, encode, pixels
+
+    client, plain = connect(server.url), [prompt for prompt in MIXED if not prompt.steps and prompt.chosen is None]
+    session = encode(client, cat)["session"]
+    model = predictor.mask_model
+    for prompt, (record,) in zip(plain, segment_objects(model, model.encode(read_image(cat)), plain), strict=True):
+        points = [[*place, label] for place, label in zip(prompt.points, prompt.labels, strict=True)]
+        best = client.predict(session, points, prompt.box, api_name="/predict")["masks"][0]
+        assert np.array_equal(pixels(best), rle.rle_to_mask(record["segmentation"]))
+    with pytest.raises(Exception, match="a prompt must have a foreground point or a box, got background points alone"):
+        client.predict(session, [[*WALL, 0]], None, api_name="/predict")
+
+
+def test_a_choice_survives_a_server_that_forgot_the_visit(visit: Visit, cat: Path) -> None:
+    page = visit()
+    page.open(cat)
+    page.click(*EYE)
+    choose(page, 2)
+    page.click(*INSIDE)
+    refined, prompt = page.save_mask(), page.prompt
+    page.page.evaluate("() => { studioOf().visit.token = 'unknown'; }")
+    page.click(*WALL, button="right")
+    page.until("studio.session.prompt.points.length === 3 && studio.session.masks.length")
+    page.press("z")
+    assert page.prompt == prompt
+    assert np.array_equal(page.save_mask(), refined)
+
+
+def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected: Any) -> None:
+    from tests.pictures import picture
+
+    page = visit()
+    page.open(cat)
+    page.click(*WALL, button="right")
+    assert page.prompt == {"points": [[*WALL, 0]], "box": None}
+    assert page.value("studio.session.masks") == []
+    assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
+    assert "Now click the object with the tool Object, or drag a box around it." in page.page.inner_text(
+        '[data-part="mask-hint"]'
+    )
+    assert page.page.is_disabled('[data-save="mask"]')
+    page.page.reload()
+    page.page.wait_for_selector('.studio[data-state="ready"]')
+    assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
+    page.click(*EYE)
+    assert page.page.inner_text('[data-part="status"]') == ""
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0), (*EYE, 1)]))
+    page.press("z")
+    assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
+    page.drag(420, 290, 40, 10)
+    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0)], [40, 10, 420, 290]))
+    page.press("Escape")
+    assert page.page.inner_text('[data-part="status"]') == ""

@@ -1,0 +1,105 @@
+"""Tabs of one visitor: what one does never shows in another, even where they share a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tests.pictures import picture
+from tests.webui.conftest import Page
+
+pytestmark = pytest.mark.weights
+
+EYE, CUP = (172, 107), (300, 150)
+Visit = Callable[..., Any]
+
+
+def duplicate(page: Any) -> Any:
+    """Open the page in a second tab, into which the browser copies the session storage, as "Duplicate" does."""
+    page.context.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+    with page.context.expect_page() as opened:
+        page.page.evaluate("() => { window.open(location.href); }")
+    other = object.__new__(Page)
+    other.__dict__ |= page.__dict__
+    other.page = opened.value
+    other.page.set_default_timeout(120_000)
+    other.page.wait_for_selector('.studio[data-state="ready"]')
+    return other
+
+
+def test_a_duplicated_tab_goes_its_own_way(visit: Visit, cat: Path, photo: Any, expected: Any) -> None:
+    one = visit()
+    one.open(cat)
+    one.click(*EYE)
+    other = duplicate(one)
+    assert other.prompt == one.prompt
+    assert other.value("studio.session.masks.length") == 3
+    assert other.value("studio.visit.token") != one.value("studio.visit.token")
+    other.press("Escape")
+    other.click(300, 150)
+    one.click(300, 150)
+    assert one.prompt["points"] == [[*EYE, 1], [300, 150, 1]]
+    other.open(photo("coffee.png"))
+    other.click(*CUP)
+    one.press("z")
+    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), [(*EYE, 1)]))
+    assert np.array_equal(other.save_mask(), expected(picture("coffee"), [(*CUP, 1)]))
+    one.page.reload()
+    one.page.wait_for_selector('.studio[data-state="ready"]')
+    assert one.prompt["points"] == [[*EYE, 1]]
+
+
+@pytest.mark.parametrize("what", ["click", "save", "everything"])
+def test_tabs_that_share_a_token_never_mix_their_images(
+    what: str, visit: Visit, cat: Path, photo: Any, expected: Any
+) -> None:
+    one, other = visit(), visit()
+    one.open(cat)
+    one.click(*EYE)
+    shared = one.value("studio.visit.token")
+    other.page.evaluate("token => { studioOf().visit.token = token; }", shared)
+    other.open(photo("coffee.png"))
+    other.click(*CUP)
+
+    if what == "click":
+        one.click(300, 150)
+        one.until("studio.session.prompt.points.length === 2 && studio.session.masks.length === 1")
+        points = [(*EYE, 1), (300, 150, 1)]
+    elif what == "save":
+        one.page.click('[data-save="mask"]')
+        points = [(*EYE, 1)]
+    else:
+        one.page.click('[role="tab"][data-tab="everything"]')
+        one.page.click('[data-do="everything"]')
+        points = [(*EYE, 1)]
+    one.page.wait_for_function("token => studioOf().visit.token !== token", arg=shared)
+    one.until("studio.root.dataset.state === 'ready' && studio.session.masks.length && !studio.entering")
+    one.page.click('[role="tab"][data-tab="prompt"]')
+    one.settle()
+    assert one.value("studio.session.picture.name") == "chelsea.png"
+    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), points))
+    assert np.array_equal(other.save_mask(), expected(picture("coffee"), [(*CUP, 1)]))
+    one.problems[:] = [problem for problem in one.problems if "410" not in problem]
+
+
+def test_a_hover_and_a_model_switch_do_not_show_another_image(
+    visit: Visit, cat: Path, photo: Any, expected: Any
+) -> None:
+    one, other = visit(), visit()
+    one.open(cat)
+    other.page.evaluate("token => { studioOf().visit.token = token; }", one.value("studio.visit.token"))
+    other.open(photo("coffee.png"))
+    with one.page.expect_response(lambda response: "component_server" in response.url) as response:
+        one.page.mouse.move(*one.place(*EYE))
+    assert "another picture was opened" in response.value.text()
+    one.until("!studio.preview.asking")
+    assert one.value("studio.preview.layer") is None
+    one.page.evaluate("() => studioOf().switchModel('onnx')")
+    one.until("studio.root.dataset.state === 'ready' && !studio.entering")
+    one.click(*EYE)
+    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), [(*EYE, 1)]))
+    one.problems[:] = [problem for problem in one.problems if "410" not in problem]
