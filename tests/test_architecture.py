@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = tuple(
     line.split()
     for line in (
-        "_version boxes errors file_kind geometry grids locks masks rle selection",
-        "mobilesam config contract files pixels regions",
+        "_version boxes errors file_kind geometry grids masks rle selection",
+        "mobilesam config contract files pixels reading regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
         "embedding modeling timing visualize",
         "embedding_folder",

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import refuse_existing
+from mobilesam.reading import real_path
 
 STDIN = "-"
 
@@ -58,9 +59,9 @@ def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:
 
 def refuse_overwriting(paths: Sequence[Path], sources: Sequence[str], force: bool) -> None:
     """Raise InputError if a file exists and ``force`` is false, or if it is one of the pictures read."""
-    read = {Path(source).resolve() for source in sources if source != STDIN}
+    read = {real_path(Path(source)) for source in sources if source != STDIN}
     for path in paths:
-        if path.resolve() in read:
+        if real_path(path) in read:
             raise InputError(
                 sentence("output file", "not be a picture that is read", path, "choose another folder with --out")
             )
