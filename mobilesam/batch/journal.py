@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import shutil
 import sqlite3
 import zlib
@@ -145,7 +146,7 @@ class Journal:
         """Close the journal, rewritten so that its bytes depend on its content alone, not on the order of events."""
         fresh = finished_journal(self.path.parent, self._token)
         with _explained(self.path):
-            self._connection.execute("ATTACH ? AS fresh", (str(fresh),))
+            self._connection.execute("ATTACH ? AS fresh", (os.fsencode(fresh),))
             self._connection.executescript(_SCHEMA.format(version=_VERSION).replace("main.", "fresh."))
             for table in ("about", "pictures"):
                 self._connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM main.{table} ORDER BY 1")
@@ -167,16 +168,16 @@ class Journal:
         ((version,),) = self._select("PRAGMA user_version")
         if version != _VERSION:
             self._refuse("find a journal of this version of mobilesam", "one of another version")
-        earlier = {key: json.loads(value) for key, value in self._select("SELECT key, value FROM about")}
-        now = json.loads(json.dumps(about))
-        for key in sorted({*earlier, *now}):
-            if earlier.get(key) != now.get(key):
-                self._refuse(f"do the same as before ({key} {earlier.get(key)!r})", repr(now.get(key)))
         before = _planned(self._connection)
         if before != list(pictures):
             other = sorted(set(before) ^ set(pictures)) or [Planned("another order", "")]
             count = f"{len(pictures)}, and a difference at {other[0].source}"
             self._refuse(f"be given the same {len(before)} pictures as before", count)
+        earlier = {key: json.loads(value) for key, value in self._select("SELECT key, value FROM about")}
+        now = json.loads(json.dumps(about))
+        for key in sorted({*earlier, *now}):
+            if earlier.get(key) != now.get(key):
+                self._refuse(f"do the same as before ({key} {earlier.get(key)!r})", repr(now.get(key)))
 
     def _refuse(self, requirement: str, actual: str) -> None:
         remedy = "choose another --out, or start again with --force"

@@ -106,7 +106,7 @@ def segment_pictures(
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
         "words": sorted(words),
         "model": asdict(model) | {"model": model.digest(), "threads": None},
-        "tasks": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
+        "prompts": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
     }
     pictures = [Planned(task.source, _name(task, out)) for task in tasks]
     try:

@@ -74,7 +74,8 @@ class MaskFiles:
     def remove(self) -> None:
         """Remove all files of the picture, which would pass for those of this run."""
         for path in self.planned():
-            path.unlink(missing_ok=True)
+            if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises for some paths)
+                path.unlink()
             if path.parent != self.names.folder:
                 with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
                     path.parent.rmdir()
