@@ -6,20 +6,21 @@
 from __future__ import annotations
 
 import contextlib
-import functools
+import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from typing import Any
 
 _collected: ContextVar[list[str] | None] = ContextVar("collected", default=None)
+_lock = threading.Lock()
+_diverting = 0  # how many runs are at work
+_original: Callable[..., None] = warnings.warn
 
 
 @contextlib.contextmanager
 def collect_warnings() -> Iterator[list[str]]:
-    """Yield a list that gets the text of each warning of this thread while this and :func:`divert_warnings` are
-    entered.
-    """
+    """Yield a list that gets the texts of this thread's warnings; :func:`divert_warnings` must be entered."""
     texts: list[str] = []
     token = _collected.set(texts)
     try:
@@ -30,20 +31,24 @@ def collect_warnings() -> Iterator[list[str]]:
 
 @contextlib.contextmanager
 def divert_warnings() -> Iterator[None]:
-    """Have ``warnings.warn`` give what is said within :func:`collect_warnings` to it; all else goes where it went."""
-    original = warnings.warn
-
-    @functools.wraps(original)
-    def warn(message: Any, category: Any = None, stacklevel: int = 1, source: Any = None, **more: Any) -> None:
-        texts = _collected.get()
-        if texts is None:
-            original(message, category, stacklevel + 1, source, **more)
-        else:
-            texts.append(str(message))
-
-    warnings.warn = warn
+    """Have ``warnings.warn`` serve :func:`collect_warnings`; outside that, it does what it did."""
+    global _diverting, _original
+    with _lock:
+        if not _diverting:
+            _original, warnings.warn = warnings.warn, _warn
+        _diverting += 1
     try:
         yield
     finally:
-        if warnings.warn is warn:  # else another run has begun meanwhile, and goes on with this one's
-            warnings.warn = original
+        with _lock:
+            _diverting -= 1
+            if not _diverting:
+                warnings.warn = _original
+
+
+def _warn(message: Any, category: Any = None, stacklevel: int = 1, *args: Any, **more: Any) -> None:
+    texts = _collected.get()
+    if texts is None:
+        _original(message, category, stacklevel + 1, *args, **more)
+    else:
+        texts.append(str(message))
