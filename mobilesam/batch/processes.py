@@ -146,7 +146,8 @@ class _Worker:
             raise InputError(sentence("a worker", "come up", f"one that ended with code {code}", remedy))
         if len(self.at_hand) == 1:
             (number,) = self.at_hand
-            yield Outcome(number, error=f"a worker ended with code {code} at this picture, perhaps for want of memory")
+            reason = f"the worker process exited at this image with code {code}, probably out of memory"
+            yield Outcome(number, error=f"{reason}; use fewer workers, or a smaller image")
         else:
             suspects.extend(self.at_hand.values())
 

@@ -32,11 +32,11 @@ class ColorChoice(ModelChoice):
         return "colors"
 
 
-def paint(path: Path, shift: int = 0) -> None:
+def paint(path: Path, shift: int = 0, hw: tuple[int, int] = HW) -> None:
     """Write a picture with two squares, the first one moved to the right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     x1, y1, x2, y2 = BOX
-    Image.fromarray(squares(HW, [(x1 + shift, y1, x2 + shift, y2), (70, 20, 90, 40)])).save(path)
+    Image.fromarray(squares(hw, [(x1 + shift, y1, x2 + shift, y2), (70, 20, 90, 40)])).save(path)
 
 
 def segment(inputs, out: Path, **how) -> Report:

@@ -86,7 +86,8 @@ def test_a_result_too_large_for_the_collecting_process_is_a_bad_picture(capfd: p
         done += outcomes
     by_number = {outcome.number: outcome for outcome in done}
     assert [by_number[number].result for number in (0, 2, 3)] == [b"A", b"B", b"C"]
-    assert by_number[1].error == "the picture does not fit into memory", "the next worker is limited, too"
+    assert by_number[1].error is not None
+    assert "memory" in by_number[1].error, "whichever comes first: the worker in its place is limited, too"
     assert capfd.readouterr().err == ""
 
 
