@@ -98,7 +98,8 @@ def batch(
 
     The results of all pictures are in coco.json or masks.parquet; files of a picture are named after it, folders keep
     their places. A run that was stopped, however it was, goes on with --resume, and its files are those of a run that
-    was not. Pictures that the prompts do not name are left out.
+    was not. Pictures that have changed since, or whose results are missing, are then done again. Pictures that the
+    prompts do not name are left out.
 
     For prompts: --select and --fast-padding, as in predict. For --everything: --preset, --grid, --tiles, --min-area and
     --max-masks, as in everything.

@@ -60,7 +60,7 @@ def test_a_journal_that_cannot_grow_is_a_sentence_and_goes_on(photos: Path, tmp_
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("error: The journal out/batch.sqlite cannot be read or written (")
     assert line.endswith("Free some space if the disk is full, then go on with --resume.")
-    assert not [path for path in (tmp_path / "out").rglob(".*")], "nothing unfinished is left"
+    assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished is left"
     with closing(sqlite3.connect(tmp_path / "out/batch.sqlite")) as journal:
         ((done,),) = journal.execute("SELECT count(*) FROM pictures WHERE result NOTNULL")
     assert 0 < done < 6

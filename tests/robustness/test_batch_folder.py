@@ -55,7 +55,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_pa
         assert any(path.endswith(".0123.partial.png") for path in contents(out))
         segment([photos], out, **{how: True})
         assert contents(out) == contents(tmp_path / "whole") | {OF_OTHERS[0]: b"mine"}
-        assert not [path for path in out.rglob(".mobilesam*")]
+        assert not list(out.rglob(".mobilesam*"))
 
 
 def test_embeddings_leave_partial_files_of_others(photos: Path, tmp_path: Path) -> None:

@@ -86,7 +86,9 @@ def test_patterns_find_what_they_found(photos: Path) -> None:
 def test_a_list_with_nul_characters_is_refused(photos: Path) -> None:
     Path("list.txt").write_bytes(b"photos/a.png\nphotos/a.png\0photos/b.png\0")
     outcome = run("batch", "list.txt", "--everything", "--out", "out", cwd=Path())
-    message = "error: a list must hold one path a line, got a NUL character in line 2 of list.txt; write one path a line"
+    message = (
+        "error: a list must hold one path a line, got a NUL character in line 2 of list.txt; write one path a line"
+    )
     assert (outcome.returncode, outcome.stderr.startswith(message)) == (1, True)
     Path("list.txt").write_text("photos/a.png\n", encoding="utf-16")
     with pytest.raises(InputError, match="a NUL character in line 1"):
@@ -112,7 +114,9 @@ def test_names_that_are_not_unicode_are_bad_pictures(photos: Path) -> None:
         document = json.loads(outcome.stdout)
         assert document["done"] == 1
         assert [error["image"] for error in document["errors"]] == [odd]
-        assert "error: the path of an image must be valid Unicode, got 'photos/caf\\udce9.png'; rename" in outcome.stderr
+        assert (
+            "error: the path of an image must be valid Unicode, got 'photos/caf\\udce9.png'; rename" in outcome.stderr
+        )
         expected = expected or contents(Path("out-photos"))
         assert contents(Path("out-photos")) == expected
 

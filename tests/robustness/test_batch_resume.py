@@ -147,7 +147,7 @@ def test_a_run_that_was_killed_before_it_began_goes_on(photos: Path, tmp_path: P
 
 
 def test_kills_while_pictures_change_end_as_a_run_over_the_last_ones(photos: Path, tmp_path: Path) -> None:
-    """``python -m benchmarks.batch changes`` does it twenty times with the real model."""
+    """``python -m benchmarks.batch_changes`` does it twenty times with the real model."""
     chance = random.Random(7)
     for number in range(8):
         paint(photos / f"more/{number}.png", shift=number)
