@@ -40,7 +40,7 @@ def run_with_ray(
     Args:
         make_work: makes the work in each actor; it must pickle.
         address: of a cluster; by default, and if none runs, Ray is started on this machine.
-        gpu: whether each actor needs a GPU, or a share of one. Those that do not ask see none, or all, by Ray's version.
+        gpu: whether each actor needs a GPU, or a share of one. Others see none, or all, by Ray's version.
 
     Raises:
         MobileSamError: the work cannot be made, a file not be written, or there is no GPU.

@@ -178,7 +178,7 @@ def _take(
             bad += 1
             if strict:
                 source = tasks[outcome.number].source
-                raise StoppedError(f"stopped at {source}: {outcome.error}; mend it and go on with resume")
+                raise StoppedError(f"stopped at {source}: {outcome.error}. Fix the file and run again with --resume.")
         if progress:
             progress(done, len(tasks), bad)
 
