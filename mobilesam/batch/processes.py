@@ -95,10 +95,11 @@ def _interrupted_later() -> Iterator[None]:
         return
     is_main = threading.current_thread() is threading.main_thread()
     interrupts: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if is_main else None
-    resource_tracker.ensure_running()  # it comes with the first process, and would let signals through again
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # which the new process inherits
     try:
+        resource_tracker.ensure_running()  # it comes with the first process, and would let signals through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the new process inherits that
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -111,9 +112,10 @@ def _glob(pattern: str) -> list[str]:
     Links that lead back to a folder above them would be followed until the path is too long.
     """
     anchor = Path(pattern).anchor
-    parts = Path(pattern).parts[bool(anchor) :]
+    # Within a name, two asterisks mean as much as one.
+    parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in Path(pattern).parts[bool(anchor) :]]
     if parts[-1] == "**":
-        parts = (*parts, "*")
+        parts.append("*")
     fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
     asks_hidden = any(part.startswith(".") for part in parts[fixed:])
 

@@ -76,9 +76,9 @@ class MaskFiles:
         for path in self.planned():
             if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises for some paths)
                 path.unlink()
-            if path.parent != self.names.folder:
-                with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
-                    path.parent.rmdir()
+                if path.parent != self.names.folder:
+                    with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
+                        path.parent.rmdir()
 
     def write(self, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> dict[str, Any]:
         """Write the files and return the ``masks`` and ``files`` of the picture, ready for JSON.

@@ -108,8 +108,7 @@ def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_pa
         segment([photos], out, words=("coco",), resume=True)
 
 
-@pytest.mark.parametrize("command", ["batch", "embed"])
-@pytest.mark.parametrize("processes", [2, 3, 4])
+@pytest.mark.parametrize(("command", "processes"), [("batch", 2), ("batch", 3), ("batch", 4), ("embed", 3)])
 def test_ctrl_c_while_workers_start_is_one_line(photos: Path, tmp_path: Path, command: str, processes: int) -> None:
     """Interrupted, as a terminal does it to all processes of a command, once so many of them are there."""
     (tmp_path / "model.bin").write_bytes(b"weights")

@@ -31,10 +31,13 @@ def test_partial_files_of_others_survive_and_block_nothing(photos: Path, tmp_pat
         (out / f"{name}.d.partial.png").mkdir()
         write_bytes(out / f"{name}.d.partial.png/inside", b"mine")
     mine = contents(out)
+    (photos / "bad.png").write_bytes(b"no picture")
+    (out / "bad-masks").mkdir()
     segment([photos], out)
     segment([photos], out, force=True)
     segment([photos], out, resume=True)
     assert mine.items() <= contents(out).items()
+    assert (out / "bad-masks").is_dir()
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_path: Path) -> None:

@@ -77,6 +77,7 @@ def test_patterns_find_what_they_found(photos: Path) -> None:
     absolute = Path("photos/a.png").absolute()
     assert found("photos/*.png") == ["photos/a.png"]
     assert found("photos/**") == ["photos/a.png", "photos/deep/er/d.png"]
+    assert found("photos/**.png") == ["photos/a.png"]
     assert found("photos/.*/*.png") == ["photos/.hidden/b.png"]
     assert found("photos/.hidden/*") == ["photos/.hidden/b.png"]
     assert found("photos/../photos/d*/*/[a-d].png") == ["photos/../photos/deep/er/d.png"]

@@ -12,7 +12,7 @@ import pytest
 
 from mobilesam.errors import InputError
 from mobilesam.formats import read_coco
-from tests.robustness.batch_runs import WORDS, contents, paint, run, segment, start
+from tests.robustness.batch_runs import contents, paint, segment, start
 
 NAMES = ("a", "b", "sub/a", "sub/c")
 KILLS = 3
@@ -82,24 +82,26 @@ def test_results_that_are_missing_are_made_again(photos: Path, tmp_path: Path, m
     assert contents(out) == before
 
 
-def test_a_picture_that_is_gone_is_bad_and_its_results_are_not_delivered(photos: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("inputs", [["photos"], ["photos/a.png", "photos/b.png", "photos/sub"], ["photos/**/*.png"]])
+def test_a_picture_that_is_gone_is_bad_and_its_results_are_not_delivered(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
+) -> None:
     """Whether it was found in a folder or named itself; when it is back, it is done."""
-    for number, inputs in enumerate((["photos"], ["photos/a.png", "photos/b.png", "photos/sub"])):
-        out = f"out{number}"
-        arguments = [*inputs, "--everything", "--grid", 4, "--format", ",".join(WORDS), "--out", out, "--workers", 1]
-        assert run("batch", *arguments, cwd=tmp_path).returncode == 0
-        before = contents(tmp_path / out)
-        (photos / "b.png").rename(tmp_path / "away.png")
-        outcome = run("batch", *arguments, "--resume", cwd=tmp_path)
-        assert outcome.returncode == 1
-        assert "3 pictures done, 1 bad\nerror: image must be an existing file, got photos/b.png;" in outcome.stderr
-        assert [each.file_name for each in read_coco(tmp_path / out / "coco.json")] == [
-            f"photos/{name}.png" for name in NAMES if name != "b"
-        ]
-        assert not list((tmp_path / out).glob("b-*"))
-        (tmp_path / "away.png").rename(photos / "b.png")
-        assert run("batch", *arguments, "--resume", cwd=tmp_path).returncode == 0
-        assert contents(tmp_path / out) == before
+    monkeypatch.chdir(tmp_path)
+    out = Path("out")
+    assert segment(inputs, out).bad == []
+    before = contents(out)
+    (photos / "b.png").rename("away.png")
+    report = segment(inputs, out, resume=True)
+    assert [each.source for each in report.bad] == ["photos/b.png"]
+    assert report.bad[0].reason.startswith("image must be an existing file, got photos/b.png;")
+    assert [each.file_name for each in read_coco(out / "coco.json")] == [
+        f"photos/{name}.png" for name in NAMES if name != "b"
+    ]
+    assert not list(out.glob("b-*"))
+    Path("away.png").rename(photos / "b.png")
+    assert segment(inputs, out, resume=True).bad == []
+    assert contents(out) == before
 
 
 def test_a_picture_that_became_damaged_takes_its_results_along(photos: Path, tmp_path: Path) -> None:
@@ -109,6 +111,7 @@ def test_a_picture_that_became_damaged_takes_its_results_along(photos: Path, tmp
         fresh(photos, out)
         (photos / "b.png").write_bytes(b"\x89PNG damaged")
         report = segment([photos], out, **{how: True})
+        assert not (out / "b-masks").exists()
         assert [Path(each.source).name for each in report.bad] == ["b.png"]
         assert contents(out) == fresh(photos, tmp_path / "fresh")
 
