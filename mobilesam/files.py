@@ -4,42 +4,59 @@ from __future__ import annotations
 
 import contextlib
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 
+from mobilesam import reading
 from mobilesam.errors import InputError, sentence
 
-PARTIAL = ".partial"  # before the suffix of a file that is being written
+_unfinished: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 
 
 @contextlib.contextmanager
 def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
-    """Yield a temporary path beside ``target``; rename it to ``target`` on success, delete it on any failure.
+    """Yield a temporary path; rename it to ``target`` on success, delete it on any failure.
 
-    The temporary name keeps the suffix of ``target``, because many writers choose their format by it. Missing parent
-    folders are made.
+    It lies beside ``target``, or where :func:`unfinished_in` says. The temporary name keeps the suffix of ``target``,
+    because many writers choose their format by it. Missing parent folders are made.
 
     Raises:
         InputError: ``target`` exists and ``force`` is false, or its folder cannot be written.
     """
     refuse_existing(target, force=force)
+    name = f".{target.stem[:40]}.{secrets.token_hex(8)}.partial{target.suffix}"
+    temporary = (_unfinished.get() or target.parent) / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
-        suffix = PARTIAL + target.suffix
-        handle, name = tempfile.mkstemp(prefix=f".{target.stem[:40]}.", suffix=suffix, dir=target.parent)
+        # Made here, so that it gets the permissions of a new file, whichever way it is written.
+        os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise InputError(_unwritable(target, error)) from error
-    os.close(handle)
-    temporary = Path(name)
     try:
         yield temporary
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(target)
     except OSError as error:
         raise InputError(_unwritable(target, error)) from error
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def unfinished_in(folder: Path | None) -> Iterator[None]:
+    """Have :func:`atomic_path` keep unfinished files in a folder, in this thread, while this is entered.
+
+    Once the folder is gone, no file can be finished any more.
+
+    Args:
+        folder: on the file system of the targets; it is not made. None for the default, beside each target.
+    """
+    token = _unfinished.set(folder)
+    try:
+        yield
+    finally:
+        _unfinished.reset(token)
 
 
 def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
@@ -48,15 +65,9 @@ def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
         temporary.write_bytes(content)
 
 
-def remove_partial(folder: Path) -> None:
-    """Remove what a killed process had not finished writing in a folder, if there is one."""
-    for path in folder.glob(f".*{PARTIAL}*"):
-        path.unlink(missing_ok=True)
-
-
 def refuse_existing(target: Path, *, force: bool) -> None:
     """Raise InputError if ``target`` exists and ``force`` is false."""
-    if target.exists() and not force:
+    if not force and reading.exists(target):
         raise InputError(
             sentence("output file", "not exist yet", target, "choose another --out, or overwrite it with --force")
         )
@@ -65,9 +76,3 @@ def refuse_existing(target: Path, *, force: bool) -> None:
 def _unwritable(target: Path, error: OSError) -> str:
     reason = error.strerror or type(error).__name__
     return sentence("output folder", "be writable", f"{target.parent} ({reason})", "choose another one with --out")
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

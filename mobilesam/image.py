@@ -108,6 +108,11 @@ def image_digest(image_rgb: ImageArray) -> str:
     return digest.hexdigest()
 
 
+def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+    """Return what the bytes of an image file hold, as :func:`read_image` does; ``name`` is what messages call it."""
+    return _decode(io.BytesIO(content), name, max_pixels)
+
+
 def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
     """Return a picture, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
 

@@ -21,7 +21,6 @@ from mobilesam import conversion, download, official, tensor_files
 from mobilesam.download import Patience, Progress, RemoteFile, SourceError
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
 from mobilesam.files import atomic_path
-from mobilesam.locks import exclusive
 from mobilesam.reading import MALFORMED
 
 DEFAULT = "mobile_sam"
@@ -171,16 +170,20 @@ class Store:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        lock = exclusive(self.folder / ".lock")
+        from filelock import FileLock
+
+        lock = FileLock(self.folder / ".lock")  # waits for another process, and frees itself if this one is killed
         try:
-            lock.__enter__()
+            self.folder.mkdir(parents=True, exist_ok=True)
+            lock.acquire()
         except OSError as error:
             actual = f"{self.folder} ({error.strerror})"
             remedy = "set MOBILESAM_HOME to another folder"
             raise WeightsError(sentence("the weights folder", "be writable", actual, remedy)) from error
-        with contextlib.ExitStack() as stack:
-            stack.push(lock)
+        try:
             yield
+        finally:
+            lock.release()
 
     def _obtain(self, source: Source, force: bool, progress: Progress) -> None:
         missing = [file for file in source.files if force or not _is_good(file)]

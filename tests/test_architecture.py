@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = tuple(
     line.split()
     for line in (
-        "_version boxes errors file_kind geometry grids locks masks rle selection versions",
+        "_version boxes errors file_kind geometry grids masks rle selection versions",
         "mobilesam config contract files object_prompt pixels prompt_json reading regions",
         "conversion download image model official prompt_file prompts recognition tensor_files transform weights",
         "device_nms embedding modeling timing visualize",

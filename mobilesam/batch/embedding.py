@@ -2,31 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from mobilesam.batch.folder import own_folder
 from mobilesam.batch.processes import run_work
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.sources import find_pictures
-from mobilesam.batch.tasks import Outcome, Task, UInt8Array
+from mobilesam.batch.tasks import ImageWork, Outcome, Task, UInt8Array
 from mobilesam.embedding import save_embedding
 from mobilesam.embedding_folder import embedding_path
-from mobilesam.files import remove_partial
+from mobilesam.files import unfinished_in
 from mobilesam.formats.naming import Names
-from mobilesam.image import read_image
 from mobilesam.model import Embedding, MaskModel
 
 
-class EmbeddingWork:
+class EmbeddingWork(ImageWork):
     """Work for :mod:`mobilesam.batch.pipeline`; the result is the file's name."""
 
-    def __init__(self, model: MaskModel, folder: Path, fast_padding: bool) -> None:
-        self._model, self._folder, self._fast_padding = model, folder, fast_padding
-
-    def read(self, task: Task) -> UInt8Array:
-        """Return the picture."""
-        return read_image(task.source)
+    def __init__(self, model: MaskModel, folder: Path, fast_padding: bool, unfinished: Path | None = None) -> None:
+        self._model, self._folder, self._fast_padding, self._unfinished = model, folder, fast_padding, unfinished
 
     def compute(self, task: Task, image: UInt8Array) -> tuple[Path, Embedding | None]:
         """Return the embedding and its path; none if it is there already."""
@@ -37,8 +35,9 @@ class EmbeddingWork:
         """Write the embedding."""
         path, embedding = computed
         if embedding is not None:
-            save_embedding(path, embedding, self._model)
-        return str(path).encode()
+            with unfinished_in(self._unfinished):
+                save_embedding(path, embedding, self._model)
+        return os.fsencode(path)
 
 
 def embed_pictures(
@@ -49,14 +48,16 @@ def embed_pictures(
     fast_padding: bool = False,
     workers: int = 1,
     progress: Callable[[int, int, int], object] | None = None,
+    on_warning: Callable[[str], object] | None = None,
 ) -> Generator[tuple[str, Path | str]]:
     """Encode pictures, and yield for each its name and the file of its embedding, or why there is none, as they come.
 
-    What is in the folder already is not made again.
+    What is in the folder already is not made again. Several runs may share the folder.
 
     Args:
         inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
         folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
+        on_warning: called with each warning about a picture, each text once.
 
     The other arguments are those of :func:`mobilesam.batch.segment_pictures`.
 
@@ -67,19 +68,25 @@ def embed_pictures(
         Task(number, source.path, source.path, Names(folder, Path(source.path).stem))
         for number, source in enumerate(find_pictures(inputs, folder))
     ]
-    remove_partial(folder)
-    bad = 0
-    make_work = functools.partial(_make_work, model or ModelChoice(), Path(folder), fast_padding)
-    for done, outcome in enumerate(run_work(make_work, tasks, workers), start=1):
-        bad += outcome.error is not None
-        if progress:
-            progress(done - bad, len(tasks), bad)
-        yield tasks[outcome.number].source, _answer(outcome)
+    bad, told = 0, set[str]()
+    with contextlib.ExitStack() as stack:
+        own = stack.enter_context(own_folder(folder))
+        make_work = functools.partial(_make_work, model or ModelChoice(), Path(folder), fast_padding, own)
+        outcomes = stack.enter_context(contextlib.closing(run_work(make_work, tasks, workers)))
+        for done, outcome in enumerate(outcomes, start=1):
+            bad += outcome.error is not None
+            if progress:
+                progress(done - bad, len(tasks), bad)
+            for text in outcome.notices:
+                if on_warning and text not in told:
+                    on_warning(text)
+                told.add(text)
+            yield tasks[outcome.number].source, _answer(outcome)
 
 
-def _make_work(choice: ModelChoice, folder: Path, fast_padding: bool) -> EmbeddingWork:
-    return EmbeddingWork(choice.load(), folder, fast_padding)
+def _make_work(choice: ModelChoice, folder: Path, fast_padding: bool, unfinished: Path) -> EmbeddingWork:
+    return EmbeddingWork(choice.load(), folder, fast_padding, unfinished)
 
 
 def _answer(outcome: Outcome) -> Path | str:
-    return Path(outcome.result.decode()) if outcome.error is None else outcome.error
+    return Path(os.fsdecode(outcome.result)) if outcome.error is None else outcome.error

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import enum
-import threading
-import warnings
+import errno
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import replace
-from typing import Any, Self
+from typing import Any, NamedTuple
 
+from mobilesam.batch.fingerprint import Fingerprint
+from mobilesam.batch.notices import collect_warnings, divert_warnings
 from mobilesam.batch.tasks import Outcome, Task, UInt8Array, Work
-from mobilesam.errors import FormatLossWarning, InputError
+from mobilesam.errors import InputError
 
 AHEAD = 2  # pictures read before the model wants them, and as many written after it has done with them
 
@@ -27,14 +28,24 @@ class Nothing(enum.Enum):
 Take = Callable[[bool], Task | Nothing]
 
 
+class _Picture(NamedTuple):
+    """A picture that was read, and the notices about it."""
+
+    image: UInt8Array
+    fingerprint: Fingerprint
+    notices: list[str]
+
+
 def take_from(tasks: Iterable[Task]) -> Take:
     """Return what :func:`run_pipeline` takes tasks from."""
     iterator = iter(tasks)
     return lambda wait: next(iterator, Nothing.MORE)
 
 
-def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Iterator[Outcome]:
+def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcome]:
     """Yield the outcome of each task in the order in which they come.
+
+    Warnings of the steps come as the notices of outcomes; those of the caller, between two outcomes, stay the caller's.
 
     Args:
         take: returns the next task; told to wait, it does not answer that none has come yet.
@@ -42,11 +53,11 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Iterator[Outcome
     Raises:
         InputError: a file cannot be written.
     """
-    reading: deque[tuple[Task, Future[UInt8Array]]] = deque()
+    reading: deque[tuple[Task, Future[_Picture]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
     with (
-        _Said() as said,
+        divert_warnings(),
         ThreadPoolExecutor(ahead, "read") as readers,
         ThreadPoolExecutor(ahead, "write") as writers,
     ):
@@ -56,63 +67,58 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Iterator[Outcome
                 if isinstance(task, Nothing):
                     more = task is Nothing.YET
                     break
-                reading.append((task, readers.submit(work.read, task)))
+                reading.append((task, readers.submit(_read, work, task)))
             while writing and (len(writing) >= ahead or not reading or writing[0].done()):
-                yield replace(writing.popleft().result(), notices=said.drain())
+                yield writing.popleft().result()
             if reading:
-                task, image = reading.popleft()
-                said.source = task.source
-                writing.append(_computed(work, task, image, writers))
+                writing.append(_computed(work, *reading.popleft(), writers))
 
 
-def _computed(work: Work, task: Task, reading: Future[UInt8Array], writers: ThreadPoolExecutor) -> Future[Outcome]:
+def _read(work: Work, task: Task) -> _Picture:
+    with _notices_of(task) as notices:
+        content, fingerprint = work.read(task)
+        return _Picture(work.decode(task, content), fingerprint, notices)
+
+
+def _computed(work: Work, task: Task, reading: Future[_Picture], writers: ThreadPoolExecutor) -> Future[Outcome]:
     """Run the model for one picture and hand it on to be written."""
     try:
-        image = reading.result()
-        computed = work.compute(task, image)
+        picture = reading.result()
+        with _notices_of(task) as notices:
+            computed = work.compute(task, picture.image)
     except (InputError, MemoryError) as error:
-        reason = str(error) if isinstance(error, InputError) else "the picture does not fit into memory"
         bad: Future[Outcome] = Future()
-        bad.set_result(Outcome(task.number, error=reason))
+        bad.set_result(_bad(task, error))
         return bad
-    return writers.submit(_written, work, task, image, computed)
+    picture.notices.extend(notices)
+    return writers.submit(_written, work, task, picture, computed)
 
 
-def _written(work: Work, task: Task, image: UInt8Array, computed: Any) -> Outcome:
+def _written(work: Work, task: Task, picture: _Picture, computed: Any) -> Outcome:
     try:
-        return Outcome(task.number, work.write(task, image, computed))
-    except InputError as error:
-        if isinstance(error.__cause__, OSError):
+        with collect_warnings() as lost:  # what a format cannot hold is the same for all pictures
+            result = work.write(task, picture.image, computed)
+    except (InputError, MemoryError) as error:
+        cause = error.__cause__
+        if isinstance(cause, OSError) and cause.errno != errno.ENAMETOOLONG:
             raise
-        return Outcome(task.number, error=str(error))
+        return _bad(task, error)
+    except OSError as error:
+        raise InputError(
+            f"The files of {task.source} cannot be written: {error}. Check the folder and the disk."
+        ) from error
+    notices = dict.fromkeys([*picture.notices, *lost])
+    return Outcome(task.number, result, notices=tuple(notices), fingerprint=picture.fingerprint)
 
 
-class _Said:
-    """Collects warnings while it is entered: those of the model with the picture's name, those of writers as they are.
+def _bad(task: Task, error: InputError | MemoryError) -> Outcome:
+    reason = str(error) if isinstance(error, InputError) else "the picture does not fit into memory"
+    return Outcome(task.number, error=reason)
 
-    What a format cannot hold is the same for all pictures.
-    """
 
-    def __init__(self) -> None:
-        self.source = ""
-        self._thread = threading.get_ident()
-        self._texts: list[str] = []
-        self._scope = warnings.catch_warnings()
-
-    def __enter__(self) -> Self:
-        self._scope.__enter__()
-        warnings.simplefilter("always")
-        warnings.showwarning = self._show
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._scope.__exit__(None, None, None)
-
-    def drain(self) -> tuple[str, ...]:
-        """Return what was said since the last call."""
-        texts, self._texts = self._texts, []
-        return tuple(dict.fromkeys(texts))
-
-    def _show(self, message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
-        named = threading.get_ident() == self._thread and not issubclass(category, FormatLossWarning)
-        self._texts.append(f"{self.source}: {message}" if named else str(message))
+@contextlib.contextmanager
+def _notices_of(task: Task) -> Iterator[list[str]]:
+    """Collect warnings with the picture's name before them."""
+    with collect_warnings() as texts:
+        yield texts
+        texts[:] = [f"{task.source}: {text}" for text in texts]

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import os
 import queue
 import signal
 import threading
-import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 
 from mobilesam.batch.pipeline import AHEAD, Nothing, run_pipeline, take_from
@@ -23,18 +24,17 @@ from mobilesam.errors import InputError, MobileSamError, sentence
 MakeWork = Callable[[], Work]
 
 _CREDIT = 2 * AHEAD + 2  # tasks that a worker has at hand, so that it never waits for one
-_PATIENCE = 5  # seconds for workers to finish the picture at which they are when the run is stopped
 _READY = "ready"
 
 
-def run_work(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+def run_work(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Generator[Outcome]:
     """Yield the outcome of each task as it comes: from so many processes, or for one worker from this one."""
     if min(workers, len(tasks)) <= 1:
         return run_pipeline(make_work(), take_from(tasks))
     return run_in_processes(make_work, tasks, min(workers, len(tasks)))
 
 
-def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> Iterator[Outcome]:
+def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> Generator[Outcome]:
     """Yield the outcome of each task as it comes.
 
     Args:
@@ -44,8 +44,11 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
         MobileSamError: the work cannot be made, or a file not be written.
     """
     waiting, suspects = iter(tasks), deque[Task]()
-    workers = [_Worker(make_work) for _ in range(count)]
+    workers: list[_Worker] = []
     try:
+        for _ in range(count):
+            with _interrupted_later():
+                workers.append(_Worker(make_work))
         exhausted = False
         while True:
             for worker in workers:
@@ -66,18 +69,44 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
                     continue
                 try:
                     outcome = worker.receive()
-                except (EOFError, ConnectionError):
+                except (EOFError, ConnectionError, MemoryError) as error:
+                    if isinstance(error, MemoryError):  # the outcome does not fit into this process
+                        worker.process.kill()
                     yield from worker.lost(suspects)
-                    workers[place] = _Worker(make_work)
+                    with _interrupted_later():
+                        workers[place] = _Worker(make_work)
                     continue
                 if outcome is not None:
                     yield outcome
     finally:
         for worker in workers:
-            worker.connection.close()
-        deadline = time.monotonic() + _PATIENCE
-        for worker in workers:
-            worker.end(deadline)
+            worker.end()
+
+
+@contextlib.contextmanager
+def _interrupted_later() -> Iterator[None]:
+    """Hold back Ctrl-C while a process is started, and keep it from the new process, whose end this one decides.
+
+    Without that, the new process would write a traceback when it is interrupted before its own code runs, as would this
+    one when it is interrupted before it has told the new one what to run.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    is_main = threading.current_thread() is threading.main_thread()
+    interrupts: list[int] = []
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if is_main else None
+    try:
+        resource_tracker.ensure_running()  # it comes with the first process, and would let signals through again
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the new process inherits that
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+        if is_main:
+            signal.signal(signal.SIGINT, before)
+    if interrupts:
+        signal.raise_signal(signal.SIGINT)
 
 
 class _Worker:
@@ -111,43 +140,41 @@ class _Worker:
     def lost(self, suspects: deque[Task]) -> Iterator[Outcome]:
         """Say what is bad, and put back what may not be."""
         self.process.join()
+        self.connection.close()
         code = self.process.exitcode
         if not self.ready:
             remedy = "use fewer --workers if memory is short"
             raise InputError(sentence("a worker", "come up", f"one that ended with code {code}", remedy))
         if len(self.at_hand) == 1:
             (number,) = self.at_hand
-            yield Outcome(number, error=f"a worker ended with code {code} at this picture, perhaps for want of memory")
+            reason = f"the worker process exited at this image with code {code}, probably out of memory"
+            yield Outcome(number, error=f"{reason}; use fewer workers, or a smaller image")
         else:
             suspects.extend(self.at_hand.values())
-        self.connection.close()
 
-    def end(self, deadline: float) -> None:
-        self.process.join(max(0.0, deadline - time.monotonic()))
-        if self.process.is_alive():
-            self.process.terminate()
-            self.process.join()
+    def end(self) -> None:
+        """End the worker at once; what it is writing is not yet under its name."""
+        self.process.terminate()
+        self.process.join()
+        self.connection.close()
 
 
 def _serve(connection: Connection, make_work: MakeWork) -> None:
     """Run in a worker: take tasks until the other end is closed, which it also is if that process is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides
-    arrived: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
-    ended = threading.Event()
+    arrived: queue.SimpleQueue[Task] = queue.SimpleQueue()
 
     def receive() -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
                 arrived.put(connection.recv())
-        ended.set()
-        arrived.put(None)
+        os._exit(0)  # at once: whoever goes on with the run must not find this worker still at it
 
     def take(may_wait: bool) -> Task | Nothing:
         try:
-            task = arrived.get(block=may_wait)
+            return arrived.get(block=may_wait)
         except queue.Empty:
             return Nothing.YET
-        return Nothing.MORE if task is None or ended.is_set() else task
 
     try:
         work = make_work()
@@ -158,5 +185,5 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
     except MobileSamError as error:
         with contextlib.suppress(ConnectionError):
             connection.send(error)
-    except ConnectionError:
-        pass  # nobody waits for the outcome any more
+    except (ConnectionError, MemoryError):
+        os._exit(1)  # the other end has gone, or tries again what this worker had at hand

@@ -1,4 +1,4 @@
-"""The same work on Ray: Ray Data reads the pictures, actors hold the model, outcomes stream back to the journal.
+"""The same work on Ray: Ray Data reads the files, actors decode them and hold the model, outcomes come to the journal.
 
 Ray starts a lost worker again and gives it what it had at hand. A picture done twice writes the same files twice, and
 its outcome comes once. A picture that no worker survives is tried without end; the local engine tells which it is.
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import os
 import pickle
 from collections.abc import Iterator, Sequence
@@ -17,30 +18,32 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
+from mobilesam import loading
+from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
 from mobilesam.batch.pipeline import run_pipeline, take_from
 from mobilesam.batch.processes import MakeWork
-from mobilesam.batch.tasks import Outcome, Task, UInt8Array, Work
-from mobilesam.errors import InputError, MobileSamError, missing_dependency
+from mobilesam.batch.segmentation import ModelChoice
+from mobilesam.batch.tasks import Outcome, Task, Work
+from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
 from mobilesam.formats.naming import Names
-from mobilesam.image import read_image
 
 _AT_ONCE = 4  # pictures that an actor is given together: one is written while the next one is computed
+_GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
 _PER_BLOCK = 4  # pictures that one task reads, and whose outcomes come together
 
 
 def run_with_ray(
-    make_work: MakeWork, tasks: Sequence[Task], workers: int, address: str | None = None
+    make_work: MakeWork, tasks: Sequence[Task], workers: int, address: str | None = None, *, gpu: bool = False
 ) -> Iterator[Outcome]:
     """Yield the outcome of each task as it comes.
 
     Args:
         make_work: makes the work in each actor; it must pickle.
         address: of a cluster; by default, and if none runs, Ray is started on this machine.
+        gpu: whether each actor needs a GPU, or a share of one. Others see none, or all, by Ray's version.
 
     Raises:
-        MobileSamError: the work cannot be made, or a file not be written.
+        MobileSamError: the work cannot be made, a file not be written, or there is no GPU.
         MissingDependencyError: Ray is not installed.
     """
     try:
@@ -54,7 +57,8 @@ def run_with_ray(
         here: dict[str, Any] = {} if address else {"num_cpus": max(os.cpu_count() or 1, workers + 1)}
         ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
     try:
-        yield from _outcomes(make_work, tasks, workers)
+        gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
+        yield from _outcomes(make_work, tasks, workers, gpu_share(workers, gpus) if gpu else None)
     except ray.exceptions.RayError as error:
         for cause in _causes(error):
             if isinstance(cause, MobileSamError):
@@ -65,7 +69,40 @@ def run_with_ray(
             ray.shutdown()
 
 
-def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Iterator[Outcome]:
+def wants_gpu(choice: ModelChoice) -> bool:
+    """Return whether a model is to run on a GPU that Ray gives out: one that is named, or that is there by default.
+
+    Raises:
+        InputError: the device is a certain GPU, which only Ray can choose.
+    """
+    kind, _, number = choice.device.partition(":")
+    if number:
+        remedy = "use cuda: Ray chooses the GPU of each worker"
+        raise InputError(sentence("device", "name no certain GPU for Ray", repr(choice.device), remedy))
+    if kind == "cuda" or choice.provider in _GPU_PROVIDERS:
+        return True
+    if kind != "auto" or choice.provider is not None:
+        return False
+    if choice.backend == "onnx" or loading.find_export(choice.model):
+        from mobilesam.onnx import providers
+
+        return "cuda" in providers.available()
+    return not loading.onnx_is_faster("auto") and loading.resolve_device("auto").type == "cuda"
+
+
+def gpu_share(workers: int, gpus: int) -> float:
+    """Return the share of a GPU that each of so many actors asks for: 1, or less with fewer GPUs than that.
+
+    Raises:
+        InputError: there is none, for which Ray would wait without end.
+    """
+    if gpus < 1:
+        remedy = "start Ray on a machine that has one, or use --device cpu"
+        raise InputError(sentence("the Ray cluster", "have a GPU for this device", "none", remedy))
+    return 1 / math.ceil(workers / gpus)
+
+
+def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus: float | None) -> Iterator[Outcome]:
     import ray
 
     context = ray.data.DataContext.get_current()
@@ -83,6 +120,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Itera
             batch_format="numpy",
             compute=ray.data.ActorPoolStrategy(size=min(workers, len(tasks))),
             num_cpus=1,
+            num_gpus=num_gpus,
         )
     )
     by_number = {task.number: task for task in tasks}
@@ -90,9 +128,15 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Itera
         task = by_number.pop(int(row["number"]), None)
         if task is None:
             continue  # Ray promises each row once; a picture counted twice would be the worse mistake
-        told = json.loads(row["told"])
-        error = told["error"] and told["error"].replace(str(Path(task.source).absolute()), task.source)
-        yield Outcome(task.number, row["result"], error, tuple(told["notices"]))
+        error, notices, fingerprint = json.loads(row["told"])
+        absolute = str(Path(task.source).absolute())
+        yield Outcome(
+            task.number,
+            row["result"],
+            error and error.replace(absolute, task.source),
+            tuple(text.replace(absolute, task.source) for text in notices),
+            fingerprint and Fingerprint(*fingerprint),
+        )
     assert not by_number, f"Ray lost {len(by_number)} pictures"
 
 
@@ -103,12 +147,13 @@ def _absolute(task: Task) -> Task:
 
 
 def _read(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a task with its picture's bytes and size, or with why it cannot be read."""
+    """Return a task with the bytes of its file, far fewer than its pixels, or with why there are none."""
     try:
-        image = read_image(pickle.loads(row["task"]).source)
-    except InputError as error:
-        return row | {"pixels": b"", "height": 0, "width": 0, "error": str(error)}
-    return row | {"pixels": image.tobytes(), "height": image.shape[0], "width": image.shape[1], "error": ""}
+        content, fingerprint = read_file(pickle.loads(row["task"]).source)
+    except (InputError, MemoryError) as error:
+        reason = str(error) if isinstance(error, InputError) else "the file does not fit into memory"
+        return row | {"content": b"", "fingerprint": "", "error": json.dumps(reason)}
+    return row | {"content": content, "fingerprint": json.dumps(fingerprint), "error": ""}
 
 
 class _Actor:
@@ -119,29 +164,30 @@ class _Actor:
 
     def __call__(self, batch: dict[str, Any]) -> dict[str, list[Any]]:
         tasks = [pickle.loads(task) for task in batch["task"]]
-        rows = zip(batch["pixels"], batch["height"], batch["width"], batch["error"], strict=True)
+        rows = zip(batch["content"], batch["fingerprint"], batch["error"], strict=True)
         given = _Given(self._work, {task.number: row for task, row in zip(tasks, rows, strict=True)})
         outcomes = list(run_pipeline(given, take_from(tasks)))
         return {
             "number": [outcome.number for outcome in outcomes],
             "result": [outcome.result for outcome in outcomes],
-            "told": [json.dumps({"error": each.error, "notices": each.notices}) for each in outcomes],
+            "told": [json.dumps([each.error, each.notices, each.fingerprint]) for each in outcomes],
         }
 
 
 class _Given:
-    """Work whose pictures have been read already."""
+    """Work whose files have been read already."""
 
     def __init__(self, work: Work, rows: dict[int, Any]) -> None:
         self._rows = rows
+        self.decode = work.decode
         self.compute = work.compute
         self.write = work.write
 
-    def read(self, task: Task) -> UInt8Array:
-        pixels, height, width, error = self._rows[task.number]
+    def read(self, task: Task) -> ImageFile:
+        content, fingerprint, error = self._rows[task.number]
         if error:
-            raise InputError(str(error))
-        return np.frombuffer(pixels, np.uint8).reshape(height, width, 3)
+            raise InputError(json.loads(error))
+        return ImageFile(bytes(content), Fingerprint(*json.loads(fingerprint)))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:

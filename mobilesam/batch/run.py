@@ -10,17 +10,18 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from mobilesam._version import __version__
-from mobilesam.batch.journal import NAME, BadPicture, Journal, refuse_journal
+from mobilesam.batch.folder import one_run
+from mobilesam.batch.journal import NAME, BadPicture, Journal, Planned, planned_before, refuse_journal
+from mobilesam.batch.plan import plan, refuse_files, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
-from mobilesam.batch.sources import Source, find_pictures, name_files
+from mobilesam.batch.sources import find_pictures
 from mobilesam.batch.tasks import Outcome, Task
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
-from mobilesam.files import remove_partial
-from mobilesam.formats.naming import refuse_overwriting
+from mobilesam.files import unfinished_in
 from mobilesam.formats.picture import OBJECT
-from mobilesam.formats.picture_files import WORDS, MaskFiles, files_of_all, write_files_of_all
-from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.formats.picture_files import WORDS, files_of_all, write_files_of_all
+from mobilesam.prompt_file import PromptFile
 from mobilesam.selection import RULES
 
 Progress = Callable[[int, int, int], object]
@@ -64,7 +65,9 @@ def segment_pictures(
 ) -> Report:
     """Segment any number of pictures, and write what ``words`` name into a folder.
 
-    However often the run is stopped and resumed, and whichever worker is done first, the files are the same.
+    However often the run is stopped and resumed, and whichever worker is done first, the files are the same. A picture
+    whose file has changed since it was done, or whose results are not all there, is done again on resume; one whose
+    file is gone becomes a bad picture. One run at a time works in a folder.
 
     Args:
         inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
@@ -82,7 +85,8 @@ def segment_pictures(
         notice: called with what else is to be told, each text once.
 
     Raises:
-        InputError: an argument is not usable, files exist already, or cannot be written.
+        InputError: an argument is not usable, files exist already, or cannot be written, another run is at work in the
+            folder, or memory ran out.
         StoppedError: a picture is bad, and the run is strict.
         MissingDependencyError: a format or the engine needs a package that is not installed.
     """
@@ -93,42 +97,55 @@ def segment_pictures(
         raise InputError(unknown_name("engine", engine, ENGINES))
     of_all = files_of_all(out, words)
     refuse_journal(out / NAME, resume=resume, force=force)
-    tasks, left_out = _tasks(find_pictures(inputs, out), out, prompts)
+    earlier = planned_before(out / NAME) if resume else []
+    tasks, left_out = plan(find_pictures(inputs, out, {each.source for each in earlier}), out, prompts, earlier)
     labels = _labels(tasks)
-    planned = [path for task in tasks for path in MaskFiles(task.names, words, True).planned()]
-    sources = [task.source for task in tasks]
-    refuse_overwriting([*planned, *of_all.values()], sources, force or (resume and (out / NAME).exists()))
+    refuse_files(tasks, words, of_all.values(), force=force or bool(earlier))
     about = {
         "version": __version__,
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
         "words": sorted(words),
         "model": asdict(model) | {"model": model.digest(), "threads": None},
-        "tasks": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
+        "prompts": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
     }
-    make_work = functools.partial(make_segmentation, model, how, tuple(words), labels)
-    with Journal.open(out / NAME, about, sources, resume=resume, force=force) as journal:
-        for folder in {path.parent for path in [*planned, *of_all.values(), journal.path]}:
-            remove_partial(folder)
-        done = journal.done()
-        open_tasks = [task for task in tasks if task.number not in done]
-        outcomes = _outcomes(make_work, open_tasks, workers, engine, ray_address)
-        with contextlib.closing(outcomes):
-            _take(outcomes, journal, len(done), tasks, strict, progress, notice)
-        write_files_of_all(of_all, journal.results, labels, force=True)
-        report = Report(len(journal.done()), journal.bad(), list(of_all.values()), left_out)
-        journal.close_finished()
+    pictures = [Planned(task.source, _name(task, out)) for task in tasks]
+    try:
+        with one_run(out):
+            refuse_journal(out / NAME, resume=resume, force=force)  # again: another run may just have ended
+            with Journal.open(out / NAME, about, pictures, resume=resume) as journal:
+                unfinished = journal.make_folder()
+                reopen_changed(journal, tasks, words, notice)
+                done = journal.done()
+                open_tasks = [task for task in tasks if task.number not in done]
+                make_work = functools.partial(make_segmentation, model, how, tuple(words), labels, unfinished)
+                outcomes = _outcomes(make_work, open_tasks, workers, engine, ray_address, model)
+                with contextlib.closing(outcomes):
+                    _take(outcomes, journal, len(done), tasks, words, strict, progress, notice)
+                with unfinished_in(unfinished):
+                    write_files_of_all(of_all, journal.results, labels, force=True)
+                report = Report(len(journal.done()), journal.bad(), list(of_all.values()), left_out)
+                journal.close_finished()
+    except MemoryError as error:
+        raise InputError(
+            "The results do not fit into memory. Close other programs or use fewer workers, then go on with --resume."
+        ) from error
     return report
 
 
 def _outcomes(
-    make_work: MakeWork, tasks: Sequence[Task], workers: int, engine: str, ray_address: str | None
+    make_work: MakeWork,
+    tasks: Sequence[Task],
+    workers: int,
+    engine: str,
+    ray_address: str | None,
+    model: ModelChoice,
 ) -> Generator[Outcome]:
     if not tasks:
         return
     if engine == "ray":
-        from mobilesam.batch.ray_engine import run_with_ray
+        from mobilesam.batch.ray_engine import run_with_ray, wants_gpu
 
-        yield from run_with_ray(make_work, tasks, workers, ray_address)
+        yield from run_with_ray(make_work, tasks, workers, ray_address, gpu=wants_gpu(model))
     else:
         yield from run_work(make_work, tasks, workers)
 
@@ -138,6 +155,7 @@ def _take(
     journal: Journal,
     done: int,
     tasks: Sequence[Task],
+    words: Sequence[str],
     strict: bool,
     progress: Progress | None,
     notice: Callable[[str], object] | None,
@@ -147,6 +165,8 @@ def _take(
     if progress:
         progress(done, len(tasks), bad)
     for outcome in outcomes:
+        if outcome.error is not None:
+            remove_files(tasks[outcome.number], words)  # of an earlier run, or of one that was killed at this picture
         journal.record(outcome)
         for text in outcome.notices:
             if notice and text not in said:
@@ -158,31 +178,13 @@ def _take(
             bad += 1
             if strict:
                 source = tasks[outcome.number].source
-                raise StoppedError(f"stopped at {source}: {outcome.error}; mend it and go on with resume")
+                raise StoppedError(f"stopped at {source}: {outcome.error}. Fix the file and run again with --resume.")
         if progress:
             progress(done, len(tasks), bad)
 
 
-def _tasks(sources: Sequence[Source], out: Path, prompts: PromptFile | None) -> tuple[list[Task], list[str]]:
-    """Return the tasks, and the pictures for which there is no prompt."""
-    tasks: list[Task] = []
-    left_out: list[str] = []
-    for source, names in zip(sources, name_files(sources, out), strict=True):
-        file_name = Path(source.path).as_posix()
-        objects: tuple[ObjectPrompt, ...] = ()
-        if prompts is not None:
-            if prompts.images:
-                known = prompts.name_of(source.path)
-                if known is None:
-                    left_out.append(source.path)
-                    continue
-                file_name = known
-            objects = tuple(prompts.for_image(source.path))
-        tasks.append(Task(len(tasks), source.path, file_name, names, objects))
-    if not tasks:
-        actual = f"none of {len(left_out)}, such as {left_out[0]!r}"
-        raise InputError(sentence("the prompts", "name a picture that is given", actual, "check the names in the file"))
-    return tasks, left_out
+def _name(task: Task, out: Path) -> str:
+    return (task.names.folder / task.names.stem).relative_to(out).as_posix()
 
 
 def _labels(tasks: Iterable[Task]) -> tuple[str, ...]:

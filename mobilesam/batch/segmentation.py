@@ -11,11 +11,13 @@ from pathlib import Path
 from mobilesam import loading
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.records import MaskRecord
+from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
-from mobilesam.batch.tasks import Task, UInt8Array
+from mobilesam.batch.tasks import ImageWork, Task, UInt8Array
+from mobilesam.errors import InputError, sentence
+from mobilesam.files import unfinished_in
 from mobilesam.formats.picture import OBJECT, MaskedPicture
 from mobilesam.formats.picture_files import MaskFiles
-from mobilesam.image import read_image
 from mobilesam.model import MaskModel
 from mobilesam.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
@@ -72,22 +74,32 @@ class Prompted:
     fast_padding: bool = False
 
 
-class Segmentation:
+class Segmentation(ImageWork):
     """Work for :mod:`mobilesam.batch.pipeline`."""
 
     def __init__(
-        self, model: MaskModel, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str] = (OBJECT,)
+        self,
+        model: MaskModel,
+        how: Everything | Prompted,
+        words: Sequence[str],
+        labels: Sequence[str] = (OBJECT,),
+        unfinished: Path | None = None,
     ) -> None:
-        self._words, self._labels = words, labels
+        self._words, self._labels, self._unfinished = words, labels, unfinished
         self._segment: Callable[[UInt8Array, Sequence[ObjectPrompt]], list[MaskRecord]]
         if isinstance(how, Everything):
             self._segment = functools.partial(_segment_everything, _generator(model, how), how)
         else:
             self._segment = functools.partial(segment_prompts, model, how)
 
-    def read(self, task: Task) -> UInt8Array:
-        """Return the picture."""
-        return read_image(task.source)
+    def read(self, task: Task) -> ImageFile:
+        """Return the picture's file, whose name all formats must be able to hold."""
+        try:
+            task.source.encode()
+        except UnicodeEncodeError as error:
+            actual = repr(task.source)
+            raise InputError(sentence("the path of an image", "be valid Unicode", actual, "rename it")) from error
+        return super().read(task)
 
     def compute(self, task: Task, image: UInt8Array) -> list[MaskRecord]:
         """Return its masks as uncompressed RLE."""
@@ -95,15 +107,16 @@ class Segmentation:
 
     def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
         """Write the files, and return the masks for the journal."""
-        MaskFiles(task.names, self._words, True, task.source, self._labels).write(image, computed)
+        with unfinished_in(self._unfinished):
+            MaskFiles(task.names, self._words, True, task.source, self._labels).write(image, computed)
         return pack(MaskedPicture(task.file_name, (image.shape[0], image.shape[1]), computed))
 
 
 def make_segmentation(
-    choice: ModelChoice, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str]
+    choice: ModelChoice, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str], unfinished: Path
 ) -> Segmentation:
     """Load the model and return the work; a partial of this function pickles."""
-    return Segmentation(choice.load(), how, words, labels)
+    return Segmentation(choice.load(), how, words, labels, unfinished)
 
 
 def _generator(model: MaskModel, how: Everything) -> SamAutomaticMaskGenerator:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import glob
 import json
 import os
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from mobilesam.formats.coco import read_coco_prompts
 from mobilesam.formats.coco_document import is_coco
 from mobilesam.formats.naming import Names, name_outputs
 from mobilesam.prompt_file import PromptFile, read_prompts
+from mobilesam.reading import MAX_TEXT_BYTES, exists, read_bytes, real_path
 
 # What is taken for a picture in a folder; a picture that is named itself may be called anything.
 SUFFIXES = (
@@ -29,20 +31,22 @@ class Source(NamedTuple):
     below: Path = Path()
 
 
-def find_pictures(inputs: Sequence[str], out: Path) -> list[Source]:
+def find_pictures(inputs: Sequence[str], out: Path, earlier: Collection[str] = ()) -> list[Source]:
     """Return the pictures that inputs name, each once, folders in the order of their names.
 
     Args:
         inputs: pictures; folders, with all below them; globs; lists, text files (.txt) of one picture a line, from
-            the list's own folder on.
+            the list's own folder on. Pipes, sockets and devices in a folder are left out, and links to folders are
+            not followed.
         out: the folder of the results, which is left out of a folder that it lies in.
+        earlier: files that may be named although they are gone.
 
     Raises:
         InputError: an input is none of these, or there is no picture.
     """
     found: dict[str, Source] = {}
     for each in inputs:
-        for source in _expand(each, out):
+        for source in [Source(each)] if each in earlier and not exists(Path(each)) else _expand(each, out):
             found.setdefault(os.path.normpath(source.path), source)
     if not found:
         raise InputError(sentence("INPUT", "hold a picture", f"none in {', '.join(inputs)}", "check the path"))
@@ -77,16 +81,16 @@ def read_prompts_or_coco(path: Path) -> PromptFile:
 def _expand(each: str, out: Path) -> Iterator[Source]:
     path = Path(each)
     if path.is_dir():
-        if path.resolve() == out.resolve():
+        if real_path(path) == real_path(out):
             remedy = "name another folder with --out"
             raise InputError(sentence("the folder of the results", "not be one of the pictures", path, remedy))
-        yield from _walk(path, out.resolve())
+        yield from _walk(path, real_path(out))
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from _listed(path)
-    elif path.exists():
+    elif os.path.lexists(each):
         yield Source(each)
-    elif glob.has_magic(each) and (matches := sorted(glob.glob(each, recursive=True))):  # noqa: PTH207 (may be absolute)
-        yield from (Source(match) for match in matches if not Path(match).is_dir())
+    elif glob.has_magic(each) and (matches := _glob(each)):
+        yield from (Source(match) for match in matches)
     else:
         kind = "a pattern that matches nothing" if glob.has_magic(each) else "which does not exist"
         remedy = "check the path"
@@ -96,18 +100,47 @@ def _expand(each: str, out: Path) -> Iterator[Source]:
 def _walk(folder: Path, out: Path) -> Iterator[Source]:
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
-        folders[:] = sorted(name for name in folders if name[0] != "." and (here / name).resolve() != out)
+        folders[:] = sorted(name for name in folders if name[0] != "." and real_path(here / name) != out)
         for name in sorted(files):
-            if name[0] != "." and Path(name).suffix.lower() in SUFFIXES:
+            if name[0] != "." and Path(name).suffix.lower() in SUFFIXES and not _is_special(here / name):
                 yield Source(str(here / name), here.relative_to(folder))
 
 
+def _glob(pattern: str) -> list[str]:
+    """Return the files that match, as ``glob`` does it, but for ``**`` without following links to folders.
+
+    Links that lead back to a folder above them would be followed until the path is too long.
+    """
+    anchor = Path(pattern).anchor
+    # Within a name, two asterisks mean as much as one.
+    parts = [part if part == "**" else re.sub(r"\*+", "*", part) for part in Path(pattern).parts[bool(anchor) :]]
+    if parts[-1] == "**":
+        parts.append("*")
+    fixed = next(place for place, part in enumerate(parts) if glob.has_magic(part))
+    asks_hidden = any(part.startswith(".") for part in parts[fixed:])
+
+    def is_hidden(path: Path) -> bool:
+        return any(part.startswith(".") for part in path.parts[bool(anchor) + fixed :])
+
+    found = (path for path in Path(anchor).glob(str(Path(*parts))) if asks_hidden or not is_hidden(path))
+    return sorted(str(path) for path in found if not path.is_dir() and not _is_special(path))
+
+
+def _is_special(path: Path) -> bool:
+    """Return whether a path is a pipe, a socket or a device; one that leads nowhere is a bad picture, not special."""
+    return exists(path) and not path.is_file()
+
+
 def _listed(path: Path) -> Iterator[Source]:
+    remedy = "write one path a line, in UTF-8"
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        remedy = "write one picture a line, in UTF-8"
+        # File names need not be Unicode.
+        text = read_bytes(path, MAX_TEXT_BYTES).decode("utf-8-sig", "surrogateescape")
+    except OSError as error:
         raise InputError(sentence("a list", "be a readable text file", f"{path} ({error})", remedy)) from error
-    for line in lines:
+    for number, line in enumerate(text.split("\n"), start=1):
+        if "\0" in line:
+            actual = f"a NUL character in line {number} of {path}"
+            raise InputError(sentence("a list", "hold one path a line", actual, remedy))
         if line.strip() and not line.startswith("#"):
             yield Source(str(path.parent / line.strip()))

@@ -8,7 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
 from mobilesam.formats.naming import Names
+from mobilesam.image import decode_image
 from mobilesam.prompt_file import ObjectPrompt
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -33,27 +35,43 @@ class Task:
 class Outcome:
     """What came of a task: a result for the journal, or the reason why there is none.
 
-    notices: what else should be told, each once.
+    notices: what else should be told, each once. fingerprint: of the file that the result belongs to.
     """
 
     number: int
     result: bytes = b""
     error: str | None = None
     notices: tuple[str, ...] = ()
+    fingerprint: Fingerprint | None = None
 
 
 class Work(Protocol):
-    """The three steps of a task, which overlap with those of other tasks.
+    """The four steps of a task, which overlap with those of other tasks.
 
-    ``read`` and ``write`` run in threads, ``compute`` in one thread only. InputError means that the picture is bad; one
-    that an OSError caused in ``write`` ends the run, since the next picture could not be written either.
+    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. InputError and MemoryError mean
+    that the picture is bad; an OSError in ``write`` ends the run, since the next picture could not be written either.
     """
 
-    def read(self, task: Task) -> UInt8Array:
-        """Return the picture, (H, W, 3) uint8 RGB."""
+    def read(self, task: Task) -> ImageFile:
+        """Return the picture's file."""
+
+    def decode(self, task: Task, content: bytes) -> UInt8Array:
+        """Return the picture, (H, W, 3) uint8 RGB, that the file holds."""
 
     def compute(self, task: Task, image: UInt8Array) -> Any:
         """Run the model."""
 
     def write(self, task: Task, image: UInt8Array, computed: Any) -> bytes:
         """Write the picture's files, and return its result for the journal."""
+
+
+class ImageWork:
+    """The first two steps of work on image files."""
+
+    def read(self, task: Task) -> ImageFile:
+        """Return the picture's file."""
+        return read_file(task.source)
+
+    def decode(self, task: Task, content: bytes) -> UInt8Array:
+        """Return the picture."""
+        return decode_image(content, task.source)

@@ -98,7 +98,8 @@ def batch(
 
     The results of all pictures are in coco.json or masks.parquet; files of a picture are named after it, folders keep
     their places. A run that was stopped, however it was, goes on with --resume, and its files are those of a run that
-    was not. Pictures that the prompts do not name are left out.
+    was not. Pictures that have changed since, or whose results are missing, are then done again. Pictures that the
+    prompts do not name are left out.
 
     For prompts: --select and --fast-padding, as in predict. For --everything: --preset, --grid, --tiles, --min-area and
     --max-masks, as in everything.
@@ -141,14 +142,15 @@ def batch(
             notice=notice,
         )
     if report.left_out:
-        typer.echo(f"{len(report.left_out)} pictures have no prompt, such as {report.left_out[0]}", err=True)
+        left_out = f"{len(report.left_out)} pictures have no prompt, such as {report.left_out[0]}"
+        typer.echo(printable(left_out), err=True)
     if as_json:
         bad = [{"image": each.source, "error": each.reason} for each in report.bad]
         document = {"version": 1, "done": report.done, "files": [*map(str, report.files)], "errors": bad}
         typer.echo(json.dumps(document | {"left_out": report.left_out}, indent=2))
     else:
         for path in report.files:
-            typer.echo(str(path))
+            typer.echo(os.fsencode(path))
     tell_bad(report.done, report.bad)
 
 
@@ -156,9 +158,15 @@ def tell_bad(done: int, bad: Sequence[BadPicture]) -> None:
     """Say on stderr how many pictures are done and which are bad; the exit code is 1 if there are any."""
     typer.echo(f"{done} picture{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
     for source, reason in bad:
-        typer.echo(f"error: {reason}" if source in reason else f"error: {source}: {reason}", err=True)
+        named = source in reason or repr(source) in reason
+        typer.echo(printable(f"error: {reason}" if named else f"error: {source}: {reason}"), err=True)
     if bad:
         raise typer.Exit(1)
+
+
+def printable(text: str) -> str:
+    """Return a text with escapes for what a file name may hold that is not Unicode."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def split_cores(workers: int | None, threads: int | None, device: str, provider: str | None) -> tuple[int, int]:
@@ -206,10 +214,10 @@ def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None],
             bar.update(task, completed=done + bad, total=total, description=f"{bad} bad" if bad else "")
 
         def notice(text: str) -> None:
-            console.print(f"warning: {text}", highlight=False, markup=False, soft_wrap=True)
+            console.print(printable(f"warning: {text}"), highlight=False, markup=False, soft_wrap=True)
 
         try:
             yield progress, notice
         except KeyboardInterrupt:
-            console.print(f"stopped; go on with {remedy}", highlight=False, markup=False, soft_wrap=True)
+            console.print(printable(f"stopped; go on with {remedy}"), highlight=False, markup=False, soft_wrap=True)
             raise

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -45,18 +47,26 @@ def embed(
     choice = ModelChoice(model, backend.value, device.value, share, provider)
     made: dict[str, str] = {}
     bad: list[BadPicture] = []
-    with progress_bar("the same command") as (progress, _):
-        for source, answer in embed_pictures(
-            inputs, out, model=choice, fast_padding=fast_padding, workers=count, progress=progress
-        ):
-            if isinstance(answer, Path):
-                made[source] = str(answer)
-            else:
-                bad.append(BadPicture(source, answer))
+    with progress_bar("the same command") as (progress, warn):
+        answers = embed_pictures(
+            inputs,
+            out,
+            model=choice,
+            fast_padding=fast_padding,
+            workers=count,
+            progress=progress,
+            on_warning=warn,
+        )
+        with contextlib.closing(answers):
+            for source, answer in answers:
+                if isinstance(answer, Path):
+                    made[source] = str(answer)
+                else:
+                    bad.append(BadPicture(source, answer))
     if as_json:
         errors = [{"image": each.source, "error": each.reason} for each in bad]
         typer.echo(json.dumps({"version": 1, "embeddings": made, "errors": errors}, indent=2))
     else:
         for path in made.values():
-            typer.echo(path)
+            typer.echo(os.fsencode(path))
     tell_bad(len(made), bad)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,7 +38,7 @@ _NAMED = {
     "yolo": ".txt",
     "geojson": ".geojson",
 }
-_FOLDERS = ("mask", "cutout")
+FOLDERS = ("mask", "cutout")
 _OF_ALL = {"coco": "coco.json", "parquet": "masks.parquet", "yolo": "data.yaml"}
 WORDS = (*_NAMED, "coco", "parquet")
 
@@ -55,10 +57,28 @@ class MaskFiles:
     labels: Sequence[str] = (OBJECT,)
 
     def planned(self) -> Iterator[Path]:
-        """Yield the names that :meth:`write` uses; of the masks, whose number is not known before, the first."""
+        """Yield the names that :meth:`write` uses; of the masks, whose number is not known before, those that exist
+        already, or the first.
+        """
         for word in self.words:
             if word in _NAMED:
-                yield self._mask(word, 0) if word in _FOLDERS else self._path(word)
+                yield from (self._masks_there(word) or [self._mask(word, 0)]) if word in FOLDERS else [self._path(word)]
+
+    def written(self, count: int) -> Iterator[Path]:
+        """Yield the names of all files of a picture with so many masks."""
+        for word in self.words:
+            if word in _NAMED:
+                names = (self._mask(word, index) for index in range(count))
+                yield from names if word in FOLDERS else [self._path(word)]
+
+    def remove(self) -> None:
+        """Remove all files of the picture, which would pass for those of this run."""
+        for path in self.planned():
+            if os.path.isfile(path):  # noqa: PTH113 (Path.is_file raises for some paths)
+                path.unlink()
+                if path.parent != self.names.folder:
+                    with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
+                        path.parent.rmdir()
 
     def write(self, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> dict[str, Any]:
         """Write the files and return the ``masks`` and ``files`` of the picture, ready for JSON.
@@ -72,14 +92,16 @@ class MaskFiles:
 
     def _write(self, word: str, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> Iterable[Path]:
         masks = rle.DecodedMasks([record["segmentation"] for record in records])
-        if word in _FOLDERS:
+        if word in FOLDERS:
             paths = [self._mask(word, index) for index in range(len(records))]
             for path, mask in zip(paths, masks, strict=True):
                 if word == "mask":
                     png.write_mask(path, mask, force=self.force)
                 else:
                     png.write_cutout(path, image, mask, force=self.force)
-            self._remove_masks_from(word, len(records))
+            if self.force:  # masks of an earlier run that found more would pass for masks of this one
+                for path in set(self._masks_there(word)) - set(paths):
+                    path.unlink(missing_ok=True)
             return paths
         path = self._path(word)
         picture = MaskedPicture(self.source, (image.shape[0], image.shape[1]), records)
@@ -109,11 +131,13 @@ class MaskFiles:
     def _mask(self, word: str, index: int) -> Path:
         return self._path(word) / f"{index + 1:03}.png"
 
-    def _remove_masks_from(self, word: str, index: int) -> None:
-        """Remove the masks of an earlier run that found more, which would pass for masks of this one."""
-        while self.force and self._mask(word, index).exists():
-            self._mask(word, index).unlink()
-            index += 1
+    def _masks_there(self, word: str) -> list[Path]:
+        """Return the files in the folder of the masks that are named as masks are."""
+        try:
+            paths = sorted(self._path(word).iterdir())
+        except OSError:
+            return []
+        return [path for path in paths if re.fullmatch(r"[0-9]{3,}\.png", path.name)]
 
 
 def files_of_all(folder: Path, words: Sequence[str]) -> dict[str, Path]:

@@ -18,7 +18,6 @@ import onnx
 from mobilesam import checkpoint, contract, weights
 from mobilesam.errors import InputError
 from mobilesam.files import write_bytes
-from mobilesam.locks import exclusive
 from mobilesam.onnx.filling import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.reading import exists
@@ -70,9 +69,12 @@ def _are_whole(paths: list[Path]) -> bool:
 
 
 def _write(paths: list[Path], contents: list[bytes]) -> bool:
+    from filelock import FileLock
+
     folder = paths[0].parent
     try:
-        with exclusive(folder / ".lock"):
+        folder.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder / ".lock"):
             for path, content in zip(paths, contents, strict=True):
                 write_bytes(path, content)
             write_bytes(folder / _DIGESTS, json.dumps([_file_digest(path) for path in paths]).encode())

@@ -59,7 +59,8 @@ def test_a_killed_worker_loses_no_picture_but_the_deadly_one():
     assert sorted(outcome.number for outcome in done) == list(range(len(names)))
     for outcome in done:
         if names[outcome.number] == "deadly":
-            assert outcome.error == "a worker ended with code -9 at this picture, perhaps for want of memory"
+            reason = "the worker process exited at this image with code -9, probably out of memory"
+            assert outcome.error == f"{reason}; use fewer workers, or a smaller image"
         else:
             assert outcome.result == names[outcome.number].upper().encode()
 

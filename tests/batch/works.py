@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import time
@@ -10,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from mobilesam.batch.fingerprint import Fingerprint, ImageFile
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats.naming import Names
@@ -25,11 +27,19 @@ class NameWork:
     def __init__(self) -> None:
         self.open = self.open_most = 0
 
-    def read(self, task: Task) -> np.ndarray:
+    def read(self, task: Task) -> ImageFile:
         self.open += 1
         self.open_most = max(self.open_most, self.open)
+        if "vanished" in task.source:
+            raise InputError("image must be an existing file, got none; check the path")
+        return ImageFile(task.source.encode(), Fingerprint(len(task.source), 0, ""))
+
+    def decode(self, task: Task, content: bytes) -> np.ndarray:
+        assert content == task.source.encode()
         if "bad" in task.source:
             raise InputError("image must be a picture, got none; get it again")
+        if "crooked" in task.source:
+            warnings.warn("its EXIF is damaged", UserWarning, stacklevel=1)
         return np.zeros((2, 3, 3), np.uint8)
 
     def compute(self, task: Task, image: np.ndarray) -> str:
@@ -48,6 +58,10 @@ class NameWork:
             raise InputError("no space") from OSError(28, "No space left on device")
         if "many" in task.source:
             raise InputError("too many masks")
+        if "heavy" in task.source:
+            raise MemoryError
+        if "long" in task.source:
+            raise InputError("no such name") from OSError(errno.ENAMETOOLONG, "File name too long")
         if "lossy" in task.source:
             warnings.warn("holes are lost", FormatLossWarning, stacklevel=1)
         self.open -= 1

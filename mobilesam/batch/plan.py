@@ -1,0 +1,118 @@
+"""Which pictures a run has to do, under which names, and which of those that are done must be done again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+
+from mobilesam.batch.fingerprint import Fingerprint, read_again
+from mobilesam.batch.journal import Journal, Planned
+from mobilesam.batch.sources import Source, name_files
+from mobilesam.batch.tasks import Task
+from mobilesam.errors import InputError, sentence
+from mobilesam.formats.naming import Names, refuse_overwriting
+from mobilesam.formats.picture_files import FOLDERS, MaskFiles
+from mobilesam.prompt_file import PromptFile
+
+
+def plan(
+    sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()
+) -> tuple[list[Task], list[str]]:
+    """Return the tasks, and the pictures for which there is no prompt.
+
+    Args:
+        earlier: the pictures of the run that goes on. Those of them that are gone keep their place and name.
+
+    Raises:
+        InputError: there is no prompt for any picture.
+    """
+    tasks: list[Task] = []
+    left_out: list[str] = []
+    for source, names in zip(sources, name_files(sources, out), strict=True):
+        task = _task(len(tasks), source.path, names, prompts)
+        if task is None:
+            left_out.append(source.path)
+        else:
+            tasks.append(task)
+    if {task.source for task in tasks} <= {each.source for each in earlier}:
+        # A picture that is new is refused by the journal, with its name.
+        names_before = [Names((out / each.name).parent, Path(each.name).name) for each in earlier]
+        again = [
+            _task(number, each.source, names, prompts)
+            for number, (each, names) in enumerate(zip(earlier, names_before, strict=True))
+        ]
+        tasks = [task for task in again if task is not None] or tasks
+    if not tasks:
+        actual = f"none of {len(left_out)}, such as {left_out[0]!r}"
+        raise InputError(sentence("the prompts", "name a picture that is given", actual, "check the names in the file"))
+    return tasks, left_out
+
+
+def refuse_files(tasks: Sequence[Task], words: Sequence[str], of_all: Iterable[Path], *, force: bool) -> None:
+    """Raise InputError if a file that is to be written is a picture that is read, or is to be written twice.
+
+    force: whether files that exist may be overwritten.
+    """
+    planned = [path for task in tasks for path in _files(task, words).planned()]
+    refuse_overwriting([*planned, *of_all], [task.source for task in tasks], force)
+    if twice := set(planned) & set(of_all):
+        remedy = "rename the picture of that name, or leave out a format"
+        raise InputError(sentence("output file", "be written once", f"{twice.pop()} of two formats", remedy))
+
+
+def remove_files(task: Task, words: Sequence[str]) -> None:
+    """Remove the files of a picture that has become bad.
+
+    Raises:
+        InputError: they cannot be removed.
+    """
+    try:
+        _files(task, words).remove()
+    except OSError as error:
+        raise InputError(f"The files of {task.source} cannot be removed: {error}. Check the folder.") from error
+
+
+def reopen_changed(
+    journal: Journal, tasks: Sequence[Task], words: Sequence[str], notice: Callable[[str], object] | None
+) -> None:
+    """Have those pictures done again whose file has changed since they were done, or whose results are not all there.
+
+    The bytes of a file are compared if its size or time of modification differ.
+    """
+    same: dict[int, Fingerprint] = {}
+    changed, incomplete = list[Task](), list[Task]()
+    for number, before in journal.fingerprints().items():
+        task = tasks[number]
+        try:
+            now = read_again(task.source, before)
+        except InputError:
+            now = None  # whoever does it again says what is wrong
+        if now is None or now.sha256 != before.sha256:
+            changed.append(task)
+        elif not _is_complete(task, words, journal):
+            incomplete.append(task)
+        elif now != before:
+            same[number] = now
+    journal.confirm(same)
+    journal.reopen([task.number for task in (*changed, *incomplete)])
+    for found, what in ((changed, "changed since they were done"), (incomplete, "have results that are missing")):
+        if found and notice:
+            notice(f"pictures that {what}: {len(found)}, such as {found[0].source}; they are done again")
+
+
+def _task(number: int, source: str, names: Names, prompts: PromptFile | None) -> Task | None:
+    """Return the task of a picture, or None if there are prompts and none for it."""
+    if prompts is None or not prompts.images:
+        objects = () if prompts is None else tuple(prompts.for_image(source))
+        return Task(number, source, Path(source).as_posix(), names, objects)
+    known = prompts.name_of(source)
+    return None if known is None else Task(number, source, known, names, tuple(prompts.for_image(source)))
+
+
+def _is_complete(task: Task, words: Sequence[str], journal: Journal) -> bool:
+    count = journal.mask_count(task.number) if set(words) & set(FOLDERS) else 0
+    return all(path.is_file() for path in _files(task, words).written(count))
+
+
+def _files(task: Task, words: Sequence[str]) -> MaskFiles:
+    return MaskFiles(task.names, words, True, task.source)

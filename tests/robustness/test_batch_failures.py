@@ -1,0 +1,124 @@
+"""What a full disk, a lack of memory and Ctrl-C do to a batch: a sentence, and it goes on with ``--resume``."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import sqlite3
+import zlib
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+
+from benchmarks.process_tree import descendants
+from mobilesam.batch.pipeline import run_pipeline, take_from
+from mobilesam.batch.processes import run_in_processes, run_work
+from mobilesam.errors import InputError
+from tests.batch.works import NameWork, tasks
+from tests.robustness.batch_runs import BOX, contents, paint, run, segment, start
+from tests.robustness.works import HUGE, HugeWork, without_memory
+
+
+@contextmanager
+def limited(more: int) -> Iterator[None]:
+    """Let this process, and no process that runs already, have only so many bytes more."""
+    size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
+    before = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (size + more, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, before)
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with six pictures."""
+    for number in range(6):
+        paint(tmp_path / f"photos/{number}.png", shift=number)
+    return tmp_path / "photos"
+
+
+def test_a_journal_that_cannot_grow_is_a_sentence_and_goes_on(photos: Path, tmp_path: Path) -> None:
+    """Files have a largest size here, since a full disk needs one of its own."""
+    box = [*BOX[:2], BOX[2] + 0.5, BOX[3]]
+    objects = [{"box": [x + number / 7 for x in box]} for number in range(150)]
+    (tmp_path / "prompts.json").write_text(json.dumps({"version": 1, "objects": objects}))
+    arguments = ["batch", "photos", "--prompts", "prompts.json", "--workers", 1, "--out"]
+    assert run(*arguments, "whole", cwd=tmp_path).returncode == 0
+    size = (tmp_path / "whole/batch.sqlite").stat().st_size
+
+    def limit() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
+
+    outcome = run(*arguments, "out", cwd=tmp_path, preexec_fn=limit)
+    assert outcome.returncode == 1
+    (line,) = outcome.stderr.splitlines()
+    assert line.startswith("error: The journal out/batch.sqlite cannot be read or written (")
+    assert line.endswith("Free some space if the disk is full, then go on with --resume.")
+    assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished is left"
+    with closing(sqlite3.connect(tmp_path / "out/batch.sqlite")) as journal:
+        ((done,),) = journal.execute("SELECT count(*) FROM pictures WHERE result NOTNULL")
+    assert 0 < done < 6
+    assert run(*arguments, "out", "--resume", cwd=tmp_path).returncode == 0
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_pictures_that_do_not_fit_into_memory_are_bad() -> None:
+    done = list(run_pipeline(NameWork(), take_from(tasks("a", "large", "heavy", "long", "b"))))
+    assert [outcome.error for outcome in done] == [
+        None,
+        "the picture does not fit into memory",
+        "the picture does not fit into memory",
+        "no such name",
+        None,
+    ]
+
+
+def test_a_result_too_large_for_the_collecting_process_is_a_bad_picture(capfd: pytest.CaptureFixture[str]) -> None:
+    outcomes = run_in_processes(HugeWork, tasks("a", "huge", "b", "c"), 1)
+    done = [next(outcomes)]
+    with limited(HUGE // 2):
+        done += outcomes
+    by_number = {outcome.number: outcome for outcome in done}
+    assert [by_number[number].result for number in (0, 2, 3)] == [b"A", b"B", b"C"]
+    assert by_number[1].error is not None
+    assert "memory" in by_number[1].error, "whichever comes first: the worker in its place is limited, too"
+    assert capfd.readouterr().err == ""
+
+
+def test_a_worker_without_memory_for_the_model_is_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(InputError, match="a worker must come up, got one that ended with code 1; use fewer --workers"):
+        list(run_work(without_memory, tasks("a", "b"), 2))
+    assert capfd.readouterr().err == ""
+
+
+def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    segment([photos], out, words=("coco",))
+    result = zlib.compress(json.dumps(["0.png", [64, 96], ["x" * HUGE]]).encode(), 1)
+    with closing(sqlite3.connect(out / "batch.sqlite")) as journal, journal:
+        journal.execute("UPDATE pictures SET result = ? WHERE number = 0", (result,))
+    del result
+    with limited(HUGE // 4), pytest.raises(InputError, match=r"^The results do not fit into memory\. .* --resume"):
+        segment([photos], out, words=("coco",), resume=True)
+
+
+@pytest.mark.parametrize(("command", "processes"), [("batch", 2), ("batch", 3), ("batch", 4), ("embed", 3)])
+def test_ctrl_c_while_workers_start_is_one_line(photos: Path, tmp_path: Path, command: str, processes: int) -> None:
+    """Interrupted, as a terminal does it to all processes of a command, once so many of them are there."""
+    (tmp_path / "model.bin").write_bytes(b"weights")
+    kind = ["--everything", "--grid", 4] if command == "batch" else []
+    arguments = [command, "photos", *kind, "--out", "out", "--workers", 3, "--model", "model.bin"]
+    process = start("color_cli", *arguments, cwd=tmp_path, start_new_session=True)
+    while len(descendants(process.pid)) < processes:
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGINT)
+    remedy = "--resume --out out" if command == "batch" else "the same command"
+    assert process.communicate()[1] == f"stopped; go on with {remedy}\n"
+    assert process.returncode == 130
+    assert not list((tmp_path / "out").glob(".*"))

@@ -1,0 +1,125 @@
+"""A batch removes nothing of others from the folder of its results, and has it for itself."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+
+from mobilesam.batch.folder import one_run
+from mobilesam.errors import InputError
+from mobilesam.files import write_bytes
+from tests.robustness.batch_runs import contents, paint, run, segment, start
+
+OF_OTHERS = (".movie.partial.mp4", ".a-overlay.3f2a.partial.png", ".mobilesam-0123456789abcdef0123456789abcdef")
+
+
+@pytest.fixture
+def photos(tmp_path: Path) -> Path:
+    """A folder with three pictures."""
+    for name in "abc":
+        paint(tmp_path / f"photos/{name}.png")
+    return tmp_path / "photos"
+
+
+def test_partial_files_of_others_survive_and_block_nothing(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    for name in OF_OTHERS:
+        write_bytes(out / name, b"mine")
+        (out / f"{name}.d.partial.png").mkdir()
+        write_bytes(out / f"{name}.d.partial.png/inside", b"mine")
+    mine = contents(out)
+    (photos / "bad.png").write_bytes(b"no picture")
+    (out / "bad-masks").mkdir()
+    segment([photos], out)
+    segment([photos], out, force=True)
+    segment([photos], out, resume=True)
+    assert mine.items() <= contents(out).items()
+    assert (out / "bad-masks").is_dir()
+
+
+def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_path: Path) -> None:
+    """It is killed in the middle of writing, whichever way the run goes on."""
+    segment([photos], tmp_path / "whole")
+    for how in ("resume", "force"):
+        out = tmp_path / how
+
+        def progress(done: int, total: int, bad: int, out: Path = out) -> None:
+            (unfinished,) = out.glob(".mobilesam-????????????????????????????????")
+            (unfinished / ".a-overlay.0123.partial.png").write_bytes(b"half")
+            shutil.copytree(out, tmp_path / "snapshot", dirs_exist_ok=True)  # as if it were killed now
+
+        segment([photos], out, progress=progress)
+        shutil.rmtree(out)
+        (tmp_path / "snapshot").rename(out)
+        write_bytes(out / OF_OTHERS[0], b"mine")
+        assert any(path.endswith(".0123.partial.png") for path in contents(out))
+        segment([photos], out, **{how: True})
+        assert contents(out) == contents(tmp_path / "whole") | {OF_OTHERS[0]: b"mine"}
+        assert not list(out.rglob(".mobilesam*"))
+
+
+def test_embeddings_leave_partial_files_of_others(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    write_bytes(out / OF_OTHERS[0], b"mine")
+    (out / ".x.partial.npz").mkdir()
+    outcome = run("embed", "photos", "--out", "out", "--workers", 1, cwd=tmp_path)
+    assert (outcome.returncode, outcome.stderr) == (0, "3 pictures done, 0 bad\n")
+    assert sorted(path.name for path in out.iterdir() if path.suffix != ".npz") == [OF_OTHERS[0]]
+    assert len(list(out.glob("[!.]*.npz"))) == 1, "the pictures are equal"
+
+
+@pytest.mark.parametrize("how", ["--resume", "--force"])
+def test_a_second_run_is_refused_while_one_is_at_work(photos: Path, tmp_path: Path, how: str) -> None:
+    """In the middle of a run another process tries to take the folder over, twice."""
+    segment([photos], tmp_path / "whole")
+    out, refused = tmp_path / "out", []
+
+    def progress(done: int, total: int, bad: int) -> None:
+        if done == 1:
+            arguments = ["photos", "--everything", "--grid", 4, "--out", "out", "--workers", 1]
+            refused.append(run("batch", *arguments, how, cwd=tmp_path))
+            with pytest.raises(InputError, match=r"^Another run is writing into .*out\. Wait until it has ended"):
+                segment([photos], out, **{how.strip("-"): True})
+
+    segment([photos], out, progress=progress)
+    (outcome,) = refused
+    assert outcome.returncode == 1
+    assert outcome.stderr.startswith("error: Another run is writing into out. Wait until it has ended, or choose ")
+    assert contents(out) == contents(tmp_path / "whole")
+    assert not list(out.glob(".*")), "no lock file is left"
+
+
+def test_the_lock_of_a_killed_run_is_free(photos: Path, tmp_path: Path) -> None:
+    segment([photos], tmp_path / "whole")
+    killed = start("batch_runs", photos, "out", 2, cwd=tmp_path)
+    assert killed.stdout is not None
+    assert [int(killed.stdout.readline()) for _ in range(2)] == [0, 1]
+    killed.send_signal(signal.SIGKILL)
+    killed.communicate()
+    with one_run(tmp_path / "out"):
+        pass
+    segment([photos], tmp_path / "out", resume=True)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
+def test_masks_of_others_are_not_overwritten_or_removed_without_force(photos: Path, tmp_path: Path) -> None:
+    """A picture with two masks would remove the third, and overwrite the second, of somebody else."""
+    out = tmp_path / "out"
+    for number in ("002", "007"):
+        write_bytes(out / f"b-masks/{number}.png", b"mine")
+    with pytest.raises(InputError, match=r"output file must not exist yet, got .*b-masks/002\.png; .* --force"):
+        segment([photos], out)
+    assert sorted(contents(out)) == ["b-masks/002.png", "b-masks/007.png"]
+    write_bytes(out / "b-masks/notes.txt", b"mine")
+    segment([photos], out, force=True)
+    assert sorted(path.name for path in (out / "b-masks").iterdir()) == ["001.png", "002.png", "notes.txt"]
+
+
+def test_a_file_of_one_picture_never_takes_the_place_of_that_of_all(photos: Path, tmp_path: Path) -> None:
+    paint(photos / "coco.png")
+    with pytest.raises(InputError, match=r"output file must be written once, got .*coco\.json of two formats; rename"):
+        segment([photos], tmp_path / "out", words=("coco", "labelme"))
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,141 @@
+"""Files in a folder that are no pictures, or have names that few programs expect: none stops or delays a batch."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from mobilesam.batch.sources import find_pictures
+from mobilesam.errors import InputError
+from tests.robustness.batch_runs import contents, paint, run, segment
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with a picture."""
+    monkeypatch.chdir(tmp_path)
+    paint(Path("photos/a.png"))
+    return Path("photos")
+
+
+def found(*inputs: object) -> list[str]:
+    return [source.path for source in find_pictures([*map(str, inputs)], Path("out"))]
+
+
+def test_pipes_sockets_and_devices_of_a_folder_are_left_out(photos: Path) -> None:
+    os.mkfifo(photos / "pipe.png")
+    with socket.socket(socket.AF_UNIX) as end:
+        end.bind(str(photos / "socket.png"))
+        (photos / "device.png").symlink_to("/dev/zero")
+        assert found(photos) == found("photos/*") == found("photos/**") == ["photos/a.png"]
+        assert segment([photos], Path("out")).done == 1
+
+
+def test_pipes_and_devices_that_are_named_are_bad_pictures_and_not_opened(photos: Path) -> None:
+    os.mkfifo(photos / "pipe.png")
+    Path("photos/list.txt").write_text("a.png\npipe.png\n/dev/zero\n/dev/tty\n")
+    os.mkfifo("pipe.txt")
+    report = segment(["photos/list.txt", "photos/pipe.png", "pipe.txt"], Path("out"))
+    assert report.done == 1
+    kinds = {each.source: each.reason for each in report.bad}
+    assert kinds.keys() == {"photos/pipe.png", "/dev/zero", "/dev/tty", "pipe.txt"}
+    assert kinds["photos/pipe.png"].startswith("image must be a readable file, got 'photos/pipe.png' (a pipe, not a ")
+    assert "(a device, not a regular file)" in kinds["/dev/zero"]
+
+
+def test_a_picture_that_becomes_a_pipe_is_bad_on_resume(photos: Path) -> None:
+    paint(photos / "b.png")
+    segment([photos], Path("out"))
+    (photos / "a.png").unlink()
+    os.mkfifo(photos / "a.png")
+    report = segment([photos], Path("out"), resume=True)
+    assert (report.done, [each.source for each in report.bad]) == (1, ["photos/a.png"])
+
+
+def test_links_that_lead_in_circles_are_not_walked(photos: Path) -> None:
+    """Two links that double the paths at each level would make 2 ** 40 of them."""
+    for name in ("one", "two"):
+        (photos / name).symlink_to(".")
+    (photos / "self").symlink_to("self")
+    (photos / "self.png").symlink_to("self.png")
+    (photos / "nowhere.png").symlink_to("absent.png")
+    expected = ["photos/a.png", "photos/nowhere.png", "photos/self.png"]
+    assert found(photos) == found("photos/**/*.png") == expected
+    report = segment([photos], Path("out"))
+    assert (report.done, [each.source for each in report.bad]) == (1, expected[1:])
+    report = segment(["photos/self", photos], Path("out2"))
+    assert (report.done, len(report.bad)) == (1, 3)
+
+
+def test_patterns_find_what_they_found(photos: Path) -> None:
+    for name in ("photos/.hidden/b.png", "photos/.c.png", "photos/deep/er/d.png"):
+        paint(Path(name))
+    absolute = Path("photos/a.png").absolute()
+    assert found("photos/*.png") == ["photos/a.png"]
+    assert found("photos/**") == ["photos/a.png", "photos/deep/er/d.png"]
+    assert found("photos/**.png") == ["photos/a.png"]
+    assert found("photos/.*/*.png") == ["photos/.hidden/b.png"]
+    assert found("photos/.hidden/*") == ["photos/.hidden/b.png"]
+    assert found("photos/../photos/d*/*/[a-d].png") == ["photos/../photos/deep/er/d.png"]
+    assert found(absolute.parent / "?.png") == [str(absolute)]
+
+
+def test_a_list_with_nul_characters_is_refused(photos: Path) -> None:
+    Path("list.txt").write_bytes(b"photos/a.png\nphotos/a.png\0photos/b.png\0")
+    outcome = run("batch", "list.txt", "--everything", "--out", "out", cwd=Path())
+    message = (
+        "error: a list must hold one path a line, got a NUL character in line 2 of list.txt; write one path a line"
+    )
+    assert (outcome.returncode, outcome.stderr.startswith(message)) == (1, True)
+    Path("list.txt").write_text("photos/a.png\n", encoding="utf-16")
+    with pytest.raises(InputError, match="a NUL character in line 1"):
+        found("list.txt")
+    Path("list.txt").unlink()
+    os.mkfifo("pipe")
+    Path("list.txt").symlink_to("pipe")
+    assert found("list.txt") == ["list.txt"], "a pipe is no list, and not opened"
+
+
+def test_names_that_are_not_unicode_are_bad_pictures(photos: Path) -> None:
+    """In a folder, in a list, on resume; the rest goes on, and stdout has JSON."""
+    odd = os.fsdecode(b"photos/caf\xe9.png")
+    (photos / "a.png").write_bytes((photos / "a.png").read_bytes())
+    Path(odd).write_bytes((photos / "a.png").read_bytes())
+    Path("list.txt").write_bytes(b"photos/a.png\nphotos/caf\xe9.png\n")
+    assert found("list.txt") == ["photos/a.png", odd]
+    arguments = ["--everything", "--grid", 4, "--format", "coco,parquet,mask,csv,labelme", "--workers", 1]
+    expected = None
+    for where in (["photos"], ["list.txt"], ["photos", "--resume"]):
+        outcome = run("batch", *where, *arguments, "--out", f"out-{where[0]}", "--json", cwd=Path())
+        assert outcome.returncode == 1
+        document = json.loads(outcome.stdout)
+        assert document["done"] == 1
+        assert [error["image"] for error in document["errors"]] == [odd]
+        assert (
+            "error: the path of an image must be valid Unicode, got 'photos/caf\\udce9.png'; rename" in outcome.stderr
+        )
+        expected = expected or contents(Path("out-photos"))
+        assert contents(Path("out-photos")) == expected
+
+
+def test_a_folder_of_results_may_have_any_name(photos: Path) -> None:
+    out = os.fsdecode(b"r\xe9sultats")
+    for command, more in (("batch", ["--everything", "--grid", 4, "--format", "coco,csv,mask"]), ("embed", [])):
+        outcome = run(command, "photos", *more, "--out", out, "--workers", 1, cwd=Path())
+        assert (outcome.returncode, outcome.stderr) == (0, "1 picture done, 0 bad\n")
+        assert all(Path(line).is_file() for line in outcome.stdout.splitlines())
+    odd = os.fsdecode(b"photos/caf\xe9.png")
+    Path(odd).write_bytes((photos / "a.png").read_bytes())
+    assert run("embed", odd, "--out", out, "--workers", 1, cwd=Path()).returncode == 0, "its name is in no file"
+
+
+def test_a_name_too_long_for_results_is_a_bad_picture(photos: Path) -> None:
+    name = photos / ("x" * 248 + ".png")
+    paint(name)
+    report = segment([photos], Path("out"))
+    assert (report.done, [each.source for each in report.bad]) == (1, [str(name)])
+    assert "File name too long" in report.bad[0].reason

@@ -1,0 +1,93 @@
+"""Ray is asked for GPUs where the model runs on one, and carries files, not pixels."""
+
+from __future__ import annotations
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from mobilesam.batch import ModelChoice
+from mobilesam.batch.ray_engine import gpu_share, wants_gpu
+from mobilesam.errors import InputError
+from tests.automatic.color_model import ColorModel
+from tests.conftest import ROOT
+from tests.robustness.batch_runs import ColorChoice, contents, paint, segment
+
+
+@dataclass(frozen=True)
+class WitnessChoice(ColorChoice):
+    """Writes into the folder ``model`` which GPUs Ray has given to each process that loads the model."""
+
+    def load(self) -> ColorModel:
+        import ray
+
+        if ray.is_initialized():
+            assert self.model is not None
+            seen = [ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+            (Path(self.model) / f"{os.getpid()}.json").write_text(json.dumps(seen))
+        return ColorModel()
+
+
+@pytest.mark.parametrize(
+    ("choice", "wanted"),
+    [
+        (ModelChoice(device="cuda"), True),
+        (ModelChoice(provider="cuda"), True),
+        (ModelChoice(device="cuda", backend="onnx"), True),
+        (ModelChoice(device="cpu"), False),
+        (ModelChoice(provider="openvino"), False),
+        (ModelChoice(device="mps"), False),
+    ],
+)
+def test_a_gpu_is_asked_for_where_one_is_named(choice: ModelChoice, wanted: bool) -> None:
+    assert wants_gpu(choice) is wanted
+
+
+def test_ray_chooses_which_gpu() -> None:
+    with pytest.raises(InputError, match="device must name no certain GPU for Ray, got 'cuda:1'; use cuda"):
+        wants_gpu(ModelChoice(device="cuda:1"))
+
+
+def test_workers_share_gpus_that_are_too_few() -> None:
+    shares = {(workers, gpus): gpu_share(workers, gpus) for workers in range(1, 9) for gpus in range(1, 5)}
+    assert (shares[1, 1], shares[2, 1], shares[3, 2], shares[8, 4]) == (1, 1 / 2, 1 / 2, 1 / 2)
+    for (workers, gpus), share in shares.items():
+        assert int(1 / share) * gpus >= workers, "Ray would wait for ever"
+    with pytest.raises(InputError, match="the Ray cluster must have a GPU for this device, got none; start Ray on a"):
+        gpu_share(2, 0)
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
+def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ray counts two GPUs, although this machine may have none; decoded, the pictures would fill its memory."""
+    import ray
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    for number in range(8):
+        paint(Path(f"photos/{number}.png"), shift=number, hw=(1500, 2000))
+    Path("photos/broken.png").write_bytes(b"no picture")
+    pixels = 8 * 1500 * 2000 * 3
+    held = []
+
+    def look(*_: int) -> None:
+        held.append(size - ray.available_resources().get("object_store_memory", 0))
+
+    ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    try:
+        size = ray.cluster_resources()["object_store_memory"]
+        for device, seen in (("cuda", [[[0], "0"], [[1], "1"]]), ("cpu", [[[], None], [[], None]])):
+            Path(f"seen-{device}").mkdir()
+            choice = WitnessChoice(f"seen-{device}", device=device)
+            report = segment(["photos"], Path(device), model=choice, workers=2, engine="ray", progress=look)
+            assert (report.done, [each.source for each in report.bad]) == (8, ["photos/broken.png"])
+            assert sorted(json.loads(path.read_text()) for path in Path(f"seen-{device}").iterdir()) == seen
+        assert 0 <= max(held) < pixels / 10
+    finally:
+        ray.shutdown()
+    segment(["photos"], Path("local"), model=choice)
+    assert contents(Path("cpu")) == contents(Path("local"))
