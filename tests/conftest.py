@@ -16,11 +16,16 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import hypothesis
 import pytest
 
 from tests.shared_models import SharedModels, encode_once
 
 ROOT = Path(__file__).resolve().parent.parent
+
+# An example may take long where other processes have the cores.
+hypothesis.settings.register_profile("no clock", deadline=None)
+hypothesis.settings.load_profile("no clock")
 
 # Reasons that hold on a machine where everything that can be installed is installed.
 ALLOWED_SKIPS = ("needs an accelerator", "torchvision does not fit the installed torch")
