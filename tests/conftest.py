@@ -65,13 +65,16 @@ def pytest_configure() -> None:
             os.sched_setaffinity(0, own)
 
 
-@pytest.hookimpl(tryfirst=True)
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Keep the tests of a file in one process, and those of the exporter, which share what takes long to make."""
+    if not item.get_closest_marker("xdist_group"):
+        name = "export" if item.path.parent.name == "export" else item.path.name
+        item.add_marker(pytest.mark.xdist_group(name))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a file together, which share fixtures, and begin with the files that take longest."""
+    """Begin with the files that take longest."""
     slow = {item.path for item in items if item.get_closest_marker("slow")}
-    for item in items:
-        if not item.get_closest_marker("xdist_group"):
-            item.add_marker(pytest.mark.xdist_group(item.path.name))
     items.sort(key=lambda item: item.path not in slow)
 
 

@@ -3,18 +3,9 @@
 from __future__ import annotations
 
 import importlib.util
-from pathlib import Path
 
 import onnx
 import pytest
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items):
-    """Run the tests of this folder in one process, which makes its files once."""
-    for item in items:
-        if item.path.is_relative_to(Path(__file__).parent):
-            item.add_marker(pytest.mark.xdist_group("export"))
 
 
 @pytest.fixture(scope="session")
