@@ -5,10 +5,10 @@ BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
 # Tests run in as many processes as there are cores, at most 4, each of which holds a model.
-SPREAD := --numprocesses=logical --maxprocesses=4 --dist=loadgroup --no-loadscope-reorder
+SPREAD := --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 # Left out are the page, notebooks and packages, which need more installed, and what takes long.
 WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/test_notebooks.py \
-	--ignore=tests/test_packaging.py
+	--ignore=tests/test_packaging.py --ignore=tests/test_site.py
 
 .PHONY: help demo test test-without-torch test-minimum lint format build docs clean
 .DEFAULT_GOAL := help

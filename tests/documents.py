@@ -11,7 +11,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import typer.main
 from PIL import Image
+
+from mobilesam.cli import build_app
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", *(str(path.relative_to(ROOT)) for path in sorted((ROOT / "docs").rglob("*.md")))]
@@ -59,6 +62,13 @@ def commands(block: Block) -> list[list[str]]:
     lines = block.code.replace("\\\n", " ").splitlines()
     found = (re.search(r"(?:^|\| |\.venv/bin/)mobilesam (.*)", line) for line in lines)
     return [shlex.split(match[1], comments=True) for match in found if match]
+
+
+def all_commands() -> list[Any]:
+    """Return every command, those of groups included."""
+    app: Any = typer.main.get_command(build_app())
+    found = list(app.commands.values())
+    return found + [below for group in found for below in getattr(group, "commands", {}).values()]
 
 
 def lay_out(folder: Path, photo: Callable[[str], Path], onnx_files: Callable[[], list[Path]]) -> None:

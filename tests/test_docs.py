@@ -15,7 +15,7 @@ import typer.main
 from mobilesam.cli import build_app, options, output
 from mobilesam.errors import MobileSamError
 from mobilesam.onnx.providers import available
-from tests.documents import DOCUMENTS, FAILURE, Block, Example, commands, examples, lay_out
+from tests.documents import DOCUMENTS, FAILURE, Block, Example, all_commands, commands, examples, lay_out
 
 WITH_EXAMPLES = [name for name in DOCUMENTS if list(examples(name))]
 # Parsed, and run by tests of their own: they serve until they are stopped, fetch, or take long.
@@ -107,13 +107,6 @@ def test_the_examples_in_the_help_of_commands_parse() -> None:
         parse(line.split())
 
 
-def all_commands() -> list[Any]:
-    """Return every command, those of groups included."""
-    app: Any = typer.main.get_command(build_app())
-    found = list(app.commands.values())
-    return found + [below for group in found for below in getattr(group, "commands", {}).values()]
-
-
 def parse(words: list[str]) -> None:
     """Let the command line read a command, without running it."""
     command: Any = typer.main.get_command(build_app())
@@ -128,35 +121,3 @@ def parse(words: list[str]) -> None:
     if context.info_name == "predict":
         options.parse_prompts(context.params["point"] or [], context.params["box"] or [])
         options.parse_formats(context.params["formats"], output.FORMATS)
-
-
-@pytest.mark.torch
-@pytest.mark.weights
-@pytest.mark.slow
-@pytest.mark.xdist_group("site")
-def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
-    pages = list(site.rglob("*.html"))
-    assert len(pages) > 15
-    for page in pages:
-        html = page.read_text(encoding="utf-8")
-        loaded = re.findall(r"<(?:script|img|source|iframe)[^>]* src=\"?([^\" >]+)", html)
-        loaded += [tag for tag in re.findall(r"<link[^>]*>", html) if "canonical" not in tag]
-        assert not [place for place in loaded if "//" in place], page
-    assert not [sheet for sheet in site.rglob("*.css") if re.search(r"url\(\"?(https?:)?//", sheet.read_text("utf-8"))]
-
-
-@pytest.mark.torch
-@pytest.mark.weights
-@pytest.mark.slow
-@pytest.mark.xdist_group("site")
-def test_the_reference_describes_every_command_and_every_public_name(site: Path) -> None:
-    import mobilesam
-
-    commands_page = (site / "reference" / "commands.html").read_text(encoding="utf-8")
-    for command in all_commands():
-        assert f"{command.name}</h" in re.sub(r"<a class=\"?headerlink.*?</a>", "", commands_page), command.name
-    api = "".join(page.read_text(encoding="utf-8") for page in (site / "reference").glob("api*.html"))
-    for name in set(mobilesam.__all__) - {"__version__"}:
-        assert re.search(rf"id=\"?mobilesam[\w.]*\.{name}[\" >]", api), name
-    assert ":func:" not in api
-    assert ":class:" not in api

@@ -15,8 +15,8 @@ NAMES = ("astronaut", "chelsea", "coffee", "coffee_portrait", "coins", "china")
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def case(request, sam):
-    predictor = SamPredictor(sam)
+def case(request, torch_sam):
+    predictor = SamPredictor(torch_sam)
     predictor.set_image(picture(request.param))
     return request.param, predictor, golden.predictions()[request.param]
 

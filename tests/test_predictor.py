@@ -20,17 +20,17 @@ CAT_NOSE = [[235, 165]]
 
 
 @pytest.fixture(scope="module")
-def cat(sam):
+def cat(torch_sam):
     """A predictor with the cat set; tests must not set another picture."""
-    predictor = SamPredictor(sam)
+    predictor = SamPredictor(torch_sam)
     predictor.set_image(picture("chelsea"))
     return predictor
 
 
 @pytest.fixture
-def fresh(sam, cat):
+def fresh(torch_sam, cat):
     """A predictor of its own, with the cat set, at the price of no encoding."""
-    predictor = SamPredictor(sam)
+    predictor = SamPredictor(torch_sam)
     predictor._embedding = cat._embedding
     return predictor
 
@@ -101,12 +101,12 @@ def test_a_mask_alone_is_a_prompt(cat):
     assert (again.masks[0] & expected).sum() / (again.masks[0] | expected).sum() > 0.8
 
 
-def test_bgr_rgb_path_and_pillow_are_one_picture(sam, tmp_path):
+def test_bgr_rgb_path_and_pillow_are_one_picture(torch_sam, tmp_path):
     rgb = picture("coins")[:96, :128].copy()
     rgb[..., 0] //= 2
     path = tmp_path / "coins.png"
     Image.fromarray(rgb).save(path)
-    predictor, digests = SamPredictor(sam), []
+    predictor, digests = SamPredictor(torch_sam), []
     for source, image_format in [(rgb, "RGB"), (rgb[..., ::-1], "BGR"), (path, "RGB"), (Image.open(path), "RGB")]:
         predictor.set_image(source, image_format)
         digests.append(predictor.features.sum().item())

@@ -54,7 +54,7 @@ def differences(found, recorded):
 @pytest.mark.parametrize(
     "network",
     [
-        pytest.param("torch_sam", id="torch", marks=[pytest.mark.torch, pytest.mark.xdist_group("golden on torch")]),
+        pytest.param("torch_sam", id="torch", marks=pytest.mark.torch),
         pytest.param("onnx_sam", id="onnx"),
     ],
 )

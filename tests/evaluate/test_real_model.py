@@ -10,13 +10,14 @@ from mobilesam.errors import InputError
 from mobilesam.evaluate import Settings, evaluate, load_coco
 from tests.evaluate.scenes import coins, compressed, polygons, uncompressed, write_coco
 from tests.pictures import picture
+from tests.shared_models import encode_once
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
 
 @pytest.fixture(scope="module")
 def model() -> Any:
-    return load(backend="torch", device="cpu")
+    return encode_once(load(backend="torch", device="cpu"))
 
 
 @pytest.fixture(scope="module")
