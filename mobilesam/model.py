@@ -143,6 +143,11 @@ class MaskModel(abc.ABC):
         return nms(boxes, scores, iou_threshold)
 
     @property
+    def decode_batch(self) -> int:
+        """How many prompts one call of the decoder takes in :meth:`decode`."""
+        return self.capabilities.prompt_batch
+
+    @property
     def lane(self) -> MaskModel:
         """This model, or one that answers the same and uses one thread a call, for as many threads as it has lanes."""
         return self
@@ -166,7 +171,7 @@ class MaskModel(abc.ABC):
             low_res_logits = masks.reshape(len(part), last - first, *masks.shape[-2:])
             return Decoded(low_res_logits, scored.iou_predictions[:, first:last])
 
-        size = self.capabilities.prompt_batch
+        size = self.decode_batch
         parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
         logits, iou_predictions = zip(*self.in_lanes(decode, parts), strict=True)
         return Decoded(np.concatenate(logits), np.concatenate(iou_predictions))

@@ -20,9 +20,8 @@ from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
 from mobilesam.prompts import Prompts
 
-# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache, and a prompt then
-# gets the same mask to the bit whatever it is decoded together with; a GPU wants many.
-_CPU_BATCH, _ACCELERATOR_BATCH = 1, 64
+# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
+_CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
 
 
 class TorchSam(MaskModel):
@@ -42,6 +41,12 @@ class TorchSam(MaskModel):
     def capabilities(self) -> Capabilities:
         on_cpu = self.sam.device.type == "cpu"
         return Capabilities(prompt_batch=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH, device=str(self.sam.device))
+
+    @property
+    def decode_batch(self) -> int:
+        # On a CPU the sums of a batch depend on its size. One by one is as fast here, and a prompt gets the same mask
+        # to the bit whatever it is decoded together with.
+        return 1 if self.sam.device.type == "cpu" else self.capabilities.prompt_batch
 
     @property
     def weights_id(self) -> str:
