@@ -188,3 +188,9 @@ def command(
         return Outcome(int(left.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.fixture
+def models_of_its_own(command: Any, monkeypatch: pytest.MonkeyPatch, shared_models: SharedModels) -> None:
+    """Let commands load models of their own, for tests of how long these take."""
+    monkeypatch.setattr("mobilesam.loading.load", shared_models.load_anew)

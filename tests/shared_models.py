@@ -23,16 +23,16 @@ class SharedModels:
     def __init__(self) -> None:
         from mobilesam import loading
 
-        self._load = loading.load
+        self.load_anew = loading.load
         self._models: dict[Any, Any] = {}
 
     def load(self, model: Any = None, *arguments: Any, **options: Any) -> Any:
         """Return what :func:`mobilesam.load` returns, the same object for the same arguments and files."""
         if model is not None and not Path(str(model)).exists():
-            return self._load(model, *arguments, **options)
+            return self.load_anew(model, *arguments, **options)
         key = (_version(model), os.environ.get("MOBILESAM_HOME"), arguments, tuple(sorted(options.items())))
         if key not in self._models:
-            self._models[key] = encode_once(self._load(model, *arguments, **options))
+            self._models[key] = encode_once(self.load_anew(model, *arguments, **options))
         return self._models[key]
 
 

@@ -17,6 +17,7 @@ TORCH = ("--backend", "torch", "--device", "cpu")
 
 @pytest.mark.torch
 @pytest.mark.weights
+@pytest.mark.usefixtures("models_of_its_own")
 def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) -> None:
     path = tmp_path / "before.json"
     outcome = command("bench", *TORCH, "--repeats", 2, "--warmup", 1, "--threads", 2, "--out", path)

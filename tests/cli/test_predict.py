@@ -72,6 +72,7 @@ class TestRealPhotos:
         assert overlay.shape == image.shape
         assert (overlay != image).any()
 
+    @pytest.mark.usefixtures("models_of_its_own")
     def test_json_describes_every_mask_of_a_box_and_a_file(
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
     ) -> None:
