@@ -75,7 +75,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
         InputError: the file is no feature collection of polygons, or the size is not known.
     """
     try:
-        content = parse_json(read_bytes(path, MAX_DATASET_BYTES))
+        content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))
         about = content.get("picture") or {}
         if about:
             hw, transform = image_size(about["height"], about["width"]), about["transform"]

@@ -69,7 +69,7 @@ def read_labelme(path: Path) -> MaskedPicture:
         InputError: the file is not labelme's JSON, or has shapes that are no areas.
     """
     try:
-        content = parse_json(read_bytes(path, MAX_TEXT_BYTES))
+        content = parse_json(read_bytes(path, MAX_TEXT_BYTES, pipes=True))
         hw = image_size(content["imageHeight"], content["imageWidth"])
         masks: dict[Any, npt.NDArray[np.bool_]] = {}
         about: dict[Any, dict[str, Any]] = {}

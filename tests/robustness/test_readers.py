@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from PIL import Image
 import mobilesam
 from mobilesam import checkpoint, reading
 from mobilesam import image as pictures
+from mobilesam.batch import read_prompts_or_coco
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import CheckpointError, InputError, MobileSamError
 from mobilesam.evaluate import load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.evaluate.journal import read_journal
+from mobilesam.evaluate.runner import Settings, _Run
 from mobilesam.formats.coco import read_coco, read_coco_prompts
 from mobilesam.formats.geojson import read_geojson
 from mobilesam.formats.labelme import read_labelme
@@ -43,6 +46,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "prompts": read_prompts,
     "coco masks": read_coco,
     "coco prompts": read_coco_prompts,
+    "prompts or coco": read_prompts_or_coco,
     "labelme": read_labelme,
     "geojson": lambda path: read_geojson(path, (9, 9)),
     "yolo": lambda path: read_yolo(path, (9, 9)),
@@ -81,7 +85,44 @@ def special(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket", "loop", "zeros", "long name", "NUL", "no text", "absent"])
+NAMED = ("image", "prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo")
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name not in NAMED])
+def test_a_pipe_is_no_model_and_no_journal(tmp_path: Path, reader: str) -> None:
+    with pytest.raises(MobileSamError):
+        READERS[reader](special(tmp_path, "pipe"))
+
+
+@pytest.mark.parametrize("reader", NAMED)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_pipe_that_is_named_gives_what_a_file_gives(tmp_path: Path, reader: str) -> None:
+    """More than fits into a pipe at once, and read to its end: a second opening would wait forever."""
+    image = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)).save(image, "PNG")
+    shape = {"label": "cat", "points": [[1, 1], [7, 1], [7, 7]], "shape_type": "polygon"}
+    documents = {
+        "prompts": {"version": 1, "objects": [{"box": [1, 2, 3, 4]}]},
+        "labelme": {"imageHeight": 9, "imageWidth": 9, "imagePath": "a.png", "shapes": [shape]},
+        "geojson": {"type": "FeatureCollection", "features": []},
+    }
+    content = json.dumps(documents.get(reader, coco())).encode() + b" " * 100_000
+    if reader in ("image", "yolo"):
+        content = image.getvalue() if reader == "image" else b"0 0.1 0.1 0.9 0.1 0.9 0.9\n" * 5000
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(content)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(pipe.write_bytes, content)
+        found = READERS[reader](pipe)
+        assert written.result() == len(content)
+    expected = READERS[reader](file)
+    if reader in ("labelme", "yolo", "geojson"):
+        found, expected = found.records, expected.records
+    np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["socket", "loop", "zeros", "long name", "NUL", "no text", "absent"])
 @pytest.mark.parametrize("reader", READERS)
 def test_only_regular_files_are_read(tmp_path: Path, reader: str, kind: str) -> None:
     with pytest.raises(MobileSamError):
@@ -91,7 +132,9 @@ def test_only_regular_files_are_read(tmp_path: Path, reader: str, kind: str) -> 
 DEEP = "[" * 100_000
 
 
-@pytest.mark.parametrize("reader", ["prompts", "coco masks", "coco prompts", "labelme", "geojson", "eval journal"])
+@pytest.mark.parametrize(
+    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "eval journal"]
+)
 @pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, '{"images": ' + DEEP, '{"features": ' + "9" * 5000 + "}"])
 def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) -> None:
     path = tmp_path / "deep.json"
@@ -101,7 +144,7 @@ def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) ->
 
 
 @pytest.mark.parametrize(
-    "reader", ["prompts", "coco masks", "coco prompts", "labelme", "geojson", "yolo", "checkpoint"]
+    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo", "checkpoint"]
 )
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, reader: str) -> None:
     path = tmp_path / "large"
@@ -136,13 +179,44 @@ def test_endless_prompts_and_pipes_on_the_command_line(tmp_path: Path, photo) ->
     os.mkfifo(tmp_path / "pipe")
     for words in (
         ["predict", photo("chelsea.png"), "--prompts", "/dev/zero"],
-        ["predict", tmp_path / "pipe", "--point", "1,2"],
+        ["predict", "/dev/tty", "--point", "1,2"],
+        ["batch", photo("chelsea.png"), "--prompts", "/dev/zero", "--out", tmp_path / "out"],
         ["predict", photo("chelsea.png"), "--point", "1,2", "--model", tmp_path / "pipe"],
     ):
         finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True, timeout=60)
         assert finished.returncode == 1
         assert "not a regular file" in finished.stderr
         assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.weights
+def test_pipes_on_the_command_line(tmp_path: Path, photo) -> None:
+    """``mobilesam predict <(cat image)``, ``predict /dev/stdin``, ``batch --prompts <(cat prompts)``."""
+    image = tmp_path / "a.png"
+    Image.open(photo("chelsea.png")).resize((90, 60)).save(image)
+    (tmp_path / "prompts.json").write_text('{"version": 1, "objects": [{"points": [[40, 30]]}]}')
+    line = "predict <(cat a.png) --prompts <(cat prompts.json) --out one && predict /dev/stdin --point 40,30 --out two"
+    line += " && batch a.png --prompts <(cat prompts.json) --workers 1 --out three"
+    for command in ("predict", "batch"):
+        line = line.replace(f"{command} ", f"{sys.executable} -m mobilesam {command} ")
+    finished = subprocess.run(["bash", "-c", line], cwd=tmp_path, input=image.read_bytes(), capture_output=True)
+    assert (finished.returncode, b"Traceback" in finished.stderr) == (0, False), finished.stderr
+    assert all(list((tmp_path / name).iterdir()) for name in ("one", "two", "three"))
+
+
+def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
+    (tmp_path / "deep.json").write_text(DEEP)
+    words = ["batch", photo("chelsea.png"), "--prompts", tmp_path / "deep.json", "--out", tmp_path / "out"]
+    finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr.count("\n")) == (1, 1)
+    assert "it is nested too deeply" in finished.stderr
+
+
+def test_an_evaluation_opens_no_pipe_of_its_dataset(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (picture,) = load_coco(write(tmp_path, coco()), tmp_path).pictures
+    record = _Run(None, Settings(), None).picture(picture, {})
+    assert record["error"].startswith("image must be a regular file, got the pipe ")
 
 
 @pytest.mark.weights
