@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
-from mobilesam.batch.journal import Journal, Planned
+from mobilesam.batch.journal import Journal
+from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.sources import Source, name_files
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError, sentence

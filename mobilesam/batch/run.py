@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
-from mobilesam.batch.journal import NAME, BadPicture, Journal, Planned, planned_before, refuse_journal
+from mobilesam.batch.journal import NAME, BadPicture, Journal
+from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
 from mobilesam.batch.plan import plan, refuse_files, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
