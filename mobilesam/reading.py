@@ -87,7 +87,10 @@ def read_bytes(path: Path, limit: int, *, pipes: bool = False) -> bytes:
             return read_stream(pipe, limit)
     size = check_regular(path).st_size
     if size > limit:
-        raise OSError(errno.EFBIG, f"{_megabytes(size)}, more than the {_megabytes(limit)} that are read", str(path))
+        sizes = [_megabytes(size), _megabytes(limit)]
+        if sizes[0] == sizes[1]:
+            sizes = [f"{size:,} bytes", f"{limit:,} bytes"]
+        raise OSError(errno.EFBIG, f"{sizes[0]}, more than the {sizes[1]} that are read", str(path))
     with path.open("rb") as file:
         return read_stream(file, limit)
 
