@@ -19,8 +19,8 @@ _unfinished: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``target`` on success, delete it on any failure.
 
-    It lies beside ``target``, or where :func:`unfinished_in` says if that is on the same file system. The temporary name keeps the suffix of ``target``,
-    because many writers choose their format by it. Missing parent folders are made.
+    It lies beside ``target``, or where :func:`unfinished_in` says if that is on the same file system. Its name keeps
+    the suffix of ``target``, because many writers choose their format by it. Missing parent folders are made.
 
     Raises:
         InputError: ``target`` exists and ``force`` is false, or its folder cannot be written.
@@ -50,7 +50,8 @@ def unfinished_in(folder: Path | None) -> Iterator[None]:
     After the folder is removed, files that are still being written cannot be moved into place.
 
     Args:
-        folder: it is not made; targets on other file systems have their unfinished files beside them. None for the default, beside each target.
+        folder: it is not made; targets on other file systems have their unfinished files beside them. None for the
+            default, beside each target.
     """
     token = _unfinished.set(folder)
     try:

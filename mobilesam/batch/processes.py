@@ -161,9 +161,8 @@ class _Worker:
         self.connection.close()
         code = self.process.exitcode
         if not self.ready:
-            raise InputError(
-                f"A worker process exited while loading the model (code {code}). Use fewer --workers if memory is short."
-            )
+            what = f"A worker process exited while loading the model (code {code})."
+            raise InputError(f"{what} Use fewer --workers if memory is short.")
         if len(self.at_hand) == 1:
             (number,) = self.at_hand
             reason = f"the worker process exited at this image with code {code}, probably out of memory"

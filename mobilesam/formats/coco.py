@@ -162,6 +162,7 @@ def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:
     try:
         return image_size(entry.get("height"), entry.get("width"))
     except InputError as error:
-        actual = f"{entry['file_name']!r} ({error})"
+        actual = f"{entry['file_name']!r} with {error}"
         requirement = "state each picture's size"
-        raise InputError(sentence(f"annotations {path.name}", requirement, actual, "add width and height")) from error
+        remedy = "write width and height as whole numbers"
+        raise InputError(sentence(f"annotations {path.name}", requirement, actual, remedy)) from error

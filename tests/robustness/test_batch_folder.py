@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import signal
 import tempfile
@@ -68,7 +67,7 @@ def test_results_may_span_two_file_systems(photos: Path, tmp_path: Path) -> None
     paint(photos / "sub/d.png")
     segment([photos], tmp_path / "whole")
     with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
-        if os.stat(other).st_dev == tmp_path.stat().st_dev:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
             pytest.skip("there is one file system")
         (tmp_path / "out").mkdir()
         (tmp_path / "out/sub").symlink_to(other)

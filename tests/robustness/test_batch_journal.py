@@ -127,9 +127,9 @@ def test_force_removes_no_file_that_is_not_a_journal(out: Path, kind: str) -> No
 
 
 def test_what_cannot_be_removed_hides_no_error_and_closes_the_journal(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="mine"), Journal.open(tmp_path / "batch.sqlite", {}, PICTURES) as journal:
-        journal.make_folder()
-        finished_journal(tmp_path, journal._token).mkdir()  # which unlink does not remove
+    journal = Journal.open(tmp_path / "batch.sqlite", {}, PICTURES)
+    finished_journal(tmp_path, journal._token).mkdir()  # which unlink does not remove
+    with pytest.raises(ValueError, match="mine"), journal:
         raise ValueError("mine")
     with pytest.raises(sqlite3.ProgrammingError, match="closed"):
         journal._connection.execute("SELECT 1")

@@ -337,10 +337,63 @@ def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
     assert skipped[0]["reason"].startswith("bbox must be four finite numbers")
 
 
-@pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.0, "9", None, [9]])
+@pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.5, 1e300, float("nan"), "9", None, [9]])
 def test_coco_images_have_a_possible_size(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size"):
+    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size, got 'a") as error:
         read_coco(write(tmp_path, coco(image={"width": value})))
+    assert str(error.value).endswith("; write width and height as whole numbers")
+    assert str(error.value).count(";") == 1, "one remedy"
+
+
+@pytest.mark.parametrize(("value", "label"), [(None, None), (7, "7"), (1.5, "1.5"), ("cat", "cat"), ("object", None)])
+def test_labels_may_be_null_or_numbers(tmp_path: Path, value: Any, label: str | None) -> None:
+    """And sizes may be written as floats, as JavaScript and pandas do."""
+    geometry = {"type": "Polygon", "coordinates": [[[1, 1], [7, 1], [7, 7], [1, 1]]]}
+    feature = {"type": "Feature", "properties": {"label": value}, "geometry": geometry}
+    shape = {"label": value, "points": [[1, 1], [7, 1], [7, 7]], "shape_type": "polygon"}
+    for reader, document in (
+        (
+            read_geojson,
+            {
+                "picture": {"width": 9.0, "height": 8.0, "transform": [1, 0, 0, 0, 1, 0]},
+                "type": "FeatureCollection",
+                "features": [feature],
+            },
+        ),
+        (read_labelme, {"imageHeight": 8.0, "imageWidth": 9.0, "imagePath": "a.png", "shapes": [shape]}),
+    ):
+        found = reader(write(tmp_path, document))
+        assert (found.hw, [*map(type, found.hw)]) == ((8, 9), [int, int])
+        assert found.records[0].get("label") == label
+    (found,) = read_coco(write(tmp_path, coco(image={"width": 9.0, "height": 9.0})))
+    assert found.hw == (9, 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"picture": {"width": 9.5, "height": 8, "transform": [1, 0, 0, 0, 1, 0]}},
+            "width 9.5 and height 8, which are no",
+        ),
+        (
+            {"picture": {"width": 9, "height": 8, "transform": [0] * 6}},
+            "the transform [0, 0, 0, 0, 0, 0], which is not",
+        ),
+        ({"label": True}, "the label True, which is neither text nor a number"),
+        ({"label": ["cat"]}, "the label ['cat'], which is neither"),
+        ({"predicted_iou": "high"}, "the score 'high', which is not a number"),
+        ({"point_coords": [1]}, "the points [1], which are not a list of pairs"),
+    ],
+)
+def test_geojson_of_a_wrong_content_is_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    document = {"features": [{"properties": change, "geometry": None}]}
+    path = write(tmp_path, document | ({"picture": change["picture"]} if "picture" in change else {}))
+    with pytest.raises(InputError) as error:
+        read_geojson(path, (8, 9))
+    assert str(error.value).startswith(f"coco.json must be GeoJSON, got {message}")
+    assert str(error.value).endswith("; give a FeatureCollection of polygons")
+    assert str(error.value).count(";") == 1, "one remedy"
 
 
 @pytest.mark.parametrize(
