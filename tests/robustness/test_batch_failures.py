@@ -13,6 +13,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -109,12 +110,17 @@ def test_an_unexpected_error_of_a_worker_is_one_sentence(
 
 def test_an_interrupt_handler_that_is_not_pythons_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     """As in a program that embeds Python: ``signal`` then knows no handler, and cannot restore one."""
-    before = signal.getsignal(signal.SIGINT)
+    before, install = signal.getsignal(signal.SIGINT), signal.signal
+
+    def without_answer(number: int, handler: Any) -> None:
+        install(number, handler)  # which takes no None
+
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", without_answer)
     try:
         outcomes = list(run_in_processes(NameWork, tasks("a"), 1))
     finally:
-        assert signal.signal(signal.SIGINT, before) is before
+        assert install(signal.SIGINT, before) is before
     assert [outcome.result for outcome in outcomes] == [b"A"]
 
 
