@@ -119,7 +119,8 @@ def segment_pictures(
                 unreadable = reopen_changed(journal, tasks, words, notice)
                 done = journal.done()
                 if strict and unreadable:
-                    raise _stopped(next(iter(unreadable.values())))
+                    first = next(iter(unreadable.values()))
+                    raise StoppedError(f"Stopped at the first bad image. {first.reason}")
                 open_tasks = [task for task in tasks if task.number not in done]
                 make_work = functools.partial(make_segmentation, model, how, tuple(words), labels, unfinished)
                 outcomes = _outcomes(make_work, open_tasks, workers, engine, ray_address, model)
@@ -184,17 +185,16 @@ def _take(
         else:
             bad += 1
             if strict:
-                raise _stopped(BadPicture(tasks[outcome.number].source, outcome.error))
+                raise _stopped(tasks[outcome.number].source, outcome.error)
         if progress:
             progress(done, len(tasks), bad)
 
 
-def _stopped(bad: BadPicture) -> StoppedError:
-    named = bad.source in bad.reason or repr(bad.source) in bad.reason
-    reason = bad.reason if named else f"{bad.source}: {bad.reason}"
-    return StoppedError(
-        f"Stopped at the first bad image. {reason.rstrip('.')}. Fix the file, then run again with --resume."
-    )
+def _stopped(source: str, reason: str) -> StoppedError:
+    if source not in reason and repr(source) not in reason:
+        reason = f"{source}: {reason}"
+    what = f"Stopped at the first bad image. {reason.rstrip('.')}."
+    return StoppedError(f"{what} Fix the file, then run again with --resume.")
 
 
 def _name(task: Task, out: Path) -> str:
