@@ -114,7 +114,10 @@ def test_a_pipe_that_is_named_gives_what_a_file_gives(tmp_path: Path, reader: st
     os.mkfifo(pipe)
     with ThreadPoolExecutor() as threads:
         written = threads.submit(pipe.write_bytes, content)
-        found = READERS[reader](pipe)
+        try:
+            found = READERS[reader](pipe)
+        finally:
+            os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # a writer that nobody has read from ends, too
         assert written.result() == len(content)
     expected = READERS[reader](file)
     if reader in ("labelme", "yolo", "geojson"):
