@@ -12,7 +12,7 @@ import sys
 import threading
 from typing import Any
 
-_INTERRUPTED = 130  # as of a program that a shell's Ctrl-C ended
+_INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class _Interrupts:

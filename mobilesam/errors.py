@@ -51,6 +51,19 @@ class FormatLossWarning(UserWarning):
     """A file format cannot hold all that the masks are; what it can is written."""
 
 
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether an error is one of memory, which PyTorch, OpenCV and ONNX Runtime report in their own ways."""
+    signs = (
+        "not enough memory",
+        "out of memory",
+        "allocate memory",
+        "insufficient memory",
+        "bad_alloc",
+        "bad allocation",
+    )
+    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
+
+
 def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
     """Return the message of an error: ``argument must requirement, got actual; remedy``."""
     return f"{argument} must {requirement}, got {actual}; {remedy}"

@@ -19,17 +19,17 @@ _unfinished: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``target`` on success, delete it on any failure.
 
-    It lies beside ``target``, or where :func:`unfinished_in` says. The temporary name keeps the suffix of ``target``,
-    because many writers choose their format by it. Missing parent folders are made.
+    It lies beside ``target``, or where :func:`unfinished_in` says if that is on the same file system. Its name keeps
+    the suffix of ``target``, because many writers choose their format by it. Missing parent folders are made.
 
     Raises:
         InputError: ``target`` exists and ``force`` is false, or its folder cannot be written.
     """
     refuse_existing(target, force=force)
     name = f".{target.stem[:40]}.{secrets.token_hex(8)}.partial{target.suffix}"
-    temporary = (_unfinished.get() or target.parent) / name
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
+        temporary = _folder_for(target) / name
         # Made here, so that it gets the permissions of a new file, whichever way it is written.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
@@ -47,10 +47,11 @@ def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
 def unfinished_in(folder: Path | None) -> Iterator[None]:
     """Have :func:`atomic_path` keep unfinished files in a folder, in this thread, while this is entered.
 
-    Once the folder is gone, no file can be finished any more.
+    After the folder is removed, files that are still being written cannot be moved into place.
 
     Args:
-        folder: on the file system of the targets; it is not made. None for the default, beside each target.
+        folder: it is not made; targets on other file systems have their unfinished files beside them. None for the
+            default, beside each target.
     """
     token = _unfinished.set(folder)
     try:
@@ -71,6 +72,13 @@ def refuse_existing(target: Path, *, force: bool) -> None:
         raise InputError(
             sentence("output file", "not exist yet", target, "choose another --out, or overwrite it with --force")
         )
+
+
+def _folder_for(target: Path) -> Path:
+    """Return the folder of the unfinished file: nothing can be renamed from one file system to another."""
+    folder = _unfinished.get()
+    same = folder is not None and folder.stat().st_dev == target.parent.stat().st_dev
+    return folder if folder is not None and same else target.parent
 
 
 def _unwritable(target: Path, error: OSError) -> str:

@@ -31,7 +31,7 @@ from mobilesam.file_kind import describe
 from mobilesam.geometry import resized_hw
 from mobilesam.pixels import ImageArray, check_format
 from mobilesam.pixels import to_rgb as to_rgb
-from mobilesam.reading import open_file, read_stream
+from mobilesam.reading import is_pipe, open_file, read_bytes, read_stream
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -71,8 +71,8 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
     """Return a picture as (H, W, 3) uint8 RGB.
 
     Args:
-        source: a path of a regular file, the bytes of an image file, a binary file object of at most 1 GiB (it need
-            not seek), a Pillow image, or an array as :func:`to_rgb` takes it.
+        source: a path of a regular file, the bytes of an image file, a pipe or binary file object of at most 1 GiB (it
+            need not seek), a Pillow image, or an array as :func:`to_rgb` takes it.
         image_format: order of the channels of an array; files and Pillow images know their own.
         max_pixels: a file of more pixels is refused before it is decoded.
 
@@ -170,7 +170,8 @@ def _read_stream(stream: BinaryIO) -> bytes:
 
 def _read_path(path: Path, max_pixels: int) -> ImageArray:
     try:
-        stream = open_file(path)
+        piped = is_pipe(path)
+        stream = io.BytesIO(read_bytes(path, MAX_BYTES, pipes=True)) if piped else open_file(path)
     except IsADirectoryError as error:
         raise InputError(sentence("image", "be a file", f"the directory {path}", "name a picture inside it")) from error
     except FileNotFoundError as error:
@@ -199,7 +200,7 @@ def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
     try:
         return _decoded(stream, name, max_pixels)
     except MemoryError as error:
-        raise InputError(sentence("image", "fit into memory", name, "shrink it, or close other programs")) from error
+        raise InputError(f"Not enough memory to decode {name}. Shrink the image, or close other programs.") from error
 
 
 def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:

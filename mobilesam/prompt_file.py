@@ -37,9 +37,9 @@ from typing import Any
 from mobilesam.errors import InputError, sentence
 from mobilesam.object_prompt import Box, ObjectPrompt, group
 from mobilesam.prompt_json import entry_of, needs_steps, parse_marks, parse_objects, refuse_unknown_keys, shown
-from mobilesam.reading import MAX_TEXT_BYTES, read_bytes
+from mobilesam.reading import MAX_TEXT_BYTES, parse_json, read_bytes
 
-__all__ = ["Box", "ObjectPrompt", "PromptFile", "dump", "group", "parse_prompts", "read_prompts"]
+__all__ = ["Box", "ObjectPrompt", "PromptFile", "dump", "group", "parse_prompts", "read_content", "read_prompts"]
 
 VERSIONS = (1, 2)
 
@@ -81,38 +81,48 @@ class PromptFile:
 
 
 def read_prompts(path: str | os.PathLike[str]) -> PromptFile:
-    """Read a prompt file.
+    """Read a prompt file, or a pipe that gives one.
 
     Raises:
         InputError: the file cannot be read, or its content is not as the module describes.
     """
+    return parse_prompts(read_content(path), str(path))
+
+
+def read_content(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> bytes:
+    """Return the bytes of a prompt file, at most ``limit``.
+
+    Raises:
+        InputError: the file cannot be read.
+    """
     try:
-        text = read_bytes(Path(path), MAX_TEXT_BYTES).decode("utf-8-sig")
+        return read_bytes(Path(path), limit, pipes=True)
     except FileNotFoundError as error:
         raise InputError(sentence("prompt file", "exist", path, "check the path")) from error
     except OSError as error:
         raise InputError(sentence("prompt file", "be readable", f"{path} ({error.strerror})", "check it")) from error
-    except UnicodeDecodeError as error:
-        reason = f"{error.reason} at byte {error.start}"
-        raise InputError(sentence("prompt file", "be UTF-8 text", f"{path} ({reason})", "save it as JSON")) from error
-    return parse_prompts(text, str(path))
 
 
-def parse_prompts(text: str, name: str = "prompts") -> PromptFile:
-    """Read prompts from JSON text; ``name`` is what messages call it.
+def parse_prompts(content: str | bytes, name: str = "prompts") -> PromptFile:
+    """Read prompts from JSON text, or from its bytes in UTF-8; ``name`` is what messages call it.
 
     Raises:
         InputError: the text is not as the module describes; the message says where.
     """
     try:
-        document = json.loads(text, object_pairs_hook=_unique)
+        text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
+        document = parse_json(text, _unique)
+    except UnicodeDecodeError as error:
+        reason = f"{error.reason} at byte {error.start}"
+        raise InputError(sentence("prompt file", "be UTF-8 text", f"{name} ({reason})", "save it as JSON")) from error
     except json.JSONDecodeError as error:
         actual = f"{error.msg} at line {error.lineno}, column {error.colno}"
         raise InputError(sentence(name, "be JSON", actual, "correct it there")) from error
     except InputError:  # a ValueError too, from _unique
         raise
-    except (RecursionError, ValueError) as error:
-        raise InputError(sentence(name, "be a prompt file", f"JSON beyond limits ({error})", "shorten it")) from error
+    except ValueError as error:
+        actual = f"JSON that cannot be read ({error})"
+        raise InputError(sentence(name, "be a prompt file", actual, "correct it")) from error
     if isinstance(document, list):
         return PromptFile(objects=(parse_marks(document, name),))
     refuse_unknown_keys(document, ("version", "images", "objects"), name)

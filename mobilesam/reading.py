@@ -1,6 +1,7 @@
-"""Files read within bounds: regular files only, at most so many bytes, JSON of any content without a crash.
+"""Files read within bounds: regular files, at most so many bytes, JSON of any content without a crash.
 
-A pipe, a socket or a device is refused before it is opened, because reading one can wait for ever or never end.
+A socket or a device is refused before it is opened, because reading one can wait forever or never end. So is a pipe,
+unless a reader allows it, as for a file that the user names (``<(command)``, ``/dev/stdin``).
 Failures are plain OSError (with ``strerror``) and ValueError; each reader puts them into its own sentence.
 """
 
@@ -10,6 +11,7 @@ import errno
 import json
 import os
 import stat
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO, Protocol, TypeGuard
@@ -63,15 +65,32 @@ def open_file(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def read_bytes(path: Path, limit: int) -> bytes:
+def is_pipe(path: Path) -> bool:
+    """Return whether a path leads to a pipe, named or not; nothing is opened."""
+    try:
+        return path.is_fifo()
+    except (OSError, ValueError):
+        return False
+
+
+def read_bytes(path: Path, limit: int, *, pipes: bool = False) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
+
+    Args:
+        pipes: whether a pipe is read too, up to its end; this waits for whoever writes into it.
 
     Raises:
         OSError: see :func:`check_regular`; or the file is larger, in which case nothing has been read.
     """
+    if pipes and is_pipe(path):
+        with path.open("rb") as pipe:
+            return read_stream(pipe, limit)
     size = check_regular(path).st_size
     if size > limit:
-        raise OSError(errno.EFBIG, f"{_megabytes(size)}, more than the {_megabytes(limit)} that are read", str(path))
+        sizes = [_megabytes(size), _megabytes(limit)]
+        if sizes[0] == sizes[1]:
+            sizes = [f"{size:,} bytes", f"{limit:,} bytes"]
+        raise OSError(errno.EFBIG, f"{sizes[0]}, more than the {sizes[1]} that are read", str(path))
     with path.open("rb") as file:
         return read_stream(file, limit)
 
@@ -98,12 +117,16 @@ def parse_json(text: str | bytes, object_pairs_hook: Callable[[list[tuple[str, A
     """Return what JSON text holds.
 
     Raises:
-        ValueError: it is no JSON, is nested too deeply, or holds a number of thousands of digits.
+        ValueError: it is no JSON (a JSONDecodeError), is nested too deeply, or holds a number of thousands of digits.
     """
     try:
         return json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        if type(error) is not ValueError:  # a subclass, of json's own, of Unicode or of the hook
+            raise
+        raise ValueError(f"it holds a number of more than {sys.get_int_max_str_digits()} digits") from error
 
 
 def is_number(value: object) -> TypeGuard[float]:

@@ -128,8 +128,14 @@ def document(entry: str) -> str:
             "p.json must be JSON, got Expecting value at line 2, column 12; correct it there",
         ),
         ("", "p.json must be JSON, got Expecting value at line 1, column 1"),
-        ("[" * 100_000, "p.json must be a prompt file, got JSON beyond limits ("),
-        ("1" * 5000, "p.json must be a prompt file, got JSON beyond limits ("),
+        (
+            "[" * 100_000,
+            "p.json must be a prompt file, got JSON that cannot be read (it is nested too deeply); correct",
+        ),
+        (
+            "1" * 5000,
+            "p.json must be a prompt file, got JSON that cannot be read (it holds a number of more than 4300 digits);",
+        ),
         ("5", "p.json must be an object with version, images, objects, got 5; put it into braces"),
         ('{"images": {}}', 'p.json: version must be 1 or 2, got none; write "version": 1, or 2 for steps'),
         ('{"version": 3, "objects": []}', "p.json: version must be 1 or 2, got 3"),

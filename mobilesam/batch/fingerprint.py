@@ -10,7 +10,8 @@ from mobilesam import reading
 from mobilesam.errors import InputError, sentence
 from mobilesam.image import read_image
 
-_MOST_BYTES = 2**31  # a TIFF of as many pixels as are read, 16 bits each, takes less
+_MOST_BYTES = 2**31  # held in memory; a TIFF of one frame and as many pixels as are read, 16 bits each, takes less
+_BLOCK = 2**20
 
 
 class Fingerprint(NamedTuple):
@@ -22,7 +23,7 @@ class Fingerprint(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """The bytes of an image file, and its fingerprint."""
+    """The bytes of an image file, none of one too large to be held in memory, and its fingerprint."""
 
     content: bytes
     fingerprint: Fingerprint
@@ -35,28 +36,43 @@ def read_file(path: str) -> ImageFile:
         InputError: it is missing, no regular file, too large, or cannot be read.
     """
     try:
-        status = reading.check_regular(Path(path))
-        # What is written to the file from here on leaves another time of modification, or is in the digest.
-        content = reading.read_bytes(Path(path), _MOST_BYTES)
+        return _read(Path(path))
     except OSError as error:
         if isinstance(error, FileNotFoundError | IsADirectoryError):
             read_image(path)  # it says more about these
         actual = f"{path!r} ({error.strerror})"
         raise InputError(sentence("image", "be a readable file", actual, "check its path and permissions")) from error
-    digest = hashlib.sha256(content).hexdigest()
-    return ImageFile(content, Fingerprint(len(content), status.st_mtime_ns, digest))
 
 
 def read_again(path: str, before: Fingerprint) -> Fingerprint:
     """Return the fingerprint of a file now; its bytes are read only if its size or time of modification differ.
 
     Raises:
-        InputError: see :func:`read_file`.
+        OSError: it cannot be read now.
+        InputError: it is too large now.
     """
-    try:
-        status = reading.check_regular(Path(path))
-    except OSError:
-        return read_file(path).fingerprint
+    status = reading.check_regular(Path(path))
     if (status.st_size, status.st_mtime_ns) == (before.size, before.mtime_ns):
         return before
-    return read_file(path).fingerprint
+    return _read(Path(path)).fingerprint
+
+
+def _read(path: Path) -> ImageFile:
+    status = reading.check_regular(path)
+    # A later write changes the modification time or is included in the digest.
+    if status.st_size > _MOST_BYTES:
+        return ImageFile(b"", Fingerprint(status.st_size, status.st_mtime_ns, _digest_of_tiff(path)))
+    content = reading.read_bytes(path, _MOST_BYTES)
+    digest = hashlib.sha256(content).hexdigest()
+    return ImageFile(content, Fingerprint(len(content), status.st_mtime_ns, digest))
+
+
+def _digest_of_tiff(path: Path) -> str:
+    with path.open("rb") as file:
+        if file.read(2) not in (b"II", b"MM"):
+            read_image(path)  # refuses it by its size, before all of it is read
+        file.seek(0)
+        digest = hashlib.sha256()
+        while block := file.read(_BLOCK):
+            digest.update(block)
+        return digest.hexdigest()

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeGuard
 
 from filelock import FileLock, Timeout
 
@@ -41,7 +43,7 @@ def one_run(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        with contextlib.suppress(OSError):  # where an open file cannot be removed, the lock does it
+        with contextlib.suppress(OSError):  # Windows cannot remove an open file; FileLock removes it on release
             (folder / _LOCK).unlink()
         lock.release()
 
@@ -70,13 +72,18 @@ def new_token() -> str:
     return secrets.token_hex(16)
 
 
+def is_token(value: Any) -> TypeGuard[str]:
+    """Return whether a value is a token as :func:`new_token` makes it, which names a folder of a run and no other."""
+    return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
+
+
 def unfinished(folder: Path, token: str) -> Path:
     """Return the folder of the unfinished files of a run."""
     return folder / f".mobilesam-{token}"
 
 
 def remove_unfinished(folder: Path, token: str) -> None:
-    """Remove the unfinished files of a run, if there are any."""
+    """Remove the unfinished files of a run, if there are any; what cannot be removed now is left to the next run."""
     path = unfinished(folder, token)
     removed = path.with_suffix(".removed")
     shutil.rmtree(removed, ignore_errors=True)
@@ -85,7 +92,8 @@ def remove_unfinished(folder: Path, token: str) -> None:
     for each in (removed, path):
         shutil.rmtree(each, ignore_errors=True)
     for leftover in (finished_journal(folder, token), Path(f"{finished_journal(folder, token)}-journal")):
-        leftover.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            leftover.unlink()
 
 
 def finished_journal(folder: Path, token: str) -> Path:

@@ -6,7 +6,6 @@ Whoever opens a journal has its folder for itself, see :func:`mobilesam.batch.fo
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
@@ -19,21 +18,24 @@ from typing import Any, NamedTuple, Self
 
 from mobilesam.batch.fingerprint import Fingerprint
 from mobilesam.batch.folder import finished_journal, new_token, remove_unfinished, unfinished
+from mobilesam.batch.journal_file import (
+    SCHEMA,
+    VERSION,
+    Planned,
+    create,
+    damaged,
+    explained,
+    is_started,
+    parsed,
+    planned,
+    tokens,
+)
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.picture import MaskedPicture
+from mobilesam.reading import parse_json
 
 NAME = "batch.sqlite"
-_VERSION = 2  # of the schema
-# Texts and fingerprints are JSON, which also holds file names that are not Unicode.
-_SCHEMA = """
-PRAGMA main.user_version = {version};
-CREATE TABLE main.about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE main.pictures (
-    number INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT, error TEXT, result BLOB
-);
-CREATE TABLE main.unfinished (token TEXT PRIMARY KEY) WITHOUT ROWID;
-"""
 
 
 class BadPicture(NamedTuple):
@@ -41,13 +43,6 @@ class BadPicture(NamedTuple):
 
     source: str
     reason: str
-
-
-class Planned(NamedTuple):
-    """A picture of a run, and the name of its files below the folder of the results, such as ``sub/cat``."""
-
-    source: str
-    name: str
 
 
 class Journal:
@@ -67,9 +62,9 @@ class Journal:
         Raises:
             InputError: the file belongs to another run, or is no journal of this version, or cannot be written.
         """
-        if not (resume and _is_started(path)):
-            _create(path, about, pictures)
-        with _explained(path), ExitStack() as unless_opened:
+        if not (resume and is_started(path)):
+            create(path, about, pictures)
+        with explained(path), ExitStack() as unless_opened:
             connection = unless_opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
             journal = cls(path, connection)
             journal._check(about, pictures)
@@ -81,13 +76,15 @@ class Journal:
 
     def __exit__(self, *_: object) -> None:
         """Remove what is not finished, and close the journal."""
-        remove_unfinished(self.path.parent, self._token)
-        self._connection.close()
+        try:
+            remove_unfinished(self.path.parent, self._token)
+        finally:
+            self._connection.close()
 
     def make_folder(self) -> Path:
         """Return a new folder for unfinished files, and remove what earlier runs that were killed have left."""
-        with _explained(self.path):
-            earlier = _tokens(self._connection)
+        with explained(self.path):
+            earlier = tokens(self._connection)
             self._connection.execute("INSERT INTO unfinished VALUES (?)", (self._token,))
             for token in earlier:
                 remove_unfinished(self.path.parent, token)
@@ -105,7 +102,7 @@ class Journal:
             outcome.result if good else None,
             outcome.number,
         )
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.execute("UPDATE pictures SET fingerprint = ?, error = ?, result = ? WHERE number = ?", row)
 
     def confirm(self, fingerprints: Mapping[int, Fingerprint]) -> None:
@@ -125,29 +122,28 @@ class Journal:
     def fingerprints(self) -> dict[int, Fingerprint]:
         """Return the fingerprints of the pictures that have a result, by their numbers."""
         rows = self._select("SELECT number, fingerprint FROM pictures WHERE result NOTNULL ORDER BY number")
-        return {number: Fingerprint(*json.loads(fingerprint)) for number, fingerprint in rows}
+        return {number: _fingerprint(text) for number, text in rows}
 
     def bad(self) -> list[BadPicture]:
         """Return the bad pictures in order."""
         rows = self._select("SELECT source, error FROM pictures WHERE error NOTNULL ORDER BY number")
-        return [BadPicture(json.loads(source), json.loads(error)) for source, error in rows]
+        return [BadPicture(parsed(source), parsed(error)) for source, error in rows]
 
     def results(self) -> Iterator[MaskedPicture]:
         """Yield the pictures that have a result, in order."""
-        for (result,) in self._select("SELECT result FROM pictures WHERE result NOTNULL ORDER BY number"):
-            yield unpack(result)
+        for number in sorted(self.done()):
+            yield self._result(number)
 
     def mask_count(self, number: int) -> int:
         """Return how many masks a picture has that is done."""
-        ((result,),) = self._select("SELECT result FROM pictures WHERE number = ?", number)
-        return len(unpack(result).records)
+        return len(self._result(number).records)
 
     def close_finished(self) -> None:
         """Close the journal, rewritten so that its bytes depend on its content alone, not on the order of events."""
         fresh = finished_journal(self.path.parent, self._token)
-        with _explained(self.path):
+        with explained(self.path):
             self._connection.execute("ATTACH ? AS fresh", (os.fsencode(fresh),))
-            self._connection.executescript(_SCHEMA.format(version=_VERSION).replace("main.", "fresh."))
+            self._connection.executescript(SCHEMA.replace("main.", "fresh."))
             for table in ("about", "pictures"):
                 self._connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM main.{table} ORDER BY 1")
             self._connection.close()
@@ -155,25 +151,31 @@ class Journal:
             shutil.rmtree(unfinished(self.path.parent, self._token), ignore_errors=True)
             fresh.replace(self.path)
 
-    def _select(self, sql: str, *parameters: int) -> Iterator[Any]:
-        with _explained(self.path):
-            yield from self._connection.execute(sql, parameters)
+    def _result(self, number: int) -> MaskedPicture:
+        ((result,),) = self._select("SELECT result FROM pictures WHERE number = ?", number)
+        return unpack(result)
+
+    def _select(self, sql: str, *parameters: int) -> list[Any]:
+        """Return all rows, so that no cursor is left open, whatever happens to whoever reads them."""
+        with explained(self.path), closing(self._connection.execute(sql, parameters)) as cursor:
+            return cursor.fetchall()
 
     def _change(self, sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-        with _explained(self.path), self._connection:
+        with explained(self.path), self._connection:
             self._connection.execute("BEGIN")
             self._connection.executemany(sql, rows)
 
     def _check(self, about: Mapping[str, Any], pictures: Sequence[Planned]) -> None:
         ((version,),) = self._select("PRAGMA user_version")
-        if version != _VERSION:
+        if version != VERSION:
             self._refuse("find a journal of this version of mobilesam", "one of another version")
-        before = _planned(self._connection)
+        with explained(self.path):
+            before = planned(self._connection)
         if before != list(pictures):
             other = sorted(set(before) ^ set(pictures)) or [Planned("another order", "")]
             count = f"{len(pictures)}, and a difference at {other[0].source}"
             self._refuse(f"be given the same {len(before)} pictures as before", count)
-        earlier = {key: json.loads(value) for key, value in self._select("SELECT key, value FROM about")}
+        earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
         for key in sorted({*earlier, *now}):
             if earlier.get(key) != now.get(key):
@@ -182,26 +184,6 @@ class Journal:
     def _refuse(self, requirement: str, actual: str) -> None:
         remedy = "choose another --out, or start again with --force"
         raise InputError(sentence(f"--resume into {self.path.parent}", requirement, actual, remedy))
-
-
-def refuse_journal(path: Path, *, resume: bool, force: bool) -> None:
-    """Raise InputError if there is a journal and neither ``resume`` nor ``force`` is given."""
-    if path.exists() and not (resume or force):
-        remedy = "go on with --resume, start again with --force, or choose another --out"
-        raise InputError(sentence("output file", "not exist yet", path, remedy))
-
-
-def planned_before(path: Path) -> list[Planned]:
-    """Return the pictures of an earlier run, or none if there is no journal.
-
-    Raises:
-        InputError: the file is no journal.
-    """
-    if not _is_started(path):
-        return []
-    with _explained(path), closing(sqlite3.connect(path)) as connection:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        return _planned(connection) if version == _VERSION else []
 
 
 def pack(picture: MaskedPicture) -> bytes:
@@ -216,65 +198,16 @@ def unpack(result: bytes) -> MaskedPicture:
         InputError: the bytes are damaged.
     """
     try:
-        file_name, (height, width), records = json.loads(zlib.decompress(result))
+        file_name, (height, width), records = parse_json(zlib.decompress(result))
     except (zlib.error, ValueError, TypeError) as error:
-        remedy = "start again with --force"
-        raise InputError(
-            sentence("each result in the journal", "be whole", f"a damaged one ({error})", remedy)
-        ) from error
+        raise damaged(str(error)) from error
+    if not (isinstance(file_name, str) and isinstance(records, list)):
+        raise damaged("a result is not whole")
     return MaskedPicture(file_name, (height, width), records)
 
 
-def _is_started(path: Path) -> bool:
-    """Return whether there is a journal in which a run has begun: one that was killed before leaves an empty file."""
-    if not path.is_file():
-        return False
-    try:
-        with closing(sqlite3.connect(path)) as connection:
-            return bool(connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0])
-    except sqlite3.Error as error:
-        remedy = "choose another --out, or start again with --force"
-        raise InputError(sentence("the journal", "be one of mobilesam batch", f"{path} ({error})", remedy)) from error
-
-
-def _create(path: Path, about: Mapping[str, Any], pictures: Sequence[Planned]) -> None:
-    """Put a new journal in the place of an earlier one, and remove what that one's run has not finished."""
-    with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as earlier:
-        for token in _tokens(earlier):
-            remove_unfinished(path.parent, token)
-    with _explained(path):
-        try:
-            for old in (path, path.with_name(path.name + "-journal")):
-                old.unlink(missing_ok=True)
-            with closing(sqlite3.connect(path, isolation_level=None)) as fresh:
-                fresh.executescript("BEGIN;" + _SCHEMA.format(version=_VERSION))
-                fresh.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
-                rows = (
-                    (number, json.dumps(each.source), json.dumps(each.name)) for number, each in enumerate(pictures)
-                )
-                fresh.executemany("INSERT INTO pictures (number, source, name) VALUES (?, ?, ?)", rows)
-                fresh.execute("COMMIT")
-        except sqlite3.Error:
-            path.unlink(missing_ok=True)
-            raise
-
-
-def _planned(connection: sqlite3.Connection) -> list[Planned]:
-    rows = connection.execute("SELECT source, name FROM pictures ORDER BY number")
-    return [Planned(json.loads(source), json.loads(name)) for source, name in rows]
-
-
-def _tokens(connection: sqlite3.Connection) -> list[str]:
-    return [token for (token,) in connection.execute("SELECT token FROM unfinished")]
-
-
-@contextlib.contextmanager
-def _explained(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with the journal's file into a sentence."""
-    try:
-        yield
-    except (sqlite3.Error, OSError) as error:
-        raise InputError(
-            f"The journal {path} cannot be read or written ({error}). "
-            "Free some space if the disk is full, then go on with --resume."
-        ) from error
+def _fingerprint(text: Any) -> Fingerprint:
+    values = parsed(text)
+    if not isinstance(values, list) or [type(value) for value in values] != [int, int, str]:
+        raise damaged("a fingerprint is not whole")
+    return Fingerprint(*values)

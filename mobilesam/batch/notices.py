@@ -1,6 +1,9 @@
 """Collecting the warnings of one step in its own thread, while the filters and handlers of all other code stay theirs.
 
 ``warnings.catch_warnings`` cannot do that: it changes what happens to the warnings of every thread.
+
+Only warnings of Python code are collected. Those of C code, such as NumPy's RuntimeWarning of a division by zero, do
+not go through ``warnings.warn``: they are handled as the process's own filters say, and do not name the image.
 """
 
 from __future__ import annotations

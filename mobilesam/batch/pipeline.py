@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from mobilesam.batch.fingerprint import Fingerprint
 from mobilesam.batch.notices import collect_warnings, divert_warnings
 from mobilesam.batch.tasks import Outcome, Task, UInt8Array, Work
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, is_out_of_memory
 
 AHEAD = 2  # pictures read before the model wants them, and as many written after it has done with them
 
@@ -86,7 +86,9 @@ def _computed(work: Work, task: Task, reading: Future[_Picture], writers: Thread
         picture = reading.result()
         with _notices_of(task) as notices:
             computed = work.compute(task, picture.image)
-    except (InputError, MemoryError) as error:
+    except Exception as error:
+        if not _is_bad(error):
+            raise
         bad: Future[Outcome] = Future()
         bad.set_result(_bad(task, error))
         return bad
@@ -98,12 +100,14 @@ def _written(work: Work, task: Task, picture: _Picture, computed: Any) -> Outcom
     try:
         with collect_warnings() as lost:  # what a format cannot hold is the same for all pictures
             result = work.write(task, picture.image, computed)
-    except (InputError, MemoryError) as error:
+    except Exception as error:
         cause = error.__cause__
-        if isinstance(cause, OSError) and cause.errno != errno.ENAMETOOLONG:
+        if _is_bad(error):
+            if isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.ENOMEM):
+                raise
+            return _bad(task, error)
+        if not isinstance(error, OSError):
             raise
-        return _bad(task, error)
-    except OSError as error:
         raise InputError(
             f"The files of {task.source} cannot be written: {error}. Check the folder and the disk."
         ) from error
@@ -111,7 +115,12 @@ def _written(work: Work, task: Task, picture: _Picture, computed: Any) -> Outcom
     return Outcome(task.number, result, notices=tuple(notices), fingerprint=picture.fingerprint)
 
 
-def _bad(task: Task, error: InputError | MemoryError) -> Outcome:
+def _is_bad(error: Exception) -> bool:
+    """Return whether an error is that of one image, and the run goes on."""
+    return isinstance(error, InputError) or is_out_of_memory(error)
+
+
+def _bad(task: Task, error: Exception) -> Outcome:
     reason = str(error) if isinstance(error, InputError) else "the picture does not fit into memory"
     return Outcome(task.number, error=reason)
 

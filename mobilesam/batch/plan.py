@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
-from mobilesam.batch.journal import Journal, Planned
+from mobilesam.batch.journal import BadPicture, Journal
+from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.sources import Source, name_files
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError, sentence
@@ -21,7 +23,8 @@ def plan(
     """Return the tasks, and the pictures for which there is no prompt.
 
     Args:
-        earlier: the pictures of the run that goes on. Those of them that are gone keep their place and name.
+        earlier: the images of the run that is resumed. Those that no longer exist keep their place and name, whether
+            or not they are given.
 
     Raises:
         InputError: there is no prompt for any picture.
@@ -34,8 +37,10 @@ def plan(
             left_out.append(source.path)
         else:
             tasks.append(task)
-    if {task.source for task in tasks} <= {each.source for each in earlier}:
-        # A picture that is new is refused by the journal, with its name.
+    given = {task.source for task in tasks}
+    not_given = {each.source for each in earlier} - given
+    # An image that is new, or that exists and is not given, is refused by the journal, with its name.
+    if given <= {each.source for each in earlier} and not any(map(os.path.isfile, not_given)):
         names_before = [Names((out / each.name).parent, Path(each.name).name) for each in earlier]
         again = [
             _task(number, each.source, names, prompts)
@@ -74,19 +79,30 @@ def remove_files(task: Task, words: Sequence[str]) -> None:
 
 def reopen_changed(
     journal: Journal, tasks: Sequence[Task], words: Sequence[str], notice: Callable[[str], object] | None
-) -> None:
-    """Have those pictures done again whose file has changed since they were done, or whose results are not all there.
+) -> dict[int, BadPicture]:
+    """Reopen the images whose file has changed since they were done, or whose results are incomplete.
 
     The bytes of a file are compared if its size or time of modification differ.
+
+    Returns:
+        Images that cannot be read now, by their numbers, as on a disk that is not mounted; their results are kept.
     """
     same: dict[int, Fingerprint] = {}
+    unreadable: dict[int, BadPicture] = {}
     changed, incomplete = list[Task](), list[Task]()
     for number, before in journal.fingerprints().items():
         task = tasks[number]
         try:
             now = read_again(task.source, before)
+        except OSError as error:
+            unreadable[number] = BadPicture(
+                task.source,
+                f"{task.source} can no longer be read ({error.strerror}). Its earlier results are kept. "
+                "Restore the file and run again with --resume, or start again with --force.",
+            )
+            continue
         except InputError:
-            now = None  # whoever does it again says what is wrong
+            now = None  # reading it again says what is wrong
         if now is None or now.sha256 != before.sha256:
             changed.append(task)
         elif not _is_complete(task, words, journal):
@@ -98,6 +114,7 @@ def reopen_changed(
     for found, what in ((changed, "changed since they were done"), (incomplete, "have results that are missing")):
         if found and notice:
             notice(f"pictures that {what}: {len(found)}, such as {found[0].source}; they are done again")
+    return unreadable
 
 
 def _task(number: int, source: str, names: Names, prompts: PromptFile | None) -> Task | None:

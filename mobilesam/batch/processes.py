@@ -7,24 +7,29 @@ the one at which a worker then ends once more is a bad picture.
 from __future__ import annotations
 
 import contextlib
+import logging
 import multiprocessing
 import os
 import queue
 import signal
 import threading
+import traceback
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
+from typing import NamedTuple
 
 from mobilesam.batch.pipeline import AHEAD, Nothing, run_pipeline, take_from
 from mobilesam.batch.tasks import Outcome, Task, Work
-from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.errors import InputError, MobileSamError, is_out_of_memory
 
 MakeWork = Callable[[], Work]
 
 _CREDIT = 2 * AHEAD + 2  # tasks that a worker has at hand, so that it never waits for one
 _READY = "ready"
+
+_log = logging.getLogger("mobilesam.batch")
 
 
 def run_work(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Generator[Outcome]:
@@ -41,7 +46,8 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
         make_work: makes the work in each worker; it must pickle.
 
     Raises:
-        MobileSamError: the work cannot be made, or a file not be written.
+        MobileSamError: the work cannot be made, a file cannot be written, or a worker fails unexpectedly; its traceback
+            is then logged at debug level.
     """
     waiting, suspects = iter(tasks), deque[Task]()
     workers: list[_Worker] = []
@@ -94,6 +100,8 @@ def _interrupted_later() -> Iterator[None]:
         yield
         return
     is_main = threading.current_thread() is threading.main_thread()
+    # A handler that Python did not install, shown as None, could not be restored.
+    is_main = is_main and signal.getsignal(signal.SIGINT) is not None
     interrupts: list[int] = []
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if is_main else None
@@ -107,6 +115,13 @@ def _interrupted_later() -> Iterator[None]:
             signal.signal(signal.SIGINT, before)
     if interrupts:
         signal.raise_signal(signal.SIGINT)
+
+
+class _Failure(NamedTuple):
+    """An error that nobody foresaw, in a worker."""
+
+    sentence: str
+    traceback: str
 
 
 class _Worker:
@@ -128,6 +143,9 @@ class _Worker:
 
     def receive(self) -> Outcome | None:
         message = self.connection.recv()
+        if isinstance(message, _Failure):
+            _log.debug("a worker failed\n%s", message.traceback)
+            raise MobileSamError(message.sentence)
         if isinstance(message, Exception):
             raise message
         if message == _READY:
@@ -143,8 +161,8 @@ class _Worker:
         self.connection.close()
         code = self.process.exitcode
         if not self.ready:
-            remedy = "use fewer --workers if memory is short"
-            raise InputError(sentence("a worker", "come up", f"one that ended with code {code}", remedy))
+            what = f"A worker process exited while loading the model (code {code})."
+            raise InputError(f"{what} Use fewer --workers if memory is short.")
         if len(self.at_hand) == 1:
             (number,) = self.at_hand
             reason = f"the worker process exited at this image with code {code}, probably out of memory"
@@ -185,5 +203,11 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
     except MobileSamError as error:
         with contextlib.suppress(ConnectionError):
             connection.send(error)
-    except (ConnectionError, MemoryError):
+    except Exception as error:
+        if not isinstance(error, ConnectionError) and not is_out_of_memory(error):
+            reason = next(iter(str(error).splitlines()), "") or "no reason given"
+            text = f"A worker process failed ({type(error).__name__}: {reason}). Run with --workers 1 to see where."
+            with contextlib.suppress(ConnectionError):
+                connection.send(_Failure(text, traceback.format_exc()))
+            return
         os._exit(1)  # the other end has gone, or tries again what this worker had at hand

@@ -40,7 +40,8 @@ def run_with_ray(
     Args:
         make_work: makes the work in each actor; it must pickle.
         address: of a cluster; by default, and if none runs, Ray is started on this machine.
-        gpu: whether each actor needs a GPU, or a share of one. Others see none, or all, by Ray's version.
+        gpu: whether each actor needs a GPU, or a share of one. Without a request Ray shows an actor no GPU or all of
+            them, depending on its version.
 
     Raises:
         MobileSamError: the work cannot be made, a file not be written, or there is no GPU.
@@ -73,12 +74,12 @@ def wants_gpu(choice: ModelChoice) -> bool:
     """Return whether a model is to run on a GPU that Ray gives out: one that is named, or that is there by default.
 
     Raises:
-        InputError: the device is a certain GPU, which only Ray can choose.
+        InputError: the device names one GPU, which only Ray can assign.
     """
     kind, _, number = choice.device.partition(":")
     if number:
-        remedy = "use cuda: Ray chooses the GPU of each worker"
-        raise InputError(sentence("device", "name no certain GPU for Ray", repr(choice.device), remedy))
+        remedy = "use cuda, and Ray assigns a GPU to each worker"
+        raise InputError(sentence("device", "not name one GPU with --engine ray", repr(choice.device), remedy))
     if kind == "cuda" or choice.provider in _GPU_PROVIDERS:
         return True
     if kind != "auto" or choice.provider is not None:
@@ -94,7 +95,7 @@ def gpu_share(workers: int, gpus: int) -> float:
     """Return the share of a GPU that each of so many actors asks for: 1, or less with fewer GPUs than that.
 
     Raises:
-        InputError: there is none, for which Ray would wait without end.
+        InputError: there is none; Ray would wait forever.
     """
     if gpus < 1:
         remedy = "start Ray on a machine that has one, or use --device cpu"

@@ -11,7 +11,8 @@ from pathlib import Path
 
 from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
-from mobilesam.batch.journal import NAME, BadPicture, Journal, Planned, planned_before, refuse_journal
+from mobilesam.batch.journal import NAME, BadPicture, Journal
+from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
 from mobilesam.batch.plan import plan, refuse_files, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
@@ -36,7 +37,8 @@ class StoppedError(MobileSamError):
 class Report:
     """What came of a run.
 
-    done: pictures with a result, also those of the run that was resumed. bad: the others.
+    done: images with a result, also those of the run that was resumed. bad: the others, also those with results of an
+    earlier run that can no longer be read; these results are kept.
     files: what holds the results of all pictures. left_out: pictures for which there is no prompt.
     """
 
@@ -65,9 +67,9 @@ def segment_pictures(
 ) -> Report:
     """Segment any number of pictures, and write what ``words`` name into a folder.
 
-    However often the run is stopped and resumed, and whichever worker is done first, the files are the same. A picture
-    whose file has changed since it was done, or whose results are not all there, is done again on resume; one whose
-    file is gone becomes a bad picture. One run at a time works in a folder.
+    However often the run is stopped and resumed, and whichever worker is done first, the files are the same. An image
+    whose file has changed since it was done, or whose results are incomplete, is done again on resume; one whose file
+    can no longer be read is bad, and keeps its results. One run at a time works in a folder.
 
     Args:
         inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
@@ -114,16 +116,21 @@ def segment_pictures(
             refuse_journal(out / NAME, resume=resume, force=force)  # again: another run may just have ended
             with Journal.open(out / NAME, about, pictures, resume=resume) as journal:
                 unfinished = journal.make_folder()
-                reopen_changed(journal, tasks, words, notice)
+                unreadable = reopen_changed(journal, tasks, words, notice)
                 done = journal.done()
+                if strict and unreadable:
+                    first = next(iter(unreadable.values()))
+                    raise StoppedError(f"Stopped at the first bad image. {first.reason}")
                 open_tasks = [task for task in tasks if task.number not in done]
                 make_work = functools.partial(make_segmentation, model, how, tuple(words), labels, unfinished)
                 outcomes = _outcomes(make_work, open_tasks, workers, engine, ray_address, model)
                 with contextlib.closing(outcomes):
-                    _take(outcomes, journal, len(done), tasks, words, strict, progress, notice)
+                    _take(outcomes, journal, len(done), len(unreadable), tasks, words, strict, progress, notice)
                 with unfinished_in(unfinished):
                     write_files_of_all(of_all, journal.results, labels, force=True)
-                report = Report(len(journal.done()), journal.bad(), list(of_all.values()), left_out)
+                place = {task.source: task.number for task in tasks}
+                bad = sorted([*journal.bad(), *unreadable.values()], key=lambda each: place[each.source])
+                report = Report(len(journal.done()) - len(unreadable), bad, list(of_all.values()), left_out)
                 journal.close_finished()
     except MemoryError as error:
         raise InputError(
@@ -153,15 +160,16 @@ def _outcomes(
 def _take(
     outcomes: Iterable[Outcome],
     journal: Journal,
-    done: int,
+    kept: int,
+    bad: int,
     tasks: Sequence[Task],
     words: Sequence[str],
     strict: bool,
     progress: Progress | None,
     notice: Callable[[str], object] | None,
 ) -> None:
-    """Note outcomes as they come."""
-    said, bad = set[str](), 0
+    """Note outcomes as they come; of the results that were kept, so many belong to bad images."""
+    said, done = set[str](), kept - bad
     if progress:
         progress(done, len(tasks), bad)
     for outcome in outcomes:
@@ -177,10 +185,16 @@ def _take(
         else:
             bad += 1
             if strict:
-                source = tasks[outcome.number].source
-                raise StoppedError(f"stopped at {source}: {outcome.error}. Fix the file and run again with --resume.")
+                raise _stopped(tasks[outcome.number].source, outcome.error)
         if progress:
             progress(done, len(tasks), bad)
+
+
+def _stopped(source: str, reason: str) -> StoppedError:
+    if source not in reason and repr(source) not in reason:
+        reason = f"{source}: {reason}"
+    what = f"Stopped at the first bad image. {reason.rstrip('.')}."
+    return StoppedError(f"{what} Fix the file, then run again with --resume.")
 
 
 def _name(task: Task, out: Path) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import json
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
@@ -11,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.formats.coco import read_coco_prompts
-from mobilesam.formats.coco_document import is_coco
+from mobilesam.formats.coco import coco_prompts
+from mobilesam.formats.coco_document import check_document, is_coco
 from mobilesam.formats.naming import Names, name_outputs
-from mobilesam.prompt_file import PromptFile, read_prompts
-from mobilesam.reading import MAX_TEXT_BYTES, exists, read_bytes, real_path
+from mobilesam.prompt_file import PromptFile, parse_prompts, read_content
+from mobilesam.reading import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
 
 # What is taken for a picture in a folder; a picture that is named itself may be called anything.
 SUFFIXES = (
@@ -66,16 +65,19 @@ def name_files(sources: Sequence[Source], out: Path) -> list[Names]:
 
 
 def read_prompts_or_coco(path: Path) -> PromptFile:
-    """Read a prompt file, or a COCO file whose boxes are the prompts.
+    """Read a prompt file, or a COCO file whose boxes are the prompts, or a pipe that gives either.
 
     Raises:
         InputError: the file is neither.
     """
+    raw = read_content(path, MAX_DATASET_BYTES)
     try:
-        coco = is_coco(json.loads(path.read_bytes()))
-    except (OSError, ValueError):
-        coco = False  # the reader of prompts says what is wrong
-    return read_coco_prompts(path) if coco else read_prompts(path)
+        content = parse_json(raw)
+    except ValueError:
+        content = None  # parse_prompts says what is wrong
+    if is_coco(content):
+        return coco_prompts(check_document(content, raw, path), path)
+    return parse_prompts(raw, str(path))
 
 
 def _expand(each: str, out: Path) -> Iterator[Source]:
@@ -132,15 +134,16 @@ def _is_special(path: Path) -> bool:
 
 
 def _listed(path: Path) -> Iterator[Source]:
-    remedy = "write one path a line, in UTF-8"
     try:
         # File names need not be Unicode.
         text = read_bytes(path, MAX_TEXT_BYTES).decode("utf-8-sig", "surrogateescape")
     except OSError as error:
-        raise InputError(sentence("a list", "be a readable text file", f"{path} ({error})", remedy)) from error
+        actual = f"{path} ({error.strerror})"
+        remedy = "check its path and permissions"
+        raise InputError(sentence("a list", "be a readable text file", actual, remedy)) from error
     for number, line in enumerate(text.split("\n"), start=1):
         if "\0" in line:
             actual = f"a NUL character in line {number} of {path}"
-            raise InputError(sentence("a list", "hold one path a line", actual, remedy))
+            raise InputError(sentence("a list", "hold one path a line", actual, "write one path a line, in UTF-8"))
         if line.strip() and not line.startswith("#"):
             yield Source(str(path.parent / line.strip()))

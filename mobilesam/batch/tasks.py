@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
 from mobilesam.formats.naming import Names
-from mobilesam.image import decode_image
+from mobilesam.image import decode_image, read_image
 from mobilesam.prompt_file import ObjectPrompt
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -48,8 +48,9 @@ class Outcome:
 class Work(Protocol):
     """The four steps of a task, which overlap with those of other tasks.
 
-    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. InputError and MemoryError mean
-    that the picture is bad; an OSError in ``write`` ends the run, since the next picture could not be written either.
+    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. An InputError, and a lack of
+    memory whichever way it is reported, mean that the image is bad; an OSError in ``write`` ends the run, since the
+    next image could not be written either.
     """
 
     def read(self, task: Task) -> ImageFile:
@@ -73,5 +74,5 @@ class ImageWork:
         return read_file(task.source)
 
     def decode(self, task: Task, content: bytes) -> UInt8Array:
-        """Return the picture."""
-        return decode_image(content, task.source)
+        """Return the picture; one without content is read from its path, see :class:`ImageFile`."""
+        return decode_image(content, task.source) if content else read_image(task.source)

@@ -18,7 +18,7 @@ import typer
 
 from mobilesam._version import __version__
 from mobilesam.cli.options import UsageError
-from mobilesam.errors import MobileSamError
+from mobilesam.errors import MobileSamError, is_out_of_memory
 
 
 def build_app() -> typer.Typer:
@@ -87,7 +87,7 @@ def main() -> None:
 
         _fail(f"{error}; {import_remedy(error)}", 1)
     except Exception as error:
-        if not _is_out_of_memory(error):
+        if not is_out_of_memory(error):
             raise
         doing = " ".join(["mobilesam", *sys.argv[1:2]])
         remedy = "use smaller images, fewer workers or threads, or close other programs"
@@ -106,19 +106,6 @@ def _print_version(wanted: bool) -> None:
     if wanted:
         typer.echo(f"mobilesam {__version__}")
         raise typer.Exit
-
-
-def _is_out_of_memory(error: Exception) -> bool:
-    """Return whether an error is one of memory, which PyTorch, OpenCV and ONNX Runtime report in their own ways."""
-    signs = (
-        "not enough memory",
-        "out of memory",
-        "allocate memory",
-        "insufficient memory",
-        "bad_alloc",
-        "bad allocation",
-    )
-    return isinstance(error, MemoryError) or any(sign in str(error).lower() for sign in signs)
 
 
 def _first_line(error: Exception) -> str:

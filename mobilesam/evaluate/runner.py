@@ -16,6 +16,7 @@ from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
 from mobilesam.evaluate.rle import BoolMask, encode_mask
 from mobilesam.image import read_image
+from mobilesam.reading import is_pipe
 from mobilesam.timing import Stopwatch
 
 PromptKind = Literal["box", "point", "clicks"]
@@ -117,6 +118,8 @@ class _Run:
         record: Record = {"file_name": picture.file_name, "domain": picture.domain, "error": None}
         self.watch.drain()
         try:
+            if is_pipe(picture.path):  # the dataset names it, not the user
+                raise InputError(sentence("image", "be a regular file", f"the pipe {picture.path}", "check its path"))
             with self.watch.measure("read"):
                 image = read_image(picture.path)
             height, width = image.shape[:2]

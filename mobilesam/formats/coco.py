@@ -14,7 +14,7 @@ from mobilesam import rle
 from mobilesam.automatic.records import pixel_box
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
-from mobilesam.formats.coco_document import read_document
+from mobilesam.formats.coco_document import CocoDocument, read_document
 from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.prompt_file import ObjectPrompt, PromptFile
@@ -83,7 +83,11 @@ def read_coco_prompts(path: Path) -> PromptFile:
     Raises:
         InputError: the file is not COCO instance JSON, names no picture, or a box is no x y width height.
     """
-    document = read_document(path)
+    return coco_prompts(read_document(path), path)
+
+
+def coco_prompts(document: CocoDocument, path: Path) -> PromptFile:
+    """Return the prompts of a COCO file that has been read; see :func:`read_coco_prompts`."""
     if not document.images:
         raise InputError(sentence(f"annotations {path.name}", "name a picture", "none", "export it again"))
     return PromptFile(
@@ -158,6 +162,7 @@ def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:
     try:
         return image_size(entry.get("height"), entry.get("width"))
     except InputError as error:
-        actual = f"{entry['file_name']!r} ({error})"
+        actual = f"{entry['file_name']!r} with {error}"
         requirement = "state each picture's size"
-        raise InputError(sentence(f"annotations {path.name}", requirement, actual, "add width and height")) from error
+        remedy = "write width and height as whole numbers"
+        raise InputError(sentence(f"annotations {path.name}", requirement, actual, remedy)) from error

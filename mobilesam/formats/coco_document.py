@@ -28,13 +28,13 @@ class CocoDocument(NamedTuple):
 
 
 def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
-    """Read a COCO instance file.
+    """Read a COCO instance file, or a pipe that gives one.
 
     Raises:
         InputError: it cannot be read, is not COCO instance JSON, or masks are needed and there are none.
     """
     try:
-        raw = read_bytes(path, MAX_DATASET_BYTES)
+        raw = read_bytes(path, MAX_DATASET_BYTES, pipes=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise InputError(
@@ -44,6 +44,19 @@ def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
         content = parse_json(raw)
     except ValueError as error:
         raise InputError(_not_coco(path, f"no JSON ({error})")) from error
+    return check_document(content, raw, path, need_masks=need_masks)
+
+
+def check_document(content: Any, raw: bytes, path: Path, *, need_masks: bool = False) -> CocoDocument:
+    """Return the lists of a COCO file that has been read.
+
+    Args:
+        content: what ``raw``, the file's bytes, holds as JSON.
+        path: what messages call it.
+
+    Raises:
+        InputError: see :func:`read_document`.
+    """
     _check(content, path, need_masks)
     by_image: dict[Any, list[dict[str, Any]]] = {entry["id"]: [] for entry in content["images"]}
     for annotation in content["annotations"]:

@@ -75,13 +75,16 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
         InputError: the file is no feature collection of polygons, or the size is not known.
     """
     try:
-        content = parse_json(read_bytes(path, MAX_DATASET_BYTES))
+        content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))
         about = content.get("picture") or {}
         if about:
-            hw, transform = image_size(about["height"], about["width"]), about["transform"]
-        if hw is None:
-            raise InputError(sentence("hw", "be given for a GeoJSON of another maker", "none", "pass (height, width)"))
-        matrix = _checked(transform)
+            hw, transform = image_size(about["height"], about["width"]), _matrix(about["transform"])
+    except MALFORMED as error:
+        raise _no_geojson(path, error) from error
+    if hw is None:
+        raise InputError(sentence("hw", "be given for a GeoJSON of another maker", "none", "pass (height, width)"))
+    matrix = _checked(transform)
+    try:
         records = []
         for feature in content["features"]:
             rings = [_unplaced(ring, matrix) for ring in _rings(feature["geometry"])]
@@ -97,19 +100,20 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
                 )
             )
         return MaskedPicture(str(about.get("file_name", path.stem)), hw, records)
-    except InputError:
-        raise
     except MALFORMED as error:
-        remedy = "give a FeatureCollection of polygons"
-        raise InputError(sentence(path.name, "be GeoJSON", repr(error), remedy)) from error
+        raise _no_geojson(path, error) from error
+
+
+def _no_geojson(path: Path, error: Exception) -> InputError:
+    actual = str(error) if isinstance(error, InputError) else repr(error)
+    return InputError(sentence(path.name, "be GeoJSON", actual, "give a FeatureCollection of polygons"))
 
 
 def _rings(geometry: dict[str, Any] | None) -> list[Any]:
     if geometry is None:
         return []
     if geometry["type"] not in ("Polygon", "MultiPolygon"):
-        remedy = "leave out points and lines"
-        raise InputError(sentence("each geometry", "be a Polygon or MultiPolygon", repr(geometry["type"]), remedy))
+        raise InputError(f"a geometry of type {geometry['type']!r}, which is not a polygon")
     polygons = geometry["coordinates"] if geometry["type"] == "MultiPolygon" else [geometry["coordinates"]]
     return [ring for polygon in polygons for ring in polygon]
 
@@ -131,14 +135,26 @@ def _unplaced(ring: Any, matrix: list[float]) -> npt.NDArray[np.float64]:
     corners = np.array([corner[:2] for corner in ring], np.float64) - (c, f)
     back: npt.NDArray[np.float64] = corners @ np.linalg.inv([[a, b], [d, e]]).T
     if not (np.abs(back) < LARGEST).all():
-        actual = reprlib.repr(ring)
-        raise InputError(sentence("each corner", "be finite and near the image", actual, "check the transform"))
+        raise InputError(f"the corners {reprlib.repr(ring)}, which are not near the image")
     return back
 
 
 def _checked(transform: Transform) -> list[float]:
-    matrix = [float(value) for value in list(transform)[:6]]  # rasterio's own type goes on with 0 0 1
+    try:
+        return _matrix(transform)
+    except InputError as error:
+        requirement, remedy = (
+            "be six numbers a b c d e f of an affine map",
+            "pass those of rasterio's dataset.transform",
+        )
+        raise InputError(sentence("transform", requirement, reprlib.repr(transform), remedy)) from error
+
+
+def _matrix(transform: Any) -> list[float]:
+    try:
+        matrix = [float(value) for value in list(transform)[:6]]  # rasterio's own type goes on with 0 0 1
+    except (TypeError, ValueError, OverflowError):
+        matrix = []
     if len(matrix) < 6 or not np.isfinite(matrix).all() or matrix[0] * matrix[4] == matrix[1] * matrix[3]:
-        remedy = "pass those of rasterio's dataset.transform"
-        raise InputError(sentence("transform", "be six numbers a b c d e f of an affine map", list(transform), remedy))
+        raise InputError(f"the transform {reprlib.repr(transform)}, which is not an affine map of six numbers")
     return matrix

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from mobilesam import rle
-from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.errors import InputError, sentence
 from mobilesam.files import write_bytes
 from mobilesam.formats.picture import MaskedPicture, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
@@ -69,7 +69,7 @@ def read_labelme(path: Path) -> MaskedPicture:
         InputError: the file is not labelme's JSON, or has shapes that are no areas.
     """
     try:
-        content = parse_json(read_bytes(path, MAX_TEXT_BYTES))
+        content = parse_json(read_bytes(path, MAX_TEXT_BYTES, pipes=True))
         hw = image_size(content["imageHeight"], content["imageWidth"])
         masks: dict[Any, npt.NDArray[np.bool_]] = {}
         about: dict[Any, dict[str, Any]] = {}
@@ -83,7 +83,7 @@ def read_labelme(path: Path) -> MaskedPicture:
             score = re.match(r"score (\d\.\d+)", shape.get("description") or "")
             iou = float(score[1]) if score else None
             boundaries = rle.boundaries_of(masks[key])
-            records.append(read_record(boundaries, hw, predicted_iou=iou, label=str(shape["label"])))
+            records.append(read_record(boundaries, hw, predicted_iou=iou, label=_label(shape["label"])))
         return MaskedPicture(str(content["imagePath"]), hw, records)
     except MALFORMED as error:
         actual = str(error) if isinstance(error, InputError) else repr(error)
@@ -91,11 +91,15 @@ def read_labelme(path: Path) -> MaskedPicture:
         raise InputError(sentence(path.name, "be labelme's JSON", actual, remedy)) from error
 
 
+def _label(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
 def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
     """Return the mask that labelme makes of a shape."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if not all(is_number(value) for point in points for value in point):
-        raise InputError(sentence("each point", "be two finite numbers", reprlib.repr(points), "correct it"))
+        raise InputError(f"the points {reprlib.repr(points)}, which are not pairs of finite numbers")
     canvas = Image.new("1", (hw[1], hw[0]))
     draw = ImageDraw.Draw(canvas)
     if kind == "polygon":
@@ -108,8 +112,11 @@ def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
         radius = float(np.hypot(edge[0] - x, edge[1] - y))
         draw.ellipse((x - radius, y - radius, x + radius, y + radius), outline=1, fill=1)
     elif kind == "mask":
-        stencil = Image.fromarray(read_image(base64.b64decode(shape["mask"]))[..., 0] > 127)
+        try:
+            stencil = Image.fromarray(read_image(base64.b64decode(shape["mask"]))[..., 0] > 127)
+        except InputError as error:
+            raise InputError("a mask that is not a readable image") from error
         canvas.paste(stencil, (round(points[0][0]), round(points[0][1])))
     else:
-        raise InputError(unknown_name("each shape_type", kind, ("polygon", "rectangle", "circle", "mask")))
+        raise InputError(f"the shape_type {reprlib.repr(kind)}, which is not polygon, rectangle, circle or mask")
     return np.array(canvas, np.bool_)

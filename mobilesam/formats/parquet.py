@@ -64,15 +64,13 @@ def read_parquet(path: Path) -> Iterator[MaskedPicture]:
     try:
         with open_file(path) as stream, parquet.ParquetFile(stream) as file:
             if missing := set(_schema().names) - set(file.schema_arrow.names):
-                raise InputError(_not_ours(path, f"one without {sorted(missing)[0]!r}"))
+                raise InputError(f"one without {sorted(missing)[0]!r}")
             rows = (row for batch in file.iter_batches(_GROUP) for row in batch.to_pylist())
             for _, group in itertools.groupby(rows, key=lambda row: row["image_id"]):
                 first, *others = group
                 hw = image_size(first["height"], first["width"])
                 masks = [_record(row, hw) for row in (first, *others) if row["mask_id"] is not None]
                 yield MaskedPicture(str(first["file_name"]), hw, masks)
-    except InputError:
-        raise
     except (*MALFORMED, pyarrow.ArrowException) as error:
         raise InputError(_not_ours(path, str(error) or repr(error))) from error
 

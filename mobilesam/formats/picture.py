@@ -1,4 +1,7 @@
-"""What every format holds: a picture's masks, as the records of everything mode with uncompressed RLE."""
+"""What every format holds: a picture's masks, as the records of everything mode with uncompressed RLE.
+
+Errors about the content of a file give the reason alone; the reader of the file puts it into a sentence.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from typing import Any, NamedTuple
 
 from mobilesam import rle
 from mobilesam.automatic.records import MaskRecord
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError
 from mobilesam.image import MAX_PIXELS
 from mobilesam.reading import is_number
 
@@ -40,20 +43,19 @@ def known(score: float) -> float | None:
 
 
 def image_size(height: Any, width: Any) -> tuple[int, int]:
-    """Return the (height, width) that a file states, if an image can have it.
+    """Return the (height, width) that a file states, if an image can have it; 640.0 is a whole number too.
 
     Raises:
         InputError: they are not whole numbers of at least 1, or have more than :data:`MAX_PIXELS` pixels.
     """
+    stated = f"width {reprlib.repr(width)} and height {reprlib.repr(height)}"
     for side in (height, width):
-        if not isinstance(side, int) or isinstance(side, bool) or side < 1:
-            actual = f"width {reprlib.repr(width)} and height {reprlib.repr(height)}"
-            raise InputError(sentence("the size of an image", "be two positive whole numbers", actual, "add both"))
+        whole = isinstance(side, int) or (isinstance(side, float) and side.is_integer())
+        if not whole or isinstance(side, bool) or side < 1:
+            raise InputError(f"{stated}, which are not two positive whole numbers")
     if height * width > MAX_PIXELS:
-        actual = f"{reprlib.repr(width)} x {reprlib.repr(height)}"
-        requirement = f"have at most {MAX_PIXELS / 1e6:g} million pixels"
-        raise InputError(sentence("the size of an image", requirement, actual, "check the file"))
-    return height, width
+        raise InputError(f"{stated}, which are more than {MAX_PIXELS / 1e6:g} million pixels")
+    return int(height), int(width)
 
 
 def read_record(
@@ -67,8 +69,10 @@ def read_record(
 ) -> MaskRecord:
     """Return the record of a mask that was read from a file; scores that the file lacks are nan.
 
+    A label of None is none, and a number is a label too.
+
     Raises:
-        InputError: a score is no number, the points are no pairs of numbers, or the label is no text.
+        InputError: a score is no number, the points are no pairs of numbers, or the label is neither text nor number.
     """
     x1, y1, x2, y2 = rle.box(boundaries, hw[0])
     record: MaskRecord = {
@@ -80,16 +84,18 @@ def read_record(
         "stability_score": _score(stability_score),
         "crop_box": [0, 0, hw[1], hw[0]],
     }
-    if not isinstance(label, str):
-        raise InputError(sentence("the label of a mask", "be text", reprlib.repr(label), "correct it"))
-    return record if label == OBJECT else {**record, "label": label}
+    if label is None:
+        return record
+    if isinstance(label, bool) or not isinstance(label, str | int | float):
+        raise InputError(f"the label {reprlib.repr(label)}, which is neither text nor a number")
+    return record if label == OBJECT else {**record, "label": str(label)}
 
 
 def _score(value: Any) -> float:
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return math.nan
     if not is_number(value):
-        raise InputError(sentence("the score of a mask", "be a number", reprlib.repr(value), "correct it"))
+        raise InputError(f"the score {reprlib.repr(value)}, which is not a number")
     return value
 
 
@@ -99,5 +105,4 @@ def _points(value: Any) -> list[list[float]]:
         isinstance(point, list | tuple) and len(point) == 2 and all(map(is_number, point)) for point in points
     ):
         return [list(point) for point in points]
-    actual = reprlib.repr(value)
-    raise InputError(sentence("the points of a mask", "be pairs of numbers", actual, "write [[x, y]]"))
+    raise InputError(f"the points {reprlib.repr(value)}, which are not a list of pairs of numbers")

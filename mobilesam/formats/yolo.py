@@ -62,7 +62,7 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
         InputError: the file cannot be read, or a line is not a class and at least three x y pairs.
     """
     try:
-        lines = read_bytes(path, MAX_TEXT_BYTES).decode("utf-8").splitlines()
+        lines = read_bytes(path, MAX_TEXT_BYTES, pipes=True).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(sentence("labels", "be a readable text file", f"{path} ({error})", "check it")) from error
     records = []

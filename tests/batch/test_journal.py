@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from mobilesam.batch.fingerprint import Fingerprint
-from mobilesam.batch.journal import Journal, Planned, pack, unpack
+from mobilesam.batch.journal import Journal, pack, unpack
+from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError
 from tests.formats.scenes import EMPTY, LABELLED, PICTURE, record
@@ -82,5 +83,8 @@ def test_another_run_is_refused(tmp_path):
     with open_journal(tmp_path) as journal:
         assert journal.done() == set()
     (tmp_path / "batch.sqlite").write_bytes(b"no database, and long enough to be read as one" * 9)
-    with pytest.raises(InputError, match=r"the journal must be one of mobilesam batch, got .*not a database"):
-        open_journal(tmp_path, resume=True)
+    for how in ({"resume": True}, {}):
+        with pytest.raises(
+            InputError, match=r"^batch\.sqlite in .* is not a journal of mobilesam\. Choose another --out"
+        ):
+            open_journal(tmp_path, **how)

@@ -108,7 +108,9 @@ def test_a_mended_picture_is_done_on_resume(command, folder):
 def test_strict_stops_at_the_first_bad_picture(command, folder):
     outcome = run(command, folder, "--strict")
     assert outcome.code == 1
-    assert outcome.err.startswith(f"error: stopped at {folder / 'photos/broken.jpg'}: image must be a picture")
+    path = folder / "photos/broken.jpg"
+    assert outcome.err.startswith(f"error: Stopped at the first bad image. image must be a picture, got {path}, which ")
+    assert outcome.err.endswith(". Fix the file, then run again with --resume.\n")
     assert not (folder / "out/coco.json").exists()
     (folder / "photos/broken.jpg").unlink()
     assert run(command, folder, "--resume").code == 1

@@ -165,7 +165,9 @@ def test_polygons_of_another_maker_are_filled_at_the_middle_of_pixels(tmp_path):
         read_geojson(path)
     feature["geometry"] = {"type": "Point", "coordinates": [1, 2]}
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))
-    with pytest.raises(InputError, match="each geometry must be a Polygon or MultiPolygon, got 'Point'"):
+    with pytest.raises(
+        InputError, match=r"^field\.geojson must be GeoJSON, got a geometry of type 'Point', which is not a"
+    ):
         read_geojson(path, HW)
     with pytest.raises(InputError, match="transform must be six numbers a b c d e f of an affine map"):
         geojson_collection(PICTURE, (0, 0, 1, 0, 0, 1))

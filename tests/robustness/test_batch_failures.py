@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import resource
 import signal
@@ -11,16 +13,17 @@ import zlib
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from benchmarks.process_tree import descendants
 from mobilesam.batch.pipeline import run_pipeline, take_from
 from mobilesam.batch.processes import run_in_processes, run_work
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, MobileSamError
 from tests.batch.works import NameWork, tasks
 from tests.robustness.batch_runs import BOX, contents, paint, run, segment, start
-from tests.robustness.works import HUGE, HugeWork, without_memory
+from tests.robustness.works import HUGE, FailingWork, HugeWork, without_memory
 
 
 @contextmanager
@@ -79,6 +82,48 @@ def test_pictures_that_do_not_fit_into_memory_are_bad() -> None:
     ]
 
 
+MEMORY_ERRORS = ["std::bad_alloc", "Failed to allocate memory for requested buffer", "OpenCV: Insufficient memory"]
+
+
+@pytest.mark.parametrize("step", ["read", "decode", "compute", "write"])
+@pytest.mark.parametrize("text", MEMORY_ERRORS)
+def test_memory_errors_of_libraries_are_bad_pictures(step: str, text: str) -> None:
+    """Those of NumPy and Python are MemoryErrors; others have classes of their own."""
+    work = FailingWork(step, RuntimeError(text))
+    done = list(run_pipeline(work, take_from(tasks("a", "failing", "b"))))
+    assert [outcome.error for outcome in done] == [None, "the picture does not fit into memory", None]
+
+
+@pytest.mark.parametrize("step", ["read", "compute", "write"])
+def test_an_unexpected_error_of_a_worker_is_one_sentence(
+    step: str, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG, "mobilesam.batch")
+    make_work = functools.partial(FailingWork, step, KeyError("no such layer\nmore"))
+    with pytest.raises(MobileSamError) as error:
+        list(run_in_processes(make_work, tasks("a", "failing", "b"), 1))
+    reason = r"KeyError: 'no such layer\nmore'"
+    assert str(error.value) == f"A worker process failed ({reason}). Run with --workers 1 to see where."
+    assert capfd.readouterr().err == ""
+    assert "tests/robustness/works.py" in caplog.text
+
+
+def test_an_interrupt_handler_that_is_not_pythons_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a program that embeds Python: ``signal`` then knows no handler, and cannot restore one."""
+    before, install = signal.getsignal(signal.SIGINT), signal.signal
+
+    def without_answer(number: int, handler: Any) -> None:
+        install(number, handler)  # which takes no None
+
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)
+    monkeypatch.setattr(signal, "signal", without_answer)
+    try:
+        outcomes = list(run_in_processes(NameWork, tasks("a"), 1))
+    finally:
+        assert install(signal.SIGINT, before) is before
+    assert [outcome.result for outcome in outcomes] == [b"A"]
+
+
 def test_a_result_too_large_for_the_collecting_process_is_a_bad_picture(capfd: pytest.CaptureFixture[str]) -> None:
     outcomes = run_in_processes(HugeWork, tasks("a", "huge", "b", "c"), 1)
     done = [next(outcomes)]
@@ -92,7 +137,9 @@ def test_a_result_too_large_for_the_collecting_process_is_a_bad_picture(capfd: p
 
 
 def test_a_worker_without_memory_for_the_model_is_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(InputError, match="a worker must come up, got one that ended with code 1; use fewer --workers"):
+    with pytest.raises(
+        InputError, match=r"^A worker process exited while loading the model \(code 1\)\. Use fewer --w"
+    ):
         list(run_work(without_memory, tasks("a", "b"), 2))
     assert capfd.readouterr().err == ""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -59,6 +60,21 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_pa
         segment([photos], out, **{how: True})
         assert contents(out) == contents(tmp_path / "whole") | {OF_OTHERS[0]: b"mine"}
         assert not list(out.rglob(".mobilesam*"))
+
+
+def test_results_may_span_two_file_systems(photos: Path, tmp_path: Path) -> None:
+    """A folder of the results is a link to another file system; nothing unfinished is left on either."""
+    paint(photos / "sub/d.png")
+    segment([photos], tmp_path / "whole")
+    with tempfile.TemporaryDirectory(dir="/dev/shm") as other:
+        if Path(other).stat().st_dev == tmp_path.stat().st_dev:
+            pytest.skip("there is one file system")
+        (tmp_path / "out").mkdir()
+        (tmp_path / "out/sub").symlink_to(other)
+        assert segment([photos], tmp_path / "out").bad == []
+        assert contents(tmp_path / "out/sub") == contents(tmp_path / "whole/sub")
+        assert not [*Path(other).rglob(".*"), *(tmp_path / "out").glob(".*")]
+    assert contents(tmp_path / "out").items() < contents(tmp_path / "whole").items()
 
 
 def test_embeddings_leave_partial_files_of_others(photos: Path, tmp_path: Path) -> None:

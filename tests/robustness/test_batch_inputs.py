@@ -8,9 +8,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
+from mobilesam import reading
+from mobilesam.batch import fingerprint
 from mobilesam.batch.sources import find_pictures
 from mobilesam.errors import InputError
+from mobilesam.image import read_image
 from tests.robustness.batch_runs import contents, paint, run, segment
 
 
@@ -54,6 +58,41 @@ def test_a_picture_that_becomes_a_pipe_is_bad_on_resume(photos: Path) -> None:
     os.mkfifo(photos / "a.png")
     report = segment([photos], Path("out"), resume=True)
     assert (report.done, [each.source for each in report.bad]) == (1, ["photos/a.png"])
+    assert "can no longer be read (a pipe, not a regular file). Its earlier results are kept." in report.bad[0].reason
+
+
+def test_a_tiff_too_large_for_memory_is_read_from_its_path(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As ``predict`` reads it, whatever follows its first frame; other files of this size are refused as there."""
+    frame = Image.open(photos / "a.png")
+    frame.save(photos / "frames.tif", save_all=True, append_images=[frame] * 8)
+    size = (photos / "frames.tif").stat().st_size
+    whole = segment([photos], Path("whole"))
+    monkeypatch.setattr(fingerprint, "_MOST_BYTES", size - 1)
+    (photos / "a.png").rename("a.png")
+    with Path("photos/large.png").open("wb") as file:
+        file.write(Path("a.png").read_bytes())
+        file.truncate(2**30 + 1)  # takes no place on the disk
+    report = segment([photos], Path("out"))
+    assert (whole.done, report.done) == (2, 1)
+    assert contents(Path("out"))["frames-masks/001.png"] == contents(Path("whole"))["frames-masks/001.png"]
+    with pytest.raises(InputError, match="image must have at most 1 GiB, unless it is a TIFF") as refusal:
+        read_image("photos/large.png")
+    assert report.bad == [("photos/large.png", str(refusal.value))]
+    os.utime(photos / "frames.tif", ns=(1, 1))
+    assert segment([photos], Path("out"), resume=True).done == 1
+    with (photos / "frames.tif").open("ab") as file:
+        file.write(b"more")
+    notices = list[str]()
+    segment([photos], Path("out"), resume=True, notice=notices.append)
+    assert notices == ["pictures that changed since they were done: 1, such as photos/frames.tif; they are done again"]
+
+
+def test_a_size_just_above_the_limit_is_told_from_it(photos: Path) -> None:
+    path = photos / "large"
+    with path.open("wb") as file:
+        file.truncate(2**31 + 1)
+    with pytest.raises(OSError, match="2,147,483,649 bytes, more than the 2,147,483,648 bytes that are read"):
+        reading.read_bytes(path, 2**31)
 
 
 def test_links_that_lead_in_circles_are_not_walked(photos: Path) -> None:

@@ -6,12 +6,16 @@ import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
 
+from mobilesam import loading
 from mobilesam.batch import ModelChoice
 from mobilesam.batch.ray_engine import gpu_share, wants_gpu
 from mobilesam.errors import InputError
+from mobilesam.onnx import providers
 from tests.automatic.color_model import ColorModel
 from tests.conftest import ROOT
 from tests.robustness.batch_runs import ColorChoice, contents, paint, segment
@@ -40,14 +44,30 @@ class WitnessChoice(ColorChoice):
         (ModelChoice(device="cpu"), False),
         (ModelChoice(provider="openvino"), False),
         (ModelChoice(device="mps"), False),
+        (ModelChoice(device="auto", provider="openvino"), False),
+        (ModelChoice(device="auto", provider="tensorrt"), True),
     ],
 )
 def test_a_gpu_is_asked_for_where_one_is_named(choice: ModelChoice, wanted: bool) -> None:
     assert wants_gpu(choice) is wanted
 
 
+@pytest.mark.parametrize(("found", "wanted"), [("cuda", True), ("mps", False), ("cpu", False)])
+def test_a_gpu_is_asked_for_where_the_default_device_is_one(
+    monkeypatch: pytest.MonkeyPatch, found: str, wanted: bool
+) -> None:
+    """With PyTorch as with ONNX Runtime; this machine may have none, so that what is found is given."""
+    monkeypatch.setattr(loading, "onnx_is_faster", lambda _: found == "cpu")
+    monkeypatch.setattr(loading, "resolve_device", lambda _: SimpleNamespace(type=found))
+    monkeypatch.setattr(providers, "available", lambda: [found, "cpu"])
+    assert wants_gpu(ModelChoice(device="auto")) is wanted
+    assert wants_gpu(ModelChoice(device="auto", backend="onnx")) is wanted
+
+
 def test_ray_chooses_which_gpu() -> None:
-    with pytest.raises(InputError, match="device must name no certain GPU for Ray, got 'cuda:1'; use cuda"):
+    with pytest.raises(
+        InputError, match="device must not name one GPU with --engine ray, got 'cuda:1'; use cuda, and Ray assigns"
+    ):
         wants_gpu(ModelChoice(device="cuda:1"))
 
 
@@ -55,7 +75,7 @@ def test_workers_share_gpus_that_are_too_few() -> None:
     shares = {(workers, gpus): gpu_share(workers, gpus) for workers in range(1, 9) for gpus in range(1, 5)}
     assert (shares[1, 1], shares[2, 1], shares[3, 2], shares[8, 4]) == (1, 1 / 2, 1 / 2, 1 / 2)
     for (workers, gpus), share in shares.items():
-        assert int(1 / share) * gpus >= workers, "Ray would wait for ever"
+        assert int(1 / share) * gpus >= workers, "Ray would wait forever"
     with pytest.raises(InputError, match="the Ray cluster must have a GPU for this device, got none; start Ray on a"):
         gpu_share(2, 0)
 
@@ -87,6 +107,14 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
             assert (report.done, [each.source for each in report.bad]) == (8, ["photos/broken.png"])
             assert sorted(json.loads(path.read_text()) for path in Path(f"seen-{device}").iterdir()) == seen
         assert 0 <= max(held) < pixels / 10
+        held.clear()
+        decoded = ray.put(np.zeros(pixels, np.uint8))
+        for _ in range(10_000):  # Ray answers a few milliseconds late
+            look()
+            if held[-1] >= pixels:
+                break
+        assert max(held) >= pixels, "the figures above show what is held"
+        del decoded
     finally:
         ray.shutdown()
     segment(["photos"], Path("local"), model=choice)

@@ -10,12 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from mobilesam.batch import StoppedError
 from mobilesam.errors import InputError
 from mobilesam.formats import read_coco
 from tests.robustness.batch_runs import contents, paint, segment, start
 
 NAMES = ("a", "b", "sub/a", "sub/c")
 KILLS = 3
+LENGTH = 2000  # bytes to which files are padded
 
 
 @pytest.fixture
@@ -48,18 +50,20 @@ def test_a_picture_that_was_replaced_is_done_again(photos: Path, tmp_path: Path)
 @pytest.mark.parametrize("kept", ["size", "mtime"])
 def test_either_of_size_and_time_is_enough_to_notice(photos: Path, tmp_path: Path, kept: str) -> None:
     out = tmp_path / "out"
-    fresh(photos, out)
+    (photos / "b.png").write_bytes((photos / "b.png").read_bytes().ljust(LENGTH, b"\0"))
+    before = fresh(photos, out)
     path = photos / "b.png"
     status = path.stat()
     paint(path, shift=6)
     if kept == "size":
-        path.write_bytes(path.read_bytes().ljust(max(status.st_size, path.stat().st_size), b"\0"))
-        paint(photos / "a.png")  # the same bytes at another time
+        path.write_bytes(path.read_bytes().ljust(LENGTH, b"\0"))
+        os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 10**9))
     else:
-        path.write_bytes(path.read_bytes() + b"\0")
         os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+    now = path.stat()
+    assert (now.st_size == status.st_size, now.st_mtime_ns == status.st_mtime_ns) == (kept == "size", kept == "mtime")
     segment([photos], out, resume=True)
-    assert contents(out) == fresh(photos, tmp_path / "fresh")
+    assert contents(out) == fresh(photos, tmp_path / "fresh") != before
 
 
 def test_a_picture_that_was_only_touched_is_not_done_again(photos: Path, tmp_path: Path) -> None:
@@ -83,24 +87,64 @@ def test_results_that_are_missing_are_made_again(photos: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("inputs", [["photos"], ["photos/a.png", "photos/b.png", "photos/sub"], ["photos/**/*.png"]])
-def test_a_picture_that_is_gone_is_bad_and_its_results_are_not_delivered(
+def test_a_picture_that_is_gone_is_bad_and_its_results_are_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
 ) -> None:
-    """Whether it was found in a folder or named itself; when it is back, it is done."""
+    """Whether it was found in a folder or named itself, as when a disk is not mounted; nothing is done again."""
     monkeypatch.chdir(tmp_path)
     out = Path("out")
     assert segment(inputs, out).bad == []
     before = contents(out)
     (photos / "b.png").rename("away.png")
-    report = segment(inputs, out, resume=True)
-    assert [each.source for each in report.bad] == ["photos/b.png"]
-    assert report.bad[0].reason.startswith("image must be an existing file, got photos/b.png;")
-    assert [each.file_name for each in read_coco(out / "coco.json")] == [
-        f"photos/{name}.png" for name in NAMES if name != "b"
-    ]
-    assert not list(out.glob("b-*"))
+    for _ in range(2):
+        notices, counts = list[str](), list[tuple[int, ...]]()
+        report = segment(inputs, out, resume=True, notice=notices.append, progress=lambda *now: counts.append(now))  # noqa: B023
+        assert report.done == len(NAMES) - 1
+        assert report.bad == [
+            (
+                "photos/b.png",
+                "photos/b.png can no longer be read (No such file or directory). Its earlier results are kept. "
+                "Restore the file and run again with --resume, or start again with --force.",
+            )
+        ]
+        assert (notices, counts) == ([], [(len(NAMES) - 1, len(NAMES), 1)])
+        assert contents(out) == before
+    assert [each.file_name for each in read_coco(out / "coco.json")] == [f"photos/{name}.png" for name in NAMES]
+    with pytest.raises(
+        StoppedError, match=r"^Stopped at the first bad image\. photos/b\.png can no longer .* --force\.$"
+    ):
+        segment(inputs, out, resume=True, strict=True)
+    assert contents(out) | {"batch.sqlite": b""} == before | {"batch.sqlite": b""}
     Path("away.png").rename(photos / "b.png")
     assert segment(inputs, out, resume=True).bad == []
+    assert contents(out) == before
+
+
+def test_a_disk_that_is_not_mounted_loses_no_results(photos: Path, tmp_path: Path) -> None:
+    """All of its images are gone; those elsewhere are done again where they changed."""
+    paint(tmp_path / "other/x.png")
+    inputs, out = [photos, tmp_path / "other"], tmp_path / "out"
+    segment(inputs, out)
+    before = contents(out)
+    paint(tmp_path / "other/x.png", shift=6)
+    photos.rename(tmp_path / "disk")
+    photos.mkdir()
+    report = segment(inputs, out, resume=True)
+    assert (report.done, len(report.bad)) == (1, len(NAMES))
+    after = contents(out)
+    assert before.keys() == after.keys()
+    assert all(after[name] == before[name] for name in before if name[0] in "abs" and name != "batch.sqlite")
+    assert after["coco.json"] != before["coco.json"]
+
+
+def test_images_that_are_not_given_are_not_worked_on(photos: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    before = fresh(photos, out)
+    paint(photos / "sub/a.png", shift=6)
+    with pytest.raises(
+        InputError, match=r"must be given the same 4 pictures as before, got 2, and a difference at .*sub"
+    ):
+        segment([photos / "a.png", photos / "b.png"], out, resume=True)
     assert contents(out) == before
 
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +22,13 @@ from PIL import Image
 import mobilesam
 from mobilesam import checkpoint, reading
 from mobilesam import image as pictures
+from mobilesam.batch import read_prompts_or_coco
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import CheckpointError, InputError, MobileSamError
 from mobilesam.evaluate import load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.evaluate.journal import read_journal
+from mobilesam.evaluate.runner import Settings, _Run
 from mobilesam.formats.coco import read_coco, read_coco_prompts
 from mobilesam.formats.geojson import read_geojson
 from mobilesam.formats.labelme import read_labelme
@@ -43,6 +46,7 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "prompts": read_prompts,
     "coco masks": read_coco,
     "coco prompts": read_coco_prompts,
+    "prompts or coco": read_prompts_or_coco,
     "labelme": read_labelme,
     "geojson": lambda path: read_geojson(path, (9, 9)),
     "yolo": lambda path: read_yolo(path, (9, 9)),
@@ -81,7 +85,47 @@ def special(folder: Path, kind: str) -> Path:
     return path
 
 
-@pytest.mark.parametrize("kind", ["pipe", "socket", "loop", "zeros", "long name", "NUL", "no text", "absent"])
+NAMED = ("image", "prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo")
+
+
+@pytest.mark.parametrize("reader", [name for name in READERS if name not in NAMED])
+def test_a_pipe_is_no_model_and_no_journal(tmp_path: Path, reader: str) -> None:
+    with pytest.raises(MobileSamError):
+        READERS[reader](special(tmp_path, "pipe"))
+
+
+@pytest.mark.parametrize("reader", NAMED)
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_pipe_that_is_named_gives_what_a_file_gives(tmp_path: Path, reader: str) -> None:
+    """More than fits into a pipe at once, and read to its end: a second opening would wait forever."""
+    image = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (90, 160, 3), np.uint8)).save(image, "PNG")
+    shape = {"label": "cat", "points": [[1, 1], [7, 1], [7, 7]], "shape_type": "polygon"}
+    documents = {
+        "prompts": {"version": 1, "objects": [{"box": [1, 2, 3, 4]}]},
+        "labelme": {"imageHeight": 9, "imageWidth": 9, "imagePath": "a.png", "shapes": [shape]},
+        "geojson": {"type": "FeatureCollection", "features": []},
+    }
+    content = json.dumps(documents.get(reader, coco())).encode() + b" " * 100_000
+    if reader in ("image", "yolo"):
+        content = image.getvalue() if reader == "image" else b"0 0.1 0.1 0.9 0.1 0.9 0.9\n" * 5000
+    file, pipe = tmp_path / "file", tmp_path / "pipe"
+    file.write_bytes(content)
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor() as threads:
+        written = threads.submit(pipe.write_bytes, content)
+        try:
+            found = READERS[reader](pipe)
+        finally:
+            os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # a writer that nobody has read from ends, too
+        assert written.result() == len(content)
+    expected = READERS[reader](file)
+    if reader in ("labelme", "yolo", "geojson"):
+        found, expected = found.records, expected.records
+    np.testing.assert_equal(found, expected)
+
+
+@pytest.mark.parametrize("kind", ["socket", "loop", "zeros", "long name", "NUL", "no text", "absent"])
 @pytest.mark.parametrize("reader", READERS)
 def test_only_regular_files_are_read(tmp_path: Path, reader: str, kind: str) -> None:
     with pytest.raises(MobileSamError):
@@ -91,7 +135,9 @@ def test_only_regular_files_are_read(tmp_path: Path, reader: str, kind: str) -> 
 DEEP = "[" * 100_000
 
 
-@pytest.mark.parametrize("reader", ["prompts", "coco masks", "coco prompts", "labelme", "geojson", "eval journal"])
+@pytest.mark.parametrize(
+    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "eval journal"]
+)
 @pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, '{"images": ' + DEEP, '{"features": ' + "9" * 5000 + "}"])
 def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) -> None:
     path = tmp_path / "deep.json"
@@ -101,7 +147,7 @@ def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) ->
 
 
 @pytest.mark.parametrize(
-    "reader", ["prompts", "coco masks", "coco prompts", "labelme", "geojson", "yolo", "checkpoint"]
+    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo", "checkpoint"]
 )
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, reader: str) -> None:
     path = tmp_path / "large"
@@ -136,13 +182,44 @@ def test_endless_prompts_and_pipes_on_the_command_line(tmp_path: Path, photo) ->
     os.mkfifo(tmp_path / "pipe")
     for words in (
         ["predict", photo("chelsea.png"), "--prompts", "/dev/zero"],
-        ["predict", tmp_path / "pipe", "--point", "1,2"],
+        ["predict", "/dev/tty", "--point", "1,2"],
+        ["batch", photo("chelsea.png"), "--prompts", "/dev/zero", "--out", tmp_path / "out"],
         ["predict", photo("chelsea.png"), "--point", "1,2", "--model", tmp_path / "pipe"],
     ):
         finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True, timeout=60)
         assert finished.returncode == 1
         assert "not a regular file" in finished.stderr
         assert "Traceback" not in finished.stderr
+
+
+@pytest.mark.weights
+def test_pipes_on_the_command_line(tmp_path: Path, photo) -> None:
+    """``mobilesam predict <(cat image)``, ``predict /dev/stdin``, ``batch --prompts <(cat prompts)``."""
+    image = tmp_path / "a.png"
+    Image.open(photo("chelsea.png")).resize((90, 60)).save(image)
+    (tmp_path / "prompts.json").write_text('{"version": 1, "objects": [{"points": [[40, 30]]}]}')
+    line = "predict <(cat a.png) --prompts <(cat prompts.json) --out one && predict /dev/stdin --point 40,30 --out two"
+    line += " && batch a.png --prompts <(cat prompts.json) --workers 1 --out three"
+    for command in ("predict", "batch"):
+        line = line.replace(f"{command} ", f"{sys.executable} -m mobilesam {command} ")
+    finished = subprocess.run(["bash", "-c", line], cwd=tmp_path, input=image.read_bytes(), capture_output=True)
+    assert (finished.returncode, b"Traceback" in finished.stderr) == (0, False), finished.stderr
+    assert all(list((tmp_path / name).iterdir()) for name in ("one", "two", "three"))
+
+
+def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
+    (tmp_path / "deep.json").write_text(DEEP)
+    words = ["batch", photo("chelsea.png"), "--prompts", tmp_path / "deep.json", "--out", tmp_path / "out"]
+    finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True)
+    assert (finished.returncode, finished.stderr.count("\n")) == (1, 1)
+    assert "it is nested too deeply" in finished.stderr
+
+
+def test_an_evaluation_opens_no_pipe_of_its_dataset(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.png")
+    (picture,) = load_coco(write(tmp_path, coco()), tmp_path).pictures
+    record = _Run(None, Settings(), None).picture(picture, {})
+    assert record["error"].startswith("image must be a regular file, got the pipe ")
 
 
 @pytest.mark.weights
@@ -174,7 +251,9 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (900_000_000, 900_000_000)),
         )
         assert finished.returncode == 1, finished.stderr
-        expected = "image must fit into memory" if words[0] == "predict" else "memory ran out during mobilesam weights"
+        expected = (
+            "Not enough memory to decode " if words[0] == "predict" else "memory ran out during mobilesam weights"
+        )
         assert expected in finished.stderr
         assert "Traceback" not in finished.stderr
 
@@ -261,10 +340,63 @@ def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
     assert skipped[0]["reason"].startswith("bbox must be four finite numbers")
 
 
-@pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.0, "9", None, [9]])
+@pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.5, 1e300, float("nan"), "9", None, [9]])
 def test_coco_images_have_a_possible_size(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size"):
+    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size, got 'a") as error:
         read_coco(write(tmp_path, coco(image={"width": value})))
+    assert str(error.value).endswith("; write width and height as whole numbers")
+    assert str(error.value).count(";") == 1, "one remedy"
+
+
+@pytest.mark.parametrize(("value", "label"), [(None, None), (7, "7"), (1.5, "1.5"), ("cat", "cat"), ("object", None)])
+def test_labels_may_be_null_or_numbers(tmp_path: Path, value: Any, label: str | None) -> None:
+    """And sizes may be written as floats, as JavaScript and pandas do."""
+    geometry = {"type": "Polygon", "coordinates": [[[1, 1], [7, 1], [7, 7], [1, 1]]]}
+    feature = {"type": "Feature", "properties": {"label": value}, "geometry": geometry}
+    shape = {"label": value, "points": [[1, 1], [7, 1], [7, 7]], "shape_type": "polygon"}
+    for reader, document in (
+        (
+            read_geojson,
+            {
+                "picture": {"width": 9.0, "height": 8.0, "transform": [1, 0, 0, 0, 1, 0]},
+                "type": "FeatureCollection",
+                "features": [feature],
+            },
+        ),
+        (read_labelme, {"imageHeight": 8.0, "imageWidth": 9.0, "imagePath": "a.png", "shapes": [shape]}),
+    ):
+        found = reader(write(tmp_path, document))
+        assert (found.hw, [*map(type, found.hw)]) == ((8, 9), [int, int])
+        assert found.records[0].get("label") == label
+    (found,) = read_coco(write(tmp_path, coco(image={"width": 9.0, "height": 9.0})))
+    assert found.hw == (9, 9)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            {"picture": {"width": 9.5, "height": 8, "transform": [1, 0, 0, 0, 1, 0]}},
+            "width 9.5 and height 8, which are no",
+        ),
+        (
+            {"picture": {"width": 9, "height": 8, "transform": [0] * 6}},
+            "the transform [0, 0, 0, 0, 0, 0], which is not",
+        ),
+        ({"label": True}, "the label True, which is neither text nor a number"),
+        ({"label": ["cat"]}, "the label ['cat'], which is neither"),
+        ({"predicted_iou": "high"}, "the score 'high', which is not a number"),
+        ({"point_coords": [1]}, "the points [1], which are not a list of pairs"),
+    ],
+)
+def test_geojson_of_a_wrong_content_is_one_sentence(tmp_path: Path, change: dict[str, Any], message: str) -> None:
+    document = {"features": [{"properties": change, "geometry": None}]}
+    path = write(tmp_path, document | ({"picture": change["picture"]} if "picture" in change else {}))
+    with pytest.raises(InputError) as error:
+        read_geojson(path, (8, 9))
+    assert str(error.value).startswith(f"coco.json must be GeoJSON, got {message}")
+    assert str(error.value).endswith("; give a FeatureCollection of polygons")
+    assert str(error.value).count(";") == 1, "one remedy"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,173 @@
+"""The file of a journal: its schema, whether a file is one of ours, and what its errors mean."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import os
+import sqlite3
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from mobilesam.batch.folder import is_token, remove_unfinished
+from mobilesam.errors import InputError, sentence
+from mobilesam.reading import parse_json
+
+VERSION = 2  # of the schema
+# Texts and fingerprints are JSON, which also holds file names that are not Unicode.
+SCHEMA = f"""
+PRAGMA main.user_version = {VERSION};
+CREATE TABLE main.about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE main.pictures (
+    number INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT, error TEXT, result BLOB
+);
+CREATE TABLE main.unfinished (token TEXT PRIMARY KEY) WITHOUT ROWID;
+"""
+_OUR_TABLES = {"about", "pictures"}  # in every version
+
+_DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
+
+
+class Planned(NamedTuple):
+    """A picture of a run, and the name of its files below the folder of the results, such as ``sub/cat``."""
+
+    source: str
+    name: str
+
+
+def refuse_journal(path: Path, *, resume: bool, force: bool) -> None:
+    """Raise InputError if there is a journal and neither ``resume`` nor ``force`` is given."""
+    if path.exists() and not (resume or force):
+        remedy = "go on with --resume, start again with --force, or choose another --out"
+        raise InputError(sentence("output file", "not exist yet", path, remedy))
+
+
+def planned_before(path: Path) -> list[Planned]:
+    """Return the pictures of an earlier run, or none if there is no journal.
+
+    Raises:
+        InputError: the file is no journal, or a damaged one.
+    """
+    if not is_started(path):
+        return []
+    with explained(path), closing(sqlite3.connect(path)) as connection:
+        version = connection.execute("PRAGMA user_version").fetchone()[0]
+        return planned(connection) if version == VERSION else []
+
+
+def is_started(path: Path) -> bool:
+    """Return whether there is a journal in which a run has begun: one that was killed before leaves an empty file.
+
+    Raises:
+        InputError: the file is no journal.
+    """
+    return os.path.lexists(path) and bool(_tables(path))
+
+
+def create(path: Path, about: Mapping[str, Any], pictures: Sequence[Planned]) -> None:
+    """Put a new journal in the place of an earlier one, and remove what that one's run has not finished.
+
+    Raises:
+        InputError: another file is in its place, or it cannot be written.
+    """
+    if os.path.lexists(path) and "unfinished" in _tables(path):
+        with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as earlier:
+            for token in tokens(earlier):
+                remove_unfinished(path.parent, token)
+    with explained(path):
+        try:
+            for old in (path, path.with_name(path.name + "-journal")):
+                old.unlink(missing_ok=True)
+            with closing(sqlite3.connect(path, isolation_level=None)) as fresh:
+                fresh.executescript("BEGIN;" + SCHEMA)
+                fresh.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
+                rows = (
+                    (number, json.dumps(each.source), json.dumps(each.name)) for number, each in enumerate(pictures)
+                )
+                fresh.executemany("INSERT INTO pictures (number, source, name) VALUES (?, ?, ?)", rows)
+                fresh.execute("COMMIT")
+        except sqlite3.Error:
+            path.unlink(missing_ok=True)
+            raise
+
+
+def planned(connection: sqlite3.Connection) -> list[Planned]:
+    """Return the pictures of a journal.
+
+    Raises:
+        InputError: the journal is damaged.
+    """
+    rows = connection.execute("SELECT number, source, name FROM pictures ORDER BY number").fetchall()
+    found = [Planned(parsed(source), parsed(name)) for _, source, name in rows]
+    texts = all(isinstance(text, str) for each in found for text in each)
+    if not texts or [number for number, *_ in rows] != list(range(len(rows))):
+        raise damaged("its list of pictures is not whole")
+    return found
+
+
+def tokens(connection: sqlite3.Connection) -> list[str]:
+    """Return the tokens of runs that have not ended; what is no token, and could name another folder, is left out."""
+    return [token for (token,) in connection.execute("SELECT token FROM unfinished") if is_token(token)]
+
+
+def parsed(text: Any) -> Any:
+    """Return what a JSON text of a journal holds.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    try:
+        return parse_json(text)
+    except (TypeError, ValueError) as error:
+        raise damaged(str(error)) from error
+
+
+def damaged(reason: str) -> InputError:
+    """Return the error for a journal whose content is not as it was written."""
+    return InputError(sentence("the journal", "be whole", f"a damaged one ({reason})", "start again with --force"))
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what goes wrong with the journal's file into a sentence."""
+    try:
+        yield
+    except (sqlite3.Error, OSError) as error:
+        raise InputError(f"The journal {path} cannot be read or written ({error}). {_remedy(error)}") from error
+
+
+def _remedy(error: sqlite3.Error | OSError) -> str:
+    if isinstance(error, OSError):
+        full = error.errno in _DISK_FULL
+        return f"{'Free some space' if full else 'Check its folder'}, then go on with --resume."
+    code = getattr(error, "sqlite_errorcode", -1) & 0xFF
+    if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        return "Free some space if the disk is full, then go on with --resume."
+    if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        return "Another program has it open. Close that program, then go on with --resume."
+    if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
+        return "Check the permissions of the file and its folder, then go on with --resume."
+    return "Start again with --force."
+
+
+def _tables(path: Path) -> set[str]:
+    """Return the names of the tables of a journal, none where no run has begun.
+
+    Raises:
+        InputError: the file is no journal.
+    """
+    names = {"not a file"}
+    if path.is_file():
+        try:
+            with closing(sqlite3.connect(path)) as connection:
+                names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+        except sqlite3.Error as error:
+            if getattr(error, "sqlite_errorcode", -1) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
+                with explained(path):
+                    raise
+    if names and not names >= _OUR_TABLES:
+        raise InputError(f"{path.name} in {path.parent} is not a journal of mobilesam. Choose another --out.")
+    return names
