@@ -22,13 +22,16 @@ from fastapi.testclient import TestClient
 
 from mobilesam.model import Capabilities, Wrapped
 from mobilesam.webui import session as states
+from mobilesam.webui.bodies import Bodies, Store
 from mobilesam.webui.everything import Everything
+from mobilesam.webui.guard import Guard, Hosts
 from mobilesam.webui.models import Choice, Models
 from mobilesam.webui.page import server_functions
 from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
 from mobilesam.webui.session import Session
 from mobilesam.webui.studio import Limits, Studio
+from mobilesam.webui.uploads import UploadFolder
 from mobilesam.webui.view import prompt_view
 from mobilesam.webui.visitors import GoneError
 from tests.robustness.test_prompts_steps import MIXED
@@ -66,10 +69,16 @@ def page(studio: Studio, everything: Everything) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client(studio: Studio, everything: Everything) -> TestClient:
+def client(studio: Studio, everything: Everything) -> Iterator[TestClient]:
+    """A client of the page's routes, behind the same checks as in the server."""
+    folder = UploadFolder(1_000_000)
+    store = Store(studio.limits.max_upload_mb, folder)
     app = FastAPI()
-    add_routes(app, studio, everything)
-    return TestClient(app)
+    app.add_middleware(Bodies, store=store)
+    app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
+    add_routes(app, studio, everything, store)
+    yield TestClient(app, base_url="http://127.0.0.1")
+    folder.close()
 
 
 @pytest.fixture(scope="module")
