@@ -41,8 +41,8 @@ class _Body:
         self.begun = time.monotonic()
         self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def patience(self) -> float:
-        """Return for how many seconds the next bytes are waited for."""
+    def timeout(self) -> float:
+        """Return how many seconds the next bytes may take."""
         deadline = self.begun + _WHOLE + self.size / _BYTES_PER_SECOND
         return max(0.0, min(_IDLE, deadline - time.monotonic()))
 
@@ -162,7 +162,7 @@ async def _next(body: _Body, receive: Receive) -> Message:
     task = asyncio.ensure_future(receive())
     either: set[asyncio.Future[Any]] = {task, body.dropped}
     try:
-        await asyncio.wait(either, timeout=body.patience(), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=body.timeout(), return_when=asyncio.FIRST_COMPLETED)
         if body.dropped.done():
             raise _dropped()
         if not task.done():
