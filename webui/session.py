@@ -153,11 +153,15 @@ def apply(session: Session, action: Any) -> Session:
 
 
 def trimmed(session: Session) -> Session:
-    """Let a history that takes too many bytes begin later."""
+    """Drop the prompts farthest from the current one where past and future together take too many bytes."""
+    past, future = session.past, session.future
     seen: set[int] = set()
-    sizes = (size_of(entry, seen) for entry in reversed(session.past))
+    sizes = (size_of(entry, seen) for entry in (*reversed(past), *reversed(future)))
     kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
-    return session if kept == len(session.past) else replace(session, past=session.past[len(session.past) - kept :])
+    if kept == len(past) + len(future):
+        return session
+    back, forth = min(kept, len(past)), max(0, kept - len(past))
+    return replace(session, past=past[len(past) - back :], future=future[len(future) - forth :])
 
 
 def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:

@@ -24,7 +24,7 @@ class StoppedError(MobileSamError):
     """The server ends, and begins nothing more."""
 
 
-_STOPPED = "the server must be running, got its end; try again when it has been started anew"
+_STOPPED = "The server is stopping. Try again after it has restarted."
 
 
 class Job(Generic[Result]):
@@ -71,7 +71,7 @@ class Workers:
         job: Job[Result] = Job(self)
         with self._lock:
             if len(self._line) >= self.waiting + self._count - self._running:
-                raise BusyError(f"the line must have room, got {len(self._line)} waiting; try again in a moment")
+                raise BusyError(f"The server is busy: {len(self._line)} requests are waiting. Try again in a moment.")
             try:
                 job.future = self._pool.submit(self._run, job, work)
             except RuntimeError as error:

@@ -142,7 +142,7 @@ def test_no_request_is_answered_about_another_image(
     assert {response.status_code for response in responses} == {410}
     for refused in [*calls, *(response.json() for response in responses)]:
         assert refused == {
-            "error": "another picture was opened in this session; open the picture again to go on with it",
+            "error": "Another image was opened in this session. Open this image again to continue.",
             "gone": True,
         }
     assert studio.session(token) == before, "nothing was applied to the other image"
@@ -171,7 +171,7 @@ def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
     response = client.post("/studio/picture", headers={"X-Visitor": token}, content=cup)
     *_, last = response.text.splitlines()
     assert '"gone":true' in last
-    assert "another picture was opened" in last
+    assert "Another image was opened" in last
 
 
 def test_a_page_that_enters_has_a_token_of_its_own(studio: Studio, page: dict[str, Any], token: str) -> None:

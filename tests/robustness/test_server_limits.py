@@ -169,6 +169,11 @@ def test_the_health_tells_what_visitors_hold(server: Any, cat: bytes) -> None:
     assert after["visitors_mb"] - before["visitors_mb"] == pytest.approx(3 * 256 * 256 * 4 / 1e6, abs=0.11)
 
 
+@pytest.mark.parametrize("path", ["heartbeat/x", "upload_progress?upload_id=x"])
+def test_routes_of_gradio_that_hold_connections_are_not_offered(path: str, visitor: Visitor) -> None:
+    assert visitor.request("GET", f"/gradio_api/{path}").status_code == 404
+
+
 HOSTILE = {
     "a number beyond all floats": {"actions": [{"do": "point", "x": 10**400, "y": 1}]},
     "a number beyond all floats in a box": {"actions": [{"do": "box", "box": [1, 2, 10**400, 3]}]},
@@ -273,7 +278,8 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
 
     async def echo(scope: Any, receive: Any, send: Any) -> None:
         if scope["path"] in ("/stream", "/hold"):
-            return await stream(scope["path"], send)
+            await stream(scope["path"], send)
+            return
         if scope["path"] == "/release":
             released.set()
         size, more = 0, True
@@ -368,11 +374,10 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(impatient: Impatient
 
 def test_a_new_connection_takes_the_place_of_the_oldest_response_if_all_are_in_progress(impatient: Impatient) -> None:
     with contextlib.ExitStack() as stack:
-        for number in range(4):
-            client = stack.enter_context(connect(impatient.url))
+        oldest, *_ = clients = [stack.enter_context(connect(impatient.url)) for _ in range(4)]
+        for client in clients:
             client.sendall(get(impatient.url, "/hold"))
             assert status(client) == 200
-            oldest = oldest if number else client
         with connect(impatient.url) as visitor:
             visitor.sendall(post(impatient.url, "/", "", 0))
             assert status(visitor) == 200
