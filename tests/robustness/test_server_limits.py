@@ -131,6 +131,13 @@ def test_a_form_that_gradio_does_not_accept_is_deleted_in_time(tmp_path: Path) -
         os.utime(old, (1, 1))
         assert folder.used() == (40, 1)
         assert not old.exists()
+        empty, fresh = folder.path / "empty", folder.path / "fresh"
+        for path in (empty, fresh):
+            path.mkdir()
+        for path in (empty, new.parent):
+            os.utime(path, (1, 1))
+        assert folder.used() == (40, 1)
+        assert (empty.exists(), fresh.exists(), new.exists()) == (False, True, True)
         folder.check(60)
         with pytest.raises(MobileSamError, match="must have at most 0 MB in 1000 files"):
             folder.check(61)
@@ -156,6 +163,14 @@ def test_what_one_request_keeps_is_bounded(visitor: Visitor, cat: bytes) -> None
     before = visitor.health()["visitors_mb"]
     assert visitor.call("act", actions=restores(200))["session"]["undo"]
     assert visitor.health()["visitors_mb"] - before < 3.5
+    assert not visitor.call("act", actions=[*restores(200), *[{"do": "undo"}] * 200])["session"]["undo"]
+    assert visitor.health()["visitors_mb"] - before < 3.5, "what was undone counts as well"
+
+
+def test_an_image_for_an_unknown_token_is_refused_before_it_is_received(server: Any) -> None:
+    with connect(server.url) as connection:
+        connection.sendall(post(server.url, "/studio/picture", "X-Visitor: guess\r\n", 1_000_000))
+        assert status(connection) == 410
 
 
 def test_the_health_tells_what_visitors_hold(server: Any, cat: bytes) -> None:
