@@ -1,4 +1,4 @@
-"""Everything mode for visitors: one run at a time each, in line with the others, to be cancelled at any time."""
+"""Everything mode for visitors: one run at a time each, in one queue, to be cancelled at any time."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ from mobilesam.webui.view import answer_view, session_view
 from mobilesam.webui.workers import Job
 
 STATIC = Path(__file__).parent / "static"
-_TICK = 0.2  # seconds between looks at a job's place in line
+_TICK = 0.2  # seconds between looks at a job's place in the queue
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -143,7 +143,7 @@ def _follow(
 ) -> StreamingResponse:
     """Start a job and stream what becomes of it, one JSON object a line.
 
-    ``{"waiting": place}`` while it is in line, what it emits, and at last ``{"done": finish(result)}`` or an error.
+    ``{"waiting": place}`` while it is in the queue, what it emits, and at last ``{"done": finish(result)}`` or an error.
     If the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called with the job.
     """
     loop = asyncio.get_running_loop()

@@ -154,14 +154,16 @@ def apply(session: Session, action: Any) -> Session:
 
 def trimmed(session: Session) -> Session:
     """Drop the prompts farthest from the current one where past and future together take too many bytes."""
-    past, future = session.past, session.future
+    sides = session.past, session.future
+    order = sorted((distance, side) for side in range(2) for distance in range(len(sides[side])))
     seen: set[int] = set()
-    sizes = (size_of(entry, seen) for entry in (*reversed(past), *reversed(future)))
+    sizes = (size_of(sides[side][-1 - distance], seen) for distance, side in order)
     kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
-    if kept == len(past) + len(future):
+    if kept == len(order):
         return session
-    back, forth = min(kept, len(past)), max(0, kept - len(past))
-    return replace(session, past=past[len(past) - back :], future=future[len(future) - forth :])
+    forth = sum(side for _, side in order[:kept])
+    past, future = (side[len(side) - count :] for side, count in zip(sides, (kept - forth, forth), strict=True))
+    return replace(session, past=past, future=future)
 
 
 def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:

@@ -85,14 +85,14 @@ class Studio:
         return self.visitors.admit(Session(model or self.models.default))
 
     def open(self, token: str, content: bytes, name: str, on_picture: Callable[[Session], object]) -> Job[Opened]:
-        """Put a picture file in line to be read and encoded for a visitor.
+        """Put a picture file into the queue to be read and encoded for a visitor.
 
         Until it is read, and for good if it cannot be, the earlier picture stays. ``on_picture`` is called when it is
         read and can be shown.
 
         Raises:
             GoneError: there is no such visitor.
-            BusyError: the line is full.
+            BusyError: the queue is full.
         The job raises InputError if the content is no picture that can be used.
         """
         self.visitors.session(token)
@@ -202,7 +202,7 @@ class Studio:
         Raises:
             InputError: the prompt does not say where the object is.
             GoneError: the picture is no longer known.
-            BusyError: the line is full.
+            BusyError: the queue is full.
         """
         embedding = self.embedding(session)
         model = self.models.get(session.model)

@@ -163,7 +163,7 @@ def test_what_one_request_keeps_is_bounded(visitor: Visitor, cat: bytes) -> None
     before = visitor.health()["visitors_mb"]
     assert visitor.call("act", actions=restores(200))["session"]["undo"]
     assert visitor.health()["visitors_mb"] - before < 3.5
-    assert not visitor.call("act", actions=[*restores(200), *[{"do": "undo"}] * 200])["session"]["undo"]
+    assert visitor.call("act", actions=[*restores(200), *[{"do": "undo"}] * 200])["session"]["redo"]
     assert visitor.health()["visitors_mb"] - before < 3.5, "what was undone counts as well"
 
 
