@@ -143,8 +143,8 @@ def _follow(
 ) -> StreamingResponse:
     """Start a job and stream what becomes of it, one JSON object a line.
 
-    ``{"waiting": place}`` while it is in the queue, what it emits, and at last ``{"done": finish(result)}`` or an error.
-    If the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called with the job.
+    ``{"waiting": place}`` while it is queued, what it emits, and at last ``{"done": finish(result)}`` or an error. If
+    the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called with the job.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
