@@ -174,6 +174,6 @@ def test_a_server_that_refuses_a_visitor_is_quoted_and_its_token_not_kept(visit:
     refusal = {"error": "The server is busy: 32 requests are waiting. Try again in a moment.", "gone": False}
     page.page.route(SERVER_FUNCTIONS, lambda route: route.fulfill(json=refusal))
     page.page.reload()
-    page.page.wait_for_function("() => window.studioOf()?.part('notice').hidden === false")
+    page.page.wait_for_function("() => document.querySelector('.studio')?.studio?.part('notice').hidden === false")
     assert "The server is busy: 32 requests are waiting." in page.notice
     assert page.value("sessionStorage.getItem('mobilesam-visit')") == before
