@@ -495,3 +495,20 @@ def test_a_reader_who_leaves_ends_its_own_run_only(studio: Studio, everything: E
     everything.cancel(token, earlier)
     ended.set()
     assert not later.result().partial
+
+
+def test_a_preview_does_not_wait_for_files_that_others_save(
+    studio: Studio, client: TestClient, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    with Held(monkeypatch, studio, "savers"):
+        assert client.get("/studio/preview", headers=headers).status_code == 200
+
+
+def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
+    small = Studio(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
+    try:
+        caches = (small.pictures, small.embeddings, small.feedback)
+        assert sum(cache.limit for cache in caches) + small.visitors.limit_bytes == 10_000_000
+    finally:
+        small.close()
