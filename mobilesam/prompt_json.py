@@ -136,7 +136,7 @@ def _stepped(value: Any, where: str) -> ObjectPrompt:
         chosen = parse_chosen(entry["chosen"], f"{place}.chosen") if "chosen" in entry else None
         if chosen is None and index < len(value) - 1:
             remedy = "say which mask goes into the next step"
-            raise InputError(sentence(f"{place}.chosen", "be there, as in every step before the last", "none", remedy))
+            raise InputError(sentence(f"{place}.chosen", "be given in every step before the last", "none", remedy))
         step = _marked(entry, place, follows=bool(steps))
         steps.append(replace(step, chosen=chosen))
     return replace(steps[-1], steps=tuple(steps[:-1]))

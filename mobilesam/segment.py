@@ -87,9 +87,8 @@ def segment_objects(
     frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
     records = []
     for prompt, found in zip(prompts, decode(model, embedding, prompts, select), strict=True):
-        places = [found.place_of(prompt.chosen)]
-        if select == ALL:
-            places = np.argsort(-found.iou_predictions).tolist()
+        by_score = np.argsort(-found.iou_predictions).tolist()
+        places = by_score if select == ALL else [found.place_of(prompt.chosen)]
         records.append(
             [
                 record_of(
@@ -169,7 +168,9 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
         if _highest_chosen(prompt) >= capabilities.masks_per_prompt:
             requirement = f"be below {capabilities.masks_per_prompt}, the number of the decoder's masks"
             raise InputError(sentence("chosen", requirement, _highest_chosen(prompt), remedy))
-        raise InputError(sentence("a prompt", "feed no mask back to a decoder that takes none", "one", remedy))
+        raise InputError(
+            "The prompt has steps, and this decoder takes no mask_input. Use a decoder written by mobilesam export."
+        )
 
 
 def _highest_chosen(prompt: ObjectPrompt) -> int:

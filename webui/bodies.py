@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 from starlette.concurrency import run_in_threadpool
@@ -17,7 +18,9 @@ from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.errors import sentence
+from mobilesam.webui.failures import failure, status_of
 from mobilesam.webui.uploads import UploadError, UploadFolder
+from mobilesam.webui.visitors import GoneError
 
 IMAGE_PATH = "/studio/picture"
 FORM_PATH = "/gradio_api/upload"
@@ -41,8 +44,8 @@ class _Body:
         self.begun = time.monotonic()
         self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
-    def patience(self) -> float:
-        """Return for how many seconds the next bytes are waited for."""
+    def timeout(self) -> float:
+        """Return how many seconds the next bytes may take."""
         deadline = self.begun + _WHOLE + self.size / _BYTES_PER_SECOND
         return max(0.0, min(_IDLE, deadline - time.monotonic()))
 
@@ -50,10 +53,14 @@ class _Body:
 class Store:
     """What the bodies of all requests together hold.
 
-    held: bytes in memory, those of requests that are being answered included.
+    held: bytes in memory, those of requests that are being answered included. check_token: raises GoneError if a token
+    is no visitor's; no image is received for such a one.
     """
 
-    def __init__(self, max_upload_mb: int, folder: UploadFolder) -> None:
+    def __init__(
+        self, max_upload_mb: int, folder: UploadFolder, check_token: Callable[[str], object] = lambda _: None
+    ) -> None:
+        self.check_token = check_token
         self.max_upload_mb = max_upload_mb
         self.folder = folder
         self.held = 0
@@ -117,14 +124,16 @@ class Bodies:
             return
         body = _Body()
         try:
+            if scope["path"] == IMAGE_PATH:
+                self._store.check_token(headers.get("x-visitor", ""))
             if not await self._read(body, receive, scope["path"], int(length)):
                 return
             if scope["path"] == FORM_PATH:
                 await run_in_threadpool(self._store.folder.check, self._store.held)
                 scope = {**scope, "query_string": b""}  # an upload_id in it makes Gradio keep the progress for good
             await self._app(scope, _replayed(body, receive), send)
-        except UploadError as error:
-            await JSONResponse({"error": str(error), "gone": False}, error.status)(scope, receive, send)
+        except (UploadError, GoneError) as error:
+            await JSONResponse(failure(error), status_of(error))(scope, receive, send)
         finally:
             self._store.release(body)
 
@@ -162,7 +171,7 @@ async def _next(body: _Body, receive: Receive) -> Message:
     task = asyncio.ensure_future(receive())
     either: set[asyncio.Future[Any]] = {task, body.dropped}
     try:
-        await asyncio.wait(either, timeout=body.patience(), return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(either, timeout=body.timeout(), return_when=asyncio.FIRST_COMPLETED)
         if body.dropped.done():
             raise _dropped()
         if not task.done():

@@ -1,70 +1,83 @@
 """HTTP connections that a client cannot hold open without going on.
 
-uvicorn waits without limit for the end of a request's headers, for the rest of a body after its answer, and for a
-client that does not read. Here each has a deadline; and when there are too many connections, the one that has waited
-for longest is closed.
+uvicorn waits without limit for the end of a request's headers, for the rest of a body after its response, and for a
+client that does not read. Here each has a deadline. When there are too many connections, one that waits for a request
+is closed, or else the oldest request that only reads.
 """
 
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
-import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 MAX_CONNECTIONS = 512  # half of the files that a process may open on most systems
-PATIENCE = 10.0  # seconds without progress
+IDLE_TIMEOUT = 10.0  # seconds without progress
 
 
 class Connection(H11Protocol):
     """uvicorn's connection, with a deadline whenever the client is the one to act."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the clock, and close another connection if there are too many."""
+        """Start the timer, and close another connection if there are too many."""
         super().connection_made(transport)  # type: ignore[arg-type]
         self._timer: asyncio.TimerHandle | None = None
-        self._unsent = 0
-        self._watch()
-        if len(self.connections) > MAX_CONNECTIONS:
-            idle = [each for each in self.connections if isinstance(each, Connection) and each._timer is not None]
-            min(idle, key=Connection._deadline).transport.abort()
+        self._begin(None)
+        connections = [each for each in self.connections if isinstance(each, Connection)]
+        others = [each for each in connections if each is not self and not each.transport.is_closing()]
+        if len(others) >= MAX_CONNECTIONS:
+            min(others, key=Connection._rank).transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Stop the clock once there is a request to work on."""
+        """Note the request that begins, if one does."""
         super().data_received(data)
-        self._watch()
+        self._update()
 
     def on_response_complete(self) -> None:
-        """Start the clock again."""
+        """Wait for the next request."""
         super().on_response_complete()
-        self._watch()
+        self._update()
+
+    def resume_writing(self) -> None:
+        """Note that the client reads."""
+        super().resume_writing()
+        self._has_read = True
 
     def connection_lost(self, exc: Exception | None) -> None:
-        """Forget the clock."""
+        """Stop the timer."""
         super().connection_lost(exc)
-        self._stop()
+        if self._timer is not None:
+            self._timer.cancel()
 
-    def _watch(self) -> None:
-        working = self.cycle is not None and not self.cycle.response_complete
-        if working and self.conn.their_state is not h11.IDLE:
-            self._stop()
-        elif self._timer is None:
-            self._timer = self.loop.call_later(PATIENCE, self._expire)
+    def _update(self) -> None:
+        """Start the timer anew if a request began or its response is complete."""
+        request = None if self.cycle is None or self.cycle.response_complete else self.cycle
+        if request is not self._request:
+            self._begin(request)
+
+    def _begin(self, request: Any) -> None:
+        """Begin with a request, or with None to wait for the next one."""
+        self._request = request
+        self._since = self.loop.time()
+        self._unsent, self._has_read = 0, False
+        self._restart()
+
+    def _restart(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = None if self.transport.is_closing() else self.loop.call_later(IDLE_TIMEOUT, self._expire)
 
     def _expire(self) -> None:
-        """Close the connection, unless the client still reads a long answer."""
+        """Close the connection, unless the client reads the response or the server has yet to write it."""
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
-        self._timer = None
-        if self._unsent and (not before or self._unsent < before):
-            self._watch()
+        reads = self._has_read or not before or self._unsent < before
+        self._has_read = False
+        if reads if self._unsent else self._request is not None:
+            self._restart()
         else:
             self.transport.abort()
 
-    def _stop(self) -> None:
-        self._unsent = 0
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _deadline(self) -> float:
-        return self._timer.when() if self._timer else float("inf")
+    def _rank(self) -> tuple[bool, bool, float]:
+        """Return what orders connections by how little is lost if they are closed."""
+        return self._request is not None, self._request is not None and self.scope["method"] != "GET", self._since

@@ -1,4 +1,4 @@
-"""Everything mode for visitors: one run at a time each, in line with the others, to be cancelled at any time."""
+"""Everything mode for visitors: one run at a time each, in one queue, to be cancelled at any time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -40,18 +40,24 @@ class Found:
     ms: float
 
 
+class _Run(NamedTuple):
+    job: Job[Found]
+    cancelled: threading.Event
+
+
 class Everything:
     """Runs everything mode for visitors of a studio."""
 
     def __init__(self, studio: Studio) -> None:
         self._studio = studio
-        self._runs: dict[str, threading.Event] = {}
+        self._runs: dict[str, _Run] = {}
+        self._lock = threading.Lock()
         self._numbers = itertools.count(1)
 
     def start(
         self, token: str, preset: object, on_progress: Callable[[int, int, int], object], picture_key: object = None
     ) -> Job[Found]:
-        """Put a run in line; an earlier one of the same visitor is cancelled.
+        """Put a run into the queue; an earlier one of the same visitor is cancelled, unless the queue is full.
 
         Args:
             on_progress: called with points done, points in all, and masks so far.
@@ -66,9 +72,7 @@ class Everything:
         studio, mode = self._studio, preset
         asked = studio.session(token, picture_key)
         studio.picture(asked)
-        self.cancel(token)
-        number = next(self._numbers)
-        cancelled = self._runs[token] = threading.Event()
+        number, cancelled = next(self._numbers), threading.Event()
 
         def work() -> Found:
             start = time.perf_counter()
@@ -86,17 +90,28 @@ class Everything:
 
             studio.visitors.change(token, take)
             session = replace(asked, segments=segments, run=number)
-            if self._runs.get(token) is cancelled:
-                del self._runs[token]
             return Found(session, records.partial, 1000 * (time.perf_counter() - start))
 
-        return studio.encoders.submit(work)
+        job = studio.encoders.submit(work)
+        with self._lock:
+            earlier = self._runs.get(token)
+            self._runs[token] = _Run(job, cancelled)
+        if earlier is not None:
+            earlier.cancelled.set()
+        job.future.add_done_callback(lambda _: self._forget(token, job))
+        return job
 
-    def cancel(self, token: str) -> None:
-        """Let a visitor's run end early, with what it has found."""
-        run = self._runs.pop(token, None)
-        if run is not None:
-            run.set()
+    def cancel(self, token: str, job: Job[Found] | None = None) -> None:
+        """Let a visitor's run end early, with what it has found; if a job is given, only that run."""
+        with self._lock:
+            run = self._runs.get(token)
+        if run is not None and job in (None, run.job):
+            run.cancelled.set()
+
+    def _forget(self, token: str, job: Job[Found]) -> None:
+        with self._lock:
+            if token in self._runs and self._runs[token].job is job:
+                del self._runs[token]
 
     def close(self) -> None:
         """Cancel all runs."""

@@ -65,10 +65,16 @@ def checked_name(name: str) -> str:
     Raises:
         InputError: it is something else, such as a URL.
     """
-    if not re.fullmatch(r"[\w.-]+", name) and not _address(name.strip("[]")):
+    if _address(name.strip("[]")):
+        return name.strip("[]").lower()
+    try:
+        encoded = name.encode("idna").decode("ascii").lower()  # as browsers send it
+    except UnicodeError:
+        encoded = ""
+    if not all(re.fullmatch(r"[a-z0-9_]([a-z0-9_-]*[a-z0-9_])?", label) for label in encoded.split(".")):
         remedy = "leave out scheme and port, as in demo.example"
         raise InputError(sentence("--allow-host", "be a host name", repr(name), remedy))
-    return name.strip("[]").lower()
+    return encoded
 
 
 def name_of(host: str) -> str:
@@ -122,7 +128,10 @@ def _same_origin(origin: str, host: str, hosts: Hosts) -> bool:
 
 
 def _opens_the_page(scope: Scope, headers: Headers) -> bool:
-    """Return whether a visitor followed a link from elsewhere: it changes nothing and shows no one else the page."""
+    """Return whether the request opens the page by a link on another site.
+
+    That changes nothing, and the other site cannot read the response.
+    """
     return (
         scope["type"] == "http"
         and scope["method"] in ("GET", "HEAD")

@@ -105,7 +105,8 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
             session = studio.visitors.session(_field(call, "token"))
             if session.picture is not None:
                 studio.picture(session)
-            token = studio.visitors.admit(session)
+            token = studio.visitors.copy(_field(call, "token"))
+            session = studio.with_answer(token)
         except GoneError:
             wanted = _field(call, "model")
             token = studio.admit(wanted if isinstance(wanted, str) and wanted in studio.models.labels() else None)

@@ -34,7 +34,7 @@ from mobilesam.webui.view import answer_view, session_view
 from mobilesam.webui.workers import Job
 
 STATIC = Path(__file__).parent / "static"
-_TICK = 0.2  # seconds between looks at a job's place in line
+_TICK = 0.2  # seconds between looks at a job's place in the queue
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -71,15 +71,18 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
             "uploads_mb": _megabytes(stored),
         }
 
+    @app.get("/gradio_api/heartbeat/{name}")
     @app.get("/gradio_api/upload_progress")
-    async def upload_progress() -> Response:
-        """Take the place of Gradio's, which keeps something for good for every name that it is asked for."""
+    async def not_offered() -> Response:
+        """Take the place of Gradio's routes, which hold a connection, or memory for good, for each name in a request.
+
+        Neither the page nor gradio_client needs them.
+        """
         return Response(status_code=404)
 
     @app.post(IMAGE_PATH)
     async def open_picture(request: Request) -> StreamingResponse:
         token = _token(request)
-        studio.visitors.session(token)
         content = await request.body()
         name = _file_name(request.headers.get("x-file-name", ""))
 
@@ -97,7 +100,7 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
     @app.get("/studio/preview")
     async def preview(request: Request) -> Response:
         picture = studio.picture(studio.session(_token(request), _picture_key(request)))
-        jpeg: bytes = await _result(studio.savers.submit(lambda: wire.preview(picture)))
+        jpeg: bytes = await _result(studio.previews.submit(lambda: wire.preview(picture)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
     @app.post("/studio/everything")
@@ -114,12 +117,13 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
 
             return everything.start(token, preset, progress, key)
 
-        return _follow(start, found_view, lambda: everything.cancel(token))
+        return _follow(start, found_view, lambda job: everything.cancel(token, job))
 
     @app.post("/studio/save/{kind}")
     async def save_file(request: Request, kind: str) -> Response:
-        session, body = studio.session(_token(request), _picture_key(request)), await _json(request)
+        token, key, body = _token(request), _picture_key(request), await _json(request)
         source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
+        session = await run_in_threadpool(studio.with_answer if source == "prompt" else studio.session, token, key)
         saved: Saved = await _result(studio.savers.submit(lambda: save(studio, session, kind, source, selected, run)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
@@ -135,12 +139,12 @@ def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
 def _follow(
     start: Callable[[Emit], Job[Any]],
     finish: Callable[[Any], dict[str, Any]],
-    on_leave: Callable[[], object] = lambda: None,
+    on_leave: Callable[[Job[Any]], object] = lambda _: None,
 ) -> StreamingResponse:
     """Start a job and stream what becomes of it, one JSON object a line.
 
-    ``{"waiting": place}`` while it is in line, what it emits, and at last ``{"done": finish(result)}`` or an error.
-    If the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called.
+    ``{"waiting": place}`` while it is queued, what it emits, and at last ``{"done": finish(result)}`` or an error. If
+    the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called with the job.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -172,7 +176,7 @@ def _follow(
         finally:
             if not job.future.done():
                 job.future.cancel()
-                on_leave()
+                on_leave(job)
 
     return StreamingResponse(lines(), media_type="application/x-ndjson", headers=_PRIVATE)
 

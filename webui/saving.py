@@ -1,4 +1,4 @@
-"""What a visitor takes home: the chosen mask, or segments, in the formats of :mod:`mobilesam.formats`."""
+"""Files of the chosen mask or of segments, in the formats of :mod:`mobilesam.formats`."""
 
 from __future__ import annotations
 
@@ -58,11 +58,11 @@ def save(
         raise InputError(unknown_name("source", source, ("prompt", "everything")))
     picture = session.picture
     if picture is None:
-        raise InputError(sentence("a picture", "be open", "none", "open one first"))
+        raise InputError("There is no image to save. Open one first.")
     stem = Path(picture.name).stem or "picture"
     if kind == "prompts":
         if not session.prompt.has_object:
-            raise InputError(sentence("a prompt", "be there to save", "none", "click the object first"))
+            raise InputError("There is no prompt to save. Click the object first.")
         text = dump(PromptFile({picture.name: (session.prompt,)}))
         return Saved(text.encode(), f"{stem}.prompts.json", "application/json")
     if source == "everything":
@@ -90,7 +90,7 @@ def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
         InputError: there is no mask yet.
     """
     if session.answer is None:
-        raise InputError(sentence("a mask", "be there to save", "none", "click the object first"))
+        raise InputError("There is no mask to save. Click the object first.")
     assert session.picture is not None, "an answer is to a picture"
     return record_of(session.picture, session.prompt, session.answer, session.chosen, model)
 
@@ -103,7 +103,7 @@ def record_of(picture: Picture, prompt: ObjectPrompt, answer: Answer, index: int
 
 def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]:
     if not segments:
-        raise InputError(sentence("segments", "be there to save", "none", "segment everything first"))
+        raise InputError("There are no segments to save. Segment everything first.")
     if not isinstance(selected, list | tuple) or not all(
         isinstance(index, int) and 0 <= index < len(segments) for index in selected
     ):

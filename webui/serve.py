@@ -52,7 +52,8 @@ class Address:
         """Check what needs no network.
 
         Raises:
-            InputError: the host is empty, which would open the page to all machines, or a name is none.
+            InputError: the host is empty, which would open the page to all machines, or an allowed host is not a host
+                name.
         """
         if not self.host or any(character.isspace() for character in self.host):
             remedy = "write 127.0.0.1 for this machine only, or 0.0.0.0 to open the page to others"
@@ -150,7 +151,7 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
     with _listen(address) as listener, _upload_folder(studio.limits.max_upload_mb) as folder:
         host, port = listener.getsockname()[:2]
         everything = Everything(studio)
-        store = Store(studio.limits.max_upload_mb, folder)
+        store = Store(studio.limits.max_upload_mb, folder, studio.visitors.session)
         app = build_app(studio, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
         config = uvicorn.Config(
             app,

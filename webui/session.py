@@ -153,11 +153,17 @@ def apply(session: Session, action: Any) -> Session:
 
 
 def trimmed(session: Session) -> Session:
-    """Let a history that takes too many bytes begin later."""
+    """Drop the prompts farthest from the current one where past and future together take too many bytes."""
+    sides = session.past, session.future
+    order = sorted((distance, side) for side in range(2) for distance in range(len(sides[side])))
     seen: set[int] = set()
-    sizes = (size_of(entry, seen) for entry in reversed(session.past))
+    sizes = (size_of(sides[side][-1 - distance], seen) for distance, side in order)
     kept = sum(total <= MAX_UNDO_BYTES for total in itertools.accumulate(sizes))
-    return session if kept == len(session.past) else replace(session, past=session.past[len(session.past) - kept :])
+    if kept == len(order):
+        return session
+    forth = sum(side for _, side in order[:kept])
+    past, future = (side[len(side) - count :] for side, count in zip(sides, (kept - forth, forth), strict=True))
+    return replace(session, past=past, future=future)
 
 
 def prompt_of(points: Any, box: Any, hw: tuple[int, int]) -> ObjectPrompt:

@@ -7,15 +7,15 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.errors import InputError, sentence
 from mobilesam.image import count_frames, image_digest, read_image
 from mobilesam.model import Embedding, FloatArray
 from mobilesam.object_prompt import ObjectPrompt
@@ -24,7 +24,7 @@ from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.models import Models
 from mobilesam.webui.session import Answer, Picture, Session
-from mobilesam.webui.visitors import GoneError, Visitors
+from mobilesam.webui.visitors import GoneError, Visitors, open_picture, showing
 from mobilesam.webui.workers import Job, Workers
 
 UInt8Array = npt.NDArray[np.uint8]
@@ -32,10 +32,11 @@ UInt8Array = npt.NDArray[np.uint8]
 # An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
 _EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
-_FEEDBACK_BYTES = 16_000_000  # of logits that chosen masks feed back, 256 KB each; others are computed from the steps
+_ATTEMPTS = 4  # to get masks for a state that changes meanwhile
 
-# Parts of --cache-mb, in bytes a megabyte: what is computed for images, and the visitors' states.
-_IMAGES, _EMBEDDINGS, _STATES = 400_000, 400_000, 200_000
+# Parts of --cache-mb, in bytes a megabyte: images, embeddings, the visitors' states, and the logits that chosen masks
+# feed back, 256 KB each; those that are dropped are computed from the steps.
+_IMAGES, _EMBEDDINGS, _STATES, _FEEDBACK = 400_000, 400_000, 170_000, 30_000
 
 
 @dataclass(frozen=True)
@@ -71,10 +72,11 @@ class Studio:
         self.visitors = Visitors(limit_bytes=limits.cache_mb * _STATES)
         self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
         self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
-        self.feedback: ByteCache[FloatArray] = ByteCache(_FEEDBACK_BYTES)
+        self.feedback: ByteCache[FloatArray] = ByteCache(limits.cache_mb * _FEEDBACK)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
         self.savers = Workers(1, limits.waiting, "save")  # one image of full size in memory at a time
+        self.previews = Workers(1, limits.waiting, "preview")
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
@@ -83,14 +85,14 @@ class Studio:
         return self.visitors.admit(Session(model or self.models.default))
 
     def open(self, token: str, content: bytes, name: str, on_picture: Callable[[Session], object]) -> Job[Opened]:
-        """Put a picture file in line to be read and encoded for a visitor.
+        """Put a picture file into the queue to be read and encoded for a visitor.
 
         Until it is read, and for good if it cannot be, the earlier picture stays. ``on_picture`` is called when it is
         read and can be shown.
 
         Raises:
             GoneError: there is no such visitor.
-            BusyError: the line is full.
+            BusyError: the queue is full.
         The job raises InputError if the content is no picture that can be used.
         """
         self.visitors.session(token)
@@ -98,7 +100,9 @@ class Studio:
         def work() -> Opened:
             image = read_image(content, max_pixels=self.limits.max_pixels)
             hw = (image.shape[0], image.shape[1])
-            picture = Picture(image_digest(image), hw, name, _note(content))
+            frames = count_frames(content)
+            note = f"The first of {frames} frames is shown." if frames > 1 else ""
+            picture = Picture(image_digest(image), hw, name, note)
             self.pictures.put(picture.digest, image, image.nbytes)
             session = self.visitors.change(token, lambda state: states.opened(state, picture))
             on_picture(session)
@@ -120,7 +124,7 @@ class Studio:
             self.models.get(name)
             ms = self._encode(asked).ms if asked.picture is not None else 0.0
             session = self.visitors.change(token, lambda state: states.with_model(state, name))
-            return Opened(_showing(session, picture_key), ms)
+            return Opened(showing(session, picture_key), ms)
 
         return self.encoders.submit(work)
 
@@ -133,40 +137,64 @@ class Studio:
         Raises:
             GoneError: there is no such visitor, or another picture is open.
         """
-        return _showing(self.visitors.session(token), picture_key)
+        return showing(self.visitors.session(token), picture_key)
 
     def act(self, token: str, actions: Iterable[Any], picture_key: object = None) -> Session:
-        """Apply actions, all or none, and let the model answer what they come to.
+        """Apply actions, all or none, and return the state with the masks for its prompt.
 
         Raises:
             InputError: an action cannot be applied.
             GoneError: the visitor or the picture is no longer known, or the picture is another than ``picture_key``
                 says; nothing is applied to that one.
+            BusyError: the queue is full; nothing is applied.
         """
+        actions = list(actions)
+        if any(isinstance(action, Mapping) and action.get("do") == "choose" for action in actions):
+            self.with_answer(token, picture_key)
+        before: Session | None = None
 
         def step(state: Session) -> Session:
-            state = _showing(state, picture_key)
+            nonlocal before
+            before = state = showing(state, picture_key)
             for action in actions:
                 after = states.apply(state, action)
                 self._keep_feedback(state, after)
                 state = after
-            state = states.trimmed(state)
-            refined = state.prompt.refines or state.prompt.chosen is not None
-            if refined and not supports(self.models.get(state.model), state.prompt):
-                return states.without_steps(state)
-            return state
+            return self._supported(states.trimmed(state))
 
-        session = self.visitors.change(token, step)
-        if session.answer is not None or not session.prompt.has_object:
-            return session
-        answer = self.ask(session, session.prompt)
-        asked = (session.picture, session.prompt, session.model)
+        after = self.visitors.change(token, step)
+        try:
+            return self.with_answer(token, picture_key)
+        except Exception:
+            with suppress(GoneError):
+                self.visitors.change(token, lambda state: before if before and state is after else state)
+            raise
 
-        def take(state: Session) -> Session:
-            return states.answered(state, answer) if (state.picture, state.prompt, state.model) == asked else state
+    def with_answer(self, token: str, picture_key: object = None) -> Session:
+        """Return a visitor's state with the masks for its prompt; the model is asked if there are none.
 
-        self.visitors.change(token, take)
-        return states.answered(session, answer)
+        They are missing if the prompt does not say where the object is, or if the state changes all the time.
+
+        Raises:
+            GoneError, BusyError: as :meth:`act`.
+        """
+        state = self.session(token, picture_key)
+        for _ in range(_ATTEMPTS):
+            if state.answer is not None or not state.prompt.has_object:
+                break
+            asked = self._supported(state)
+            answer = self.ask(asked, asked.prompt)
+
+            take = partial(_with_answer, before=state, prompt=asked.prompt, answer=answer)
+            state = showing(self.visitors.change(token, take), picture_key)
+        return state
+
+    def _supported(self, state: Session) -> Session:
+        """Return a state whose prompt the model supports: without steps, if it cannot follow them."""
+        refined = state.prompt.refines or state.prompt.chosen is not None
+        if refined and not supports(self.models.get(state.model), state.prompt):
+            return states.without_steps(state)
+        return state
 
     def ask(self, session: Session, prompt: ObjectPrompt) -> Answer:
         """Return the model's candidate masks for a prompt: three where it is ambiguous, else one.
@@ -174,7 +202,7 @@ class Studio:
         Raises:
             InputError: the prompt does not say where the object is.
             GoneError: the picture is no longer known.
-            BusyError: the line is full.
+            BusyError: the queue is full.
         """
         embedding = self.embedding(session)
         model = self.models.get(session.model)
@@ -218,7 +246,7 @@ class Studio:
             GoneError: it is no longer in memory.
             InputError: there is none.
         """
-        found = self.pictures.get(_open_picture(session).digest)
+        found = self.pictures.get(open_picture(session).digest)
         if found is None:
             raise GoneError("The image is no longer in memory. Open it again.")
         return found
@@ -228,6 +256,7 @@ class Studio:
         self.encoders.close(wait)
         self.decoders.close(wait)
         self.savers.close(wait)
+        self.previews.close(wait)
 
     def _encode(self, session: Session) -> _Encoded:
         """Return the picture's embedding; two visitors who need it make it once."""
@@ -249,7 +278,7 @@ class Studio:
                 del self._encoding[key]
 
     def _key(self, session: Session) -> tuple[str, str]:
-        return session.model, _open_picture(session).digest
+        return session.model, open_picture(session).digest
 
     def _keep_feedback(self, before: Session, after: Session) -> None:
         """Keep the logits of a chosen mask that an action made a step."""
@@ -266,21 +295,6 @@ class Studio:
         return *self._key(session), steps
 
 
-def _note(content: bytes) -> str:
-    """Return what the visitor should know of how a picture file, which can be read, was read."""
-    frames = count_frames(content)
-    return f"The first of {frames} frames is shown." if frames > 1 else ""
-
-
-def _showing(session: Session, picture_key: object) -> Session:
-    """Return a state if its picture is the one that is meant."""
-    open_key = "" if session.picture is None else session.picture.key
-    if picture_key is not None and picture_key != open_key:
-        raise GoneError("another picture was opened in this session; open the picture again to go on with it")
-    return session
-
-
-def _open_picture(session: Session) -> Picture:
-    if session.picture is None:
-        raise InputError(sentence("a picture", "be open", "none", "open one first"))
-    return session.picture
+def _with_answer(state: Session, before: Session, prompt: ObjectPrompt, answer: Answer) -> Session:
+    """Take an answer, unless the state is no longer the one that it is for."""
+    return states.answered(replace(state, prompt=prompt), answer) if state == before else state

@@ -33,19 +33,24 @@ class UploadFolder:
         self.limit = limit
 
     def used(self) -> tuple[int, int]:
-        """Delete files that were left over, and return the bytes and the number of the others."""
+        """Delete files that were left over and old empty folders; return the bytes and the number of the other files.
+
+        Gradio makes a folder for each upload and deletes only the file in it.
+        """
         size = count = 0
         oldest = time.time() - UPLOADS_KEPT - _LEFT_OVER
         for path in list(self.path.rglob("*")):
             try:
                 status = path.stat()
                 if path.is_dir():
+                    if status.st_mtime < oldest and not any(path.iterdir()):
+                        path.rmdir()
                     continue
                 if status.st_mtime < oldest:
                     path.unlink()
                     continue
-            except FileNotFoundError:
-                continue  # Gradio has moved or deleted it
+            except OSError:
+                continue  # Gradio has moved or deleted it, or writes into the folder
             size, count = size + status.st_size, count + 1
         return size, count
 

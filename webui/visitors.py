@@ -4,7 +4,9 @@ A token is handed out once, to the page that asked for it, and is the only way t
 visitors of the same picture share, are never accepted from outside.
 
 States are bounded in number, in bytes and in age. Where there are too many visitors, those without an image give way
-first: a flood of new ones never reaches a visitor who is at work.
+first: a flood of new ones never reaches a visitor who is at work. Copies of one session, as of a page that is reloaded,
+are few, so that they do not either. Where the states take too many bytes, masks that the model can compute again go
+before sessions.
 """
 
 from __future__ import annotations
@@ -14,12 +16,14 @@ import threading
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import replace
 
-from mobilesam.errors import MobileSamError
-from mobilesam.webui.session import Session
+from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.webui.session import Picture, Session
 from mobilesam.webui.sizes import size_of
 
 MAX_VISITORS = 2000
+MAX_COPIES = 8  # of one session, itself included
 MAX_BYTES = 100_000_000
 MAX_IDLE = 2 * 60 * 60.0  # seconds
 
@@ -29,8 +33,11 @@ class GoneError(MobileSamError):
 
 
 class _Visitor:
-    def __init__(self, session: Session, used: float) -> None:
+    """family: the token of the first session that this one is a copy of, or its own."""
+
+    def __init__(self, session: Session, used: float, family: str) -> None:
         self.session = session
+        self.family = family
         self.used = used
         self.size = size_of(session)
         self.lock = threading.Lock()
@@ -60,13 +67,18 @@ class Visitors:
 
     def admit(self, session: Session) -> str:
         """Return a new visitor's token."""
-        token = secrets.token_urlsafe(18)
-        visitor = _Visitor(session, self._clock())
-        with self._lock:
-            self._visitors[token] = visitor
-            self._bytes += visitor.size
-            self._make_room(token)
-        return token
+        return self._add(session, None)
+
+    def copy(self, token: object) -> str:
+        """Return the token of a new visitor with the state of another, without its segments.
+
+        There are at most MAX_COPIES of a session; the least recently used is forgotten first.
+
+        Raises:
+            GoneError: there is no such visitor.
+        """
+        visitor = self._find(token)
+        return self._add(replace(visitor.session, segments=(), run=0), visitor.family)
 
     def session(self, token: object) -> Session:
         """Return a visitor's state.
@@ -92,6 +104,18 @@ class Visitors:
                     visitor.size = size
                     self._make_room(str(token))
         return session
+
+    def _add(self, session: Session, family: str | None) -> str:
+        token = secrets.token_urlsafe(18)
+        visitor = _Visitor(session, self._clock(), family or token)
+        with self._lock:
+            alike = [other for other, each in self._visitors.items() if each.family == family]
+            if len(alike) >= MAX_COPIES:
+                self._forget(alike[0])
+            self._visitors[token] = visitor
+            self._bytes += visitor.size
+            self._make_room(token)
+        return token
 
     @property
     def used(self) -> int:
@@ -122,9 +146,22 @@ class Visitors:
             idle = (token for token in others if self._visitors[token].session.picture is None)
             self._forget(next(idle, others[0]))
         if self._bytes > self.limit_bytes:
-            for token in [token for token in self._visitors if token != newest]:
-                if self._bytes > self.limit_bytes and self._visitors[token].session.picture is not None:
-                    self._forget(token)
+            for shrink in (self._drop_answer, self._forget):
+                for token in [token for token in self._visitors if token != newest]:
+                    if self._bytes > self.limit_bytes and self._visitors[token].session.picture is not None:
+                        shrink(token)
+
+    def _drop_answer(self, token: str) -> None:
+        """Drop the masks of a state, unless it is being changed."""
+        visitor = self._visitors[token]
+        if visitor.session.answer is not None and visitor.lock.acquire(blocking=False):
+            try:
+                visitor.session = replace(visitor.session, answer=None)
+                size = size_of(visitor.session)
+                self._bytes += size - visitor.size
+                visitor.size = size
+            finally:
+                visitor.lock.release()
 
     def _forget(self, token: str) -> None:
         self._bytes -= self._visitors.pop(token).size
@@ -133,3 +170,18 @@ class Visitors:
         with self._lock:
             self._expire()
             return len(self._visitors)
+
+
+def showing(session: Session, picture_key: object) -> Session:
+    """Return a state if its picture is the one that is meant, else raise GoneError."""
+    open_key = "" if session.picture is None else session.picture.key
+    if picture_key is not None and picture_key != open_key:
+        raise GoneError("Another image was opened in this session. Open this image again to continue.")
+    return session
+
+
+def open_picture(session: Session) -> Picture:
+    """Return the picture of a state, or raise InputError if there is none."""
+    if session.picture is None:
+        raise InputError(sentence("a picture", "be open", "none", "open one first"))
+    return session.picture

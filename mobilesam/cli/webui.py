@@ -38,7 +38,7 @@ def webui(
             "--allow-host",
             metavar="NAME",
             envvar="MOBILESAM_ALLOW_HOST",
-            help="A name by which browsers may reach the page, as that of a proxy; repeat it for several.",
+            help="A name by which browsers may reach the page, such as that of a proxy; repeat it for several.",
         ),
     ] = None,
     auth: Annotated[

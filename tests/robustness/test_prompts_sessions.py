@@ -22,15 +22,19 @@ from fastapi.testclient import TestClient
 
 from mobilesam.model import Capabilities, Wrapped
 from mobilesam.webui import session as states
+from mobilesam.webui.bodies import Bodies, Store
 from mobilesam.webui.everything import Everything
+from mobilesam.webui.guard import Guard, Hosts
 from mobilesam.webui.models import Choice, Models
 from mobilesam.webui.page import server_functions
 from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
-from mobilesam.webui.session import Session
+from mobilesam.webui.session import Picture, Session
 from mobilesam.webui.studio import Limits, Studio
+from mobilesam.webui.uploads import UploadFolder
 from mobilesam.webui.view import prompt_view
-from mobilesam.webui.visitors import GoneError
+from mobilesam.webui.visitors import MAX_COPIES, GoneError, Visitors
+from mobilesam.webui.workers import BusyError, Workers
 from tests.robustness.test_prompts_steps import MIXED
 
 pytestmark = pytest.mark.weights
@@ -66,10 +70,16 @@ def page(studio: Studio, everything: Everything) -> dict[str, Any]:
 
 
 @pytest.fixture(scope="module")
-def client(studio: Studio, everything: Everything) -> TestClient:
+def client(studio: Studio, everything: Everything) -> Iterator[TestClient]:
+    """A client of the page's routes, behind the same checks as in the server."""
+    folder = UploadFolder(1_000_000)
+    store = Store(studio.limits.max_upload_mb, folder)
     app = FastAPI()
-    add_routes(app, studio, everything)
-    return TestClient(app)
+    app.add_middleware(Bodies, store=store)
+    app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
+    add_routes(app, studio, everything, store)
+    yield TestClient(app, base_url="http://127.0.0.1")
+    folder.close()
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +143,7 @@ def test_no_request_is_answered_about_another_image(
     assert {response.status_code for response in responses} == {410}
     for refused in [*calls, *(response.json() for response in responses)]:
         assert refused == {
-            "error": "another picture was opened in this session; open the picture again to go on with it",
+            "error": "Another image was opened in this session. Open this image again to continue.",
             "gone": True,
         }
     assert studio.session(token) == before, "nothing was applied to the other image"
@@ -162,7 +172,7 @@ def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
     response = client.post("/studio/picture", headers={"X-Visitor": token}, content=cup)
     *_, last = response.text.splitlines()
     assert '"gone":true' in last
-    assert "another picture was opened" in last
+    assert "Another image was opened" in last
 
 
 def test_a_page_that_enters_has_a_token_of_its_own(studio: Studio, page: dict[str, Any], token: str) -> None:
@@ -330,10 +340,10 @@ def test_background_alone_waits_for_the_object(studio: Studio, client: TestClien
     session = studio.act(token, [point(WALL, 0)])
     assert (session.answer, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
     headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
-    for kind in ("mask", "prompts"):
+    for kind, what in (("mask", "mask"), ("prompts", "prompt")):
         refused = client.post(f"/studio/save/{kind}", headers=headers, json={})
         assert refused.status_code == 400
-        assert "be there to save, got none; click the object first" in refused.json()["error"]
+        assert refused.json()["error"] == f"There is no {what} to save. Click the object first."
     both = studio.act(token, [point(EYE)])
     assert both.prompt == ObjectPrompt((WALL, EYE), (0, 1))
     assert both.answer is not None
@@ -358,3 +368,147 @@ def test_the_page_saves_the_masks_that_the_commands_give(
         np.testing.assert_array_equal(read_mask(page), read_mask(given))
         (saved,) = parse_prompts(save(studio, session, "prompts").content.decode()).for_image("image.png")
         assert saved == replace(prompt, label=None)
+
+
+class Held:
+    """Workers whose queue is full for the length of a block."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, studio: Studio, name: str) -> None:
+        self._workers, self._end = Workers(1, 0, "held"), threading.Event()
+        monkeypatch.setattr(studio, name, self._workers)
+
+    def __enter__(self) -> None:
+        begun = threading.Event()
+
+        def work() -> None:
+            begun.set()
+            assert self._end.wait(60)
+
+        self._workers.submit(work)
+        assert begun.wait(60)
+
+    def __exit__(self, *_: object) -> None:
+        self._end.set()
+        self._workers.close()
+
+
+def without_answer(studio: Studio, token: str) -> None:
+    """Leave the state as one whose masks were not computed yet, or dropped."""
+    studio.visitors.change(token, lambda state: replace(state, answer=None))
+
+
+def test_actions_whose_masks_cannot_be_computed_are_not_applied(
+    studio: Studio, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = studio.act(token, [point(EYE)])
+    call = {"token": token, "actions": [point(WALL, 0)], "picture": key_of(studio, token)}
+    with monkeypatch.context() as patch, Held(patch, studio, "decoders"):
+        refused = page["act"](call)
+        assert refused["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."
+    after = studio.session(token)
+    assert after == before
+    assert after.answer is before.answer
+    assert page["act"](call)["session"]["prompt"]["points"] == [[*EYE, 1], [*WALL, 0]]
+
+
+def test_the_masks_are_those_of_the_state_where_the_model_is_switched_meanwhile(
+    studio: Studio, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ask = studio.ask
+
+    def switching(session: Session, prompt: ObjectPrompt) -> Any:
+        answer = ask(session, prompt)
+        if session.model == "onnx":
+            studio.visitors.change(token, lambda state: states.with_model(state, "plain"))
+        return answer
+
+    monkeypatch.setattr(studio, "ask", switching)
+    session = studio.act(token, [point(EYE)])
+    assert (session.model, session.answer is None) == ("plain", False)
+    assert session.answer is studio.session(token).answer
+
+
+def test_masks_that_were_dropped_are_computed_again(
+    studio: Studio, page: dict[str, Any], client: TestClient, token: str
+) -> None:
+    studio.act(token, [point(EYE)])
+    expected = save(studio, studio.session(token), "mask").content
+    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    without_answer(studio, token)
+    assert client.post("/studio/save/mask", headers=headers, json={}).content == expected
+    without_answer(studio, token)
+    assert len(page["hello"]({"token": token})["session"]["masks"]) == 3, "a page that is reloaded"
+    without_answer(studio, token)
+    chosen = studio.act(token, [{"do": "choose", "index": 1}])
+    assert chosen.chosen == 1
+    assert np.array_equal(
+        mask_of(studio, studio.act(token, [{"do": "clear"}, {"do": "undo"}])), mask_of(studio, chosen)
+    )
+
+
+def test_one_visitor_who_enters_again_and_again_does_not_reach_others(
+    studio: Studio, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(studio, "visitors", Visitors(limit=20))
+    image = Picture("digest" * 4, (4, 4), "image.png")
+    studio.pictures.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
+    others = [studio.visitors.admit(Session("onnx", image)) for _ in range(10)]
+    first = current = studio.visitors.admit(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
+    for _ in range(40):
+        current = page["hello"]({"token": current})["token"]
+    assert len(studio.visitors) == 10 + MAX_COPIES
+    assert all(studio.session(other).picture == image for other in others)
+    assert (studio.session(current).segments, studio.session(current).run) == ((), 0)
+    with pytest.raises(GoneError):
+        studio.session(first)
+
+
+def test_a_run_that_is_refused_does_not_end_the_one_before(
+    studio: Studio, everything: Everything, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold(*_: int) -> None:
+        begun.set()
+        assert ended.wait(60)
+
+    running = everything.start(token, "fast", hold)
+    assert begun.wait(60)
+    with monkeypatch.context() as patch, Held(patch, studio, "encoders"), pytest.raises(BusyError):
+        everything.start(token, "fast", lambda *_: None)
+    ended.set()
+    assert not running.result().partial
+    assert everything._runs == {}
+
+
+def test_a_reader_who_leaves_ends_its_own_run_only(studio: Studio, everything: Everything, token: str) -> None:
+    begun, ended = threading.Event(), threading.Event()
+
+    def hold(*_: int) -> None:
+        begun.set()
+        assert ended.wait(60)
+
+    earlier = everything.start(token, "fast", lambda *_: None)
+    earlier.result()
+    later = everything.start(token, "fast", hold)
+    assert begun.wait(60)
+    everything.cancel(token, earlier)
+    ended.set()
+    assert not later.result().partial
+
+
+def test_a_preview_does_not_wait_for_files_that_others_save(
+    studio: Studio, client: TestClient, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    with Held(monkeypatch, studio, "savers"):
+        assert client.get("/studio/preview", headers=headers).status_code == 200
+
+
+def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
+    small = Studio(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
+    try:
+        caches = (small.pictures, small.embeddings, small.feedback)
+        assert sum(cache.limit for cache in caches) + small.visitors.limit_bytes == 10_000_000
+    finally:
+        small.close()

@@ -78,7 +78,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         (steps('[{"points": [[1, 2]], "chosen": null}]'), "objects[0].steps[0].chosen must be 0, 1, 2 or 3, got null"),
         (
             steps(f'[{{"points": [[1, 2]]}}, {POINT_1}]'),
-            "p.json: objects[0].steps[0].chosen must be there, as in every step before the last, got none; say which",
+            "p.json: objects[0].steps[0].chosen must be given in every step before the last, got none; say which",
         ),
         (
             steps(f"[{', '.join([POINT_1] * (MAX_STEPS + 1))}]"),
@@ -216,6 +216,9 @@ def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) ->
     scores = [record["predicted_iou"] for record in three]
     assert scores == sorted(scores, reverse=True)
     assert len({record["area"] for record in three}) == 3
+    for index in range(4):
+        (again,) = segment_objects(onnx_sam, embedding, [replace(EYE_POINT, chosen=index)], select="all")
+        assert again == three
     (chosen,) = segment_objects(onnx_sam, embedding, [HEAD], select="single")
     assert chosen == segment_objects(onnx_sam, embedding, [HEAD])[0]
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
@@ -21,6 +22,7 @@ from tests.robustness.server_client import Visitor, connect, post, received, ser
 pytestmark = pytest.mark.weights
 
 LARGE = 20_000_000
+END = b"3\r\nend\r\n0\r\n\r\n"  # of a response in chunks
 FORM = "Content-Type: multipart/form-data; boundary=x\r\n"
 PART = b'--x\r\nContent-Disposition: form-data; name="files"; filename="a.bin"\r\n\r\n'
 
@@ -41,6 +43,11 @@ def visitor(server: Any) -> Visitor:
 @pytest.fixture(scope="module")
 def cat(photo: Callable[[str], Path]) -> bytes:
     return photo("chelsea.png").read_bytes()
+
+
+def get(url: str, path: str) -> bytes:
+    """Return a request without a body."""
+    return f"GET {path} HTTP/1.1\r\nHost: {urlsplit(url).netloc}\r\n\r\n".encode()
 
 
 def resident(process: Any) -> int:
@@ -124,6 +131,13 @@ def test_a_form_that_gradio_does_not_accept_is_deleted_in_time(tmp_path: Path) -
         os.utime(old, (1, 1))
         assert folder.used() == (40, 1)
         assert not old.exists()
+        empty, fresh = folder.path / "empty", folder.path / "fresh"
+        for path in (empty, fresh):
+            path.mkdir()
+        for path in (empty, new.parent):
+            os.utime(path, (1, 1))
+        assert folder.used() == (40, 1)
+        assert (empty.exists(), fresh.exists(), new.exists()) == (False, True, True)
         folder.check(60)
         with pytest.raises(MobileSamError, match="must have at most 0 MB in 1000 files"):
             folder.check(61)
@@ -149,6 +163,14 @@ def test_what_one_request_keeps_is_bounded(visitor: Visitor, cat: bytes) -> None
     before = visitor.health()["visitors_mb"]
     assert visitor.call("act", actions=restores(200))["session"]["undo"]
     assert visitor.health()["visitors_mb"] - before < 3.5
+    assert visitor.call("act", actions=[*restores(200), *[{"do": "undo"}] * 200])["session"]["redo"]
+    assert visitor.health()["visitors_mb"] - before < 3.5, "what was undone counts as well"
+
+
+def test_an_image_for_an_unknown_token_is_refused_before_it_is_received(server: Any) -> None:
+    with connect(server.url) as connection:
+        connection.sendall(post(server.url, "/studio/picture", "X-Visitor: guess\r\n", 1_000_000))
+        assert status(connection) == 410
 
 
 def test_the_health_tells_what_visitors_hold(server: Any, cat: bytes) -> None:
@@ -160,6 +182,11 @@ def test_the_health_tells_what_visitors_hold(server: Any, cat: bytes) -> None:
     after = visitor.health()
     assert after["visitors"] == before["visitors"] + 1
     assert after["visitors_mb"] - before["visitors_mb"] == pytest.approx(3 * 256 * 256 * 4 / 1e6, abs=0.11)
+
+
+@pytest.mark.parametrize("path", ["heartbeat/x", "upload_progress?upload_id=x"])
+def test_routes_of_gradio_that_hold_connections_are_not_offered(path: str, visitor: Visitor) -> None:
+    assert visitor.request("GET", f"/gradio_api/{path}").status_code == 404
 
 
 HOSTILE = {
@@ -247,13 +274,29 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
     from mobilesam.webui import bodies, connections
     from mobilesam.webui.uploads import UploadFolder
 
-    monkeypatch.setattr(connections, "PATIENCE", 0.3)
+    monkeypatch.setattr(connections, "IDLE_TIMEOUT", 0.3)
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
     monkeypatch.setattr(bodies, "_IDLE", 0.3)
     monkeypatch.setattr(bodies, "_WHOLE", 1.0)
     monkeypatch.setattr(bodies, "MAX_BODIES", 2)
 
+    released = asyncio.Event()
+
+    async def stream(path: str, send: Any) -> None:
+        """Respond in parts: "/stream" with many, "/hold" with none until "/release" is asked for."""
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        for _ in range(LARGE // 10_000 if path == "/stream" else 1):
+            await send({"type": "http.response.body", "body": bytes(10_000), "more_body": True})
+        if path == "/hold":
+            await released.wait()
+        await send({"type": "http.response.body", "body": b"end"})
+
     async def echo(scope: Any, receive: Any, send: Any) -> None:
+        if scope["path"] in ("/stream", "/hold"):
+            await stream(scope["path"], send)
+            return
+        if scope["path"] == "/release":
+            released.set()
         size, more = 0, True
         while more:
             message = await receive()
@@ -279,6 +322,10 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
         async def startup(self, sockets: Any = None) -> None:
             await super().startup(sockets)
             ready.set()
+
+        async def shutdown(self, sockets: Any = None) -> None:
+            released.set()
+            await super().shutdown(sockets)
 
     server = Ready(config)
     thread = threading.Thread(target=lambda: asyncio.run(server.serve()))
@@ -340,10 +387,50 @@ def test_a_new_connection_takes_the_place_of_one_that_waits(impatient: Impatient
             assert status(visitor) == 200
 
 
-def test_an_answer_that_is_not_read_does_not_hold_the_connection(impatient: Impatient) -> None:
+def test_a_new_connection_takes_the_place_of_the_oldest_response_if_all_are_in_progress(impatient: Impatient) -> None:
+    with contextlib.ExitStack() as stack:
+        oldest, *_ = clients = [stack.enter_context(connect(impatient.url)) for _ in range(4)]
+        for client in clients:
+            client.sendall(get(impatient.url, "/hold"))
+            assert status(client) == 200
+        with connect(impatient.url) as visitor:
+            visitor.sendall(post(impatient.url, "/", "", 0))
+            assert status(visitor) == 200
+        assert not received(oldest).endswith(END)
+
+
+def test_a_request_that_changes_something_is_closed_last(impatient: Impatient) -> None:
+    with contextlib.ExitStack() as stack:
+        working = stack.enter_context(connect(impatient.url))
+        working.sendall(post(impatient.url, "/hold", "", 0))
+        assert status(working) == 200
+        for _ in range(8):
+            client = stack.enter_context(connect(impatient.url))
+            client.sendall(get(impatient.url, "/hold"))
+            assert status(client) == 200
+        with connect(impatient.url) as visitor:
+            visitor.sendall(get(impatient.url, "/release"))
+            assert status(visitor) == 200
+        assert received(working).endswith(END)
+
+
+def test_a_response_that_the_server_has_yet_to_write_is_waited_for(impatient: Impatient) -> None:
+    with connect(impatient.url) as slow:
+        slow.sendall(get(impatient.url, "/hold"))
+        for _ in range(3):
+            with connect(impatient.url) as idle:
+                assert received(idle) == b"", "it is closed, after the same time"
+        with connect(impatient.url) as visitor:
+            visitor.sendall(get(impatient.url, "/release"))
+            assert status(visitor) == 200
+        assert received(slow).endswith(END)
+
+
+@pytest.mark.parametrize("path", ["/large", "/stream"])
+def test_an_answer_that_is_not_read_does_not_hold_the_connection(path: str, impatient: Impatient) -> None:
     with connect(impatient.url) as visitor, connect(impatient.url) as other:
         for connection in (other, visitor):
-            connection.sendall(post(impatient.url, "/large", "", 0))
+            connection.sendall(post(impatient.url, path, "", 0))
         assert len(received(visitor)) > LARGE
         assert all(impatient.closed.acquire(timeout=60) for _ in range(2))
         assert len(received(other)) < LARGE

@@ -185,6 +185,11 @@ def test_a_proxy_is_allowed_by_its_name(hosts: Any) -> None:
     assert refused(proxied, host="192.168.0.7:7860") == 421
 
 
+def test_an_international_name_is_allowed_as_browsers_send_it(hosts: Any) -> None:
+    proxied = hosts("127.0.0.1", ["München.example"])
+    assert not refused(proxied, host="xn--mnchen-3ya.example", origin="https://xn--mnchen-3ya.example")
+
+
 def test_an_open_server_is_used_by_its_own_page_only(hosts: Any) -> None:
     opened = hosts("0.0.0.0")
     for host in ("192.168.0.7:7860", "lab.example:7860", "[fe80::1]:7860"):
@@ -211,7 +216,7 @@ def test_a_host_that_is_no_address_of_this_machine_is_refused(host: str, command
     assert "127.0.0.1" in outcome.err
 
 
-@pytest.mark.parametrize("name", ["http://demo.example", "demo.example:80", "*", "", "a b"])
+@pytest.mark.parametrize("name", ["http://demo.example", "demo.example:80", "*", "", "a b", "-", ".."])
 def test_an_allowed_host_must_be_a_name(name: str, command: Callable[..., Any]) -> None:
     pytest.importorskip("gradio")
     outcome = command("webui", "--port", 0, "--allow-host", name)

@@ -50,7 +50,7 @@ def at_work(visitors: Visitors, *, size: int = 0) -> str:
     token = visitors.admit(Session("onnx"))
     logits = np.zeros((1, 1, size // 4), np.float32)
     visitors.change(
-        token, lambda state: states.answered(states.opened(state, CAT), Answer(logits, (0.5,), (681, 1024)))
+        token, lambda state: states.answered(states.opened(state, CAT), Answer(logits, (0.5,), (681, 1024), (0,)))
     )
     return token
 
@@ -82,13 +82,15 @@ def test_a_flood_of_new_visitors_does_not_reach_one_who_is_at_work() -> None:
     assert len(visitors) == 10
 
 
-def test_sessions_are_bounded_in_bytes_and_the_one_unused_for_longest_goes() -> None:
-    visitors = Visitors(limit_bytes=10_000)
-    first, second, new = at_work(visitors, size=4000), at_work(visitors, size=4000), visitors.admit(Session("onnx"))
+def test_sessions_are_bounded_in_bytes_and_masks_go_before_sessions() -> None:
+    visitors = Visitors(limit_bytes=20_000)
+    first, second, new = at_work(visitors, size=8000), at_work(visitors, size=8000), visitors.admit(Session("onnx"))
     visitors.session(first)
-    third = at_work(visitors, size=4000)
-    assert known(visitors, first, second, third, new) == [True, False, True, True]
-    assert visitors.used <= 10_000
+    third = at_work(visitors, size=8000)
+    assert known(visitors, first, second, third, new) == [True, True, True, True]
+    answers = [visitors.session(token).answer is not None for token in (first, second, third)]
+    assert answers == [True, False, True], "of the one unused for longest"
+    assert visitors.used <= 20_000
     huge = at_work(visitors, size=50_000)
     assert known(visitors, first, third, huge, new) == [False, False, True, True]
     visitors.change(huge, lambda state: replace(state, answer=None))
@@ -101,7 +103,9 @@ def test_a_session_counts_all_that_it_holds() -> None:
     segment: Any = {"segmentation": {"size": [300, 451], "counts": counts}, "area": 7}
     records: tuple[MaskRecord, ...] = (segment, segment)
     prompt = ObjectPrompt(tuple((float(x), 1.5) for x in range(200)), (1,) * 200)
-    session = Session("onnx", CAT, prompt, (prompt, prompt), (prompt,), Answer(logits[:], (0.5,) * 3, (681, 1024)), 0)
+    session = Session(
+        "onnx", CAT, prompt, (prompt, prompt), (prompt,), Answer(logits[:], (0.5,) * 3, (681, 1024), (1, 2, 3))
+    )
     size = size_of(session)
     assert logits.nbytes < size < logits.nbytes + 50_000, "a view holds the whole array, a prompt held twice is one"
     assert 3_600_000 < size_of(replace(session, segments=records)) - size < 4_100_000
@@ -117,6 +121,20 @@ def test_the_history_is_bounded_in_bytes() -> None:
     assert size_of(kept.past) <= states.MAX_UNDO_BYTES + 10_000
     assert kept.past == session.past[-len(kept.past) :], "the newest are kept"
     assert states.trimmed(kept) is kept
+
+
+def test_what_was_undone_is_bounded_with_the_history() -> None:
+    session = states.opened(Session("onnx"), CAT)
+    for turn in range(120):
+        points = [[(turn + number) % 451, number % 300, 1] for number in range(states.MAX_POINTS)]
+        session = states.apply(session, {"do": "restore", "points": points})
+    for _ in range(100):
+        session = states.apply(session, {"do": "undo"})
+    kept = states.trimmed(session)
+    assert size_of((kept.past, kept.future)) <= states.MAX_UNDO_BYTES + 10_000
+    assert kept.past == session.past
+    assert 5 < len(kept.future) < 100
+    assert kept.future == session.future[-len(kept.future) :], "the nearest are kept"
 
 
 def test_an_ordinary_history_is_kept_whole() -> None:

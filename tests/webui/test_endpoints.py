@@ -166,7 +166,7 @@ def test_routes_need_a_visitor_and_have_limits(server: Any, session: str) -> Non
     assert post("save/mask", content=b"[1]") == (400, "the request must be a JSON object, got list; put it into braces")
     assert "must have at most 1000000 bytes" in post("save/mask", content=bytes(1_000_001))[1]
     assert "kind must be one of" in post("save/exe", json={})[1]
-    assert "a mask must be there to save" in post("save/mask", json={})[1]
+    assert "There is no mask to save. Click the object first." in post("save/mask", json={})[1]
     assert "source must be one of" in post("save/mask", json={"source": "disk"})[1]
     assert "preset must be one of" in post("everything", json={"preset": ["fast"]})[1]
     assert "model must be one of" in post("model/big")[1]

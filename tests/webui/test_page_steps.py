@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ pytestmark = [
 ]
 
 EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
+SERVER_FUNCTIONS = re.compile("/component_server")
 Visit = Callable[..., Any]
 
 
@@ -140,3 +142,38 @@ def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected
     assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0)], [40, 10, 420, 290]))
     page.press("Escape")
     assert page.page.inner_text('[data-part="status"]') == ""
+
+
+def test_a_save_waits_for_the_choice_that_is_on_its_way(visit: Visit, cat: Path) -> None:
+    page = visit()
+    page.open(cat)
+    page.click(*EYE)
+    masks = []
+    for key in "123":
+        page.press(key)
+        masks.append(page.save_mask())
+    held: list[Any] = []
+    page.page.route(SERVER_FUNCTIONS, lambda route: held.append(route))
+    saves: list[str] = []
+    page.page.on("request", lambda request: saves.append(request.url) if "/save/" in request.url else None)
+    page.page.keyboard.press("1")
+    page.until("studio.session.chosen === 0 && studio.line.open.length")
+    with page.page.expect_download() as download:
+        page.page.click('[data-save="mask"]')
+        page.value("new Promise((resolve) => setTimeout(resolve))")
+        assert saves == []
+        for route in held:
+            route.continue_()
+        page.page.unroute(SERVER_FUNCTIONS)
+    assert np.array_equal(np.asarray(Image.open(download.value.path())) == 255, masks[0])
+
+
+def test_a_server_that_refuses_a_visitor_is_quoted_and_its_token_not_kept(visit: Visit, cat: Path) -> None:
+    page = visit()
+    before = page.value("sessionStorage.getItem('mobilesam-visit')")
+    refusal = {"error": "The server is busy: 32 requests are waiting. Try again in a moment.", "gone": False}
+    page.page.route(SERVER_FUNCTIONS, lambda route: route.fulfill(json=refusal))
+    page.page.reload()
+    page.page.wait_for_function("() => document.querySelector('.studio')?.studio?.part('notice').hidden === false")
+    assert "The server is busy: 32 requests are waiting." in page.notice
+    assert page.value("sessionStorage.getItem('mobilesam-visit')") == before

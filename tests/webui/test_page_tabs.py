@@ -95,7 +95,7 @@ def test_a_hover_and_a_model_switch_do_not_show_another_image(
     other.open(photo("coffee.png"))
     with one.page.expect_response(lambda response: "component_server" in response.url) as response:
         one.page.mouse.move(*one.place(*EYE))
-    assert "another picture was opened" in response.value.text()
+    assert "Another image was opened" in response.value.text()
     one.until("!studio.preview.asking")
     assert one.value("studio.preview.layer") is None
     one.page.evaluate("() => studioOf().switchModel('onnx')")

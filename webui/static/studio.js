@@ -238,6 +238,7 @@ class Studio {
 
   async save(kind) {
     try {
+      await this.line.idle();
       const body = JSON.stringify(this.everything.saved());
       const headers = { ...this.headers, "Content-Type": "application/json" };
       const { blob, name } = await fetchBlob(`studio/save/${kind}`, { method: "POST", headers, body });

@@ -21,6 +21,12 @@ export class Line {
     this.sent = [];
     this.busy = false;
     this.era = 0;
+    this.waiting = [];
+  }
+
+  /** Return a promise that is kept when all actions are answered. */
+  idle() {
+    return this.open.length ? new Promise((resolve) => this.waiting.push(resolve)) : Promise.resolve();
   }
 
   /** Actions that no answer covers yet. */
@@ -39,6 +45,11 @@ export class Line {
     this.pending = [];
     this.sent = [];
     this.busy = false;
+    this.#settle();
+  }
+
+  #settle() {
+    for (const resolve of this.waiting.splice(0)) resolve();
   }
 
   async #next() {
@@ -59,7 +70,8 @@ export class Line {
     this.busy = false;
     this.sent = [];
     deliver();
-    this.#next();
+    if (this.open.length) this.#next();
+    else this.#settle();
   }
 }
 

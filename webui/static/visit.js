@@ -22,6 +22,7 @@ export class Visit {
 
   async #hello(token, model) {
     const answer = await this.server.hello({ token, model });
+    if (answer.error) throw new Refusal(answer);
     this.token = answer.token;
     sessionStorage.setItem(KEPT, this.token);
     return answer;
