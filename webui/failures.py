@@ -6,15 +6,13 @@ import errno
 import logging
 from typing import Any
 
-from mobilesam.errors import MobileSamError
+from mobilesam.errors import MobileSamError, is_out_of_memory
 from mobilesam.webui.uploads import UploadError
 from mobilesam.webui.visitors import GoneError
 from mobilesam.webui.workers import BusyError
 
 _log = logging.getLogger("mobilesam.webui")
 
-# What PyTorch, ONNX Runtime and the C++ library say in errors of other classes.
-_MEMORY_WORDS = ("out of memory", "not enough memory", "can't allocate memory", "failed to allocate", "bad_alloc")
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
@@ -26,8 +24,7 @@ def explained(error: Exception) -> MobileSamError:
     """Return an error as one of ours; one that nobody foresaw is written to the log with its traceback."""
     if isinstance(error, MobileSamError):
         return error
-    text = str(error)
-    if isinstance(error, MemoryError) or any(word in text.lower() for word in _MEMORY_WORDS):
+    if is_out_of_memory(error):
         return ServerError("The server ran out of memory. Use a smaller image, or try again later.")
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ServerError("The server's disk is full. Try again later.")
