@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 import hypothesis
 import pytest
 
+from tests.cores import take_share
 from tests.shared_models import SharedModels, encode_once
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,13 +56,8 @@ def missing(marker: str) -> str:
 
 
 def pytest_configure() -> None:
-    """Give each of several test processes its own share of the cores: threads of two that share one wait in turns."""
-    worker, count = os.environ.get("PYTEST_XDIST_WORKER"), int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    if worker and hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        if len(cores) >= count:
-            own = cores[int(worker.removeprefix("gw")) :: count]
-            os.sched_setaffinity(0, own)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):
+        take_share(int(worker.removeprefix("gw")), int(os.environ["PYTEST_XDIST_WORKER_COUNT"]))
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
+import signal
 import subprocess
 import sys
 from dataclasses import dataclass
@@ -49,7 +51,9 @@ def start(module: str, *arguments: object, cwd: Path, **how) -> subprocess.Popen
     """Start a module of the tests as a process; paths are from ``cwd`` on."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", f"tests.robustness.{module}", *map(os.fspath, map(_text, arguments))]
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | how
+    # A run in the background ignores Ctrl-C, and so would what it starts.
+    listen = {"preexec_fn": functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
+    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | listen | how
     return subprocess.Popen(command, cwd=cwd, env=environment, text=True, errors="surrogateescape", **how)
 
 

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from benchmarks.webui_server import Server
+from tests.cores import on_all_cores
 
 
 @contextlib.contextmanager
@@ -20,7 +21,8 @@ def serving(*options: str) -> Iterator[Server]:
     """Serve for the length of a block; no request may leave a traceback in the log."""
     if not importlib.util.find_spec("gradio"):
         pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
-    server = Server("--backend", "onnx", *options)
+    with on_all_cores():
+        server = Server("--backend", "onnx", *options)
     try:
         yield server
     finally:

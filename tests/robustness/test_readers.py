@@ -154,7 +154,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, r
     with path.open("wb") as file:
         file.write(b"\x10\0\0\0\0\0\0\0{")  # so that it can be a checkpoint
         file.truncate(reading.MAX_MODEL_BYTES + 1)  # takes no place on the disk
-    with pytest.raises(MobileSamError, match=r"4,295 MB|4\.3 GB"):
+    with pytest.raises(MobileSamError, match=r"4,295 MB|4\.3 GB|4,294,967,297 bytes"):
         READERS[reader](path)
 
 
@@ -580,14 +580,12 @@ def test_a_damaged_later_frame_is_no_obstacle_to_the_first(kind: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's
-def test_the_page_opens_an_image_with_a_damaged_later_frame() -> None:
-    from mobilesam.webui.studio import _note
-
+def test_an_image_with_a_damaged_later_frame_is_read() -> None:
     frames = [Image.fromarray(np.full((40, 40), 99 * n, np.uint8)) for n in range(3)]
     buffer = io.BytesIO()
     frames[0].save(buffer, "TIFF", save_all=True, append_images=frames[1:])
     content = buffer.getvalue()
-    assert _note(content) == "The first of 3 frames is shown."
+    assert pictures.count_frames(content) == 3
     second = int.from_bytes(
         content[4:8], "little"
     )  # the directory of the first frame, which ends with the next one's place
@@ -595,4 +593,4 @@ def test_the_page_opens_an_image_with_a_damaged_later_frame() -> None:
     place = second + 2 + 12 * entries
     damaged = content[:place] + (len(content) + 5).to_bytes(4, "little") + content[place + 4 :]
     assert pictures.read_image(damaged).shape == (40, 40, 3)
-    assert _note(damaged) == ""
+    assert pictures.count_frames(damaged) == 1

@@ -15,13 +15,15 @@ import pytest
 from PIL import Image
 
 from benchmarks.webui_server import FLAGS, Server, chromium
+from tests.cores import on_all_cores
 
 
 @contextlib.contextmanager
 def _serving(*options: str) -> Iterator[Server]:
     if not importlib.util.find_spec("gradio"):
         pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
-    server = Server("--backend", "onnx", *options)
+    with on_all_cores():
+        server = Server("--backend", "onnx", *options)
     try:
         yield server
     finally:
@@ -51,8 +53,10 @@ def browser() -> Iterator[Any]:
         pytest.skip("Chromium is not installed: apt-get install chromium")
     from playwright.sync_api import sync_playwright
 
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with contextlib.ExitStack() as stack:
+        with on_all_cores():
+            playwright = stack.enter_context(sync_playwright())
+            running = playwright.chromium.launch(executable_path=path, args=FLAGS)
         yield running
         running.close()
 

@@ -1,0 +1,29 @@
+"""The cores of the machine, shared between test processes."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator
+
+_ALL = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def take_share(index: int, count: int) -> None:
+    """Keep one of ``count`` processes on cores of its own: threads of two that share one would wait in turns."""
+    if _ALL and len(_ALL) >= count:
+        os.sched_setaffinity(0, _ALL[index::count])
+
+
+@contextlib.contextmanager
+def on_all_cores() -> Iterator[None]:
+    """Let the processes that are started meanwhile, such as servers and browsers, use all cores."""
+    if not _ALL:
+        yield
+        return
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, _ALL)
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
