@@ -83,7 +83,7 @@ def test_a_visitor_is_served_while_others_knock_and_200_uploads_stall(
         health = visitor.health()
         assert health["receiving"] <= 128
         assert health["received_mb"] <= 8 * 2.1
-        assert resident(server.process) - before < 150_000_000  # buffers of 200 connections
+        assert resident(server.process) - before < 250_000_000  # 200 connections, and what threads keep for reuse
 
 
 @pytest.mark.parametrize("path", ["/studio/picture", "/gradio_api/upload", "/gradio_api/component_server", "/login"])
