@@ -8,7 +8,8 @@ DEMO := demo
 SPREAD := --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
 # Left out are the page, notebooks and packages, which need more installed, and what takes long.
 WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/test_notebooks.py \
-	--ignore=tests/test_packaging.py --ignore=tests/test_site.py
+	--ignore=tests/test_packaging.py --ignore=tests/test_site.py --ignore-glob='tests/robustness/test_server_*' \
+	--ignore=tests/robustness/test_prompts_sessions.py --ignore=tests/robustness/test_batch_ray.py
 
 .PHONY: help demo test test-without-torch test-minimum lint format build docs clean
 .DEFAULT_GOAL := help
