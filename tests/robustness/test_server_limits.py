@@ -83,7 +83,7 @@ def test_a_visitor_is_served_while_others_knock_and_200_uploads_stall(
         health = visitor.health()
         assert health["receiving"] <= 128
         assert health["received_mb"] <= 8 * 2.1
-        assert resident(server.process) - before < 250_000_000  # 200 connections, and what threads keep for reuse
+        assert resident(server.process) - before < 200_000_000  # less than what the stalled clients have sent
 
 
 @pytest.mark.parametrize("path", ["/studio/picture", "/gradio_api/upload", "/gradio_api/component_server", "/login"])
