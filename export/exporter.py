@@ -12,16 +12,19 @@ import numpy as np
 import onnx
 import torch
 
-from mobilesam import checkpoint
+from mobilesam import checkpoint, contract
+from mobilesam.config import VARIANTS
 from mobilesam.errors import ExportError, InputError, sentence
+from mobilesam.export import wrappers
 from mobilesam.export.manifest import MANIFEST, manifest
 from mobilesam.export.plan import Job, Plan, jobs
-from mobilesam.export.tracing import samples, trace
+from mobilesam.export.tracing import at_opset, join, samples, trace
 from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.modeling import Sam
 from mobilesam.onnx.filling import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.onnx.sessions import open_session
+from mobilesam.onnx.shipped import TEMPLATES, skeleton
 
 # What float32 in another order of operations may differ by, as a part of the largest value; a wrong graph differs by 1.
 # Most graphs agree to 1e-5; areas and stability scores count pixels, of which a few lie on the threshold.
@@ -72,11 +75,10 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
 
 
 def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple[bytes, float]:
-    skeleton = trace(job.module, job.graph, plan.opset, gelu_approximate=plan.gelu_approximate)
     metadata = describe(job.graph, weights_id)
     if job.graph.role == "decoder":
         metadata |= {f"mobilesam.{key}": value for key, value in plan.decoder_options.items()}
-    model = fill(skeleton, state, metadata)
+    model = fill(_skeleton(job, plan), state, metadata)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     error = _compare(job, content)
@@ -85,6 +87,18 @@ def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple
         remedy = "report it with the versions that mobilesam doctor shows"
         raise ExportError(sentence(f"graph {job.graph.role!r}", "compute what the network does", f"{error:g}", remedy))
     return content, error
+
+
+def _skeleton(job: Job, plan: Plan) -> onnx.ModelProto:
+    """Return the graph of a job without weights: one that the package carries where it fits, which takes no tracing."""
+    sam = job.module.sam
+    if isinstance(job.module, wrappers.EncoderOfPictures):
+        head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
+        return join(head, _skeleton(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
+    carried = job.graph in TEMPLATES and sam.config == VARIANTS["vit_t"] and plan.opset <= contract.DEFAULT_OPSET
+    if carried and not plan.gelu_approximate and not plan.use_stability_score:
+        return at_opset(skeleton(job.graph), plan.opset)
+    return trace(job.module, job.graph, plan.opset, gelu_approximate=plan.gelu_approximate)
 
 
 def _compare(job: Job, content: bytes) -> float:

@@ -14,26 +14,21 @@ import torch
 import mobilesam.onnx
 from mobilesam import contract
 from mobilesam.config import VARIANTS
-from mobilesam.export import wrappers
+from mobilesam.export.plan import Plan, jobs
 from mobilesam.export.tracing import trace
 from mobilesam.files import write_bytes
 from mobilesam.modeling import Sam
+from mobilesam.onnx.shipped import TEMPLATES
 
 FOLDER = Path(mobilesam.onnx.__file__).parent / "graphs"
-
-_MODULES = {
-    contract.ENCODER_DYNAMIC: wrappers.Encoder,
-    contract.IMAGE: wrappers.Image,
-    contract.SCORE: wrappers.Score,
-    contract.UPSCALE: wrappers.Upscale,
-}
 
 
 def make() -> dict[str, onnx.ModelProto]:
     """Return the graphs by file name; the values of the weights do not matter."""
     torch.manual_seed(0)
     sam = Sam(VARIANTS["vit_t"])
-    return {graph.file_name: trace(module(sam), graph, contract.DEFAULT_OPSET) for graph, module in _MODULES.items()}
+    modules = {job.graph: job.module for plan in (Plan(), Plan(dynamic_size=True)) for job in jobs(plan, sam)}
+    return {name: trace(modules[graph], graph, contract.DEFAULT_OPSET) for graph, name in TEMPLATES.items()}
 
 
 def write(folder: Path = FOLDER) -> None:

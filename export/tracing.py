@@ -72,6 +72,22 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
     return _finish(program.model, module, graph, opset)
 
 
+def join(head: onnx.ModelProto, body: onnx.ModelProto, graph: contract.Graph) -> onnx.ModelProto:
+    """Return one graph, with the names of ``graph``, in which the output of ``head`` is the input of ``body``."""
+    io_map = [(head.graph.output[0].name, body.graph.input[0].name)]
+    joined = onnx.compose.merge_models(head, body, io_map, prefix1="head_", producer_name="mobilesam")
+    del joined.opset_import[1:]  # it lists that of either graph, and they are the same
+    joined.producer_version, joined.graph.name = __version__, body.graph.name
+    (name,) = graph.input_names
+    for node in joined.graph.node:
+        for index, given in enumerate(node.input):
+            if given == f"head_{name}":
+                node.input[index] = name
+    joined.graph.input[0].name = name
+    _name_dims(joined.graph, graph)
+    return joined
+
+
 def samples(graph: contract.Graph) -> list[torch.Tensor]:
     """Return inputs of the right shapes and types, all ones."""
     return [
@@ -135,7 +151,7 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
     for value in (*proto.graph.input, *proto.graph.output, *proto.graph.initializer):
         del value.metadata_props[:]
         value.doc_string = ""
-    return _at_opset(proto, opset)
+    return at_opset(proto, opset)
 
 
 def _share_constants(graph: onnx.GraphProto) -> None:
@@ -164,8 +180,14 @@ def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
             value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, kind, shapes[value.name]))
 
 
-def _at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
-    """Relabel a graph of opset 18 as 17, which the checker confirms: it uses no news but in another place."""
+def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
+    """Return a graph of opset 18 or newer at an opset.
+
+    It becomes one of 17 by relabeling, which the checker confirms: it uses nothing that 18 brought.
+
+    Raises:
+        ExportError: it does.
+    """
     if opset >= _BASE_OPSET:
         return proto
     constants = {tensor.name: tensor for tensor in proto.graph.initializer}

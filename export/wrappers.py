@@ -36,12 +36,18 @@ class Encoder(Wrapper):
         return self.sam.image_encoder(input_image)  # type: ignore[no-any-return]
 
 
-class EncoderOfPictures(Wrapper):
+class Preprocessing(Wrapper):
+    """RGB pixels in 0..255, (h, w, 3), to normalized and padded pixels, (1, 3, 1024, 1024)."""
+
+    def forward(self, input_image: Tensor) -> Tensor:
+        return self.sam.preprocess(input_image.permute(2, 0, 1).unsqueeze(0).to(torch.float32))
+
+
+class EncoderOfPictures(Preprocessing):
     """RGB pixels in 0..255, (h, w, 3), to an embedding."""
 
     def forward(self, input_image: Tensor) -> Tensor:
-        pixels = input_image.permute(2, 0, 1).unsqueeze(0).to(torch.float32)
-        return self.sam.image_encoder(self.sam.preprocess(pixels))  # type: ignore[no-any-return]
+        return self.sam.image_encoder(super().forward(input_image))  # type: ignore[no-any-return]
 
 
 class Image(Wrapper):

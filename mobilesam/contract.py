@@ -88,6 +88,12 @@ ENCODER_DYNAMIC = Graph(
 ENCODER_HWC = Graph("encoder", (Value("input_image", ("height", "width", 3)),), (_EMBEDDINGS,))
 ENCODER_HWC_UINT8 = Graph("encoder", (Value("input_image", ("height", "width", 3), "uint8"),), (_EMBEDDINGS,))
 
+
+def preprocessing(encoder: Graph) -> Graph:
+    """Return the graph that an encoder of RGB pixels begins with; its output is the input of :data:`ENCODER`."""
+    return Graph("preprocessing", encoder.inputs, (Value("pixels", (1, 3, _SIDE, _SIDE)),))
+
+
 # has_mask_input is 0 or 1; without masks, "images" is 1 and mask_input is ignored.
 IMAGE = Graph(
     "image",

@@ -22,11 +22,16 @@ from mobilesam.onnx.filling import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.reading import exists
 
+TEMPLATES = {
+    contract.ENCODER: "encoder_1024.onnx",
+    contract.decoder(): "decoder.onnx",
+    **{graph: graph.file_name for graph in contract.STEPS},
+}
 _DIGESTS = "sha256.json"
 
 
 def skeleton(graph: contract.Graph) -> onnx.ModelProto:
-    """Return a graph that the package carries, with its weights as inputs."""
+    """Return a graph of :data:`TEMPLATES`, with its weights as inputs, at the default opset."""
     return onnx.load_from_string(_file(graph).read_bytes())
 
 
@@ -97,4 +102,4 @@ def _shipped_digest() -> bytes:
 
 
 def _file(graph: contract.Graph) -> Traversable:
-    return importlib.resources.files("mobilesam.onnx").joinpath("graphs", graph.file_name)
+    return importlib.resources.files("mobilesam.onnx").joinpath("graphs", TEMPLATES[graph])

@@ -21,8 +21,9 @@ pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
 
 @pytest.fixture(autouse=True)
-def timed_once(monkeypatch):
+def timed_and_judged_once(monkeypatch):
     monkeypatch.setattr(quantize, "_TURNS", 1)
+    monkeypatch.setattr(calibration, "_JUDGES", 1)
 
 
 @pytest.fixture(scope="module")
