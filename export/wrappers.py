@@ -33,7 +33,7 @@ class Encoder(Wrapper):
     """Normalised pixels to an embedding."""
 
     def forward(self, input_image: Tensor) -> Tensor:
-        return self.sam.image_encoder(input_image)  # type: ignore[no-any-return]
+        return self.sam.image_encoder(input_image)
 
 
 class Preprocessing(Wrapper):
@@ -47,7 +47,7 @@ class EncoderOfPictures(Preprocessing):
     """RGB pixels in 0..255, (h, w, 3), to an embedding."""
 
     def forward(self, input_image: Tensor) -> Tensor:
-        return self.sam.image_encoder(super().forward(input_image))  # type: ignore[no-any-return]
+        return self.sam.image_encoder(super().forward(input_image))
 
 
 class Image(Wrapper):
