@@ -10,9 +10,9 @@ _ALL = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 
 
 
 def take_share(index: int, count: int) -> None:
-    """Keep one of ``count`` processes on cores of its own: threads of two that share one would wait in turns."""
-    if _ALL and len(_ALL) >= count:
-        os.sched_setaffinity(0, _ALL[index::count])
+    """Keep one of ``count`` processes on cores of its own, or on one core: threads of two would wait in turns."""
+    if _ALL:
+        os.sched_setaffinity(0, _ALL[index::count] or [_ALL[index % len(_ALL)]])
 
 
 @contextlib.contextmanager
