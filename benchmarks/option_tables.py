@@ -6,7 +6,7 @@ import statistics
 from typing import Any
 
 from mobilesam.evaluate.report import table
-from mobilesam.selection import RULES
+from mobilesam.masks.selection import RULES
 
 PARTS = ("all", "even", "odd", "not square")
 Results = Any  # the JSON files by name: benchmarks.render.Results

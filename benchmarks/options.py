@@ -22,16 +22,17 @@ import numpy as np
 import torch
 
 import mobilesam.weights
-from mobilesam import image as pictures
-from mobilesam import masks, selection
 from mobilesam.bench import describe_environment
 from mobilesam.evaluate.clicks import centre_click
 from mobilesam.evaluate.coco import Instance, load_coco, read_instances
 from mobilesam.evaluate.metrics import iou
 from mobilesam.files import write_bytes
+from mobilesam.image import read as pictures
+from mobilesam.masks import selection
+from mobilesam.masks import upsampling as masks
 from mobilesam.model import Embedding
-from mobilesam.prompts import make_prompts
-from mobilesam.torch_sam import TorchSam
+from mobilesam.modeling.torch_sam import TorchSam
+from mobilesam.prompts.arrays import make_prompts
 
 PADDINGS = ("square", "empty", "zeros")
 

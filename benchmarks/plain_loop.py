@@ -9,12 +9,12 @@ import sys
 from pathlib import Path
 
 import mobilesam
-from mobilesam import rle
 from mobilesam.errors import InputError
 from mobilesam.formats import MaskedPicture, write_coco, write_mask
 from mobilesam.formats.picture import read_record
-from mobilesam.image import read_image
-from mobilesam.prompt_file import read_prompts
+from mobilesam.image.read import read_image
+from mobilesam.masks import rle
+from mobilesam.prompts.file import read_prompts
 
 
 def main() -> None:

@@ -25,7 +25,8 @@ def main() -> None:
     from skimage import data
 
     import mobilesam
-    from mobilesam import checkpoint, weights
+    from mobilesam import weights
+    from mobilesam.weights import checkpoint
 
     reference, *given = sys.argv[1:]
     source = checkpoint.read(given[0] if given else weights.ensure())

@@ -78,7 +78,7 @@ class Visitor:
 def visitors(count: int, folder: Path) -> list[Visitor]:
     """Return visitors with pictures that differ, and with the masks that SamPredictor gives for them."""
     import mobilesam
-    from mobilesam import rle
+    from mobilesam.masks import rle
 
     random = np.random.default_rng(0)
     predictor = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))

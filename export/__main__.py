@@ -13,9 +13,9 @@ from pathlib import Path
 
 import onnx
 
-from mobilesam import contract
 from mobilesam.errors import MobileSamError
 from mobilesam.files import refuse_existing, write_bytes
+from mobilesam.onnx import contract
 
 
 def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _export(options: argparse.Namespace) -> None:
-    from mobilesam.build import sam_model_registry
     from mobilesam.export.exporter import export_onnx
     from mobilesam.export.plan import Plan
+    from mobilesam.modeling.build import sam_model_registry
 
     outputs = [path for path in (options.output, options.quantize_out) if path]
     for path in outputs:

@@ -11,16 +11,15 @@ import numpy.typing as npt
 import onnx
 import onnxruntime
 
-from mobilesam import contract
 from mobilesam.errors import InputError, sentence
 from mobilesam.export import recipes
 from mobilesam.export.recipes import OPERATORS, Feeds, Recipe
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 from mobilesam.model import Embedding
-from mobilesam.onnx import recognition
+from mobilesam.onnx import contract, recognition
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sessions import open_session
-from mobilesam.prompts import make_prompts
+from mobilesam.prompts.arrays import make_prompts
 
 ImageArray = npt.NDArray[np.uint8]
 

@@ -12,7 +12,6 @@ import numpy as np
 import onnx
 import torch
 
-from mobilesam import checkpoint, contract
 from mobilesam.config import VARIANTS
 from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
@@ -21,10 +20,12 @@ from mobilesam.export.plan import Job, Plan, jobs
 from mobilesam.export.tracing import at_opset, join, samples, trace
 from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.modeling import Sam
-from mobilesam.onnx.filling import fill
+from mobilesam.onnx import contract
+from mobilesam.onnx.bind import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.onnx.sessions import open_session
-from mobilesam.onnx.shipped import TEMPLATES, skeleton
+from mobilesam.onnx.templates import TEMPLATES, skeleton
+from mobilesam.weights import checkpoint
 
 # What float32 in another order of operations may differ by, as a part of the largest value; a wrong graph differs by 1.
 # Most graphs agree to 1e-5; areas and stability scores count pixels, of which a few lie on the threshold.

@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from mobilesam import contract
 from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.onnx import contract
 
 if TYPE_CHECKING:
     from mobilesam.export.wrappers import Wrapper

@@ -16,10 +16,10 @@ from onnxscript import opset18, optimizer, rewriter
 from onnxscript.rewriter.rules.common import _remove_expand_before_binary_op as expands
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from mobilesam import contract
 from mobilesam._version import __version__
 from mobilesam.errors import ExportError, sentence
 from mobilesam.export.wrappers import Wrapper
+from mobilesam.onnx import contract
 
 op: Any = opset18  # its annotations know values of a graph, not the plain numbers it takes as well
 _BASE_OPSET = 18  # what PyTorch's exporter writes; newer ones are converted from it
@@ -45,7 +45,7 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
         gelu_approximate: use the tanh formula, for runtimes without an error function.
 
     Raises:
-        ExportError: the model is in training mode, or the opset is not one of :data:`mobilesam.contract.OPSETS`.
+        ExportError: the model is in training mode, or the opset is not one of :data:`mobilesam.onnx.contract.OPSETS`.
     """
     if module.sam.training:
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", "call model.eval()"))

@@ -8,17 +8,16 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilesam import contract
-from mobilesam import masks as mask_tools
 from mobilesam.errors import InputError, sentence
 from mobilesam.export.cases import SHAPES, cases, picture
+from mobilesam.masks import upsampling as mask_tools
 from mobilesam.model import Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
-from mobilesam.onnx import metadata, published, recognition
+from mobilesam.onnx import contract, exported, metadata, recognition
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.published import PublishedDecoder
+from mobilesam.onnx.exported import PublishedDecoder
 from mobilesam.onnx.sessions import open_session
-from mobilesam.onnx.steps import StepDecoder
-from mobilesam.prompts import Prompts, make_prompts
+from mobilesam.onnx.split_decoder import StepDecoder
+from mobilesam.prompts.arrays import Prompts, make_prompts
 
 # The largest differences that are no more than float32 in another order.
 LIMITS = {
@@ -128,7 +127,7 @@ def _decoders(found: recognition.Found) -> Iterator[_Decoder]:
     if all(role in found for role in steps):
         yield _Decoder(StepDecoder(*(open_session(found[role][0]) for role in steps)), True)
     if "decoder" in found:
-        session = open_session(published.cut(found["decoder"][1]).SerializeToString())
+        session = open_session(exported.cut(found["decoder"][1]).SerializeToString())
         by_stability = metadata.of(found["decoder"][1]).get("scores") == "stability"
         yield _Decoder(PublishedDecoder(session), not by_stability)
 

@@ -1,6 +1,6 @@
 """What each graph computes, as modules that only call the model's own methods.
 
-Their ``forward`` takes the inputs of the graph of the same name in :mod:`mobilesam.contract`, in its order.
+Their ``forward`` takes the inputs of the graph of the same name in :mod:`mobilesam.onnx.contract`, in its order.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ class Upscale(Wrapper):
 
 
 class Decoder(Wrapper):
-    """SAM's published decoder contract for one prompt; options as in :func:`mobilesam.contract.decoder`."""
+    """SAM's published decoder contract for one prompt; options as in :func:`mobilesam.onnx.contract.decoder`."""
 
     def __init__(
         self, sam: Sam, return_single_mask: bool, use_stability_score: bool, extra_metrics: bool, low_res_only: bool

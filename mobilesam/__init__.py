@@ -12,9 +12,9 @@ from mobilesam._version import __version__
 
 if TYPE_CHECKING:
     from mobilesam.automatic import SamAutomaticMaskGenerator
-    from mobilesam.build import build_sam, build_sam_vit_t, sam_model_registry
     from mobilesam.errors import MobileSamError
     from mobilesam.loading import load
+    from mobilesam.modeling.build import build_sam, build_sam_vit_t, sam_model_registry
     from mobilesam.predictor import Prediction, SamPredictor
 
 _HOME = {
@@ -22,10 +22,10 @@ _HOME = {
     "Prediction": "predictor",
     "SamAutomaticMaskGenerator": "automatic",
     "SamPredictor": "predictor",
-    "build_sam": "build",
-    "build_sam_vit_t": "build",
+    "build_sam": "modeling.build",
+    "build_sam_vit_t": "modeling.build",
     "load": "loading",
-    "sam_model_registry": "build",
+    "sam_model_registry": "modeling.build",
 }
 
 __all__ = [

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.contract import ENCODER
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
-from mobilesam.image import image_digest
+from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel
+from mobilesam.onnx.contract import ENCODER
 from mobilesam.reading import MALFORMED, open_file
 
 _FORMAT = "mobilesam-embedding-1"

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import InputError, sentence
-from mobilesam.image import image_digest
+from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel, Wrapped
 
 

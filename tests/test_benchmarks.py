@@ -19,8 +19,8 @@ from benchmarks.processes import Process, versions
 from benchmarks.side_by_side import compare
 from mobilesam.bench import write_sample
 from mobilesam.errors import InputError
-from mobilesam.image import image_digest, read_image
-from mobilesam.prompt_file import read_prompts
+from mobilesam.image.read import image_digest, read_image
+from mobilesam.prompts.file import read_prompts
 
 RESULTS = render.Results(render.RESULTS)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilesam.boxes import box_iou, near_crop_edge, nms
+from mobilesam.masks.boxes import box_iou, near_crop_edge, nms
 
 
 def plain_nms(boxes, scores, threshold):

@@ -18,11 +18,12 @@ import numpy as np
 import onnx
 import pytest
 
-from mobilesam import checkpoint, official, tensor_files, weights
-from mobilesam.checkpoint import Checkpoint
+from mobilesam import weights
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError
-from mobilesam.official import StateDict
-from mobilesam.weights import Store
+from mobilesam.weights import checkpoint, state_dict, tensor_files
+from mobilesam.weights.checkpoint import Checkpoint
+from mobilesam.weights.state_dict import StateDict
+from mobilesam.weights.store import Store
 
 KEY = "mask_decoder.mask_tokens.weight"
 REMEDY = '; give a MobileSAM checkpoint, or run "mobilesam weights fetch" to get one'
@@ -34,7 +35,7 @@ def state() -> StateDict:
     random = np.random.default_rng(0)
     return {
         key: np.array(3) if key.endswith("num_batches_tracked") else random.random(shape, dtype=np.float32)
-        for key, shape in official.used_shapes().items()
+        for key, shape in state_dict.used_shapes().items()
     }
 
 
@@ -48,7 +49,7 @@ def safe(state: StateDict, tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def tensors(state: StateDict) -> dict[str, Any]:
     torch = pytest.importorskip("torch")
-    return {key: torch.from_numpy(value) for key, value in official.complete(state).items()}
+    return {key: torch.from_numpy(value) for key, value in state_dict.complete(state).items()}
 
 
 def save(content: object, path: Path, **options: Any) -> Path:
@@ -59,7 +60,7 @@ def save(content: object, path: Path, **options: Any) -> Path:
 
 
 def assert_same(read: Checkpoint, state: StateDict) -> None:
-    assert list(read.state) == list(official.used_shapes())
+    assert list(read.state) == list(state_dict.used_shapes())
     for key, value in read.state.items():
         np.testing.assert_array_equal(value, state[key])
         assert value.dtype == (np.int64 if key.endswith("num_batches_tracked") else np.float32)
@@ -156,7 +157,7 @@ def test_a_written_file_has_every_official_key(tmp_path: Path, state: StateDict)
 
     checkpoint.write(tmp_path / "a.pt", state)
     written = torch.load(tmp_path / "a.pt", weights_only=True)
-    assert {key: tuple(value.shape) for key, value in written.items()} == official.shapes()
+    assert {key: tuple(value.shape) for key, value in written.items()} == state_dict.shapes()
     assert not written["image_encoder.head.weight"].any()
     assert_same(checkpoint.read(tmp_path / "a.pt"), state)
 
@@ -205,7 +206,7 @@ def test_the_identity_is_that_of_the_numbers(state: StateDict) -> None:
     identity = Checkpoint(state, "").weights_id
     assert re.fullmatch("[0-9a-f]{64}", identity)
     assert Checkpoint(dict(reversed(state.items())), "").weights_id == identity
-    assert Checkpoint(official.complete(state), "").weights_id == identity
+    assert Checkpoint(state_dict.complete(state), "").weights_id == identity
     changed = state[KEY].copy()
     changed.flat[0] += 1
     assert Checkpoint(state | {KEY: changed}, "").weights_id != identity
@@ -232,7 +233,7 @@ def test_loading_into_a_network_of_another_shape_names_the_difference(safe: Path
         checkpoint.load_into(torch.nn.Linear(2, 3), read)
     assert str(caught.value) == (
         f"checkpoint must fit Linear, got a MobileSAM checkpoint ({safe}): 2 missing (weight, bias), 435 unexpected "
-        f"({', '.join(list(official.used_shapes())[:5])} ...){REMEDY}"
+        f"({', '.join(list(state_dict.used_shapes())[:5])} ...){REMEDY}"
     )
 
 
@@ -455,7 +456,7 @@ def test_without_torch_only_a_listed_pt_is_read(
         licence = "Apache-2.0"
         files = [{{path = "a.pt", size = {path.stat().st_size}, sha256 = "{digest}"}}]
     '''
-    monkeypatch.setattr(weights, "store", lambda: Store(tmp_path, listing))
+    monkeypatch.setattr("mobilesam.weights.store.default_store", lambda: Store(tmp_path, listing))
     assert_same(checkpoint.read(path), state)
 
 

@@ -9,37 +9,38 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from mobilesam import conversion, official, tensor_files, weights
+from mobilesam import weights
 from mobilesam.errors import CheckpointError
-from mobilesam.official import StateDict
+from mobilesam.weights import onnx_pair, state_dict, tensor_files
+from mobilesam.weights.state_dict import StateDict
 
 Pair = tuple[Path, Path]
 
 
 @pytest.fixture(scope="session")
 def state(pair: Pair) -> StateDict:
-    return conversion.pair_to_state(*pair)
+    return onnx_pair.pair_to_state(*pair)
 
 
 @pytest.mark.weights
 def test_every_tensor_has_its_official_key_shape_and_dtype(state: StateDict) -> None:
-    assert {key: value.shape for key, value in state.items()} == official.used_shapes()
+    assert {key: value.shape for key, value in state.items()} == state_dict.used_shapes()
     assert {value.dtype for key, value in state.items() if not key.endswith("num_batches_tracked")} == {
         np.dtype(np.float32)
     }
-    assert len(official.shapes()) == 439
+    assert len(state_dict.shapes()) == 439
 
 
 @pytest.mark.weights
 def test_the_written_checkpoint_is_the_one_the_manifest_names(state: StateDict, tmp_path: Path) -> None:
     path = tmp_path / "mobile_sam.safetensors"
-    tensor_files.write_safetensors(path, official.complete(state))
+    tensor_files.write_safetensors(path, state_dict.complete(state))
     assert weights.is_listed(path)
 
 
 @pytest.mark.weights
 def test_the_order_of_the_two_files_does_not_matter(pair: Pair, state: StateDict) -> None:
-    swapped = conversion.pair_to_state(pair[1], pair[0])
+    swapped = onnx_pair.pair_to_state(pair[1], pair[0])
     assert all(np.array_equal(swapped[key], value) for key, value in state.items())
 
 
@@ -47,7 +48,7 @@ def test_the_order_of_the_two_files_does_not_matter(pair: Pair, state: StateDict
 def test_the_bias_of_a_folded_convolution_is_all_its_batch_norm_does(state: StateDict) -> None:
     variances = [value for key, value in state.items() if key.endswith("bn.running_var")]
     assert len(variances) == 27
-    eps = np.float32(official.BATCH_NORM_EPS)
+    eps = np.float32(state_dict.BATCH_NORM_EPS)
     assert all(np.array_equal(value + eps, np.ones_like(value)) for value in variances)
 
 
@@ -58,10 +59,10 @@ def test_the_network_with_the_converted_weights_equals_the_onnx_encoder(pair: Pa
     import torch
     from skimage import data
 
-    from mobilesam import image as pictures
-    from mobilesam.checkpoint import Checkpoint, load_into
     from mobilesam.config import VARIANTS
+    from mobilesam.image import read as pictures
     from mobilesam.modeling import Sam
+    from mobilesam.weights.checkpoint import Checkpoint, load_into
 
     sam = Sam(VARIANTS["vit_t"])
     load_into(sam, Checkpoint(state, "the pair"))
@@ -80,11 +81,11 @@ def test_one_file_given_twice(pair: Pair) -> None:
     with pytest.raises(
         CheckpointError, match=r"sam\.onnx must have 27 folded convolutions, got \d+ in a graph from im"
     ):
-        conversion.pair_to_state(pair[1], pair[1])
+        onnx_pair.pair_to_state(pair[1], pair[1])
     with pytest.raises(
         CheckpointError, match=r"encoder\.onnx must have 6 mask norms, got 4 in a graph from input to o"
     ):
-        conversion.pair_to_state(pair[0], pair[0])
+        onnx_pair.pair_to_state(pair[0], pair[0])
 
 
 @pytest.mark.weights
@@ -100,7 +101,7 @@ def test_a_bias_table_that_does_not_repeat_by_offset_is_refused(pair: Pair, tmp_
     table.CopyFrom(numpy_helper.from_array(values))
     onnx.save(model, tmp_path / "encoder.onnx")
     with pytest.raises(CheckpointError, match="must add one bias for each window offset before a softmax, got another"):
-        conversion.pair_to_state(tmp_path / "encoder.onnx", pair[1])
+        onnx_pair.pair_to_state(tmp_path / "encoder.onnx", pair[1])
 
 
 @pytest.mark.weights
@@ -112,7 +113,7 @@ def test_a_missing_tensor_is_named(pair: Pair, tmp_path: Path) -> None:
     model.graph.initializer.extend(kept)
     onnx.save(model, tmp_path / "sam.onnx")
     with pytest.raises(CheckpointError, match=rf"must be MobileSAM's ONNX pair, got 1 missing \({name}\);"):
-        conversion.pair_to_state(pair[0], tmp_path / "sam.onnx")
+        onnx_pair.pair_to_state(pair[0], tmp_path / "sam.onnx")
 
 
 @pytest.mark.weights
@@ -120,7 +121,7 @@ def test_a_truncated_file(pair: Pair, tmp_path: Path) -> None:
     path = tmp_path / "encoder.onnx"
     path.write_bytes(pair[0].read_bytes()[:1_000_000])
     with pytest.raises(CheckpointError, match=r"encoder\.onnx must be an ONNX file, got .* that is not a whole ONNX f"):
-        conversion.pair_to_state(path, pair[1])
+        onnx_pair.pair_to_state(path, pair[1])
 
 
 def test_another_network(tmp_path: Path) -> None:
@@ -130,7 +131,7 @@ def test_another_network(tmp_path: Path) -> None:
     path = tmp_path / "yolo.onnx"
     onnx.save(helper.make_model(graph), path)
     with pytest.raises(CheckpointError) as caught:
-        conversion.pair_to_state(path, path)
+        onnx_pair.pair_to_state(path, path)
     assert str(caught.value) == (
         f"{path} must have 27 folded convolutions, got 0 in a graph from images to output0; give the encoder and the "
         "decoder that were exported from a MobileSAM checkpoint"
@@ -141,6 +142,6 @@ def test_a_file_that_is_not_onnx(tmp_path: Path) -> None:
     path = tmp_path / "encoder.onnx"
     path.write_text("<!doctype html><p>Sign in")
     with pytest.raises(CheckpointError, match=r"must be an ONNX file, got an HTML page that is not a whole ONNX file"):
-        conversion.pair_to_state(path, path)
+        onnx_pair.pair_to_state(path, path)
     with pytest.raises(CheckpointError, match=r"must be an ONNX file, got No such file or directory"):
-        conversion.pair_to_state(tmp_path / "absent.onnx", path)
+        onnx_pair.pair_to_state(tmp_path / "absent.onnx", path)

@@ -26,9 +26,9 @@ NOT_RUN = {"batch", "bench", "export", "quantize", "verify", "webui"}
 def workplace(photo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Stand in a folder with the files that the examples name."""
     from mobilesam import weights
-    from mobilesam.onnx import shipped
+    from mobilesam.onnx import templates
 
-    lay_out(tmp_path, photo, lambda: shipped.whole_files(weights.ensure()))
+    lay_out(tmp_path, photo, lambda: templates.whole_files(weights.ensure()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mobilesam.grids import build_all_layer_point_grids, build_point_grid, generate_crop_boxes
+from mobilesam.automatic.grids import build_all_layer_point_grids, build_point_grid, generate_crop_boxes
 
 
 def test_a_grid_has_a_point_in_the_middle_of_each_cell():

@@ -18,7 +18,7 @@ import skimage.data
 from PIL import ExifTags, Image
 
 from mobilesam.errors import InputError
-from mobilesam.image import (
+from mobilesam.image.read import (
     MAX_PIXELS,
     PIXEL_MEAN,
     PIXEL_STD,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilesam.geometry import resized_hw
-from mobilesam.masks import Frame, Window, upsample, upsampled_columns, window_above
+from mobilesam.masks.upsampling import Frame, Window, upsample, upsampled_columns, window_above
 
 SIZES = [(300, 451), (64, 48), (1200, 900), (1, 70), (70, 1), (1, 1), (37, 2100)]
 

@@ -10,8 +10,9 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import SamPredictor, selection
+from mobilesam import SamPredictor
 from mobilesam.errors import ImageNotSetError, InputError
+from mobilesam.masks import selection
 from tests.pictures import picture
 
 pytestmark = [pytest.mark.weights, pytest.mark.torch]

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump, group, parse_prompts, read_prompts
-from mobilesam.prompts import make_prompts
+from mobilesam.prompts.arrays import make_prompts
+from mobilesam.prompts.file import ObjectPrompt, PromptFile, dump, group, parse_prompts, read_prompts
 
 TEXT = """{"version": 1, "images": {
   "photos/cat.jpg": [{"points": [[220, 110, 1], [40.5, 60, 0]]},

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from mobilesam.errors import InputError, OutOfPictureWarning
-from mobilesam.prompts import Prompts, make_prompts
+from mobilesam.prompts.arrays import Prompts, make_prompts
 
 ORIGINAL_HW, INPUT_HW = (400, 600), (683, 1024)
 LOGITS = np.zeros((1, 256, 256), dtype=np.float32)

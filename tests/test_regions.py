@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from mobilesam import rle
 from mobilesam.errors import InputError
-from mobilesam.regions import clean, remove_small_regions
+from mobilesam.masks import rle
+from mobilesam.masks.regions import clean, remove_small_regions
 
 
 def plain_clean(mask, min_area):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from mobilesam import rle
+from mobilesam.masks import rle
 
 
 def random_masks():

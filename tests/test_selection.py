@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.selection import RULES, choose
+from mobilesam.masks.selection import RULES, choose
 
 
 def logits(*boxes):

@@ -18,10 +18,11 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam import download, official, tensor_files, weights
-from mobilesam.download import Patience, RemoteFile, SourceError
+from mobilesam import weights
 from mobilesam.errors import WeightsError
-from mobilesam.weights import Store
+from mobilesam.weights import download, state_dict, tensor_files
+from mobilesam.weights.download import Patience, RemoteFile, SourceError
+from mobilesam.weights.store import Store
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 HALF = len(CONTENT) // 2
@@ -281,7 +282,7 @@ def test_threads_that_fetch_at_once_share_one_download(store: Store, server: Ser
 def test_processes_that_fetch_at_once_share_one_download(store: Store, server: Server) -> None:
     released = threading.Event()
     server.answers = [whole_once(released)]
-    program = "import sys; from mobilesam.weights import Store; from pathlib import Path; "
+    program = "import sys; from mobilesam.weights.store import Store; from pathlib import Path; "
     program += "print('asks', flush=True); print(Store(Path(sys.argv[1]), sys.argv[2]).ensure())"
     command = [sys.executable, "-c", program, str(store.folder), store.manifest]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
@@ -347,7 +348,7 @@ def test_the_folder_follows_the_environment(monkeypatch: pytest.MonkeyPatch, tmp
 
 def test_outside_a_checkout_the_folder_is_the_users_cache(tmp_path: Path) -> None:
     installed = tmp_path / "site-packages" / "mobilesam"
-    shutil.copytree(Path(weights.__file__).parent, installed, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(Path(weights.__file__).parents[1], installed, ignore=shutil.ignore_patterns("__pycache__"))
     environment = {"HOME": str(tmp_path), "PATH": os.environ["PATH"]}
     program = "import mobilesam.weights as w; print(w.__file__); print(w.folder())"
     result = subprocess.run(
@@ -365,14 +366,14 @@ def test_outside_a_checkout_the_folder_is_the_users_cache(tmp_path: Path) -> Non
 
 
 def test_importing_is_light() -> None:
-    program = "import sys, mobilesam.weights, mobilesam.checkpoint; print(*sys.modules)"
+    program = "import sys, mobilesam.weights, mobilesam.weights.checkpoint; print(*sys.modules)"
     result = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"torch", "onnx", "onnxruntime", "cv2", "safetensors", "rich"} & set(result.stdout.split())
 
 
 def test_the_shipped_manifest_names_whole_digests_and_licences() -> None:
     assert weights.names() == ["mobile_sam"]
-    sources = weights.store().entry("mobile_sam").sources
+    sources = weights.default_store().entry("mobile_sam").sources
     assert [bool(source.url) for source in sources] == [True, True, False]
     assert sources[0].url == "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt"
     assert [source.licence for source in sources] == ["Apache-2.0", "Apache-2.0", "MIT"]
@@ -478,7 +479,7 @@ def test_the_real_package_becomes_the_checkpoint_of_the_manifest(
         ("sam.onnx", ""),
         ("mobile_sam.safetensors", ""),
     ]
-    assert {key: value.shape for key, value in tensor_files.read_safetensors(path).items()} == official.shapes()
+    assert {key: value.shape for key, value in tensor_files.read_safetensors(path).items()} == state_dict.shapes()
 
     # The pair alone, as someone might place it by hand, is enough without any network.
     path.unlink()

@@ -11,9 +11,9 @@ from typing import Any
 
 import gradio as gr
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.errors import InputError, sentence
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.failures import explained
 from mobilesam.webui.saving import record_of

@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.automatic import SamAutomaticMaskGenerator
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
+from mobilesam.masks.records import MaskRecord
 from mobilesam.model import Embedding, MaskModel, Wrapped
 from mobilesam.visualize import palette
 from mobilesam.webui import wire

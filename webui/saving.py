@@ -12,18 +12,19 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle, segment
-from mobilesam.automatic.records import MaskRecord
+from mobilesam import segment
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats import png
 from mobilesam.formats.coco import coco_dataset
 from mobilesam.formats.labelme import labelme_document
 from mobilesam.formats.picture import MaskedPicture
 from mobilesam.formats.yolo import yolo_labels
-from mobilesam.masks import Frame
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
+from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
-from mobilesam.object_prompt import ObjectPrompt
-from mobilesam.prompt_file import PromptFile, dump
+from mobilesam.prompts.file import PromptFile, dump
+from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.session import Answer, Picture, Session
 from mobilesam.webui.studio import Studio
 

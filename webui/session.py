@@ -20,12 +20,12 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
-from mobilesam.prompt_json import parse_chosen
+from mobilesam.prompts.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
+from mobilesam.prompts.schema import parse_chosen
 from mobilesam.webui.sizes import size_of
 
 if TYPE_CHECKING:
-    from mobilesam.automatic.records import MaskRecord
+    from mobilesam.masks.records import MaskRecord
 
 MAX_POINTS = 256  # a decoder call grows with its points; nobody needs more on one object
 MAX_UNDO = 512

@@ -16,9 +16,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.image import count_frames, image_digest, read_image
+from mobilesam.image.read import count_frames, image_digest, read_image
 from mobilesam.model import Embedding, FloatArray
-from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache

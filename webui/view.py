@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from mobilesam.model import MaskModel
-from mobilesam.object_prompt import ObjectPrompt
-from mobilesam.prompt_json import needs_steps
+from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.prompts.schema import needs_steps
 from mobilesam.webui import wire
 from mobilesam.webui.session import Answer, Picture, Session
 

@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from mobilesam import masks, rle
+from mobilesam.masks import rle
+from mobilesam.masks import upsampling as masks
 
 UInt8Array = npt.NDArray[np.uint8]
 BoolArray = npt.NDArray[np.bool_]

@@ -1,6 +1,6 @@
 """Everything mode: all the masks of a picture, without prompts from a person."""
 
 from mobilesam.automatic.generator import SamAutomaticMaskGenerator
-from mobilesam.automatic.records import MaskRecord, MaskRecords
+from mobilesam.masks.records import MaskRecord, MaskRecords
 
 __all__ = ["MaskRecord", "MaskRecords", "SamAutomaticMaskGenerator"]

@@ -9,18 +9,18 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import regions, rle
-from mobilesam.automatic.candidates import Box, Candidate, suppress
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.exploration import Everywhere, Exploration
-from mobilesam.automatic.records import MaskRecords, make_record
+from mobilesam.automatic.grids import generate_crop_boxes
 from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes
 from mobilesam.automatic.settings import Settings, check_total
 from mobilesam.automatic.tiling import stitch, tile_boxes
-from mobilesam.boxes import box_iou, near_crop_edge
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
-from mobilesam.grids import generate_crop_boxes
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
+from mobilesam.masks import regions, rle
+from mobilesam.masks.boxes import box_iou, near_crop_edge
+from mobilesam.masks.candidate import Box, Candidate, suppress
+from mobilesam.masks.records import MaskRecords, make_record
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
 
@@ -124,7 +124,7 @@ class SamAutomaticMaskGenerator:
         """Return a record for each mask, best first; see :class:`MaskRecord` for the keys.
 
         Args:
-            image: (H, W, 3) uint8 RGB, or anything that :func:`mobilesam.image.read_image` takes.
+            image: (H, W, 3) uint8 RGB, or anything that :func:`mobilesam.image.read.read_image` takes.
             progress: called as ``progress(done, total, found)``: points, points in all, and masks so far.
             cancel: a threading.Event, or a function that tells whether to stop.
             time_budget_s: stop after so many seconds from the call on, between two steps of the work: encoding a crop,

@@ -7,14 +7,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
 from mobilesam.automatic import exploration
-from mobilesam.automatic.candidates import Box, Candidate, measure
 from mobilesam.automatic.settings import Settings
 from mobilesam.geometry import points_to_model
-from mobilesam.masks import FloatArray, Frame
+from mobilesam.masks import rle
+from mobilesam.masks.candidate import Box, Candidate, measure
+from mobilesam.masks.upsampling import FloatArray, Frame
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.prompts import make_prompts
+from mobilesam.prompts.arrays import make_prompts
 
 PointArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.automatic.exploration import SHARE
+from mobilesam.automatic.grids import build_all_layer_point_grids
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.grids import build_all_layer_point_grids
 
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 MODES = tuple(SHARE)

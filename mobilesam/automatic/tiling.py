@@ -13,10 +13,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mobilesam import rle
-from mobilesam.automatic.candidates import Box, Candidate
-from mobilesam.boxes import box_iou, near_crop_edge
 from mobilesam.errors import InputError, sentence
+from mobilesam.masks import rle
+from mobilesam.masks.boxes import box_iou, near_crop_edge
+from mobilesam.masks.candidate import Box, Candidate
 
 # Two masks are the same object if they agree to this IoU in the overlap of their tiles.
 _SAME = 0.6

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from mobilesam import reading
 from mobilesam.errors import InputError, sentence
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 
 _MOST_BYTES = 2**31  # held in memory; a TIFF of one frame and as many pixels as are read, 16 bits each, takes less
 _BLOCK = 2**20

@@ -14,7 +14,7 @@ from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.naming import Names, refuse_overwriting
 from mobilesam.formats.picture_files import FOLDERS, MaskFiles
-from mobilesam.prompt_file import PromptFile
+from mobilesam.prompts.file import PromptFile
 
 
 def plan(

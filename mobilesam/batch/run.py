@@ -22,8 +22,8 @@ from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.files import unfinished_in
 from mobilesam.formats.picture import OBJECT
 from mobilesam.formats.picture_files import WORDS, files_of_all, write_files_of_all
-from mobilesam.prompt_file import PromptFile
-from mobilesam.selection import RULES
+from mobilesam.masks.selection import RULES
+from mobilesam.prompts.file import PromptFile
 
 Progress = Callable[[int, int, int], object]
 ENGINES = ("local", "ray")

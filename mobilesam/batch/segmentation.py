@@ -10,7 +10,6 @@ from pathlib import Path
 
 from mobilesam import loading
 from mobilesam.automatic import SamAutomaticMaskGenerator
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
 from mobilesam.batch.tasks import ImageWork, Task, UInt8Array
@@ -18,8 +17,9 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
 from mobilesam.formats.picture import OBJECT, MaskedPicture
 from mobilesam.formats.picture_files import MaskFiles
+from mobilesam.masks.records import MaskRecord
 from mobilesam.model import MaskModel
-from mobilesam.object_prompt import ObjectPrompt
+from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
 
 

@@ -10,8 +10,8 @@ import numpy.typing as npt
 
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
 from mobilesam.formats.naming import Names
-from mobilesam.image import decode_image, read_image
-from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.image.read import decode_image, read_image
+from mobilesam.prompts.file import ObjectPrompt
 
 UInt8Array = npt.NDArray[np.uint8]
 

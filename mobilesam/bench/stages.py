@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
 from mobilesam.timing import Stopwatch, TimedModel, quartiles

@@ -15,8 +15,8 @@ from mobilesam.errors import InputError
 
 if TYPE_CHECKING:
     from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
+    from mobilesam.image.pixels import ImageArray
     from mobilesam.model import MaskModel
-    from mobilesam.pixels import ImageArray
 
 
 def everything(

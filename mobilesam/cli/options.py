@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
-from mobilesam.prompt_file import ObjectPrompt, group
+from mobilesam.prompts.file import ObjectPrompt, group
 
 
 class UsageError(MobileSamError):
@@ -27,7 +27,7 @@ class Backend(enum.StrEnum):
 
 
 class Select(enum.StrEnum):
-    """Which of a prompt's masks is the answer: the rules of :mod:`mobilesam.selection`."""
+    """Which of a prompt's masks is the answer: the rules of :mod:`mobilesam.masks.selection`."""
 
     agreement = "agreement"
     score = "score"
@@ -158,7 +158,7 @@ def parse_point(text: str) -> tuple[float, float, float]:
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Read ``x1,y1,x2,y2``; whether that is a box is for :mod:`mobilesam.prompts` to say.
+    """Read ``x1,y1,x2,y2``; whether that is a box is for :mod:`mobilesam.prompts.arrays` to say.
 
     Raises:
         UsageError: it is not four numbers.

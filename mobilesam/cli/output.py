@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord, pixel_box
 from mobilesam.formats import png
 from mobilesam.formats.naming import Names
-from mobilesam.object_prompt import ObjectPrompt
-from mobilesam.prompt_json import entry_of
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord, pixel_box
+from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.prompts.schema import entry_of
 from mobilesam.visualize import overlay
 
 FORMATS = ("overlay", "mask", "cutout")

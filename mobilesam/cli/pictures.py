@@ -15,7 +15,7 @@ from mobilesam.cli.options import UsageError
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
-    from mobilesam.pixels import ImageArray
+    from mobilesam.image.pixels import ImageArray
 
 
 Item = TypeVar("Item")
@@ -24,7 +24,7 @@ Item = TypeVar("Item")
 def read_source(source: str) -> ImageArray:
     """Return the picture at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
     from mobilesam.formats.naming import STDIN
-    from mobilesam.image import read_image
+    from mobilesam.image.read import read_image
 
     if source != STDIN:
         return read_image(source)

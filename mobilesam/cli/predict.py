@@ -11,8 +11,8 @@ import typer
 from mobilesam.cli import options
 from mobilesam.cli.pictures import failed, read_each, refuse_repeated_stdin, warnings_of
 from mobilesam.errors import InputError, sentence
-from mobilesam.object_prompt import ObjectPrompt
-from mobilesam.prompt_file import read_prompts
+from mobilesam.prompts.file import read_prompts
+from mobilesam.prompts.object_prompt import ObjectPrompt
 
 if TYPE_CHECKING:
     from mobilesam.model import MaskModel

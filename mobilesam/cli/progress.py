@@ -7,12 +7,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from mobilesam.download import Progress
+    from mobilesam.weights.download import Progress
 
 
 @contextlib.contextmanager
 def download_bar() -> Iterator[Progress]:
-    """Yield a callable for ``progress=`` of :mod:`mobilesam.weights`; nothing is shown until it is called.
+    """Yield a callable for ``progress=`` of :mod:`mobilesam.weights.store`; nothing is shown until it is called.
 
     On a terminal it draws a bar a file; otherwise it writes one line a file.
     """

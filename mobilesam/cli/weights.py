@@ -20,7 +20,7 @@ def show(as_json: options.JsonOption = False) -> None:
     """List the weights there are and where each lies."""
     from mobilesam import weights
 
-    store = weights.store()
+    store = weights.default_store()
     rows = []
     for entry in store.entries().values():
         found = store.find(entry.name)
@@ -71,7 +71,7 @@ def path(name: NameArgument = "mobile_sam") -> None:
     """Print the path of the checkpoint; exit code 1 if it has not been fetched."""
     from mobilesam import weights
 
-    store = weights.store()
+    store = weights.default_store()
     found = store.find(name)
     if found is None:
         raise store.absent(name)
@@ -95,9 +95,9 @@ def convert(
 
     mobilesam weights convert encoder.onnx sam.onnx mobile_sam.safetensors
     """
-    from mobilesam import checkpoint
     from mobilesam.errors import sentence
     from mobilesam.files import refuse_existing
+    from mobilesam.weights import checkpoint
 
     *sources, target = paths
     if len(sources) not in (1, 2):

@@ -18,7 +18,7 @@ from mobilesam.evaluate.report import CLICK_TARGETS
 from mobilesam.evaluate.rle import BoolMask, tight_box
 from mobilesam.files import atomic_path
 from mobilesam.formats.segmentation import decode_segmentation
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 from mobilesam.visualize import overlay, palette
 
 UInt8Array = npt.NDArray[np.uint8]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.rle import boundaries_of, to_coco
+from mobilesam.masks.rle import boundaries_of, to_coco
 
 BoolMask = npt.NDArray[np.bool_]
 

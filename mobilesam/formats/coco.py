@@ -10,14 +10,14 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobilesam import rle
-from mobilesam.automatic.records import pixel_box
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.formats.coco_document import CocoDocument, read_document
 from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
-from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.masks import rle
+from mobilesam.masks.records import pixel_box
+from mobilesam.prompts.file import ObjectPrompt, PromptFile
 from mobilesam.reading import is_number
 
 

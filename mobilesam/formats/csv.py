@@ -7,9 +7,9 @@ import io
 from collections.abc import Sequence
 from pathlib import Path
 
-from mobilesam.automatic.records import MaskRecord, pixel_box
 from mobilesam.files import write_bytes
 from mobilesam.formats.picture import known
+from mobilesam.masks.records import MaskRecord, pixel_box
 
 COLUMNS = (
     *("id", "file", "area", "bbox_x", "bbox_y", "bbox_width", "bbox_height"),

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
+from mobilesam.masks import rle
 
 BoolArray = npt.NDArray[np.bool_]
 Corners = npt.NDArray[np.float64]

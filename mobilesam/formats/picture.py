@@ -10,10 +10,10 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.errors import InputError
-from mobilesam.image import MAX_PIXELS
+from mobilesam.image.read import MAX_PIXELS
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 from mobilesam.reading import is_number
 
 OBJECT = "object"  # the label of what has none

@@ -13,8 +13,6 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord, pixel_box
 from mobilesam.formats import png
 from mobilesam.formats.coco import write_coco
 from mobilesam.formats.csv import write_csv
@@ -24,6 +22,8 @@ from mobilesam.formats.naming import Names
 from mobilesam.formats.parquet import require_pyarrow, write_parquet
 from mobilesam.formats.picture import OBJECT, MaskedPicture, known
 from mobilesam.formats.yolo import write_yolo, write_yolo_names
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord, pixel_box
 from mobilesam.visualize import overlay
 
 # Words of --format. The names of the first ones go on with -WORD, those of masks with a folder of files.

@@ -12,12 +12,12 @@ from pathlib import Path
 
 import numpy as np
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import write_bytes
 from mobilesam.formats.picture import OBJECT, MaskedPicture, label_of, read_record
 from mobilesam.formats.polygons import filled, one_ring_of
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 from mobilesam.reading import MAX_TEXT_BYTES, read_bytes
 
 

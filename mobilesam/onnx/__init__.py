@@ -1,5 +1,18 @@
 """MobileSAM on ONNX Runtime; nothing here needs torch."""
 
-from mobilesam.onnx.sam import OnnxSam
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mobilesam.onnx.sam import OnnxSam
 
 __all__ = ["OnnxSam"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "OnnxSam":  # not before it is used: the contract of the graphs is read without ONNX Runtime
+        from mobilesam.onnx.sam import OnnxSam
+
+        return OnnxSam
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

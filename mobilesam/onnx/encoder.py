@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import contract
-from mobilesam import image as pictures
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
+from mobilesam.image import read as pictures
+from mobilesam.onnx import contract
 from mobilesam.onnx.sessions import refusing
 
 if TYPE_CHECKING:

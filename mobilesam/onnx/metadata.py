@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
-from mobilesam import contract
 from mobilesam._version import __version__
 from mobilesam.config import VARIANTS
-from mobilesam.image import PIXEL_MEAN, PIXEL_STD
+from mobilesam.image.read import PIXEL_MEAN, PIXEL_STD
+from mobilesam.onnx import contract
 
 if TYPE_CHECKING:
     import onnx

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from mobilesam import contract, file_kind
+from mobilesam import file_kind
 from mobilesam.errors import InputError, sentence
+from mobilesam.onnx import contract
 from mobilesam.reading import check_regular
 
 if TYPE_CHECKING:

@@ -13,17 +13,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import contract
-from mobilesam import image as pictures
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
+from mobilesam.image import read as pictures
 from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
-from mobilesam.onnx import metadata, providers, published, recognition, shipped
+from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.published import PublishedDecoder
+from mobilesam.onnx.exported import PublishedDecoder
 from mobilesam.onnx.sessions import cores, move_to_first_core, one_a_core, open_session
-from mobilesam.onnx.steps import StepDecoder
-from mobilesam.prompts import Prompts
+from mobilesam.onnx.split_decoder import StepDecoder
+from mobilesam.prompts.arrays import Prompts
 from mobilesam.reading import exists, expanded
 
 if TYPE_CHECKING:
@@ -80,7 +79,7 @@ class OnnxSam(MaskModel):
             return cls._open([found[role][0] for role in steps], provider, threads)
         path, model = found[contract.ENCODER.role]
         session = open_session(path, provider, threads)
-        decoder = open_session(published.cut(found["decoder"][1]).SerializeToString(), provider, threads)
+        decoder = open_session(exported.cut(found["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
         return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path), one_a_core=one_a_core(threads))
 
@@ -91,18 +90,18 @@ class OnnxSam(MaskModel):
         """Open a checkpoint: its tensors are put into the graphs that the package carries, once.
 
         Args:
-            checkpoint: what :func:`mobilesam.checkpoint.read` understands.
+            checkpoint: what :func:`mobilesam.weights.checkpoint.read` understands.
             provider: see :meth:`from_files`. threads: see :meth:`from_files`.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not there.
         """
-        return cls._open(shipped.whole_files(expanded(checkpoint)), provider, threads)
+        return cls._open(templates.whole_files(expanded(checkpoint)), provider, threads)
 
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None) -> OnnxSam:
-        """Open files in the order of :data:`mobilesam.contract.STEPS`."""
+        """Open files in the order of :data:`mobilesam.onnx.contract.STEPS`."""
         encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
         about = metadata.read(encoder)
         weights_id = about["weights_sha256"]

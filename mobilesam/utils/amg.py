@@ -1,8 +1,8 @@
 """Names that scripts import from SAM's ``utils.amg``."""
 
-from mobilesam.grids import build_all_layer_point_grids, build_point_grid, generate_crop_boxes
-from mobilesam.regions import remove_small_regions
-from mobilesam.rle import area_from_rle, coco_encode_rle, rle_to_mask
+from mobilesam.automatic.grids import build_all_layer_point_grids, build_point_grid, generate_crop_boxes
+from mobilesam.masks.regions import remove_small_regions
+from mobilesam.masks.rle import area_from_rle, coco_encode_rle, rle_to_mask
 
 __all__ = [
     "area_from_rle",

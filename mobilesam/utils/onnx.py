@@ -14,7 +14,7 @@ class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the fol
     """SAM's decoder contract as a module, with the arguments of SAM's class of this name.
 
     Calling it gives full-size masks (1, C, H, W), IoU predictions (1, C) and low-resolution masks (1, C, 256, 256),
-    from the inputs of :func:`mobilesam.contract.decoder` in their order. The model is put into eval mode.
+    from the inputs of :func:`mobilesam.onnx.contract.decoder` in their order. The model is put into eval mode.
 
     To write a file, :func:`mobilesam.export.export_onnx` takes the network itself and compares the file with it.
     PyTorch's older exporter (``dynamo=False``) would freeze the size of the picture, as it does with SAM's class.

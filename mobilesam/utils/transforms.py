@@ -1,5 +1,5 @@
 """Where scripts written for the reference look for ResizeLongestSide."""
 
-from mobilesam.transform import ResizeLongestSide
+from mobilesam.image.transform import ResizeLongestSide
 
 __all__ = ["ResizeLongestSide"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mobilesam import image as pictures
+from mobilesam.image import read as pictures
 from mobilesam.model import Capabilities, Embedding, MaskModel, Scored
 
 SIDE = 256

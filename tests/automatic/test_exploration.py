@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mobilesam.automatic.exploration import Everywhere, Exploration, farthest_first, inside_finest, looks_at
-from mobilesam.grids import build_point_grid
+from mobilesam.automatic.grids import build_point_grid
 
 ALIKE = np.tile(np.array([[1, 0]], np.float32), (64, 1))
 

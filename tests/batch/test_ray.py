@@ -11,7 +11,7 @@ from PIL import Image
 
 from benchmarks.process_tree import ray_actors
 from mobilesam.batch import ModelChoice, segment_pictures
-from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 WORDS = ("coco", "parquet", "overlay")
 COUNT = 16

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 from pycocotools.coco import COCO
 
-from mobilesam import formats, rle
+from mobilesam import formats
+from mobilesam.masks import rle
 from tests.automatic.color_model import ColorModel, squares
 
 SQUARES = [(40, 80, 320, 440), (400, 120, 720, 360), (760, 400, 960, 600)]

@@ -3,7 +3,7 @@
 import pytest
 
 from mobilesam.cli.options import UsageError, parse_box, parse_formats, parse_point, parse_prompts
-from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.prompts.file import ObjectPrompt
 
 
 @pytest.mark.parametrize(

@@ -170,7 +170,7 @@ class TestRealPhotos:
             "import resource, sys\n"
             "from mobilesam.cli import main\n"
             "from mobilesam.cli import output\n"
-            "import mobilesam.predictor, mobilesam.torch_sam\n"
+            "import mobilesam.predictor, mobilesam.modeling.torch_sam\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
             "main()\n"
         )

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilesam import checkpoint, official, weights
+from mobilesam import weights
+from mobilesam.weights import checkpoint, state_dict
 
 Command = Callable[..., Any]
 
@@ -28,7 +29,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def own(tmp_path: Path) -> Path:
     """A checkpoint that nothing published is equal to."""
     path = tmp_path / "own.safetensors"
-    checkpoint.write(path, {key: np.zeros(shape, np.float32) for key, shape in official.used_shapes().items()})
+    checkpoint.write(path, {key: np.zeros(shape, np.float32) for key, shape in state_dict.used_shapes().items()})
     return path
 
 

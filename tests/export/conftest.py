@@ -21,9 +21,9 @@ def exported(sam, tmp_path_factory):
 @pytest.fixture(scope="session")
 def remade():
     """The graphs without weights that the package carries, traced again."""
-    from mobilesam.export import skeletons
+    from mobilesam.export import templates
 
-    return skeletons.make()
+    return templates.make()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -32,7 +32,7 @@ def graphs_traced_once():
     if not importlib.util.find_spec("torch"):
         yield
         return
-    from mobilesam.export import exporter, skeletons, tracing
+    from mobilesam.export import exporter, templates, tracing
 
     traced = {}
 
@@ -47,5 +47,5 @@ def graphs_traced_once():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(exporter, "trace", trace)
-        patch.setattr(skeletons, "trace", trace)
+        patch.setattr(templates, "trace", trace)
         yield

@@ -11,10 +11,9 @@ import onnxruntime
 import pytest
 from onnx import numpy_helper
 
-from mobilesam import contract
 from mobilesam.errors import ExportError, InputError
 from mobilesam.export.plan import Plan
-from mobilesam.onnx import OnnxSam
+from mobilesam.onnx import OnnxSam, contract
 from tests.pictures import picture
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
@@ -102,7 +101,7 @@ def test_an_encoder_that_preprocesses(sam, tmp_path, exported, preprocess, opset
 def test_an_encoder_of_any_size(sam, remade):
     import torch
 
-    from mobilesam.onnx.filling import fill
+    from mobilesam.onnx.bind import fill
 
     assert Plan(parts=("encoder",), dynamic_size=True).graphs == [contract.ENCODER_DYNAMIC]
     state = {key: value.numpy() for key, value in sam.state_dict().items()}
@@ -268,12 +267,12 @@ def test_the_class_under_the_name_of_the_reference(sam, exported, features):
 
 
 def test_the_graphs_in_the_package_are_those_of_the_networks(remade):
-    from mobilesam.export import skeletons
+    from mobilesam.export import templates
 
-    assert sorted(remade) == sorted(path.name for path in skeletons.FOLDER.iterdir())
+    assert sorted(remade) == sorted(path.name for path in templates.FOLDER.iterdir())
     for name, model in remade.items():
-        shipped = onnx.load(skeletons.FOLDER / name)
-        assert described(shipped) == described(model), f"{name}: run python -m mobilesam.export.skeletons"
+        shipped = onnx.load(templates.FOLDER / name)
+        assert described(shipped) == described(model), f"{name}: run python -m mobilesam.export.templates"
 
 
 def described(model):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord
 from mobilesam.formats.picture import MaskedPicture, read_record
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 
 HW = (120, 160)
 

@@ -16,7 +16,6 @@ from pyarrow import parquet
 from pycocotools import mask as coco_mask
 from pycocotools.coco import COCO
 
-from mobilesam import rle
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.formats import (
     coco_dataset,
@@ -30,6 +29,7 @@ from mobilesam.formats import (
     write_parquet,
 )
 from mobilesam.formats.outlines import fill, outlines
+from mobilesam.masks import rle
 from tests.formats.scenes import EMPTY, HW, LABELLED, MASKS, PICTURE, masks_of, record
 
 PICTURES = [PICTURE, EMPTY, LABELLED]

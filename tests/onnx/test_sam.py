@@ -15,11 +15,11 @@ import pytest
 import mobilesam
 from mobilesam.errors import InputError, SingleMaskWarning
 from mobilesam.geometry import covered_tokens
-from mobilesam.masks import upsample
+from mobilesam.masks.upsampling import upsample
 from mobilesam.model import NOT_MADE
-from mobilesam.onnx import OnnxSam, providers, shipped
-from mobilesam.onnx.filling import fill
-from mobilesam.prompts import Prompts, make_prompts
+from mobilesam.onnx import OnnxSam, providers, templates
+from mobilesam.onnx.bind import fill
+from mobilesam.prompts.arrays import Prompts, make_prompts
 from tests import golden
 from tests.pictures import picture
 
@@ -134,7 +134,7 @@ def test_prompts_do_not_depend_on_their_neighbours(onnx_sam):
 
 @pytest.mark.torch
 def test_fast_padding_is_that_of_the_network(onnx_sam, sam):
-    from mobilesam.torch_sam import TorchSam
+    from mobilesam.modeling.torch_sam import TorchSam
 
     image = picture("china")
     exact, fast = (onnx_sam.encode(image, fast_padding=each).features for each in (False, True))
@@ -155,11 +155,11 @@ def test_files_are_made_again_when_they_are_damaged(monkeypatch, tmp_path):
 
     checkpoint = weights.ensure()
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
-    first = shipped.whole_files(checkpoint)
+    first = templates.whole_files(checkpoint)
     content = first[1].read_bytes()
     assert all(path.is_relative_to(tmp_path) for path in first)
     first[1].write_bytes(content[:-1])
-    assert shipped.whole_files(checkpoint) == first
+    assert templates.whole_files(checkpoint) == first
     assert first[1].read_bytes() == content
 
 
@@ -169,23 +169,23 @@ def test_nothing_needs_to_be_writable(monkeypatch, tmp_path):
     checkpoint = weights.ensure()
     (tmp_path / "file").touch()
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path / "file"))
-    files = shipped.whole_files(checkpoint)
+    files = templates.whole_files(checkpoint)
     assert all(isinstance(content, bytes) for content in files)
     assert OnnxSam.from_checkpoint(checkpoint).capabilities.masks_per_prompt == 4
 
 
 def test_weights_that_lack_a_tensor_are_refused():
-    from mobilesam import contract
     from mobilesam.errors import CheckpointError
+    from mobilesam.onnx import contract
 
     with pytest.raises(CheckpointError, match=r"state 'mask_decoder\..*' must have shape \(.*\), got none"):
-        fill(shipped.skeleton(contract.UPSCALE), {}, {})
+        fill(templates.skeleton(contract.UPSCALE), {}, {})
 
 
 def test_files_of_different_weights_are_refused(tmp_path):
     from mobilesam import weights
 
-    for path in shipped.whole_files(weights.ensure()):
+    for path in templates.whole_files(weights.ensure()):
         shutil.copy(path, tmp_path)
     model = onnx.load(tmp_path / "score.onnx")
     for entry in model.metadata_props:

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from mobilesam.batch import ModelChoice, Prompted, Report, segment_pictures
-from mobilesam.prompt_file import ObjectPrompt, PromptFile
+from mobilesam.prompts.file import ObjectPrompt, PromptFile
 from tests.automatic.color_model import ColorModel, squares
 from tests.conftest import ROOT
 

@@ -14,7 +14,7 @@ from mobilesam import reading
 from mobilesam.batch import fingerprint
 from mobilesam.batch.sources import find_pictures
 from mobilesam.errors import InputError
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 from tests.robustness.batch_runs import contents, paint, run, segment
 
 

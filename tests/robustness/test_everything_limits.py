@@ -10,8 +10,8 @@ import pytest
 
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.exploration import Exploration, farthest_first
+from mobilesam.automatic.grids import build_point_grid
 from mobilesam.errors import InputError
-from mobilesam.grids import build_point_grid
 from tests.automatic.color_model import ColorModel
 
 IMAGE = np.zeros((60, 90, 3), np.uint8)

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.object_prompt import MAX_STEPS, ObjectPrompt
-from mobilesam.prompt_file import PromptFile, dump, parse_prompts
+from mobilesam.prompts.file import PromptFile, dump, parse_prompts
+from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt
 
 pytest.importorskip("gradio", reason='Gradio is not installed: pip install "mobilesam[webui]"')
 
@@ -110,7 +110,7 @@ def key_of(studio: Studio, token: str) -> str:
 
 
 def mask_of(studio: Studio, session: Session) -> Any:
-    from mobilesam import rle
+    from mobilesam.masks import rle
 
     return rle.rle_to_mask(chosen_record(session, studio.models.get(session.model))["segmentation"])
 

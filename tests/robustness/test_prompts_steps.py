@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.object_prompt import MAX_STEPS, ObjectPrompt
-from mobilesam.prompt_file import PromptFile, dump, parse_prompts, read_prompts
+from mobilesam.prompts.file import PromptFile, dump, parse_prompts, read_prompts
+from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt
 
 POINT = ObjectPrompt(((220, 110),), (1,))
 PAIR = ObjectPrompt(((220, 110), (40.5, 60)), (1, 0))
@@ -145,7 +145,7 @@ MIXED = [
 
 
 def masks(records: list[list[Any]]) -> list[Any]:
-    from mobilesam import rle
+    from mobilesam.masks import rle
 
     return [rle.rle_to_mask(record["segmentation"]) for (record,) in records]
 
@@ -156,7 +156,7 @@ def iou(one: Any, other: Any) -> float:
 
 @pytest.fixture(scope="module")
 def embedding(onnx_sam: Any, photo: Any) -> Any:
-    from mobilesam.image import read_image
+    from mobilesam.image.read import read_image
 
     return onnx_sam.encode(read_image(photo("chelsea.png")))
 
@@ -173,7 +173,7 @@ def test_a_chosen_mask_is_kept_by_the_next_mark(onnx_sam: Any, embedding: Any) -
 
 @pytest.mark.weights
 def test_a_step_is_what_a_person_does_with_the_predictor(onnx_sam: Any, embedding: Any) -> None:
-    from mobilesam.prompts import make_prompts
+    from mobilesam.prompts.arrays import make_prompts
     from mobilesam.segment import decode
 
     frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
@@ -269,7 +269,7 @@ def test_predict_and_batch_give_the_masks_of_a_list_to_the_pixel(
     command: Any, photo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, onnx_sam: Any
 ) -> None:
     from mobilesam.formats.png import read_mask
-    from mobilesam.image import read_image
+    from mobilesam.image.read import read_image
     from mobilesam.segment import segment_objects
 
     monkeypatch.chdir(tmp_path)

@@ -20,8 +20,7 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import checkpoint, reading
-from mobilesam import image as pictures
+from mobilesam import reading
 from mobilesam.batch import read_prompts_or_coco
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import CheckpointError, InputError, MobileSamError
@@ -36,8 +35,10 @@ from mobilesam.formats.parquet import read_parquet
 from mobilesam.formats.png import read_map
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.formats.yolo import read_yolo
+from mobilesam.image import read as pictures
 from mobilesam.onnx import OnnxSam
-from mobilesam.prompt_file import read_prompts
+from mobilesam.prompts.file import read_prompts
+from mobilesam.weights import checkpoint
 
 MOBILESAM = [sys.executable, "-m", "mobilesam"]
 
@@ -239,7 +240,7 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
             "import sys; from mobilesam.cli import main\n"
             "import mobilesam.weights\n"
             "def names(*_): raise MemoryError('Unable to allocate 9 GiB')\n"
-            "mobilesam.weights.Store.entries = names\n"
+            "mobilesam.weights.store.Store.entries = names\n"
             "main()"
         )
         start = [sys.executable, "-c", code] if words[0] == "weights" else MOBILESAM

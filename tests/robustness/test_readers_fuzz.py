@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from mobilesam import checkpoint, tensor_files, weights
+from mobilesam import weights
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import MobileSamError
 from mobilesam.evaluate import load_coco
@@ -29,9 +29,10 @@ from mobilesam.formats.labelme import read_labelme, write_labelme
 from mobilesam.formats.parquet import read_parquet, write_parquet
 from mobilesam.formats.png import read_map, write_indexed
 from mobilesam.formats.yolo import read_yolo, write_yolo
-from mobilesam.image import count_frames, read_image
+from mobilesam.image.read import count_frames, read_image
 from mobilesam.model import Embedding
-from mobilesam.prompt_file import ObjectPrompt, PromptFile, dump, read_prompts
+from mobilesam.prompts.file import ObjectPrompt, PromptFile, dump, read_prompts
+from mobilesam.weights import checkpoint, tensor_files
 from tests.automatic.color_model import ColorModel
 from tests.formats.scenes import LABELLED
 
@@ -177,7 +178,7 @@ BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "parquet": (lambda path: write_parquet(path, [LABELLED]), lambda path: list(read_parquet(path))),
     "map": (lambda path: write_indexed(path, LABELLED), read_map),
     "embedding": (write_embedding, lambda path: load_embedding(path, Features())),
-    "manifest": (lambda path: path.write_text(weights.store().manifest), read_manifest),
+    "manifest": (lambda path: path.write_text(weights.default_store().manifest), read_manifest),
     "safetensors": (
         lambda path: tensor_files.write_safetensors(path, {"a.weight": np.zeros((2, 3), np.float32)}),
         checkpoint.read,

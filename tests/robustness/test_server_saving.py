@@ -14,8 +14,8 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from mobilesam import rle
-from mobilesam.automatic.records import MaskRecord
+from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.models import Models
 from mobilesam.webui.saving import save
 from mobilesam.webui.session import Picture, Session

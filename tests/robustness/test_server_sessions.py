@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mobilesam.automatic.records import MaskRecord
-from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.masks.records import MaskRecord
+from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
 from mobilesam.webui.session import Answer, Picture, Session
 from mobilesam.webui.sizes import size_of

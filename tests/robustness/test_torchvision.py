@@ -15,8 +15,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from mobilesam import boxes
 from mobilesam.automatic import SamAutomaticMaskGenerator
+from mobilesam.masks import boxes
 from tests.automatic.color_model import ColorModel
 from tests.pictures import picture
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.torch
 
 @pytest.fixture
 def device_nms():
-    from mobilesam import device_nms
+    from mobilesam.masks import device_nms
 
     if importlib.util.find_spec("torchvision") is None:
         pytest.skip('torchvision is not installed: pip install "mobilesam[accelerator]"')
@@ -87,7 +87,7 @@ def test_resizing_a_tensor_is_what_torchvision_does(device_nms) -> None:
     import torch
     from torchvision.transforms.v2 import functional
 
-    from mobilesam.transform import ResizeLongestSide
+    from mobilesam.image.transform import ResizeLongestSide
 
     pixels = torch.from_numpy(picture("chelsea").transpose(2, 0, 1)[None].astype(np.float32))
     ours = ResizeLongestSide(256).apply_image_torch(pixels)
@@ -107,7 +107,7 @@ def test_without_a_torchvision_that_fits_numpy_does_it(tmp_path: Path, code: str
         "import numpy as np\n"
         "from mobilesam.config import VARIANTS\n"
         "from mobilesam.modeling import Sam\n"
-        "from mobilesam.torch_sam import TorchSam\n"
+        "from mobilesam.modeling.torch_sam import TorchSam\n"
         "model = TorchSam(Sam(VARIANTS['vit_t']).to('meta'))\n"
         "assert model.sam.device.type == 'meta'\n"
         "boxes = np.array([[0, 0, 9, 9], [0, 0, 9, 8], [20, 20, 30, 30]], np.float32)\n"

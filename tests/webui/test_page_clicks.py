@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from mobilesam.image import read_image
+from mobilesam.image.read import read_image
 from tests.pictures import picture
 
 pytestmark = pytest.mark.weights

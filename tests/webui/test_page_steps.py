@@ -85,8 +85,8 @@ def test_the_page_keeps_a_choice_and_both_commands_replay_it(
 
 
 def test_the_endpoint_gives_the_masks_of_the_commands(server: Any, cat: Path, predictor: Any) -> None:
-    from mobilesam import rle
-    from mobilesam.image import read_image
+    from mobilesam.image.read import read_image
+    from mobilesam.masks import rle
     from mobilesam.segment import segment_objects
     from tests.robustness.test_prompts_steps import MIXED
     from tests.webui.test_endpoints import connect, encode, pixels

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.prompt_file import ObjectPrompt
+from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
 from mobilesam.webui.session import Answer, Picture, Session
 

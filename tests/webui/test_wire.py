@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
-from mobilesam import rle
+from mobilesam.masks import rle
 from mobilesam.webui import wire
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import geometry, image
+from mobilesam import geometry
+from mobilesam.image import read as image
 
 if TYPE_CHECKING:
     from torch import Tensor

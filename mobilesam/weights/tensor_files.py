@@ -21,8 +21,8 @@ from typing import Any
 
 import numpy as np
 
-from mobilesam.official import Array, StateDict
 from mobilesam.reading import MALFORMED, MAX_MODEL_BYTES, read_bytes
+from mobilesam.weights.state_dict import Array, StateDict
 
 _DTYPES = {
     "F64": np.float64,

@@ -3,7 +3,7 @@
 Rules a reader may want to know:
 
 - *alpha*: a transparent picture is laid over white, as a viewer shows it; opaque pixels keep their colour.
-- *16 bits* and *float*: see :mod:`mobilesam.pixels`. Pillow reads 16-bit *colour* files by their high byte.
+- *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Pillow reads 16-bit *colour* files by their high byte.
 - *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
 - *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the picture as viewed.
 
@@ -29,8 +29,8 @@ from PIL import ExifTags, Image, ImageOps
 from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
 from mobilesam.geometry import resized_hw
-from mobilesam.pixels import ImageArray, check_format
-from mobilesam.pixels import to_rgb as to_rgb
+from mobilesam.image.pixels import ImageArray, check_format
+from mobilesam.image.pixels import to_rgb as to_rgb
 from mobilesam.reading import is_pipe, open_file, read_bytes, read_stream
 
 FloatArray = npt.NDArray[np.float32]

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
 from mobilesam.errors import InputError, unknown_name
+from mobilesam.masks import rle
 
 BoolArray = npt.NDArray[np.bool_]
 

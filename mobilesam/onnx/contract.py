@@ -72,7 +72,7 @@ _IMAGE_TOKENS = (
 )
 _KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
-# Normalised and zero-padded pixels, as :func:`mobilesam.image.preprocess` makes them.
+# Normalised and zero-padded pixels, as :func:`mobilesam.image.read.preprocess` makes them.
 ENCODER = Graph(
     "encoder",
     (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),
@@ -100,7 +100,7 @@ IMAGE = Graph(
     (_EMBEDDINGS, Value("mask_input", ("images", 1, _LOGITS, _LOGITS)), Value("has_mask_input", (1,))),
     _IMAGE_TOKENS,
 )
-# Points in the model frame, labels as in :mod:`mobilesam.prompts`; "images" is 1, or as many as the prompts.
+# Points in the model frame, labels as in :mod:`mobilesam.prompts.arrays`; "images" is 1, or as many as the prompts.
 SCORE = Graph(
     "score",
     (*_IMAGE_TOKENS, Value("point_coords", ("prompts", "points", 2)), Value("point_labels", ("prompts", "points"))),

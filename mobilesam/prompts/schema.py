@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
+from mobilesam.prompts.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
 
 LARGEST = 1e9  # of a coordinate, in pixels
 

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilesam import contract
 from mobilesam.errors import InputError, sentence
 from mobilesam.model import Scored
+from mobilesam.onnx import contract
 from mobilesam.onnx.sessions import refusing
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     import onnxruntime
 
     from mobilesam.model import Embedding, FloatArray, IntArray
-    from mobilesam.prompts import Prompts
+    from mobilesam.prompts.arrays import Prompts
 
 LOW_RES = contract.decoder(low_res_only=True)
 _MASKS_KNOWN = (1, 4)

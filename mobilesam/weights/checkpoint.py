@@ -20,11 +20,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilesam import conversion, file_kind, official, recognition, tensor_files, weights
+from mobilesam import file_kind, weights
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
 from mobilesam.files import atomic_path, write_bytes
-from mobilesam.official import Array, StateDict
 from mobilesam.reading import exists, expanded, open_file
+from mobilesam.weights import onnx_pair, recognition, state_dict, tensor_files
+from mobilesam.weights.state_dict import Array, StateDict
 
 if TYPE_CHECKING:
     from torch import nn
@@ -68,7 +69,7 @@ def state_digest(state: Mapping[str, Array]) -> str:
     """
     digest = hashlib.sha256()
     for key in sorted(state):
-        if not key.endswith(official.COUNTER_SUFFIX) and not official.is_ignored(key):
+        if not key.endswith(state_dict.COUNTER_SUFFIX) and not state_dict.is_ignored(key):
             digest.update(f"{key}{tuple(state[key].shape)}".encode())
             digest.update(np.ascontiguousarray(state[key], dtype="<f4").data)
     return digest.hexdigest()
@@ -116,7 +117,7 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
     """
     import torch
 
-    own = {key: tuple(value.shape) for key, value in module.state_dict().items() if not official.is_ignored(key)}
+    own = {key: tuple(value.shape) for key, value in module.state_dict().items() if not state_dict.is_ignored(key)}
     wrong = recognition.difference(own, {key: value.shape for key, value in checkpoint.state.items()})
     if wrong:
         actual = f"{checkpoint.description}: {wrong}"
@@ -140,10 +141,10 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
     if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
         choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
         raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
-    used = {key: value.shape for key, value in state.items() if not official.is_ignored(key)}
-    if wrong := recognition.difference(official.used_shapes(), used):
+    used = {key: value.shape for key, value in state.items() if not state_dict.is_ignored(key)}
+    if wrong := recognition.difference(state_dict.used_shapes(), used):
         raise CheckpointError(sentence("state", "hold MobileSAM's tensors", wrong, "pass a whole state dict"))
-    full = official.complete(state)
+    full = state_dict.complete(state)
     if path.suffix == _SAFE_SUFFIX:
         with atomic_path(path, force=force) as temporary:
             tensor_files.write_safetensors(temporary, full)
@@ -228,7 +229,7 @@ _READERS = {"torch": _read_torch, "safetensors": _read_safetensors}
 def _read_pair(paths: Sequence[Path]) -> Checkpoint:
     if len(paths) != 2:
         raise CheckpointError(sentence("ONNX pair", "be two files", f"{len(paths)}", _REMEDY))
-    state = conversion.pair_to_state(*paths)
+    state = onnx_pair.pair_to_state(*paths)
     return Checkpoint(state, f"a MobileSAM ONNX pair ({' and '.join(map(str, paths))})")
 
 
@@ -244,14 +245,14 @@ def _recognised(path: Path, content: object) -> Checkpoint:
         raise _refusal(path, f"a pickled dict whose {other!r} is a {type(content[other]).__name__}, not a tensor")
     for prefix in _PREFIXES:
         if all(key.startswith(prefix) for key in state) and any(
-            key[len(prefix) :] in official.shapes() for key in state
+            key[len(prefix) :] in state_dict.shapes() for key in state
         ):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
-    used = {key: value for key, value in state.items() if not official.is_ignored(key)}
+    used = {key: value for key, value in state.items() if not state_dict.is_ignored(key)}
     shapes = {key: value.shape for key, value in used.items()}
-    if wrong := recognition.difference(official.used_shapes(), shapes):
+    if wrong := recognition.difference(state_dict.used_shapes(), shapes):
         raise _refusal(path, f"{recognition.describe(shapes)}: {wrong}")
-    ordered = {key: used[key].astype(official.dtype(key), copy=False) for key in official.used_shapes()}
+    ordered = {key: used[key].astype(state_dict.dtype(key), copy=False) for key in state_dict.used_shapes()}
     return Checkpoint(ordered, f"a MobileSAM checkpoint ({path})")
 
 

@@ -17,11 +17,11 @@ from functools import cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from mobilesam import conversion, download, official, tensor_files
-from mobilesam.download import Patience, Progress, RemoteFile, SourceError
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
 from mobilesam.files import atomic_path
 from mobilesam.reading import MALFORMED
+from mobilesam.weights import download, onnx_pair, state_dict, tensor_files
+from mobilesam.weights.download import Patience, Progress, RemoteFile, SourceError
 
 DEFAULT = "mobile_sam"
 
@@ -199,7 +199,7 @@ def folder() -> Path:
     """Return where weights are kept: MOBILESAM_HOME, else weights/ of a checkout, else the user's cache folder."""
     if home := os.environ.get("MOBILESAM_HOME"):
         return Path(home).expanduser()
-    checkout = Path(__file__).resolve().parent.parent
+    checkout = Path(__file__).resolve().parents[2]
     if (checkout / "pyproject.toml").is_file() and (checkout / "weights" / "manifest.toml").is_file():
         return checkout / "weights"
     import platformdirs
@@ -207,40 +207,40 @@ def folder() -> Path:
     return platformdirs.user_cache_path("mobilesam", appauthor=False) / "weights"
 
 
-def store() -> Store:
+def default_store() -> Store:
     """Return the store of the manifest that this package ships, in the folder that holds now."""
     return Store(folder(), _shipped_manifest())
 
 
 def names() -> list[str]:
     """Return the names that the manifest knows."""
-    return list(store().entries())
+    return list(default_store().entries())
 
 
 def find(name: str = DEFAULT) -> Path | None:
     """Return the checkpoint if it has been fetched; see :meth:`Store.find`."""
-    return store().find(name)
+    return default_store().find(name)
 
 
 def ensure(name: str = DEFAULT, progress: Progress | None = None) -> Path:
     """Return the checkpoint, fetching it on first use; see :meth:`Store.fetch`."""
-    return store().ensure(name, progress)
+    return default_store().ensure(name, progress)
 
 
 def fetch(name: str = DEFAULT, *, force: bool = False, progress: Progress | None = None) -> Path:
     """Fetch the checkpoint; see :meth:`Store.fetch`."""
-    return store().fetch(name, force=force, progress=progress)
+    return default_store().fetch(name, force=force, progress=progress)
 
 
 def verify(name: str = DEFAULT) -> list[Checked]:
     """Verify the files in the folder; see :meth:`Store.verify`."""
-    return store().verify(name)
+    return default_store().verify(name)
 
 
 def is_listed(path: Path) -> bool:
     """Return whether the content of a file is one that the shipped manifest names."""
     size = path.stat().st_size
-    listed = [file for entry in store().entries().values() for source in entry.sources for file in source.all_files]
+    listed = [file for entry in default_store().entries().values() for source in entry.sources for file in source.all_files]
     candidates = {file.sha256 for file in listed if file.size == size}
     if not candidates:
         return False
@@ -288,7 +288,7 @@ def _is_good(file: RemoteFile) -> bool:
 
 def _convert(source: Source, target: RemoteFile) -> None:
     encoder, decoder = (file.path for file in source.files)
-    state = official.complete(conversion.pair_to_state(encoder, decoder))
+    state = state_dict.complete(onnx_pair.pair_to_state(encoder, decoder))
     with atomic_path(target.path) as temporary:
         tensor_files.write_safetensors(temporary, state)
         if reason := download.problem(temporary, target.size, target.sha256):

@@ -13,11 +13,12 @@ from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
 
-from mobilesam import file_kind, official, recognition
+from mobilesam import file_kind
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
-from mobilesam.official import Array, StateDict
 from mobilesam.reading import open_file
+from mobilesam.weights import recognition, state_dict
+from mobilesam.weights.state_dict import Array, StateDict
 
 if TYPE_CHECKING:
     import onnx
@@ -43,10 +44,10 @@ def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
         raise CheckpointError(
             sentence(both, "be MobileSAM's ONNX pair", f"a damaged graph ({error})", _REMEDY)
         ) from error
-    wrong = recognition.difference(official.used_shapes(), {key: value.shape for key, value in found.items()})
+    wrong = recognition.difference(state_dict.used_shapes(), {key: value.shape for key, value in found.items()})
     if wrong:
         raise CheckpointError(sentence(both, "be MobileSAM's ONNX pair", wrong, _REMEDY))
-    return {key: found[key] for key in official.used_shapes()}
+    return {key: found[key] for key in state_dict.used_shapes()}
 
 
 class _Graph:
@@ -163,7 +164,7 @@ def _unfolded(name: str, weight: Array, bias: Array) -> StateDict:
         f"{name}.bn.weight": ones,
         f"{name}.bn.bias": bias,
         f"{name}.bn.running_mean": np.zeros_like(ones),
-        f"{name}.bn.running_var": ones - np.float32(official.BATCH_NORM_EPS),
+        f"{name}.bn.running_var": ones - np.float32(state_dict.BATCH_NORM_EPS),
         f"{name}.bn.num_batches_tracked": np.array(0, dtype=np.int64),
     }
 
@@ -186,7 +187,7 @@ def _bias_by_offset(graph: _Graph, table: Array) -> Array:
 
 
 def _keys(wanted: Callable[[str], bool]) -> list[str]:
-    return [key for key in official.used_shapes() if wanted(key)]
+    return [key for key in state_dict.used_shapes() if wanted(key)]
 
 
 def _matched(what: str, graph: _Graph, names: list[str], values: list[Value]) -> list[tuple[str, Value]]:

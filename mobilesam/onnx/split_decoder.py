@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilesam import contract
 from mobilesam.config import VARIANTS
 from mobilesam.geometry import covered_tokens
 from mobilesam.model import Scored, complete
+from mobilesam.onnx import contract
 
 if TYPE_CHECKING:
     import onnxruntime
 
     from mobilesam.model import Embedding, FloatArray, IntArray
-    from mobilesam.prompts import Prompts
+    from mobilesam.prompts.arrays import Prompts
 
 _CONFIG = VARIANTS["vit_t"]
 # Prompts in one call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.

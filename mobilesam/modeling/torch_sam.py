@@ -10,15 +10,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from mobilesam import device_nms
-from mobilesam import image as pictures
-from mobilesam.checkpoint import state_digest
 from mobilesam.geometry import covered_tokens
+from mobilesam.image import read as pictures
+from mobilesam.masks import device_nms
 from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored, complete
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
-from mobilesam.prompts import Prompts
+from mobilesam.prompts.arrays import Prompts
+from mobilesam.weights.checkpoint import state_digest
 
 # Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
 _CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
@@ -100,7 +100,7 @@ class TorchSam(MaskModel):
     def score_tensors(
         self, embedding: Embedding, point_coords: Tensor, point_labels: Tensor, mask_input: Tensor | None
     ) -> PromptScores:
-        """Score prompts given as tensors on the model's device; see :class:`mobilesam.prompts.Prompts`."""
+        """Score prompts given as tensors on the model's device; see :class:`mobilesam.prompts.arrays.Prompts`."""
         sparse = self.sam.prompt_encoder.embed_points(point_coords, point_labels)
         if mask_input is None:
             image = self._image_tokens(embedding)

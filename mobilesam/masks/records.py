@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NotRequired, TypedDict
 
-from mobilesam import rle
-from mobilesam.automatic.candidates import Box, Candidate
+from mobilesam.masks import rle
+from mobilesam.masks.candidate import Box, Candidate
 
 
 class MaskRecord(TypedDict):

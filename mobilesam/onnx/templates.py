@@ -15,12 +15,14 @@ from pathlib import Path
 
 import onnx
 
-from mobilesam import checkpoint, contract, weights
+from mobilesam import weights
 from mobilesam.errors import InputError
 from mobilesam.files import write_bytes
-from mobilesam.onnx.filling import fill
+from mobilesam.onnx import contract
+from mobilesam.onnx.bind import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.reading import exists
+from mobilesam.weights import checkpoint
 
 TEMPLATES = {
     contract.ENCODER: "encoder_1024.onnx",
@@ -36,10 +38,10 @@ def skeleton(graph: contract.Graph) -> onnx.ModelProto:
 
 
 def whole_files(source: Path) -> list[Path] | list[bytes]:
-    """Return the ONNX files of :data:`mobilesam.contract.STEPS`, made from a checkpoint or kept from before.
+    """Return the ONNX files of :data:`mobilesam.onnx.contract.STEPS`, made from a checkpoint or kept from before.
 
     Args:
-        source: what :func:`mobilesam.checkpoint.read` understands.
+        source: what :func:`mobilesam.weights.checkpoint.read` understands.
 
     Returns:
         Their paths, or their contents where nothing can be written; then they are made each time, in a second.

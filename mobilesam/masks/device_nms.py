@@ -1,4 +1,4 @@
-"""Non-maximum suppression by torchvision, on a model's device; results are those of :func:`mobilesam.boxes.nms`."""
+"""Non-maximum suppression by torchvision, on a device, with the results of :func:`mobilesam.masks.boxes.nms`."""
 
 from __future__ import annotations
 

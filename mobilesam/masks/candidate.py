@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam import rle
-from mobilesam.masks import FloatArray, Frame, upsampled_columns, window_above
+from mobilesam.masks import rle
+from mobilesam.masks.upsampling import FloatArray, Frame, upsampled_columns, window_above
 from mobilesam.model import MaskModel
 
 Box = tuple[int, int, int, int]
@@ -18,7 +18,7 @@ Box = tuple[int, int, int, int]
 class Candidate(NamedTuple):
     """One mask in the picture.
 
-    boundaries: its runs, see :mod:`mobilesam.rle`.
+    boundaries: its runs, see :mod:`mobilesam.masks.rle`.
     box: x1 y1 x2 y2 of its outermost pixels.
     point: x y of the point it was asked for with, None if it was a box.
     crop_box: x1 y1 x2 y2 of the crop it was found in.

@@ -18,7 +18,7 @@ from mobilesam.errors import CheckpointError, sentence
 from mobilesam.onnx.sessions import evaluate
 
 if TYPE_CHECKING:
-    from mobilesam.official import Array
+    from mobilesam.weights.state_dict import Array
 
 # A constant larger than this, and larger than what it is computed from, is left to be computed when the file is loaded:
 # folding the position encodings and the attention biases would make the files 40 % larger and nothing faster.

@@ -1,4 +1,4 @@
-"""Write the graphs without weights that the package carries: ``python -m mobilesam.export.skeletons``.
+"""Write the graphs without weights that the package carries: ``python -m mobilesam.export.templates``.
 
 To be run after a change of the networks; a test compares.
 """
@@ -12,13 +12,13 @@ import onnx
 import torch
 
 import mobilesam.onnx
-from mobilesam import contract
 from mobilesam.config import VARIANTS
 from mobilesam.export.plan import Plan, jobs
 from mobilesam.export.tracing import trace
 from mobilesam.files import write_bytes
 from mobilesam.modeling import Sam
-from mobilesam.onnx.shipped import TEMPLATES
+from mobilesam.onnx import contract
+from mobilesam.onnx.templates import TEMPLATES
 
 FOLDER = Path(mobilesam.onnx.__file__).parent / "graphs"
 

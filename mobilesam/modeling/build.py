@@ -7,18 +7,18 @@ import warnings
 from collections.abc import Callable
 from pathlib import Path
 
-from mobilesam import checkpoint as checkpoints
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, unknown_name
 from mobilesam.modeling import Sam
+from mobilesam.weights import checkpoint as checkpoints
 
 
 def build_sam_vit_t(checkpoint: str | os.PathLike[str] | None = None) -> Sam:
     """Build MobileSAM's network, on the CPU and in eval mode.
 
     Args:
-        checkpoint: a file that :func:`mobilesam.checkpoint.read` understands: the official .pt, a .safetensors, the
-            folder of an ONNX pair. None gives an untrained network, as in the reference, with a warning.
+        checkpoint: a file that :func:`mobilesam.weights.checkpoint.read` understands: the official .pt, a .safetensors,
+            the folder of an ONNX pair. None gives an untrained network, as in the reference, with a warning.
 
     Raises:
         CheckpointError: the file is not a MobileSAM checkpoint.

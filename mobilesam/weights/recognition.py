@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mobilesam.official import Shape
+from mobilesam.weights.state_dict import Shape
 
 _SHOWN = 5
 _VIT_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}

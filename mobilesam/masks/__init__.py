@@ -1,0 +1,1 @@
+"""Masks: from low-resolution logits to boundaries, boxes, regions and records."""

@@ -1,0 +1,1 @@
+"""Prompts: points, boxes and earlier masks, in Python and in files."""
