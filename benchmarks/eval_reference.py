@@ -34,11 +34,11 @@ def timed(watch: Any, stage: str, call: Callable[..., Any]) -> Callable[..., Any
 def run_inside(arguments: argparse.Namespace) -> None:
     """Evaluate the reference; needs an interpreter that has it."""
     from mobilesam.bench.environment import describe_environment
+    from mobilesam.bench.timing import Stopwatch
     from mobilesam.evaluate.coco import load_coco
     from mobilesam.evaluate.journal import Journal
     from mobilesam.evaluate.report import summarise, to_markdown
     from mobilesam.evaluate.runner import Settings, measure, parse_prompts, settings_record
-    from mobilesam.timing import Stopwatch
 
     predictor = load_predictor(REFERENCE, arguments.checkpoint, arguments.threads)
     watch, sam = Stopwatch(), predictor.model

@@ -12,11 +12,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.onnx.contract import ENCODER
 from mobilesam.reading import MALFORMED, open_file
 
 _FORMAT = "mobilesam-embedding-1"
@@ -95,7 +95,8 @@ def _read(path: Path, model: MaskModel) -> _Fields:
 
 
 def _features(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    shape = ENCODER.outputs[0].shape[1:]
+    config = VARIANTS["vit_t"]
+    shape = (config.embed_dim, config.grid_size, config.grid_size)
     if array.dtype != np.float32 or array.shape[:1] != (1,) or array.shape[1:] != shape:
         raise ValueError(f"features of type {array.dtype} and shape {array.shape} instead of float32 {(1, *shape)}")
     if not np.isfinite(array).all():

@@ -13,8 +13,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.automatic.segment import candidate_of
 from mobilesam.errors import InputError, sentence
+from mobilesam.masks.candidate import candidate_of
 from mobilesam.masks.records import MaskRecord, make_record
 from mobilesam.masks.selection import choose
 from mobilesam.masks.upsampling import Frame

@@ -18,7 +18,6 @@ import numpy as np
 import onnx
 import pytest
 
-from mobilesam import weights
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError
 from mobilesam.weights import checkpoint, state_dict, tensor_files
 from mobilesam.weights.checkpoint import Checkpoint

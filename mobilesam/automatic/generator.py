@@ -12,14 +12,14 @@ import numpy.typing as npt
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.exploration import Everywhere, Exploration
 from mobilesam.automatic.grids import generate_crop_boxes
-from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes
+from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes, suppress
 from mobilesam.automatic.settings import Settings, check_total
 from mobilesam.automatic.tiling import stitch, tile_boxes
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.image.read import read_image
 from mobilesam.masks import regions, rle
 from mobilesam.masks.boxes import box_iou, near_crop_edge
-from mobilesam.masks.candidate import Box, Candidate, suppress
+from mobilesam.masks.candidate import Box, Candidate
 from mobilesam.masks.records import MaskRecords, make_record
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,7 +12,7 @@ from mobilesam.automatic import exploration
 from mobilesam.automatic.settings import Settings
 from mobilesam.geometry import points_to_model
 from mobilesam.masks import rle
-from mobilesam.masks.candidate import Box, Candidate, measure
+from mobilesam.masks.candidate import Box, Candidate, candidate_of, measure
 from mobilesam.masks.upsampling import FloatArray, Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts.arrays import make_prompts
@@ -130,13 +131,15 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) ->
     ]
 
 
-def candidate_of(logits: FloatArray, score: np.float32, frame: Frame, *, threshold: float, offset: float) -> Candidate:
-    """Return the candidate of one answer, (256, 256) logits, about a whole picture, whatever its quality."""
-    height, width = frame.original_hw
-    measured = measure(logits, frame, (0, 0), height, threshold=threshold, offset=offset)
-    assert measured is not None, "without a threshold every mask is measured"
-    box = rle.box(measured.boundaries, height)
-    return Candidate(measured.boundaries, box, score, measured.stability, None, (0, 0, width, height))
+def suppress(
+    candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float, model: MaskModel
+) -> list[Candidate]:
+    """Return the candidates without those whose box another of a better score overlaps, best first.
+
+    model: whose device computes it.
+    """
+    boxes = np.array([candidate.box for candidate in candidates], np.float32)
+    return [candidates[index] for index in model.nms(boxes, np.asarray(scores, np.float64), iou_threshold)]
 
 
 def frame_of(model: MaskModel, crop: Crop) -> Frame:

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.bench.timing import Stopwatch, TimedModel, quartiles
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.image.read import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
-from mobilesam.timing import Stopwatch, TimedModel, quartiles
 
 FORMAT = "mobilesam-bench-1"
 STAGES = ("read", "resize", "encode", "first decode", "decode", "upsample")

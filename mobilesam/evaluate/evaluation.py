@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from mobilesam.bench.timing import Stopwatch, TimedModel
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.coco import Dataset
 from mobilesam.evaluate.journal import Journal, Record
@@ -14,7 +15,6 @@ from mobilesam.evaluate.report import summarise
 from mobilesam.evaluate.runner import Predictor, PromptKind, Settings, measure
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
-from mobilesam.timing import Stopwatch, TimedModel
 
 
 @dataclass(frozen=True, eq=False)

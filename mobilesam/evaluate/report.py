@@ -6,10 +6,10 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+from mobilesam.bench.timing import quartiles
 from mobilesam.evaluate.journal import Record
 from mobilesam.evaluate.metrics import calibration, calibration_error, number_of_clicks, size_class
 from mobilesam.evaluate.runner import MULTI, Settings
-from mobilesam.timing import quartiles
 
 CLICK_TARGETS = (0.85, 0.90)
 SIZE_CLASSES = ("small", "medium", "large")

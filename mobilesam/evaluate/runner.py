@@ -9,6 +9,7 @@ from typing import Any, Literal, Protocol, get_args
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.bench.timing import Stopwatch
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.evaluate.clicks import Click, centre_click, next_click
 from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
@@ -17,7 +18,6 @@ from mobilesam.evaluate.metrics import boundary_iou, iou
 from mobilesam.evaluate.rle import BoolMask, encode_mask
 from mobilesam.image.read import read_image
 from mobilesam.reading import is_pipe
-from mobilesam.timing import Stopwatch
 
 PromptKind = Literal["box", "point", "clicks"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)

@@ -1,16 +1,13 @@
-"""Masks on their way through the filters."""
+"""A mask that a model made, measured in the image."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
 from mobilesam.masks import rle
 from mobilesam.masks.upsampling import FloatArray, Frame, upsampled_columns, window_above
-from mobilesam.model import MaskModel
 
 Box = tuple[int, int, int, int]
 
@@ -77,12 +74,10 @@ def measure(
     return Measured(boundaries.astype(np.int32), stability)  # hundreds are held until the best are known
 
 
-def suppress(
-    candidates: Sequence[Candidate], scores: npt.ArrayLike, iou_threshold: float, model: MaskModel
-) -> list[Candidate]:
-    """Return the candidates without those whose box another of a better score overlaps, best first.
-
-    model: whose device computes it.
-    """
-    boxes = np.array([candidate.box for candidate in candidates], np.float32)
-    return [candidates[index] for index in model.nms(boxes, np.asarray(scores, np.float64), iou_threshold)]
+def candidate_of(logits: FloatArray, score: np.float32, frame: Frame, *, threshold: float, offset: float) -> Candidate:
+    """Return the candidate of one answer, (256, 256) logits, about a whole picture, whatever its quality."""
+    height, width = frame.original_hw
+    measured = measure(logits, frame, (0, 0), height, threshold=threshold, offset=offset)
+    assert measured is not None, "without a threshold every mask is measured"
+    box = rle.box(measured.boundaries, height)
+    return Candidate(measured.boundaries, box, score, measured.stability, None, (0, 0, width, height))

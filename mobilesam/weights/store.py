@@ -240,7 +240,9 @@ def verify(name: str = DEFAULT) -> list[Checked]:
 def is_listed(path: Path) -> bool:
     """Return whether the content of a file is one that the shipped manifest names."""
     size = path.stat().st_size
-    listed = [file for entry in default_store().entries().values() for source in entry.sources for file in source.all_files]
+    listed = [
+        file for entry in default_store().entries().values() for source in entry.sources for file in source.all_files
+    ]
     candidates = {file.sha256 for file in listed if file.size == size}
     if not candidates:
         return False

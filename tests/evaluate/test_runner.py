@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from mobilesam.bench.timing import Stopwatch
 from mobilesam.errors import InputError
 from mobilesam.evaluate import Settings, evaluate, load_coco
 from mobilesam.evaluate.coco import Dataset
 from mobilesam.evaluate.journal import Journal, read_journal
 from mobilesam.evaluate.runner import parse_prompts
-from mobilesam.timing import Stopwatch
 from tests.evaluate.scenes import BrightnessPredictor, compressed, disc, write_coco
 
 HW = (60, 80)
@@ -179,7 +179,7 @@ def test_settings_that_make_no_sense_are_refused(text: str, message: str) -> Non
 
 def test_a_stage_inside_another_counts_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter([0.0, 1.0, 3.0, 4.0, 8.0, 10.0, 20.0, 21.0])
-    monkeypatch.setattr("mobilesam.timing.time.perf_counter", lambda: next(clock))
+    monkeypatch.setattr("mobilesam.bench.timing.time.perf_counter", lambda: next(clock))
     watch = Stopwatch()
     with watch.measure("upsample"):  # 0 to 10
         with watch.measure("decode"):  # 1 to 3
