@@ -1,4 +1,4 @@
-"""Embeddings on disk, so that a picture is encoded once even across programs."""
+"""Embeddings on disk, one or a folder, so that a picture is encoded once even across programs."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ import numpy.typing as npt
 
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import MALFORMED, atomic_path, open_file
 from mobilesam.image.read import image_digest
-from mobilesam.model import Embedding, MaskModel
-from mobilesam.reading import MALFORMED, open_file
+from mobilesam.model import Embedding, MaskModel, Wrapped
 
 _FORMAT = "mobilesam-embedding-1"
 _MAX_BYTES = 2**26  # an embedding has 4 MB
@@ -60,6 +59,38 @@ def load_embedding(
         actual = f"{path}, which is one of another picture"
         raise InputError(sentence("embedding", "belong to this picture", actual, "encode the picture again"))
     return Embedding(model.load_features(fields.features), fields.original_hw, fields.input_hw, fields.image_digest)
+
+
+def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> MaskModel:
+    """Return a model that takes the embeddings of pictures from a folder, if there is one.
+
+    Raises:
+        InputError: the folder does not exist.
+    """
+    return model if folder is None else PreparedModel(model, Path(folder))
+
+
+def embedding_path(folder: Path, image: npt.NDArray[np.uint8], weights_id: str, *, fast_padding: bool = False) -> Path:
+    """Return where a picture's embedding is, by its pixels, (H, W, 3) uint8 RGB, and by what made it."""
+    kind = "-fast" if fast_padding else ""
+    return folder / f"{image_digest(image)[:32]}-{weights_id[:16]}{kind}.npz"
+
+
+class PreparedModel(Wrapped):
+    """A model that encodes only the pictures whose embedding is not in the folder; all else is the model's own."""
+
+    def __init__(self, model: MaskModel, folder: Path) -> None:
+        if not folder.is_dir():
+            raise InputError(sentence("the folder of embeddings", "exist", folder, "make it with mobilesam embed"))
+        super().__init__(model)
+        self._folder = folder
+
+    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+        """Return the picture's embedding from the folder, or make it."""
+        path = embedding_path(self._folder, image, self.weights_id, fast_padding=fast_padding)
+        if path.exists():
+            return load_embedding(path, self._model, image)
+        return self._model.encode(image, fast_padding=fast_padding)
 
 
 class _Fields(NamedTuple):

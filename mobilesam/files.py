@@ -1,16 +1,169 @@
-"""Writing files so that a reader never sees half of one."""
+"""Files: read within bounds, and written so that a reader never sees half of one.
+
+What is read are regular files, at most so many bytes, and JSON of any content without a crash. A socket or a device is
+refused before it is opened, because reading one can wait forever or never end. So is a pipe, unless a reader allows it,
+as for a file that the user names (``<(command)``, ``/dev/stdin``). Failures to read are plain OSError (with
+``strerror``) and ValueError; each reader puts them into its own sentence.
+"""
 
 from __future__ import annotations
 
 import contextlib
+import errno
+import json
 import os
 import secrets
-from collections.abc import Iterator
+import stat
+import sys
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any, BinaryIO, Protocol, TypeGuard
 
-from mobilesam import reading
 from mobilesam.errors import InputError, sentence
+
+MAX_TEXT_BYTES = 2**28  # of prompt files, lists and labels: a million objects take 100 MB
+MAX_DATASET_BYTES = 2**31  # of annotations of a whole data set: the largest public ones are 1.2 GB
+MAX_MODEL_BYTES = 2**32  # of a checkpoint; SAM's largest has 2.6 GB
+LARGEST = 1e9  # of a coordinate, in pixels
+
+# What code raises that takes the structure of a document or a damaged file on trust.
+MALFORMED = (
+    *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError),
+    *(SyntaxError, TypeError, ValueError),
+)
+
+_KINDS = {
+    stat.S_IFIFO: "a pipe",
+    stat.S_IFSOCK: "a socket",
+    stat.S_IFCHR: "a device",
+    stat.S_IFBLK: "a device",
+}
+_BLOCK = 2**20
+
+
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+
+
+def check_regular(path: Path) -> os.stat_result:
+    """Return the status of a file.
+
+    Raises:
+        OSError: there is no such file, its links go round in a circle, or it is a directory, a pipe, a socket or a
+            device.
+    """
+    try:
+        status = path.stat()
+    except ValueError as error:  # a NUL character, or a character that the file system cannot encode
+        raise OSError(errno.EINVAL, str(error), str(path)) from error
+    if stat.S_ISDIR(status.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        kind = _KINDS.get(stat.S_IFMT(status.st_mode), "a special file")
+        raise OSError(errno.EINVAL, f"{kind}, not a regular file", str(path))
+    return status
+
+
+def open_file(path: Path) -> BinaryIO:
+    """Open a regular file for reading in binary mode; see :func:`check_regular` for the errors."""
+    check_regular(path)
+    return path.open("rb")
+
+
+def is_pipe(path: Path) -> bool:
+    """Return whether a path leads to a pipe, named or not; nothing is opened."""
+    try:
+        return path.is_fifo()
+    except (OSError, ValueError):
+        return False
+
+
+def read_bytes(path: Path, limit: int, *, pipes: bool = False) -> bytes:
+    """Return the content of a regular file of at most ``limit`` bytes.
+
+    Args:
+        pipes: whether a pipe is read too, up to its end; this waits for whoever writes into it.
+
+    Raises:
+        OSError: see :func:`check_regular`; or the file is larger, in which case nothing has been read.
+    """
+    if pipes and is_pipe(path):
+        with path.open("rb") as pipe:
+            return read_stream(pipe, limit)
+    size = check_regular(path).st_size
+    if size > limit:
+        sizes = [_megabytes(size), _megabytes(limit)]
+        if sizes[0] == sizes[1]:
+            sizes = [f"{size:,} bytes", f"{limit:,} bytes"]
+        raise OSError(errno.EFBIG, f"{sizes[0]}, more than the {sizes[1]} that are read", str(path))
+    with path.open("rb") as file:
+        return read_stream(file, limit)
+
+
+def read_stream(stream: _Readable, limit: int) -> bytes:
+    """Return all that a binary stream gives, at most ``limit`` bytes.
+
+    Raises:
+        OSError: it gives more.
+        TypeError: it gives something else than bytes, whose type is the message.
+    """
+    content = bytearray()
+    while len(content) <= limit:
+        block = stream.read(min(_BLOCK, limit + 1 - len(content)))
+        if not isinstance(block, bytes):
+            raise TypeError(type(block).__name__)
+        if not block:
+            return bytes(content)
+        content += block
+    raise OSError(errno.EFBIG, f"more than the {_megabytes(limit)} that are read")
+
+
+def parse_json(text: str | bytes, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
+    """Return what JSON text holds.
+
+    Raises:
+        ValueError: it is no JSON (a JSONDecodeError), is nested too deeply, or holds a number of thousands of digits.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=object_pairs_hook)
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
+    except ValueError as error:
+        if type(error) is not ValueError:  # a subclass, of json's own, of Unicode or of the hook
+            raise
+        raise ValueError(f"it holds a number of more than {sys.get_int_max_str_digits()} digits") from error
+
+
+def is_number(value: object) -> TypeGuard[float]:
+    """Return whether a value of a document is a finite number of at most nine digits before the point."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
+
+
+def exists(path: Path) -> bool:
+    """Return whether there is something at a path; False where that cannot be found out."""
+    return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some paths)
+
+
+def expanded(path: str | os.PathLike[str]) -> Path:
+    """Return a path with ``~`` expanded, where there is such a user."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        return Path(path)
+
+
+def real_path(path: Path) -> Path:
+    """Return an absolute path without links, or the path itself where its links go round in a circle."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError, ValueError):
+        return path
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.0f} MB"
+
 
 _unfinished: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 
@@ -68,7 +221,7 @@ def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
 
 def refuse_existing(target: Path, *, force: bool) -> None:
     """Raise InputError if ``target`` exists and ``force`` is false."""
-    if not force and reading.exists(target):
+    if not force and exists(target):
         raise InputError(
             sentence("output file", "not exist yet", target, "choose another --out, or overwrite it with --force")
         )

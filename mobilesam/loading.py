@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 from mobilesam import weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
+from mobilesam.files import exists, expanded
 from mobilesam.model import MaskModel
-from mobilesam.reading import exists, expanded
 from mobilesam.versions import installed_version
 from mobilesam.weights import checkpoint
 

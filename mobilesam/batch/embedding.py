@@ -13,8 +13,7 @@ from mobilesam.batch.processes import run_work
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.sources import find_pictures
 from mobilesam.batch.tasks import ImageWork, Outcome, Task, UInt8Array
-from mobilesam.embedding import save_embedding
-from mobilesam.embedding_folder import embedding_path
+from mobilesam.embedding import embedding_path, save_embedding
 from mobilesam.files import unfinished_in
 from mobilesam.formats.naming import Names
 from mobilesam.model import Embedding, MaskModel

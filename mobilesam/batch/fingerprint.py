@@ -6,7 +6,7 @@ import hashlib
 from pathlib import Path
 from typing import NamedTuple
 
-from mobilesam import reading
+from mobilesam import files
 from mobilesam.errors import InputError, sentence
 from mobilesam.image.read import read_image
 
@@ -51,18 +51,18 @@ def read_again(path: str, before: Fingerprint) -> Fingerprint:
         OSError: it cannot be read now.
         InputError: it is too large now.
     """
-    status = reading.check_regular(Path(path))
+    status = files.check_regular(Path(path))
     if (status.st_size, status.st_mtime_ns) == (before.size, before.mtime_ns):
         return before
     return _read(Path(path)).fingerprint
 
 
 def _read(path: Path) -> ImageFile:
-    status = reading.check_regular(path)
+    status = files.check_regular(path)
     # A later write changes the modification time or is included in the digest.
     if status.st_size > _MOST_BYTES:
         return ImageFile(b"", Fingerprint(status.st_size, status.st_mtime_ns, _digest_of_tiff(path)))
-    content = reading.read_bytes(path, _MOST_BYTES)
+    content = files.read_bytes(path, _MOST_BYTES)
     digest = hashlib.sha256(content).hexdigest()
     return ImageFile(content, Fingerprint(len(content), status.st_mtime_ns, digest))
 

@@ -32,8 +32,8 @@ from mobilesam.batch.journal_file import (
 )
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError, sentence
+from mobilesam.files import parse_json
 from mobilesam.formats.picture import MaskedPicture
-from mobilesam.reading import parse_json
 
 NAME = "batch.sqlite"
 

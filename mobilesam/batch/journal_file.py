@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from mobilesam.batch.folder import is_token, remove_unfinished
 from mobilesam.errors import InputError, sentence
-from mobilesam.reading import parse_json
+from mobilesam.files import parse_json
 
 VERSION = 2  # of the schema
 # Texts and fingerprints are JSON, which also holds file names that are not Unicode.

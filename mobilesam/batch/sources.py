@@ -10,11 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.files import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
 from mobilesam.formats.coco import coco_prompts
 from mobilesam.formats.coco_document import check_document, is_coco
 from mobilesam.formats.naming import Names, name_outputs
 from mobilesam.prompts.file import PromptFile, parse_prompts, read_content
-from mobilesam.reading import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
 
 # What is taken for a picture in a folder; a picture that is named itself may be called anything.
 SUFFIXES = (

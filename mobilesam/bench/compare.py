@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.reading import MAX_TEXT_BYTES, parse_json, read_bytes
+from mobilesam.files import MAX_TEXT_BYTES, parse_json, read_bytes
 
 
 def read_bench(path: Path) -> dict[str, Any]:

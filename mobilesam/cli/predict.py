@@ -70,7 +70,7 @@ def predict(
     """
     from mobilesam.cli import output
     from mobilesam.cli.model import load_model
-    from mobilesam.embedding_folder import with_embeddings
+    from mobilesam.embedding import with_embeddings
     from mobilesam.formats import naming
     from mobilesam.segment import ALL, segment_objects
 

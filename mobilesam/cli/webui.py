@@ -65,7 +65,7 @@ def webui(
         raise missing_dependency("gradio", "webui", "the web page")
     login = _login(auth)
     from mobilesam.cli.model import load_model
-    from mobilesam.embedding_folder import with_embeddings
+    from mobilesam.embedding import with_embeddings
     from mobilesam.webui import serve
     from mobilesam.webui.models import choices
     from mobilesam.webui.studio import Limits, Studio

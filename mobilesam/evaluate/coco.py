@@ -14,9 +14,9 @@ import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.files import exists, is_number
 from mobilesam.formats.coco_document import read_document
 from mobilesam.formats.segmentation import decode_segmentation
-from mobilesam.reading import exists, is_number
 
 Split = Literal["all", "even", "odd"]
 

@@ -9,8 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import write_bytes
-from mobilesam.reading import MAX_DATASET_BYTES, exists, parse_json, read_bytes
+from mobilesam.files import MAX_DATASET_BYTES, exists, parse_json, read_bytes, write_bytes
 
 Record = dict[str, Any]
 

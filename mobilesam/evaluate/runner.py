@@ -16,8 +16,8 @@ from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
 from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
 from mobilesam.evaluate.rle import BoolMask, encode_mask
+from mobilesam.files import is_pipe
 from mobilesam.image.read import read_image
-from mobilesam.reading import is_pipe
 
 PromptKind = Literal["box", "point", "clicks"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)

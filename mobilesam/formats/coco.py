@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import atomic_path, is_number
 from mobilesam.formats.coco_document import CocoDocument, read_document
 from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
 from mobilesam.masks.records import pixel_box
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
-from mobilesam.reading import is_number
 
 
 def coco_dataset(pictures: Sequence[MaskedPicture]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.reading import MAX_DATASET_BYTES, parse_json, read_bytes
+from mobilesam.files import MAX_DATASET_BYTES, parse_json, read_bytes
 
 
 class CocoDocument(NamedTuple):

@@ -17,11 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import write_bytes
+from mobilesam.files import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes, write_bytes
 from mobilesam.formats.outlines import fill, outlines
 from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, read_record
 from mobilesam.masks import rle
-from mobilesam.reading import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes
 
 Transform = Sequence[float]
 IDENTITY: Transform = (1, 0, 0, 0, 1, 0)

@@ -18,12 +18,11 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import write_bytes
+from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
 from mobilesam.formats.picture import MaskedPicture, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
-from mobilesam.reading import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes
 
 _VERSION = "5.5.0"  # the release whose fields these are
 

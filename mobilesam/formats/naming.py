@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import refuse_existing
-from mobilesam.reading import real_path
+from mobilesam.files import real_path, refuse_existing
 
 STDIN = "-"
 

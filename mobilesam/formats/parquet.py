@@ -12,12 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, missing_dependency, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import MALFORMED, atomic_path, open_file
 from mobilesam.formats.picture import MaskedPicture, image_size, label_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord, pixel_box
-from mobilesam.reading import MALFORMED, open_file
 
 _GROUP = 4096  # rows that a reader takes at once
 

@@ -11,10 +11,10 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError
+from mobilesam.files import is_number
 from mobilesam.image.read import MAX_PIXELS
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
-from mobilesam.reading import is_number
 
 OBJECT = "object"  # the label of what has none
 

@@ -16,12 +16,11 @@ import numpy.typing as npt
 from PIL import Image
 
 from mobilesam.errors import FormatLossWarning, InputError, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import atomic_path, open_file
 from mobilesam.formats.picture import MaskedPicture, image_size, read_record
 from mobilesam.image.read import DECODE_ERRORS, open_header
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
-from mobilesam.reading import open_file
 from mobilesam.visualize import palette
 
 UInt8Array = npt.NDArray[np.uint8]

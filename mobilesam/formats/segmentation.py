@@ -10,8 +10,8 @@ import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
 from mobilesam.errors import InputError
+from mobilesam.files import is_number
 from mobilesam.masks.rle import rle_to_mask
-from mobilesam.reading import is_number
 
 BoolMask = npt.NDArray[np.bool_]
 

@@ -13,12 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.files import write_bytes
+from mobilesam.files import MAX_TEXT_BYTES, read_bytes, write_bytes
 from mobilesam.formats.picture import OBJECT, MaskedPicture, label_of, read_record
 from mobilesam.formats.polygons import filled, one_ring_of
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
-from mobilesam.reading import MAX_TEXT_BYTES, read_bytes
 
 
 def yolo_labels(records: Iterable[MaskRecord], labels: Sequence[str] = (OBJECT,)) -> str:

@@ -28,10 +28,10 @@ from PIL import ExifTags, Image, ImageOps
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
+from mobilesam.files import is_pipe, open_file, read_bytes, read_stream
 from mobilesam.geometry import resized_hw
 from mobilesam.image.pixels import ImageArray, check_format
 from mobilesam.image.pixels import to_rgb as to_rgb
-from mobilesam.reading import is_pipe, open_file, read_bytes, read_stream
 
 FloatArray = npt.NDArray[np.float32]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 from mobilesam import file_kind
 from mobilesam.errors import InputError, sentence
+from mobilesam.files import check_regular
 from mobilesam.onnx import contract
-from mobilesam.reading import check_regular
 
 if TYPE_CHECKING:
     import onnx

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
+from mobilesam.files import exists, expanded
 from mobilesam.image import read as pictures
 from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
@@ -23,7 +24,6 @@ from mobilesam.onnx.exported import PublishedDecoder
 from mobilesam.onnx.sessions import cores, move_to_first_core, one_a_core, open_session
 from mobilesam.onnx.split_decoder import StepDecoder
 from mobilesam.prompts.arrays import Prompts
-from mobilesam.reading import exists, expanded
 
 if TYPE_CHECKING:
     import onnx

@@ -17,11 +17,10 @@ import onnx
 
 from mobilesam import weights
 from mobilesam.errors import InputError
-from mobilesam.files import write_bytes
+from mobilesam.files import exists, write_bytes
 from mobilesam.onnx import contract
 from mobilesam.onnx.bind import fill
 from mobilesam.onnx.metadata import describe
-from mobilesam.reading import exists
 from mobilesam.weights import checkpoint
 
 TEMPLATES = {

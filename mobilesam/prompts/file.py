@@ -35,9 +35,9 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.files import MAX_TEXT_BYTES, parse_json, read_bytes
 from mobilesam.prompts.object_prompt import Box, ObjectPrompt, group
 from mobilesam.prompts.schema import entry_of, needs_steps, parse_marks, parse_objects, refuse_unknown_keys, shown
-from mobilesam.reading import MAX_TEXT_BYTES, parse_json, read_bytes
 
 __all__ = ["Box", "ObjectPrompt", "PromptFile", "dump", "group", "parse_prompts", "read_content", "read_prompts"]
 

@@ -22,8 +22,7 @@ import numpy as np
 
 from mobilesam import file_kind, weights
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
-from mobilesam.files import atomic_path, write_bytes
-from mobilesam.reading import exists, expanded, open_file
+from mobilesam.files import atomic_path, exists, expanded, open_file, write_bytes
 from mobilesam.weights import onnx_pair, recognition, state_dict, tensor_files
 from mobilesam.weights.state_dict import Array, StateDict
 

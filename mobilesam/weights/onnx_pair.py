@@ -16,7 +16,7 @@ import numpy as np
 from mobilesam import file_kind
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
-from mobilesam.reading import open_file
+from mobilesam.files import open_file
 from mobilesam.weights import recognition, state_dict
 from mobilesam.weights.state_dict import Array, StateDict
 

@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
-from mobilesam.files import atomic_path
-from mobilesam.reading import MALFORMED
+from mobilesam.files import MALFORMED, atomic_path
 from mobilesam.weights import download, onnx_pair, state_dict, tensor_files
 from mobilesam.weights.download import Patience, Progress, RemoteFile, SourceError
 

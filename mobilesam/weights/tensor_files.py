@@ -21,7 +21,7 @@ from typing import Any
 
 import numpy as np
 
-from mobilesam.reading import MALFORMED, MAX_MODEL_BYTES, read_bytes
+from mobilesam.files import MALFORMED, MAX_MODEL_BYTES, read_bytes
 from mobilesam.weights.state_dict import Array, StateDict
 
 _DTYPES = {

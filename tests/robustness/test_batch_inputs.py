@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobilesam import reading
+from mobilesam import files
 from mobilesam.batch import fingerprint
 from mobilesam.batch.sources import find_pictures
 from mobilesam.errors import InputError
@@ -92,7 +92,7 @@ def test_a_size_just_above_the_limit_is_told_from_it(photos: Path) -> None:
     with path.open("wb") as file:
         file.truncate(2**31 + 1)
     with pytest.raises(OSError, match="2,147,483,649 bytes, more than the 2,147,483,648 bytes that are read"):
-        reading.read_bytes(path, 2**31)
+        files.read_bytes(path, 2**31)
 
 
 def test_links_that_lead_in_circles_are_not_walked(photos: Path) -> None:

@@ -20,7 +20,6 @@ import pytest
 from PIL import Image
 
 import mobilesam
-from mobilesam import reading
 from mobilesam.batch import read_prompts_or_coco
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import CheckpointError, InputError, MobileSamError
@@ -28,6 +27,7 @@ from mobilesam.evaluate import load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.evaluate.journal import read_journal
 from mobilesam.evaluate.runner import Settings, _Run
+from mobilesam.files import MAX_MODEL_BYTES
 from mobilesam.formats.coco import read_coco, read_coco_prompts
 from mobilesam.formats.geojson import read_geojson
 from mobilesam.formats.labelme import read_labelme
@@ -154,7 +154,7 @@ def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, r
     path = tmp_path / "large"
     with path.open("wb") as file:
         file.write(b"\x10\0\0\0\0\0\0\0{")  # so that it can be a checkpoint
-        file.truncate(reading.MAX_MODEL_BYTES + 1)  # takes no place on the disk
+        file.truncate(MAX_MODEL_BYTES + 1)  # takes no place on the disk
     with pytest.raises(MobileSamError, match=r"4,295 MB|4\.3 GB|4,294,967,297 bytes"):
         READERS[reader](path)
 
