@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = tuple(
     line.split()
     for line in (
-        "_version errors file_kind geometry versions",
-        "mobilesam config files",
+        "_moved _version errors file_kind geometry versions",
+        "mobilesam build config files prompt_file selection",
         "image masks prompts visualize",
         "model weights",
         "embedding modeling onnx",
@@ -102,6 +102,13 @@ def test_nothing_of_ours_uses_the_compatibility_names_or_the_front_ends() -> Non
             owner = room(imported)
             if owner in allowed:
                 assert room(module) in {owner, *allowed[owner]}, f"{module} imports {imported}"
+
+
+def test_nothing_of_ours_uses_old_paths() -> None:
+    old = {module for module, path in MODULES.items() if "mobilesam._moved.moved" in imports_of(path)}
+    assert old == {"automatic.records", "build", "prompt_file", "selection"}
+    for module, path in MODULES.items():
+        assert not own_imports(path) & old, module
 
 
 def test_only_listed_modules_import_torch() -> None:

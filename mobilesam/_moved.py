@@ -1,0 +1,26 @@
+"""Names at the paths they had in an earlier release."""
+
+from __future__ import annotations
+
+import importlib
+import warnings
+from collections.abc import Callable, Mapping
+from typing import Any
+
+
+def moved(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return a ``__getattr__`` for a module that others import names from; each use gives a DeprecationWarning.
+
+    Args:
+        module: the ``__name__`` of the old module.
+        homes: the module of each name today.
+    """
+
+    def look_up(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {module!r} has no attribute {name!r}")
+        message = f"{module}.{name} has moved; import it from {homes[name]}. The old path goes with release 0.3."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return getattr(importlib.import_module(homes[name]), name)
+
+    return look_up
