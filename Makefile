@@ -4,8 +4,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 DEMO := demo
-# Tests run in as many processes as there are cores, at most 4, each of which holds a model.
-SPREAD := --numprocesses=logical --maxprocesses=4 --dist=loadscope --no-loadscope-reorder
+# Tests run in one process more than there are cores, since servers and browsers make them wait; in at most 4, each of
+# which holds a model.
+SPREAD := --numprocesses=$(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))') --dist=loadscope \
+	--no-loadscope-reorder
 # Left out are the page, notebooks and packages, which need more installed, and what takes long.
 WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/test_notebooks.py \
 	--ignore=tests/test_packaging.py --ignore=tests/test_site.py --ignore-glob='tests/robustness/test_server_*' \

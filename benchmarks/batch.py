@@ -59,11 +59,18 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, int]:
     """Wait for a command, and return how many pictures it says are done, and how many are bad."""
+    done, bad, _ = finish_with_errors(process)
+    return done, bad
+
+
+def finish_with_errors(process: subprocess.Popen[str]) -> tuple[int, int, set[str]]:
+    """Do as :func:`finish`, and return the lines that say what is wrong with bad pictures, too."""
     told, _ = process.communicate()
     match = re.search(r"(\d+) pictures? done, (\d+) bad", told)
     if match is None:
         raise SystemExit(f"{' '.join(process.args[1:4])} ended with code {process.returncode}:\n{told}")
-    return int(match[1]), int(match[2])
+    errors = {line.removeprefix("error: ") for line in told.splitlines() if line.startswith("error: ")}
+    return int(match[1]), int(match[2]), errors
 
 
 def measured(command: list[str]) -> dict[str, Any]:

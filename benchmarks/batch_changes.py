@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import json
 import os
 import random
@@ -19,54 +20,89 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch import batch_command, finish, identical, start
+from benchmarks.batch import batch_command, finish_with_errors, identical, start
 from benchmarks.batch_pictures import make_pictures
 from mobilesam import weights
 from mobilesam.bench import describe_environment
+
+GONE = (
+    "can no longer be read (No such file or directory). Its earlier results are kept. "
+    "Restore the file and run again with --resume, or start again with --force."
+)
 
 
 def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Kill a run again and again, each time at a random number of pictures, and change some before it is resumed.
 
     Between two starts, pictures that are done and others are replaced by others, damaged, removed, put back and
-    touched, and some results are deleted. In the end the files are compared with those of a run over the last pictures.
+    touched, and some results are deleted. In the end all files, coco.json and the journal included, must be those of a
+    run over the last pictures. A picture that is gone keeps the results it had: the other run is given the file that
+    these were made from, if there are any, and the path of a file that does not exist if not.
     """
     chance = random.Random(0)
     workers, threads = arguments.workers, 1
-    pictures, out, fresh = work / "changing", work / "changed", work / "fresh"
-    shutil.copytree(work / "pictures", pictures)
-    names, tally = sorted(path.name for path in pictures.glob("[0-9]*")), Counter[str]()
-    at = []
-    for _ in range(arguments.kills):
+    originals, pictures, out, fresh = work / "pictures", work / "changing", work / "changed", work / "fresh"
+    shutil.copytree(originals, pictures)
+    sound, tally = sorted(path.name for path in pictures.glob("[0-9]*")), Counter[str]()
+    listed = work / "listed.txt"
+    listed.write_text("".join(f"{pictures.name}/{path.name}\n" for path in sorted(pictures.iterdir())))
+    at: list[int] = []
+    while sum(done >= 0 for done in at) < arguments.kills:
         process = start(batch_command(work, pictures.name, out, workers, threads, "--resume"))
-        at.append(wait_for_more(process, out, chance.randrange(1, max(2, len(names) // arguments.kills))))
+        at.append(wait_for_more(process, out, chance.randrange(1, max(2, len(sound) // arguments.kills))))
         process.kill()
         process.communicate()
-        for name in chance.sample(names, arguments.changed):
+        for name in chance.sample(sound, arguments.changed):
             what = chance.choice(("replaced", "replaced", "damaged", "removed", "touched", "without results"))
-            change(what, pictures / name, work / "pictures" / chance.choice(names), out)
-            tally[what] += 1
-    for name in names:  # a picture that is gone in the end would be a bad one here, and none at all in the other run
-        if not (pictures / name).exists():
-            shutil.copy(work / "pictures" / name, pictures / name)
-    done, bad = finish(start(batch_command(work, pictures.name, out, workers, threads, "--resume")))
-    expected = finish(start(batch_command(work, pictures.name, fresh, workers, threads)))
+            tally[change(what, pictures / name, originals / chance.choice(sound), out)] += 1
+    done, bad, errors = finish_with_errors(start(batch_command(work, pictures.name, out, workers, threads, "--resume")))
+    kept = restore(pictures, originals, out)
+    command = batch_command(work, listed.name, fresh, workers, threads)
+    expected_done, expected_bad, expected_errors = finish_with_errors(start(command))
+    expected_errors |= {f"{path} {GONE}" for path in kept}
     about = {"kills": arguments.kills, "done_at_kills": at, "changes": dict(tally), "done": done, "bad": bad}
-    return about | {"expected": expected, "identical": identical(out, fresh)}
+    return about | {
+        "kept": len(kept),
+        "expected": (expected_done - len(kept), expected_bad + len(kept)),
+        "listed": errors == expected_errors and bad == len(errors),
+        "identical": identical(out, fresh),
+    }
 
 
-def change(what: str, picture: Path, other: Path, out: Path) -> None:
-    """Do to a picture, or to its results, what the word says."""
+def change(what: str, picture: Path, other: Path, out: Path) -> str:
+    """Do to a picture, or to its results, what the word says, and return what was done."""
+    if not picture.exists():
+        if what not in ("replaced", "damaged"):
+            return "none: it is gone"
+        what = "put back" if what == "replaced" else "put back damaged"
     if what == "without results":
         for path in out.glob(f"{picture.stem}-masks/001.png"):
             path.unlink()
-    elif what == "removed" or not picture.exists():
-        picture.unlink(missing_ok=True)
+    elif what == "removed":
+        picture.unlink()
     elif what == "touched":
         os.utime(picture)
     else:
         content = other.read_bytes()
-        picture.write_bytes(content if what == "replaced" else content[: len(content) // 3])
+        picture.write_bytes(content[: len(content) // 3] if "damaged" in what else content)
+    return what
+
+
+def restore(pictures: Path, originals: Path, out: Path) -> list[Path]:
+    """Put back the pictures that are gone and have results, as they were when these were made; return their paths."""
+    by_digest = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in originals.iterdir()}
+    restored = []
+    with contextlib.closing(connect(out)) as journal:
+        rows = journal.execute("SELECT source, fingerprint FROM pictures WHERE result NOTNULL").fetchall()
+    for source, fingerprint in rows:
+        path = Path(json.loads(source))
+        _, mtime_ns, digest = json.loads(fingerprint)
+        if not path.exists():
+            assert path.parent == pictures
+            shutil.copyfile(by_digest[digest], path)
+            os.utime(path, ns=(mtime_ns, mtime_ns))
+            restored.append(path)
+    return restored
 
 
 def connect(out: Path) -> sqlite3.Connection:
@@ -102,7 +138,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         make_pictures(arguments.photos, Path(folder) / "pictures", arguments.count, arguments.bad)
         result = changes(arguments, Path(folder))
-    document = {"pictures": arguments.count, "bad": arguments.bad, "environment": describe_environment()} | result
+    document = {"pictures": arguments.count, "environment": describe_environment()} | result
     print(document)
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

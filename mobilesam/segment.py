@@ -158,7 +158,8 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
         requirement = f"have at most {MAX_STEPS} steps"
         raise InputError(sentence("a prompt", requirement, len(prompt.steps) + 1, "leave out the earliest"))
     if not all(step.chosen is not None for step in prompt.steps):
-        raise InputError(sentence("each step", "say which mask is chosen", "None", "set chosen to 0, 1, 2 or 3"))
+        remedy = "set it to the index of the mask that goes into the next step"
+        raise InputError(sentence("chosen", "be 0, 1, 2 or 3 in each step before the last", None, remedy))
     for step in (*prompt.steps, prompt):
         if step.chosen is not None and step.chosen not in MASK_INDICES:
             raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None, for what select keeps"))
@@ -186,7 +187,8 @@ def _decode_alike(
         [prompt.points for prompt in prompts] if first.points else None,
         [prompt.labels for prompt in prompts] if first.points else None,
         None if first.box is None else [prompt.box for prompt in prompts],
-        masks,
+        # A box alone is one prompt to make_prompts, and not a batch of one.
+        masks[0] if masks and len(masks) == 1 and not first.points else masks,
         original_hw=embedding.original_hw,
         input_hw=embedding.input_hw,
     )

@@ -177,6 +177,8 @@ class Journal:
             self._refuse(f"be given the same {len(before)} pictures as before", count)
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
+        if earlier.get("prompts") != now.get("prompts"):  # digests, which would tell nobody anything
+            self._refuse("be given the same prompts as before", "others")
         for key in sorted({*earlier, *now}):
             if earlier.get(key) != now.get(key):
                 self._refuse(f"do the same as before ({key} {earlier.get(key)!r})", repr(now.get(key)))

@@ -9,6 +9,8 @@ from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+import numpy as np
+
 from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
 from mobilesam.batch.journal import NAME, BadPicture, Journal
@@ -108,7 +110,7 @@ def segment_pictures(
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
         "words": sorted(words),
         "model": asdict(model) | {"model": model.digest(), "threads": None},
-        "prompts": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
+        "prompts": _digest_of_prompts(tasks),
     }
     pictures = [Planned(task.source, _name(task, out)) for task in tasks]
     try:
@@ -205,6 +207,17 @@ def _labels(tasks: Iterable[Task]) -> tuple[str, ...]:
     """Return the labels of all prompts as they first appear."""
     labels = (OBJECT if prompt.label is None else prompt.label for task in tasks for prompt in task.prompts)
     return tuple(dict.fromkeys(labels)) or (OBJECT,)
+
+
+def _digest_of_prompts(tasks: Sequence[Task]) -> str:
+    """Return the sha256 of all prompts, with their ``mask_input``, which the text of a prompt leaves out."""
+    digest = hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode())
+    for task in tasks:
+        for place, prompt in enumerate(task.prompts):
+            if prompt.mask_input is not None:
+                digest.update(f"{task.number} {place} ".encode())
+                digest.update(np.asarray(prompt.mask_input, np.float32).tobytes())
+    return digest.hexdigest()
 
 
 def _check(prompts: PromptFile | None, how: Everything | Prompted, words: Sequence[str], workers: int) -> None:

@@ -2,19 +2,50 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from benchmarks.process_tree import ray_actors
 from mobilesam.batch import ModelChoice, segment_pictures
-from mobilesam.prompts.file import ObjectPrompt, PromptFile
+from mobilesam.model import Wrapped
+from mobilesam.prompts.file import PromptFile
+from mobilesam.prompts.object_prompt import ObjectPrompt
+from tests.batch.works import gpus_in, note_gpus
+from tests.conftest import ROOT
+from tests.shared_models import encode_once
 
 WORDS = ("coco", "parquet", "overlay")
 COUNT = 16
+
+
+class MortalModel(Wrapped):
+    """The same model; the first one that comes to its sixth picture kills its process, once in all processes."""
+
+    encoded = 0
+
+    def encode(self, image, **options):
+        self.encoded += 1
+        if self.encoded == 6:
+            with contextlib.suppress(FileExistsError):
+                Path("killed").touch(exist_ok=False)
+                os.kill(os.getpid(), signal.SIGKILL)
+        return self._model.encode(image, **options)
+
+
+class MortalChoice(ModelChoice):
+    """Writes into the folder ``seen`` which GPUs Ray has given to each process that loads the model.
+
+    The model encodes each of two crops once, which takes most of its time; every picture has a box of its own.
+    """
+
+    def load(self):
+        note_gpus(Path("seen"))
+        return MortalModel(encode_once(super().load()))
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -25,23 +56,35 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.weights
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
 def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypatch):
+    """Ray is started by the run, with two GPUs although this machine may have none, and ended with it."""
+    import ray
+
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setenv("RAY_OVERRIDE_RESOURCES", '{"GPU": 2}')
     Path("photos").mkdir()
+    Path("seen").mkdir()
     with Image.open(photo("chelsea.png")) as cat:
         for number in range(COUNT):
-            cat.crop((number, 0, 200 + number, 150)).save(f"photos/{number:02}.png")
+            cat.crop((number % 2, 0, 200 + number % 2, 150)).save(f"photos/{number:02}.png")
     Path("photos/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
-    prompts = PromptFile(objects=(ObjectPrompt(box=(20, 20, 150, 130)), ObjectPrompt(((100, 75),), (1,))))
-    killed = []
+    box, point = ObjectPrompt(box=(20, 20, 150, 130)), ObjectPrompt(((100, 75),), (1,))
+    objects = {f"{number:02}.png": (replace(box, box=(20 + number, 20, 150, 130)), point) for number in range(COUNT)}
+    prompts = PromptFile(objects | {"broken.jpg": (point,)})
+    gpus = set()
 
-    def kill_one(done: int, total: int, bad: int) -> None:
-        if done and not killed and (running := ray_actors(os.getpid())):
-            os.kill(running[0], signal.SIGKILL)
-            killed.extend(running[:1])
+    def look(*_: int) -> None:
+        if ray.is_initialized():
+            gpus.add(ray.cluster_resources()["GPU"])
 
-    how = {"prompts": prompts, "words": WORDS, "model": ModelChoice(threads=1)}
-    report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=kill_one)
-    assert killed, "no worker was there to be killed"
+    how = {"prompts": prompts, "words": WORDS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
+    report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=look)
+    assert Path("killed").exists()
+    assert not ray.is_initialized()
+    assert gpus == {2}
+    seen = gpus_in(Path("seen"))
+    assert seen == [[[], None]] * len(seen), "no worker is given a GPU"
+    assert len(seen) in (2, 3), "the killed one, the one in its place, and the other one unless it came too late"
     assert report.done == COUNT
     assert [Path(each.source).name for each in report.bad] == ["broken.jpg"]
     segment_pictures(["photos"], Path("local"), **how)

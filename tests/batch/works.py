@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import signal
 import time
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -75,3 +77,17 @@ class BrokenWork:
 
 def killed_while_made() -> NameWork:
     os._exit(3)
+
+
+def note_gpus(folder: Path) -> None:
+    """Write which GPUs Ray has given to this process, if it is one of Ray's."""
+    import ray
+
+    if ray.is_initialized():
+        seen = [ray.get_gpu_ids(), os.environ.get("CUDA_VISIBLE_DEVICES")]
+        (folder / f"{os.getpid()}.json").write_text(json.dumps(seen))
+
+
+def gpus_in(folder: Path) -> list[list[Any]]:
+    """Return what processes have written with :func:`note_gpus`."""
+    return sorted(json.loads(path.read_text()) for path in folder.iterdir())

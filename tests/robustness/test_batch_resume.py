@@ -8,12 +8,17 @@ import shutil
 import sqlite3
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from mobilesam.batch import StoppedError
+from mobilesam.batch import Everything, StoppedError
 from mobilesam.errors import InputError
 from mobilesam.formats import read_coco
-from tests.robustness.batch_runs import contents, paint, segment, start
+from mobilesam.model import Capabilities
+from mobilesam.prompts.file import PromptFile
+from mobilesam.prompts.object_prompt import ObjectPrompt
+from tests.automatic.color_model import ColorModel
+from tests.robustness.batch_runs import BOX, ColorChoice, contents, paint, segment, start
 
 NAMES = ("a", "b", "sub/a", "sub/c")
 KILLS = 3
@@ -212,3 +217,52 @@ def test_kills_while_pictures_change_end_as_a_run_over_the_last_ones(photos: Pat
     process = start("batch_runs", photos, "out", 2, cwd=tmp_path)
     assert (process.communicate()[1], process.returncode) == ("", 0)
     assert contents(tmp_path / "out") == fresh(photos, tmp_path / "fresh")
+
+
+class FeedbackModel(ColorModel):
+    """Takes a mask back."""
+
+    capabilities = Capabilities(prompt_batch=4, mask_input=True)
+
+
+class FeedbackChoice(ColorChoice):
+    def load(self) -> FeedbackModel:
+        return FeedbackModel()
+
+
+def test_a_run_with_another_mask_input_is_refused(photos: Path, tmp_path: Path) -> None:
+    """A mask that is fed back changes results; prompts that differ in nothing else are equal."""
+    model = FeedbackChoice()
+    out, logits = tmp_path / "out", np.full((1, 256, 256), -8, np.float32)
+    prompted = [PromptFile(objects=(ObjectPrompt(box=BOX, mask_input=each),)) for each in (logits, None, logits / 2)]
+    assert segment([photos], out, prompts=prompted[0], model=model).bad == []
+    before = contents(out)
+    for other in prompted[1:]:
+        with pytest.raises(InputError, match=r"must be given the same prompts as before, got others; .*--force"):
+            segment([photos], out, prompts=other, model=model, resume=True)
+        assert contents(out) == before
+    same = PromptFile(objects=(ObjectPrompt(box=BOX, mask_input=logits.copy()),))
+    assert segment([photos], out, prompts=same, model=model, resume=True).bad == []
+    assert contents(out) == before
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        Everything("fast", 8),
+        Everything("exact", 4),
+        Everything("fast", 4, 48),
+        Everything("fast", 4, min_area=1),
+        Everything("fast", 4, max_masks=1),
+    ],
+)
+def test_a_run_with_other_settings_of_everything_is_refused(photos: Path, tmp_path: Path, other: Everything) -> None:
+    out, settings = tmp_path / "out", Everything("fast", 4)
+    segment([photos], out, prompts=None, how=settings)
+    before = contents(out)
+    (out / "a-overlay.png").unlink()
+    with pytest.raises(InputError, match=r"must do the same as before \(how {'mode': {'mode': 'fast', .*--force"):
+        segment([photos], out, prompts=None, how=other, resume=True)
+    assert not (out / "a-overlay.png").exists()
+    segment([photos], out, prompts=None, how=settings, resume=True)
+    assert contents(out) == before

@@ -234,7 +234,7 @@ def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) ->
         (ObjectPrompt(), "a prompt must have a foreground point or a box, got neither; add a point of label 1"),
         (
             replace(PAIR, steps=(POINT,)),
-            "each step must say which mask is chosen, got None; set chosen to 0, 1, 2 or",
+            "chosen must be 0, 1, 2 or 3 in each step before the last, got None; set it to the index of the mask",
         ),
         (replace(PAIR, steps=(CHOSEN,) * MAX_STEPS), f"a prompt must have at most {MAX_STEPS} steps, got "),
         (replace(PAIR, chosen=-1), "chosen must be 0, 1, 2 or 3, got -1"),
@@ -248,6 +248,18 @@ def test_what_no_mask_can_be_made_of(prompt: ObjectPrompt, message: str, onnx_sa
     with pytest.raises(InputError) as caught:
         segment_objects(onnx_sam, embedding, [POINT, prompt])
     assert message in str(caught.value)
+
+
+@pytest.mark.weights
+def test_a_box_follows_a_chosen_mask(onnx_sam: Any, embedding: Any) -> None:
+    """As when a visitor draws another box around the mask that was chosen."""
+    from mobilesam.segment import segment_objects
+
+    steps = (ObjectPrompt(box=(20, 20, 300, 250), chosen=1),)
+    boxes = [ObjectPrompt(box=(20, 20, right, 250), steps=steps) for right in (280, 260)]
+    together = segment_objects(onnx_sam, embedding, boxes)
+    assert together == [segment_objects(onnx_sam, embedding, [box])[0] for box in boxes]
+    assert together != segment_objects(onnx_sam, embedding, [replace(box, steps=()) for box in boxes])
 
 
 @pytest.mark.weights

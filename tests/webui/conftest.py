@@ -16,31 +16,13 @@ from PIL import Image
 
 from benchmarks.webui_server import FLAGS, Server, chromium
 from tests.cores import on_all_cores
-
-
-@contextlib.contextmanager
-def _serving(*options: str) -> Iterator[Server]:
-    if not importlib.util.find_spec("gradio"):
-        pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
-    with on_all_cores():
-        server = Server("--backend", "onnx", *options)
-    try:
-        yield server
-    finally:
-        if server.process.poll() is None:
-            server.stop()
-
-
-@pytest.fixture(scope="session")
-def serving() -> Callable[..., contextlib.AbstractContextManager[Server]]:
-    """Serve for the length of a block: ``with serving("--port", "7861") as server``."""
-    return _serving
+from tests.robustness.server_client import serving
 
 
 @pytest.fixture(scope="session")
 def server() -> Iterator[Server]:
     """One server for all tests that do not change it."""
-    with _serving("--max-pixels", "20000000", "--max-upload-mb", "30") as running:
+    with serving("--max-pixels", "20000000", "--max-upload-mb", "30") as running:
         yield running
 
 

@@ -12,6 +12,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from tests.pictures import picture
+from tests.robustness.server_client import serving
 
 pytestmark = [
     pytest.mark.weights,
@@ -183,7 +184,7 @@ def test_health_tells_how_the_server_is(server: Any) -> None:
     assert health["cached_mb"] >= 0
 
 
-def test_a_login_guards_everything_but_the_health(serving: Any, cat: Path) -> None:
+def test_a_login_guards_everything_but_the_health(cat: Path) -> None:
     with serving("--auth", "ann:secret") as server:
         assert get(f"{server.url}/health").status_code == 200
         assert get(f"{server.url}/config").status_code == 401
@@ -198,7 +199,7 @@ def test_a_login_guards_everything_but_the_health(serving: Any, cat: Path) -> No
         assert "secret" not in "".join(server.said)
 
 
-def test_a_script_in_the_middle_of_work_does_not_hold_the_server(serving: Any, cat: Path) -> None:
+def test_a_script_in_the_middle_of_work_does_not_hold_the_server(cat: Path) -> None:
     with serving() as server:
         client = connect(server.url)
         token = encode(client, cat)["session"]

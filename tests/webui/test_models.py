@@ -10,6 +10,7 @@ import pytest
 
 from mobilesam.errors import InputError
 from mobilesam.webui.models import Models, choices
+from tests.robustness.server_client import serving
 
 
 def offered(*models: str, backend: str = "auto", device: str = "cpu") -> Models:
@@ -56,7 +57,7 @@ def test_a_model_that_is_not_offered_is_refused() -> None:
 
 @pytest.mark.torch
 @pytest.mark.weights
-def test_a_visitor_switches_models_and_keeps_the_prompt(visit: Any, serving: Any, cat: Path) -> None:
+def test_a_visitor_switches_models_and_keeps_the_prompt(visit: Any, cat: Path) -> None:
     with serving("--backend", "auto", "--model", "mobile_sam", "--model", "mobile_sam") as server:
         page = visit(server.url)
         page.page.select_option('[data-part="model"]', "torch-mobile_sam")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from tests.pictures import picture
+from tests.robustness.server_client import serving
 
 pytestmark = pytest.mark.weights
 
@@ -58,9 +59,7 @@ def test_a_reloaded_page_goes_on_where_it_was(visit: Visit, cat: Path, photo: An
     assert np.array_equal(page.save_mask(), expected(picture("coffee"), box=[75, 10, 468, 388]))
 
 
-def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(
-    visit: Visit, serving: Any, cat: Path, expected: Any
-) -> None:
+def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(visit: Visit, cat: Path, expected: Any) -> None:
     with serving() as first:
         page = visit(first.url)
         page.open(cat)
@@ -81,9 +80,7 @@ def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_cleanly_in_the_middle_of_work(
-    how: signal.Signals, visit: Visit, serving: Any, cat: Path
-) -> None:
+def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, visit: Visit, cat: Path) -> None:
     with serving() as server:
         page = visit(server.url)
         page.open(cat)

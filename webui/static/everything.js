@@ -66,7 +66,7 @@ export class Everything {
       const body = JSON.stringify({ preset: this.preset });
       const done = await follow("studio/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
-        if (event.waiting) this.#progress(0, `Waiting in line, place ${event.waiting} …`);
+        if (event.waiting) this.#progress(0, `Waiting in the queue, place ${event.waiting} …`);
         if (event.progress) this.#progress(event.progress.done / event.progress.total, `${event.progress.found} candidates so far …`);
       });
       if (run !== this.turn) return;

@@ -107,7 +107,7 @@ class Studio {
       const headers = { ...this.visit.headers, "X-File-Name": encodeURIComponent(file.name || "picture") };
       const done = await follow("studio/picture", { body: file, headers }, (event) => {
         if (turn !== this.opening) return;
-        if (event.waiting) this.view.status(`Waiting in line, place ${event.waiting} …`);
+        if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
         if (event.picture) shown = this.#begin(file, event.picture, turn);
       });
       await shown;
@@ -181,7 +181,7 @@ class Studio {
       const { headers } = this;
       const refined = choices(this.session.prompt);
       const done = await follow(`studio/model/${encodeURIComponent(name)}`, { headers }, (event) => {
-        if (event.waiting) this.view.status(`Waiting in line, place ${event.waiting} …`);
+        if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
       });
       if (turn !== this.opening) return;
       if (done.session.picture) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
