@@ -17,11 +17,11 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.failures import explained
 from mobilesam.webui.saving import record_of
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import NOTHING, prompt_of
-from mobilesam.webui.studio import Studio
 
 
-def add_endpoints(studio: Studio, everything: Everything) -> None:
+def add_endpoints(service: Service, everything: Everything) -> None:
     """Add the endpoints to the Gradio application that is being built."""
 
     def encode(picture: bytes | None, model: str | None = None) -> dict[str, Any]:
@@ -37,8 +37,8 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         if picture is None:
             raise _refusal(InputError(sentence("picture", "be a file", "none", "pass gradio_client.handle_file(path)")))
         try:
-            token = studio.admit(studio.models.check(model or studio.models.default))
-            opened = studio.open(token, bytes(picture), "picture", lambda _: None).result()
+            token = service.admit(service.models.check(model or service.models.default))
+            opened = service.open(token, bytes(picture), "picture", lambda _: None).result()
         except Exception as error:
             raise _refusal(error) from error
         assert opened.session.picture is not None, "a picture was opened"
@@ -63,13 +63,13 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
             ``masks``, the best first: three for a lone point, else one.
         """
         try:
-            state = studio.visitors.session(session)
+            state = service.visitors.session(session)
             if state.picture is None:
                 raise InputError(sentence("a picture", "be open", "none", "call /encode first"))
             prompt = prompt_of(points or None, box or None, state.picture.hw)
             if prompt == NOTHING:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
-            answer, model = studio.ask(state, prompt), studio.models.get(state.model)
+            answer, model = service.ask(state, prompt), service.models.get(state.model)
             order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
             return {"masks": [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]}
         except Exception as error:
@@ -96,7 +96,7 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         except Exception as error:
             raise _refusal(error) from error
 
-    limit = studio.limits.concurrency
+    limit = service.limits.concurrency
     picture = gr.File(type="binary", visible=False, label="picture")
     model, session, preset = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
     points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))

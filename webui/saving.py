@@ -25,8 +25,8 @@ from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
 from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import Answer, Picture, Session
-from mobilesam.webui.studio import Studio
 
 BoolArray = npt.NDArray[np.bool_]
 
@@ -42,7 +42,7 @@ class Saved(NamedTuple):
 
 
 def save(
-    studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = (), run: Any = None
+    service: Service, session: Session, kind: str, source: Any = "prompt", selected: Any = (), run: Any = None
 ) -> Saved:
     """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
 
@@ -72,10 +72,10 @@ def save(
             raise InputError(sentence("run", f"be the last one, {session.run}", repr(run), remedy))
         records = _selected(session.segments, selected)
     else:
-        records = [chosen_record(session, studio.models.get(session.model))]
+        records = [chosen_record(session, service.models.get(session.model))]
     if kind in ("mask", "cutout"):
         mask = rle.mask_of(_union(records), picture.hw)
-        return Saved(_png(studio, session, kind, mask), f"{stem}.{kind}.png", "image/png")
+        return Saved(_png(service, session, kind, mask), f"{stem}.{kind}.png", "image/png")
     masked = MaskedPicture(picture.name, picture.hw, records)
     if kind == "yolo":
         return Saved(yolo_labels(records).encode(), f"{stem}.txt", "text/plain")
@@ -118,13 +118,13 @@ def _union(records: Sequence[MaskRecord]) -> rle.IntArray:
     return functools.reduce(lambda union, mask: rle.union([union, mask]), masks)
 
 
-def _png(studio: Studio, session: Session, kind: str, mask: BoolArray) -> bytes:
+def _png(service: Service, session: Session, kind: str, mask: BoolArray) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "saved.png"
         if kind == "mask":
             png.write_mask(path, mask)
         else:
-            png.write_cutout(path, studio.picture(session), mask)
+            png.write_cutout(path, service.picture(session), mask)
         return path.read_bytes()
 
 

@@ -68,7 +68,7 @@ def webui(
     from mobilesam.embedding import with_embeddings
     from mobilesam.webui import serve
     from mobilesam.webui.models import choices
-    from mobilesam.webui.studio import Limits, Studio
+    from mobilesam.webui.service import Limits, Studio
 
     def load(name: str | None, runtime: str) -> MaskModel:
         return with_embeddings(load_model(name, options.Backend(runtime), device, threads), embeddings)
