@@ -367,6 +367,27 @@ def test_a_body_that_trickles_has_a_deadline_too(impatient: Impatient) -> None:
     assert answer.startswith(b"HTTP/1.1 408")
 
 
+def test_a_small_body_does_not_give_way_for_memory() -> None:
+    """A click whose body has not come yet is not dropped for uploads that fill the memory meanwhile."""
+    pytest.importorskip("gradio")
+    from mobilesam.webui import bodies
+    from mobilesam.webui.uploads import UploadFolder
+
+    async def receive() -> list[bool]:
+        store = bodies.Store(1, UploadFolder(1_000_000))
+        click, uploads = bodies._Body(), [bodies._Body() for _ in range(12)]
+        store.add(click, b"{")
+        for upload in uploads:
+            store.add(upload, bytes(1_000_000))
+        assert store.held <= 8 * 1_100_000
+        dropped = [body.dropped.done() for body in (click, *uploads)]
+        store.close()
+        store.folder.close()
+        return dropped
+
+    assert asyncio.run(receive()) == [False] + [True] * 4 + [False] * 8
+
+
 def test_the_body_that_has_stalled_for_longest_gives_way(impatient: Impatient) -> None:
     with connect(impatient.url) as first, connect(impatient.url) as second, connect(impatient.url) as third:
         for connection in (first, second, third):
