@@ -107,7 +107,7 @@ def segment_pictures(
         "version": __version__,
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
         "words": sorted(words),
-        "model": asdict(model) | {"model": model.digest(), "threads": None},
+        "model": model.settings(),
         "prompts": hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode()).hexdigest(),
     }
     pictures = [Planned(task.source, _name(task, out)) for task in tasks]
