@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 from pathlib import Path
@@ -15,6 +16,16 @@ from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 WORDS = ("coco", "parquet", "overlay")
 COUNT = 16
+
+
+def settings() -> list[object]:
+    """Return what Ray logs and shows in this process."""
+    import ray.data
+
+    loggers = [logging.getLogger("ray"), logging.getLogger("ray.data")]
+    formatters = [handler.formatter for handler in loggers[0].handlers]
+    bars = ray.data.DataContext.get_current().enable_progress_bars
+    return [bars, *formatters, *((logger.level, list(logger.handlers)) for logger in loggers)]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -39,8 +50,17 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
             os.kill(running[0], signal.SIGKILL)
             killed.extend(running[:1])
 
+    settings()  # imports Ray, which sets up its loggers
+    own = logging.getLogger("ray")
+    monkeypatch.setattr(own, "level", logging.CRITICAL)
+    assert own.handlers
+    for handler in own.handlers:
+        monkeypatch.setattr(handler, "formatter", logging.Formatter("mine: %(message)s"))
+    before = settings()
+    assert before[0] is True
     how = {"prompts": prompts, "words": WORDS, "model": ModelChoice(threads=1)}
     report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=kill_one)
+    assert settings() == before
     assert killed, "no worker was there to be killed"
     assert report.done == COUNT
     assert [Path(each.source).name for each in report.bad] == ["broken.jpg"]

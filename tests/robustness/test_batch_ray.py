@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,6 +86,7 @@ def test_workers_share_gpus_that_are_too_few() -> None:
 def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray counts two GPUs, although this machine may have none; decoded, the pictures would fill its memory."""
     import ray
+    import ray.data
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -98,7 +100,9 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
         held.append(size - ray.available_resources().get("object_store_memory", 0))
 
     ray.init(num_cpus=4, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    logger, context = logging.getLogger("ray.data"), ray.data.DataContext.get_current()
     try:
+        before = logger.level, context.enable_progress_bars
         size = ray.cluster_resources()["object_store_memory"]
         for device, seen in (("cuda", [[[0], "0"], [[1], "1"]]), ("cpu", [[[], None], [[], None]])):
             Path(f"seen-{device}").mkdir()
@@ -106,6 +110,9 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
             report = segment(["photos"], Path(device), model=choice, workers=2, engine="ray", progress=look)
             assert (report.done, [each.source for each in report.bad]) == (8, ["photos/broken.png"])
             assert sorted(json.loads(path.read_text()) for path in Path(f"seen-{device}").iterdir()) == seen
+        assert (logger.level, context.enable_progress_bars) == before
+        assert before[0] < logging.ERROR
+        assert before[1] is True
         assert 0 <= max(held) < pixels / 10
         held.clear()
         decoded = ray.put(np.zeros(pixels, np.uint8))
