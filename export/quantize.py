@@ -187,6 +187,7 @@ def report(
     *,
     dataset: Dataset | None = None,
     threads: int | None = None,
+    pin_threads: bool = False,
     progress: Callable[[str], object] = lambda stage: None,
 ) -> Report:
     """Measure a quantized model beside the one it was made from.
@@ -194,8 +195,9 @@ def report(
     Args:
         dataset: ground truth to measure accuracy on.
         threads: CPU threads of either model.
+        pin_threads: see :func:`mobilesam.load`.
     """
-    models = [OnnxSam.from_files(folder, "cpu", threads) for folder in (source, out)]
+    models = [OnnxSam.from_files(folder, "cpu", threads, pin_threads=pin_threads) for folder in (source, out)]
     progress("timing both models in turns")
     seconds = _seconds([SamPredictor(model) for model in models])
     if dataset is None:

@@ -207,10 +207,29 @@ def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], None]) ->
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what ONNX Runtime's tools log to themselves: advice to run tools that this package does not need."""
-    before = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """Drop what ONNX Runtime's tools log below errors: advice to run tools that this package does not need.
+
+    They log to the root logger and to their own. What other modules log passes. ``logging.warning`` gives a root logger
+    without handlers one; so the root logger gets the handler that Python uses in that case, and loses it afterwards.
+    """
+    import onnxruntime
+
+    folder = str(Path(onnxruntime.__file__).parent)
+
+    def passes(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR or not record.pathname.startswith(folder)
+
+    root = logging.getLogger()
+    loggers = [root, *(logging.getLogger(f"onnxruntime.transformers.{name}") for name in ("float16", "onnx_model"))]
+    handlers = [] if root.handlers else [logging.lastResort or logging.NullHandler()]
+    for handler in handlers:
+        root.addHandler(handler)
+    for logger in loggers:
+        logger.addFilter(passes)
     try:
         yield
     finally:
-        logging.disable(before)
+        for logger in loggers:
+            logger.removeFilter(passes)
+        for handler in handlers:
+            root.removeHandler(handler)

@@ -25,8 +25,9 @@ FOLDER = Path(mobilesam.onnx.__file__).parent / "graphs"
 
 def make() -> dict[str, onnx.ModelProto]:
     """Return the graphs by file name; the values of the weights do not matter."""
-    torch.manual_seed(0)
-    sam = Sam(VARIANTS["vit_t"])
+    with torch.random.fork_rng(devices=[]):  # the caller's random numbers stay as they are
+        torch.manual_seed(0)
+        sam = Sam(VARIANTS["vit_t"])
     modules = {job.graph: job.module for plan in (Plan(), Plan(dynamic_size=True)) for job in jobs(plan, sam)}
     return {name: trace(modules[graph], graph, contract.DEFAULT_OPSET) for graph, name in TEMPLATES.items()}
 

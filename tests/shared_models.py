@@ -30,7 +30,8 @@ class SharedModels:
         """Return what :func:`mobilesam.load` returns, the same object for the same arguments and files."""
         if model is not None and not Path(str(model)).exists():
             return self.load_anew(model, *arguments, **options)
-        key = (_version(model), os.environ.get("MOBILESAM_HOME"), arguments, tuple(sorted(options.items())))
+        decisive = sorted((name, value) for name, value in options.items() if name != "pin_threads")
+        key = (_version(model), os.environ.get("MOBILESAM_HOME"), arguments, tuple(decisive))
         if key not in self._models:
             self._models[key] = encode_once(self.load_anew(model, *arguments, **options))
         return self._models[key]

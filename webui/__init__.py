@@ -2,6 +2,9 @@
 
 Only :mod:`mobilesam.webui.page`, :mod:`mobilesam.webui.endpoints` and :mod:`mobilesam.webui.serve` know Gradio; what
 happens to a visitor's clicks is in :mod:`mobilesam.webui.session` and :mod:`mobilesam.webui.service`.
+
+Importing this package sets the environment variable ``GRADIO_ANALYTICS_ENABLED`` to False for the whole process unless
+it is set: Gradio then sends nothing to its makers.
 """
 
 import os

@@ -8,10 +8,10 @@ On a cluster the pictures and the folder of the results have the same paths on e
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import math
-import os
 import pickle
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -24,6 +24,7 @@ from mobilesam.batch.pipeline import run_pipeline, take_from
 from mobilesam.batch.processes import MakeWork
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.tasks import Outcome, Task, Work
+from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
 from mobilesam.formats.naming import Names
 
@@ -52,22 +53,53 @@ def run_with_ray(
         import ray.data
     except ImportError as error:
         raise missing_dependency("ray", "ray", "--engine ray") from error
-    started = not ray.is_initialized()
-    if started:
-        # Readers need a share of the machine besides the actors.
-        here: dict[str, Any] = {} if address else {"num_cpus": max(os.cpu_count() or 1, workers + 1)}
-        ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
+    with _quiet(), _running(address, workers):
+        try:
+            gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
+            yield from _outcomes(make_work, tasks, workers, gpu_share(workers, gpus) if gpu else None)
+        except ray.exceptions.RayError as error:
+            for cause in _causes(error):
+                if isinstance(cause, MobileSamError):
+                    raise cause from error
+            raise
+
+
+@contextlib.contextmanager
+def _running(address: str | None, workers: int) -> Iterator[None]:
+    """Start Ray, or connect to it, and end that; nothing of the kind if this process uses it already."""
+    import ray
+
+    if ray.is_initialized():
+        yield
+        return
+    # Readers need a share of the machine besides the actors.
+    here: dict[str, Any] = {} if address else {"num_cpus": max(usable_cores(), workers + 1)}
+    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
     try:
-        gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
-        yield from _outcomes(make_work, tasks, workers, gpu_share(workers, gpus) if gpu else None)
-    except ray.exceptions.RayError as error:
-        for cause in _causes(error):
-            if isinstance(cause, MobileSamError):
-                raise cause from error
-        raise
+        yield
     finally:
-        if started:
-            ray.shutdown()
+        ray.shutdown()
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Have Ray log errors alone and show no progress bars, and put its settings in this process back afterwards."""
+    import ray.data
+
+    ray_logger, data_logger = logging.getLogger("ray"), logging.getLogger("ray.data")
+    levels = [(logger, logger.level) for logger in (ray_logger, data_logger)]
+    formatters = [(handler, handler.formatter) for handler in ray_logger.handlers]  # ray.init replaces them
+    context = ray.data.DataContext.get_current()
+    bars, context.enable_progress_bars = context.enable_progress_bars, False
+    data_logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        context.enable_progress_bars = bars
+        for logger, level in levels:
+            logger.setLevel(level)
+        for handler, formatter in formatters:
+            handler.setFormatter(formatter)
 
 
 def wants_gpu(choice: ModelChoice) -> bool:
@@ -106,9 +138,6 @@ def gpu_share(workers: int, gpus: int) -> float:
 def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus: float | None) -> Iterator[Outcome]:
     import ray
 
-    context = ray.data.DataContext.get_current()
-    context.enable_progress_bars = False
-    logging.getLogger("ray.data").setLevel(logging.ERROR)
     blocks = max(workers, -(-len(tasks) // _PER_BLOCK))
     rows = [{"task": pickle.dumps(_absolute(task))} for task in tasks]
     outcomes = (

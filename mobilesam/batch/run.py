@@ -109,7 +109,7 @@ def segment_pictures(
         "version": __version__,
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
         "words": sorted(words),
-        "model": asdict(model) | {"model": model.digest(), "threads": None},
+        "model": model.settings(),
         "prompts": _digest_of_prompts(tasks),
     }
     pictures = [Planned(task.source, _name(task, out)) for task in tasks]

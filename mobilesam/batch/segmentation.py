@@ -32,10 +32,23 @@ class ModelChoice:
     device: str = "auto"
     threads: int | None = None
     provider: str | None = None
+    pin_threads: bool = False
 
     def load(self) -> MaskModel:
         """Return the model."""
-        return loading.load(self.model, self.backend, self.device, self.threads, self.provider)
+        return loading.load(
+            self.model, self.backend, self.device, self.threads, self.provider, pin_threads=self.pin_threads
+        )
+
+    def settings(self) -> dict[str, str | None]:
+        """Return what the results depend on, for the journal: all but how threads are used, which is None."""
+        return {
+            "model": self.digest(),
+            "backend": self.backend,
+            "device": self.device,
+            "threads": None,
+            "provider": self.provider,
+        }
 
     def digest(self) -> str:
         """Return the sha256 of the model's files."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import platform
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
+from mobilesam.cores import usable_cores
 from mobilesam.versions import installed_version
 
 PACKAGES = ("mobilesam", "mobilesam-mirror", "numpy", "pillow", "opencv-python", "torch", "onnxruntime")
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return processor, cores, threads, versions and commit as JSON values; None for what is not there."""
+    """Return processor, usable cores, threads, versions and commit as JSON values; None for what is not there."""
     torch = sys.modules.get("torch")
     return {
         "processor": _processor(),
-        "cores": os.cpu_count(),
+        "cores": usable_cores(),
         "torch_threads": torch.get_num_threads() if torch else None,
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),

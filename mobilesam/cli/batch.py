@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cores import usable_cores
 from mobilesam.errors import sentence
 
 if TYPE_CHECKING:
@@ -131,7 +132,7 @@ def batch(
             prompts=named,
             how=how,
             words=words,
-            model=ModelChoice(model, backend.value, device.value, share, provider),
+            model=ModelChoice(model, backend.value, device.value, share, provider, pin_threads=True),
             workers=count,
             engine=engine.value,
             ray_address=ray_address,
@@ -176,8 +177,7 @@ def split_cores(workers: int | None, threads: int | None, device: str, provider:
     """
     from mobilesam.loading import onnx_is_faster
 
-    affinity = getattr(os, "sched_getaffinity", None)
-    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    cores = usable_cores()
     if workers is None:
         workers = 1 if provider or not onnx_is_faster(device) else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
     return workers, threads or max(1, cores // workers)

@@ -12,6 +12,7 @@ import typer
 
 from mobilesam._version import __version__
 from mobilesam.cli import options
+from mobilesam.cores import usable_cores
 from mobilesam.errors import MobileSamError
 from mobilesam.versions import installed_version
 
@@ -136,9 +137,8 @@ def _devices() -> list[str]:
 
 
 def _threads(torch_works: bool) -> dict[str, int | str | None]:
-    usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     threads = importlib.import_module("torch").get_num_threads() if torch_works else None
-    return {"processors": usable, "torch": threads, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
+    return {"processors": usable_cores(), "torch": threads, "OMP_NUM_THREADS": os.environ.get("OMP_NUM_THREADS")}
 
 
 def _weights() -> dict[str, Any]:

@@ -44,7 +44,7 @@ def embed(
 
     fetch_weights(model)
     count, share = split_cores(workers, threads, device.value, provider)
-    choice = ModelChoice(model, backend.value, device.value, share, provider)
+    choice = ModelChoice(model, backend.value, device.value, share, provider, pin_threads=True)
     made: dict[str, str] = {}
     bad: list[BadPicture] = []
     with progress_bar("the same command") as (progress, warn):

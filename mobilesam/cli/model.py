@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 def load_model(
     model: str | None, backend: Backend, device: Device, threads: int | None, provider: str | None = None
 ) -> MaskModel:
-    """Return the model; the published weights are fetched on first use, which is told on stderr."""
+    """Return the model, with ``pin_threads``; the published weights are fetched on first use, with a bar on stderr."""
     import mobilesam
 
     fetch_weights(model)
-    return mobilesam.load(model, backend, device, threads, provider)
+    return mobilesam.load(model, backend, device, threads, provider, pin_threads=True)
 
 
 def fetch_weights(model: str | None) -> None:

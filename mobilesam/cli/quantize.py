@@ -88,7 +88,7 @@ def quantize(
 
     chosen = Recipe(recipe.value)
     files = work.quantize(model, out, chosen, calibrate=calibrate, force=force, progress=say)
-    report = work.report(chosen, files, model, out, dataset=dataset, threads=threads, progress=say)
+    report = work.report(chosen, files, model, out, dataset=dataset, threads=threads, pin_threads=True, progress=say)
     write_bytes(out / REPORT, json.dumps(report.as_json(), indent=2).encode() + b"\n")
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(_lines(report)))
     if max_drop is not None and report.drop > max_drop:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.config import VARIANTS
+from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.image import read as pictures
@@ -21,7 +22,7 @@ from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArr
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.exported import PublishedDecoder
-from mobilesam.onnx.sessions import cores, move_to_first_core, one_a_core, open_session
+from mobilesam.onnx.sessions import move_to_first_core, one_thread_per_core, open_session
 from mobilesam.onnx.split_decoder import StepDecoder
 from mobilesam.prompts.arrays import Prompts
 
@@ -44,18 +45,23 @@ class OnnxSam(MaskModel):
         weights_id: str,
         open_lane: Callable[[], StepDecoder] | None = None,
         lanes: int = 1,
-        one_a_core: bool = False,
+        pin_caller: bool = False,
     ) -> None:
         self.image_size = encoder.image_size
         self._encoder = encoder
         self._decoder = decoder
         self._weights_id = weights_id
         self._open_lane, self._lanes = open_lane, lanes
-        self._one_a_core = one_a_core
+        self._pin_caller = pin_caller
 
     @classmethod
     def from_files(
-        cls, files: StrPath | Sequence[StrPath], provider: str = providers.AUTO, threads: int | None = None
+        cls,
+        files: StrPath | Sequence[StrPath],
+        provider: str = providers.AUTO,
+        threads: int | None = None,
+        *,
+        pin_threads: bool = False,
     ) -> OnnxSam:
         """Open exported files.
 
@@ -64,6 +70,7 @@ class OnnxSam(MaskModel):
                 another maker. Of both kinds of decoder the one for many prompts is taken.
             provider: a name of :data:`mobilesam.onnx.providers.PROVIDERS`, or "auto" for the fastest that is there.
             threads: how many threads a computation on the CPU uses; by default one a core.
+            pin_threads: whether to move the thread that calls the model, see :func:`mobilesam.load`.
 
         Raises:
             InputError: they are not such files, do not belong together, or the provider is not there.
@@ -76,31 +83,37 @@ class OnnxSam(MaskModel):
         _check_together([model for _, model in found.values()])
         steps = [graph.role for graph in contract.STEPS]
         if found.keys() >= set(steps):
-            return cls._open([found[role][0] for role in steps], provider, threads)
+            return cls._open([found[role][0] for role in steps], provider, threads, pin_threads)
         path, model = found[contract.ENCODER.role]
         session = open_session(path, provider, threads)
         decoder = open_session(exported.cut(found["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
-        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path), one_a_core=one_a_core(threads))
+        pin_caller = pin_threads and one_thread_per_core(threads)
+        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path), pin_caller=pin_caller)
 
     @classmethod
     def from_checkpoint(
-        cls, checkpoint: StrPath, provider: str = providers.AUTO, threads: int | None = None
+        cls,
+        checkpoint: StrPath,
+        provider: str = providers.AUTO,
+        threads: int | None = None,
+        *,
+        pin_threads: bool = False,
     ) -> OnnxSam:
         """Open a checkpoint: its tensors are put into the graphs that the package carries, once.
 
         Args:
             checkpoint: what :func:`mobilesam.weights.checkpoint.read` understands.
-            provider: see :meth:`from_files`. threads: see :meth:`from_files`.
+            provider, threads, pin_threads: see :meth:`from_files`.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not there.
         """
-        return cls._open(templates.whole_files(expanded(checkpoint)), provider, threads)
+        return cls._open(templates.whole_files(expanded(checkpoint)), provider, threads, pin_threads)
 
     @classmethod
-    def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None) -> OnnxSam:
+    def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None, pin_threads: bool) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.onnx.contract.STEPS`."""
         encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
         about = metadata.read(encoder)
@@ -113,9 +126,10 @@ class OnnxSam(MaskModel):
             return decoder.lane(*(open_session(file, provider, 1) for file in files[2:]))
 
         # Many prompts are decoded fastest by threads that each decode their own.
-        lanes = (threads or cores()) if encoder.get_providers()[0].startswith("CPU") else 1
+        lanes = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
         image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
-        return cls(image_encoder, decoder, weights_id, open_lane, lanes, one_a_core(threads))
+        pin_caller = pin_threads and one_thread_per_core(threads)
+        return cls(image_encoder, decoder, weights_id, open_lane, lanes, pin_caller)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -136,7 +150,7 @@ class OnnxSam(MaskModel):
         return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
 
     def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
-        self._settle()
+        self._move_caller()
         features, input_hw = self._encoder.encode(image, fast_padding)
         return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
 
@@ -155,11 +169,11 @@ class OnnxSam(MaskModel):
             )
         if self.capabilities.masks_per_prompt == 1:
             multimask_output = False
-        self._settle()
+        self._move_caller()
         return super().decode(embedding, prompts, multimask_output)
 
-    def _settle(self) -> None:
-        if self._one_a_core:
+    def _move_caller(self) -> None:
+        if self._pin_caller:
             move_to_first_core()
 
     def load_features(self, features: FloatArray) -> FloatArray:

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, sentence
 from mobilesam.onnx import providers
 
@@ -37,8 +38,8 @@ def open_session(
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = count = threads or cores()
-    if one_a_core(threads):
+    options.intra_op_num_threads = count = threads or usable_cores()
+    if one_thread_per_core(threads):
         others = ";".join(str(core) for core in range(2, count + 1))  # counted from 1; the first is the caller's
         options.add_session_config_entry("session.intra_op_thread_affinities", others)
     options.log_severity_level = 3
@@ -80,25 +81,21 @@ def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
     return outputs
 
 
-def one_a_core(threads: int | None) -> bool:
+def one_thread_per_core(threads: int | None) -> bool:
     """Return whether so many threads, None for the default, are one for each core of the machine.
 
-    Each is then kept on its core, as ONNX Runtime does of itself where it chooses their number. Woken after a pause, a
-    thread that may run anywhere often starts on the core of the one that woke it, and both wait for each other: on 2
-    cores a click took 30 ms instead of 22.
+    ONNX Runtime's own threads then each stay on one core, as they do where ONNX Runtime chooses their number itself.
+    The first core is left to the thread that calls. After a pause, a thread that may run anywhere often wakes on the
+    core of the one that woke it, and both wait for each other.
     """
-    return hasattr(os, "sched_setaffinity") and 1 < (threads or cores()) == cores() == os.cpu_count()
+    if not hasattr(os, "sched_setaffinity"):
+        return False
+    return 1 < (threads or usable_cores()) == len(os.sched_getaffinity(0)) == os.cpu_count()
 
 
 def move_to_first_core() -> None:
-    """Bring the calling thread to the core that is left to it by :func:`one_a_core`, without keeping it there."""
+    """Move the calling thread to the first core that it may use, without keeping it there."""
     allowed = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):  # the cores of a container can change at any time
         os.sched_setaffinity(0, {min(allowed)})
         os.sched_setaffinity(0, allowed)
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity else os.cpu_count() or 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 from dataclasses import replace
@@ -48,6 +49,16 @@ class MortalChoice(ModelChoice):
         return MortalModel(encode_once(super().load()))
 
 
+def settings() -> list[object]:
+    """Return what Ray logs and shows in this process."""
+    import ray.data
+
+    loggers = [logging.getLogger("ray"), logging.getLogger("ray.data")]
+    formatters = [handler.formatter for handler in loggers[0].handlers]
+    bars = ray.data.DataContext.get_current().enable_progress_bars
+    return [bars, *formatters, *((logger.level, list(logger.handlers)) for logger in loggers)]
+
+
 def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
@@ -77,8 +88,17 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
         if ray.is_initialized():
             gpus.add(ray.cluster_resources()["GPU"])
 
+    settings()  # imports Ray, which sets up its loggers
+    own = logging.getLogger("ray")
+    monkeypatch.setattr(own, "level", logging.CRITICAL)
+    assert own.handlers
+    for handler in own.handlers:
+        monkeypatch.setattr(handler, "formatter", logging.Formatter("mine: %(message)s"))
+    before = settings()
+    assert before[0] is True
     how = {"prompts": prompts, "words": WORDS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
     report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=look)
+    assert settings() == before
     assert Path("killed").exists()
     assert not ray.is_initialized()
     assert gpus == {2}

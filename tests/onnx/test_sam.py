@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import sys
@@ -37,30 +36,6 @@ def test_without_torch_the_default_model_runs_on_onnx_runtime():
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "OnnxSam (3, 40, 60)\n"
-
-
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="threads are kept on cores on Linux only")
-@pytest.mark.parametrize(("threads", "spread"), [("None", True), ("1", False), ("os.cpu_count() + 1", False)])
-def test_one_thread_a_core_keeps_to_its_core_and_the_caller_goes_where_it_may(threads, spread):
-    import subprocess
-
-    code = (
-        "import os\n"
-        "os.sched_setaffinity(0, range(os.cpu_count()))\n"  # a test process may have been given a few of them
-        "import mobilesam, numpy\n"
-        "all_of_them = len(os.sched_getaffinity(0)) == os.cpu_count()\n"
-        "def kept():\n"
-        "    threads = [os.sched_getaffinity(int(name)) for name in os.listdir('/proc/self/task')]\n"
-        "    return {core for cores in threads if len(cores) == 1 for core in cores}\n"
-        f"model = mobilesam.load(backend='onnx', threads={threads})\n"
-        "predictor = mobilesam.SamPredictor(model); predictor.set_image(numpy.zeros((40, 60, 3), numpy.uint8))\n"
-        "predictor.predict([[20, 20]], [1])\n"
-        "print(all_of_them, sorted(kept()), (len(os.sched_getaffinity(0)) == os.cpu_count()) == all_of_them)\n"
-    )
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    all_of_them = result.stdout.startswith("True")  # not on a machine shared by sets of cores
-    others = list(range(1, os.cpu_count())) if spread and all_of_them else []
-    assert result.stdout == f"{all_of_them} {others} True\n"
 
 
 def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pair):

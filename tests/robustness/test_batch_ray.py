@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -78,6 +79,7 @@ def test_workers_share_gpus_that_are_too_few() -> None:
 def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ray counts two GPUs, although this machine may have none; decoded, the pictures would fill its memory."""
     import ray
+    import ray.data
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
@@ -93,12 +95,17 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
     Path("seen").mkdir()
     choice = WitnessChoice("seen", device="cuda")
     ray.init(num_cpus=3, num_gpus=2, include_dashboard=False, log_to_driver=False)
+    logger, context = logging.getLogger("ray.data"), ray.data.DataContext.get_current()
     try:
+        before = logger.level, context.enable_progress_bars
         size = ray.cluster_resources()["object_store_memory"]
         report = segment(["photos"], Path("ray"), model=choice, workers=2, engine="ray", progress=look)
         assert (report.done, [each.source for each in report.bad]) == (8, ["photos/broken.png"])
         assert gpus_in(Path("seen")) == [[[0], "0"], [[1], "1"]]
         assert ray.is_initialized(), "it was there before the run"
+        assert (logger.level, context.enable_progress_bars) == before
+        assert before[0] < logging.ERROR
+        assert before[1] is True
         assert 0 <= max(held) < pixels / 10
         held.clear()
         decoded = ray.put(np.zeros(pixels, np.uint8))
