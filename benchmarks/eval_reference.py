@@ -48,7 +48,7 @@ def run_inside(arguments: argparse.Namespace) -> None:
     settings = Settings(parse_prompts(arguments.prompts), all_masks=arguments.all_masks)
     dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     about = {
-        "format": "mobilesam-eval-1",
+        "format": "mobilesam-eval-2",
         "annotations_sha256": dataset.digest,
         "settings": settings_record(settings),
         "model": {"backend": "mobilesam-mirror", "device": "cpu"},

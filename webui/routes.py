@@ -87,7 +87,7 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
-            return studio.open(token, content, name, lambda session: emit({"picture": session_view(session, None)}))
+            return studio.open(token, content, name, lambda session: emit({"image": session_view(session, None)}))
 
         return _follow(start, lambda opened: _opened_view(studio, token, opened))
 

@@ -129,7 +129,7 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
     assert "preset must be one of" in refused(session, "slow", api_name="/everything")
     assert "The session expired. Open the image again." in refused("guess", [[1, 1, 1]], None, api_name="/predict")
     assert "image must be a picture" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
-    assert "picture must be a file, got none" in refused(None, None, api_name="/encode")
+    assert "image must be a file, got none" in refused(None, None, api_name="/encode")
     shutil.copy(tmp_path / "notes.jpg", tmp_path / "other.jpg")
     assert "model must be one of" in refused(handle_file(tmp_path / "other.jpg"), "big", api_name="/encode")
 
