@@ -1,8 +1,8 @@
 """The named endpoints for ``gradio_client``: the page's own functions, without the page.
 
 ``/encode`` takes a picture and returns a session, ``/predict`` and ``/everything`` answer for that session. Masks are
-COCO run lengths at the picture's own size. The endpoints stand in Gradio's queue. Each result has the ``version`` of its
-form.
+COCO run lengths at the picture's own size. The endpoints stand in Gradio's queue. Each result says the ``version`` of
+its form.
 """
 
 from __future__ import annotations
