@@ -19,13 +19,13 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.failures import explained
 from mobilesam.webui.saving import record_of
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import NOTHING, prompt_of
-from mobilesam.webui.studio import Studio
 
 VERSION = 2  # since then "bbox" is COCO's: as wide and as high as the pixels that a mask covers
 
 
-def add_endpoints(studio: Studio, everything: Everything) -> None:
+def add_endpoints(service: Service, everything: Everything) -> None:
     """Add the endpoints to the Gradio application that is being built."""
 
     def encode(image: bytes | None, model: str | None = None) -> dict[str, Any]:
@@ -41,8 +41,8 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         if image is None:
             raise _refusal(InputError(sentence("image", "be a file", "none", "pass gradio_client.handle_file(path)")))
         try:
-            token = studio.admit(studio.models.check(model or studio.models.default))
-            opened = studio.open(token, bytes(image), "picture", lambda _: None).result()
+            token = service.admit(service.models.check(model or service.models.default))
+            opened = service.open(token, bytes(image), "picture", lambda _: None).result()
         except Exception as error:
             raise _refusal(error) from error
         assert opened.session.picture is not None, "a picture was opened"
@@ -68,13 +68,13 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
             ``masks``, the best first: three for a lone point, else one.
         """
         try:
-            state = studio.visitors.session(session)
+            state = service.visitors.session(session)
             if state.picture is None:
                 raise InputError(sentence("a picture", "be open", "none", "call /encode first"))
             prompt = prompt_of(points or None, box or None, state.picture.hw)
             if prompt == NOTHING:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
-            answer, model = studio.ask(state, prompt), studio.models.get(state.model)
+            answer, model = service.ask(state, prompt), service.models.get(state.model)
             order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
             masks = [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]
             return {"version": VERSION, "masks": masks}
@@ -103,7 +103,7 @@ def add_endpoints(studio: Studio, everything: Everything) -> None:
         except Exception as error:
             raise _refusal(error) from error
 
-    limit = studio.limits.concurrency
+    limit = service.limits.concurrency
     image = gr.File(type="binary", visible=False, label="image")
     model, session, preset = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
     points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))

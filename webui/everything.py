@@ -19,8 +19,8 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.model import Embedding, MaskModel, Wrapped
 from mobilesam.visualize import palette
 from mobilesam.webui import wire
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import Session
-from mobilesam.webui.studio import Studio
 from mobilesam.webui.workers import Job
 
 _WORDS = {
@@ -46,10 +46,10 @@ class _Run(NamedTuple):
 
 
 class Everything:
-    """Runs everything mode for visitors of a studio."""
+    """Runs everything mode for the visitors of a service."""
 
-    def __init__(self, studio: Studio) -> None:
-        self._studio = studio
+    def __init__(self, service: Service) -> None:
+        self._service = service
         self._runs: dict[str, _Run] = {}
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
@@ -61,23 +61,23 @@ class Everything:
 
         Args:
             on_progress: called with points done, points in all, and masks so far.
-            picture_key: see ``Studio.session``.
+            picture_key: see ``Service.session``.
 
         Raises:
             InputError: there is no such preset, or no picture.
-            GoneError, BusyError: as ``Studio.open``.
+            GoneError, BusyError: as ``Service.open``.
         """
         if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(unknown_name("preset", preset, PRESETS))
-        studio, mode = self._studio, preset
-        asked = studio.session(token, picture_key)
-        studio.picture(asked)
+        service, mode = self._service, preset
+        asked = service.session(token, picture_key)
+        service.picture(asked)
         number, cancelled = next(self._numbers), threading.Event()
 
         def work() -> Found:
             start = time.perf_counter()
-            image = studio.picture(asked)
-            model = _Encoded(studio.models.get(asked.model), studio.embedding_here(asked))
+            image = service.picture(asked)
+            model = _Encoded(service.models.get(asked.model), service.embedding_here(asked))
             generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
             records = generator.generate(image, progress=on_progress, cancel=cancelled)
             segments = tuple(map(_compact, records))
@@ -88,11 +88,11 @@ class Everything:
                     return state
                 return replace(state, segments=segments, run=number)
 
-            studio.visitors.change(token, take)
+            service.visitors.change(token, take)
             session = replace(asked, segments=segments, run=number)
             return Found(session, records.partial, 1000 * (time.perf_counter() - start))
 
-        job = studio.encoders.submit(work)
+        job = service.encoders.submit(work)
         with self._lock:
             earlier = self._runs.get(token)
             self._runs[token] = _Run(job, cancelled)

@@ -14,8 +14,8 @@ from mobilesam.webui.endpoints import add_endpoints
 from mobilesam.webui.everything import PRESETS, Everything
 from mobilesam.webui.failures import explained, failure
 from mobilesam.webui.routes import STATIC
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import prompt_of
-from mobilesam.webui.studio import Studio
 from mobilesam.webui.uploads import UPLOADS_KEPT
 from mobilesam.webui.view import answer_view, mask_views, session_view
 from mobilesam.webui.visitors import GoneError
@@ -71,7 +71,7 @@ def _is_upload(path: Any) -> bool:
         return False
 
 
-def build_page(studio: Studio, everything: Everything) -> gr.Blocks:
+def build_page(service: Service, everything: Everything) -> gr.Blocks:
     """Return the Gradio application, not yet served."""
     page = _Blocks(title="mobilesam", analytics_enabled=False, fill_width=True, delete_cache=(60, UPLOADS_KEPT))
     page.state_session_capacity = _GRADIO_SESSIONS
@@ -80,10 +80,10 @@ def build_page(studio: Studio, everything: Everything) -> gr.Blocks:
             html_template=(STATIC / "studio.html").read_text(encoding="utf-8"),
             js_on_load=_START,
             apply_default_css=False,
-            server_functions=server_functions(studio, everything),
+            server_functions=server_functions(service, everything),
             elem_id="studio",
         )
-        add_endpoints(studio, everything)
+        add_endpoints(service, everything)
     return page
 
 
@@ -92,7 +92,7 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(font=_SYSTEM_FONTS, font_mono=_MONO_FONTS)
 
 
-def server_functions(studio: Studio, everything: Everything) -> list[Callable[[Any], dict[str, Any]]]:
+def server_functions(service: Service, everything: Everything) -> list[Callable[[Any], dict[str, Any]]]:
     """Return what the page's script calls; each takes one object and returns one, an error as ``{"error": ...}``."""
 
     def hello(call: Any) -> dict[str, Any]:
@@ -102,21 +102,21 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
         and neither changes the other's state from then on.
         """
         try:
-            session = studio.visitors.session(_field(call, "token"))
+            session = service.visitors.session(_field(call, "token"))
             if session.picture is not None:
-                studio.picture(session)
-            token = studio.visitors.copy(_field(call, "token"))
-            session = studio.with_answer(token)
+                service.picture(session)
+            token = service.visitors.copy(_field(call, "token"))
+            session = service.with_answer(token)
         except GoneError:
             wanted = _field(call, "model")
-            token = studio.admit(wanted if isinstance(wanted, str) and wanted in studio.models.labels() else None)
-            session = studio.visitors.session(token)
-        model = studio.models.get(session.model) if session.answer is not None else None
+            token = service.admit(wanted if isinstance(wanted, str) and wanted in service.models.labels() else None)
+            session = service.visitors.session(token)
+        model = service.models.get(session.model) if session.answer is not None else None
         return {
             "token": token,
-            "models": studio.models.labels(),
+            "models": service.models.labels(),
             "presets": PRESETS,
-            "max_upload_mb": studio.limits.max_upload_mb,
+            "max_upload_mb": service.limits.max_upload_mb,
             "session": session_view(session, model),
         }
 
@@ -126,17 +126,17 @@ def server_functions(studio: Studio, everything: Everything) -> list[Callable[[A
         actions = actions if isinstance(actions, list) else [actions]
         if len(actions) > _MAX_ACTIONS:
             raise InputError(sentence("actions", f"be at most {_MAX_ACTIONS}", len(actions), "send some of them first"))
-        session = studio.act(token, actions, key)
-        return answer_view(session, studio.models.get(session.model))
+        session = service.act(token, actions, key)
+        return answer_view(session, service.models.get(session.model))
 
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""
-        session = studio.session(_field(call, "token"), _field(call, "image"))
-        if session.picture is None or studio.decoders.busy() > _IDLE:
+        session = service.session(_field(call, "token"), _field(call, "image"))
+        if session.picture is None or service.decoders.busy() > _IDLE:
             return {}
         prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)
-        answer = studio.ask(session, prompt)
-        return mask_views(answer, session.picture, studio.models.get(session.model))[answer.best]
+        answer = service.ask(session, prompt)
+        return mask_views(answer, session.picture, service.models.get(session.model))[answer.best]
 
     def cancel(call: Any) -> dict[str, Any]:
         """End a run of everything mode; what it found comes as its result."""

@@ -28,8 +28,8 @@ from mobilesam.webui.bodies import IMAGE_PATH, Store
 from mobilesam.webui.everything import Everything, Found, found_view
 from mobilesam.webui.failures import explained, failure, status_of
 from mobilesam.webui.saving import Saved, save
+from mobilesam.webui.service import Opened, Service
 from mobilesam.webui.session import Session
-from mobilesam.webui.studio import Opened, Studio
 from mobilesam.webui.view import answer_view, session_view
 from mobilesam.webui.workers import Job
 
@@ -42,7 +42,7 @@ Emit = Callable[[dict[str, Any]], object]
 Result = TypeVar("Result")
 
 
-def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Store) -> None:
+def add_routes(app: FastAPI, service: Service, everything: Everything, store: Store) -> None:
     """Add the page's routes and ``/health`` to an application."""
     app.mount("/studio/static", StaticFiles(directory=STATIC), name="studio-static")
 
@@ -56,15 +56,15 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
     @app.get("/health")
     async def health() -> dict[str, Any]:
         stored, _ = await run_in_threadpool(store.folder.used)
-        cached = studio.pictures.used + studio.embeddings.used + studio.feedback.used
+        cached = service.pictures.used + service.embeddings.used + service.feedback.used
         return {
             "status": "ok",
             "version": __version__,
-            "models": list(studio.models.labels()),
-            "visitors": len(studio.visitors),
-            "visitors_mb": _megabytes(studio.visitors.used),
-            "encoding": studio.encoders.busy(),
-            "saving": studio.savers.busy(),
+            "models": list(service.models.labels()),
+            "visitors": len(service.visitors),
+            "visitors_mb": _megabytes(service.visitors.used),
+            "encoding": service.encoders.busy(),
+            "saving": service.savers.busy(),
             "cached_mb": _megabytes(cached),
             "receiving": store.receiving,
             "received_mb": _megabytes(store.held),
@@ -87,20 +87,20 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
-            return studio.open(token, content, name, lambda session: emit({"image": session_view(session, None)}))
+            return service.open(token, content, name, lambda session: emit({"image": session_view(session, None)}))
 
-        return _follow(start, lambda opened: _opened_view(studio, token, opened))
+        return _follow(start, lambda opened: _opened_view(service, token, opened))
 
     @app.post("/studio/model/{name}")
     async def switch_model(request: Request, name: str) -> StreamingResponse:
         token = _token(request)
         key = _picture_key(request)
-        return _follow(lambda _: studio.switch(token, name, key), lambda opened: _opened_view(studio, token, opened))
+        return _follow(lambda _: service.switch(token, name, key), lambda opened: _opened_view(service, token, opened))
 
     @app.get("/studio/preview")
     async def preview(request: Request) -> Response:
-        picture = studio.picture(studio.session(_token(request), _picture_key(request)))
-        jpeg: bytes = await _result(studio.previews.submit(lambda: wire.preview(picture)))
+        picture = service.picture(service.session(_token(request), _picture_key(request)))
+        jpeg: bytes = await _result(service.previews.submit(lambda: wire.preview(picture)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
     @app.post("/studio/everything")
@@ -123,17 +123,17 @@ def add_routes(app: FastAPI, studio: Studio, everything: Everything, store: Stor
     async def save_file(request: Request, kind: str) -> Response:
         token, key, body = _token(request), _picture_key(request), await _json(request)
         source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
-        session = await run_in_threadpool(studio.with_answer if source == "prompt" else studio.session, token, key)
-        saved: Saved = await _result(studio.savers.submit(lambda: save(studio, session, kind, source, selected, run)))
+        session = await run_in_threadpool(service.with_answer if source == "prompt" else service.session, token, key)
+        saved: Saved = await _result(service.savers.submit(lambda: save(service, session, kind, source, selected, run)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
 
 
-def _opened_view(studio: Studio, token: str, opened: Opened) -> dict[str, Any]:
+def _opened_view(service: Service, token: str, opened: Opened) -> dict[str, Any]:
     """Return the state after encoding; a prompt that is still there is answered anew."""
     picture = opened.session.picture
-    session: Session = studio.act(token, [], "" if picture is None else picture.key)
-    return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, studio.models.get(session.model))
+    session: Session = service.act(token, [], "" if picture is None else picture.key)
+    return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, service.models.get(session.model))
 
 
 def _follow(

@@ -16,8 +16,8 @@ from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
 from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.webui.service import Service
 from mobilesam.webui.session import Answer, Picture, Session
-from mobilesam.webui.studio import Studio
 
 KINDS = (*WORDS, "prompts")
 _ENDINGS = {  # and media types
@@ -39,7 +39,7 @@ class Saved(NamedTuple):
 
 
 def save(
-    studio: Studio, session: Session, kind: str, source: Any = "prompt", selected: Any = (), run: Any = None
+    service: Service, session: Session, kind: str, source: Any = "prompt", selected: Any = (), run: Any = None
 ) -> Saved:
     """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
 
@@ -70,13 +70,13 @@ def save(
             raise InputError(sentence("run", f"be the last one, {session.run}", repr(run), remedy))
         records = _selected(session.segments, selected)
     else:
-        records = [chosen_record(session, studio.models.get(session.model))]
+        records = [chosen_record(session, service.models.get(session.model))]
     masked = MaskedPicture(picture.name, picture.hw, records)
     prompts = [session.prompt] if source == "prompt" else []
     ending, media_type = _ENDINGS.get(kind, (f".{kind}.png", "image/png"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "saved"
-        write_masks(kind, path, masked, lambda: studio.picture(session), prompts=prompts)
+        write_masks(kind, path, masked, lambda: service.picture(session), prompts=prompts)
         return Saved(path.read_bytes(), stem + ending, media_type)
 
 

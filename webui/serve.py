@@ -22,7 +22,7 @@ from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts, checked_name
 from mobilesam.webui.page import build_page, theme
 from mobilesam.webui.routes import STATIC, add_routes
-from mobilesam.webui.studio import Studio
+from mobilesam.webui.service import Service
 from mobilesam.webui.uploads import UploadFolder
 
 # Nothing is loaded from elsewhere, whatever Gradio's page asks for; its script needs eval for templates.
@@ -112,16 +112,16 @@ class _Server(uvicorn.Server):
 
 
 def build_app(
-    studio: Studio, everything: Everything, hosts: Hosts, store: Store, auth: tuple[str, str] | None = None
+    service: Service, everything: Everything, hosts: Hosts, store: Store, auth: tuple[str, str] | None = None
 ) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=hosts)  # added later, asked earlier
     app.add_middleware(_Headers)
-    add_routes(app, studio, everything, store)
-    page = build_page(studio, everything)
-    page.queue(max_size=studio.limits.waiting, default_concurrency_limit=studio.limits.concurrency)
+    add_routes(app, service, everything, store)
+    page = build_page(service, everything)
+    page.queue(max_size=service.limits.waiting, default_concurrency_limit=service.limits.concurrency)
     gr.mount_gradio_app(
         app,
         page,
@@ -137,22 +137,22 @@ def build_app(
         ssr_mode=False,
         pwa=False,
         mcp_server=False,
-        max_file_size=f"{studio.limits.max_upload_mb}mb",
+        max_file_size=f"{service.limits.max_upload_mb}mb",
     )
     return app
 
 
-def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -> None:
+def serve(service: Service, address: Address, on_ready: Callable[[str], object]) -> None:
     """Serve until the process is told to stop; ``on_ready`` is given the URL.
 
     Raises:
         InputError: the address cannot be used.
     """
-    with _listen(address) as listener, _upload_folder(studio.limits.max_upload_mb) as folder:
+    with _listen(address) as listener, _upload_folder(service.limits.max_upload_mb) as folder:
         host, port = listener.getsockname()[:2]
-        everything = Everything(studio)
-        store = Store(studio.limits.max_upload_mb, folder, studio.visitors.session)
-        app = build_app(studio, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
+        everything = Everything(service)
+        store = Store(service.limits.max_upload_mb, folder, service.visitors.session)
+        app = build_app(service, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
         config = uvicorn.Config(
             app,
             http=Connection,
@@ -166,13 +166,13 @@ def serve(studio: Studio, address: Address, on_ready: Callable[[str], object]) -
         def end_work() -> None:
             store.close()
             everything.close()
-            studio.close(wait=False)
+            service.close(wait=False)
 
         try:
             _Server(config, lambda: on_ready(url), end_work).run(sockets=[listener])
         finally:
             end_work()
-            studio.close()
+            service.close()
 
 
 @contextlib.contextmanager

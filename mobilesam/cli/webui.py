@@ -68,7 +68,7 @@ def webui(
     from mobilesam.embedding import with_embeddings
     from mobilesam.webui import serve
     from mobilesam.webui.models import choices
-    from mobilesam.webui.studio import Limits, Studio
+    from mobilesam.webui.service import Limits, Service
 
     def load(name: str | None, runtime: str) -> MaskModel:
         return with_embeddings(load_model(name, options.Backend(runtime), device, threads), embeddings)
@@ -78,7 +78,7 @@ def webui(
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
     typer.echo("loading the model ...", err=True)
     models.get(models.default)
-    serve.serve(Studio(models, limits), address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
+    serve.serve(Service(models, limits), address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
 
 
 def _login(text: str | None) -> tuple[str, str] | None:

@@ -170,12 +170,12 @@ def test_a_benchmark_of_the_version_before_is_compared() -> None:
 
 
 @pytest.fixture(scope="module")
-def studio(onnx_sam: Any) -> Iterator[Any]:
+def service(onnx_sam: Any) -> Iterator[Any]:
     pytest.importorskip("gradio", reason='Gradio is not installed: pip install "mobilesam[webui]"')
     from mobilesam.webui.models import Choice, Models
-    from mobilesam.webui.studio import Limits, Studio
+    from mobilesam.webui.service import Limits, Service
 
-    running = Studio(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits())
+    running = Service(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits())
     yield running
     running.close()
 
@@ -183,7 +183,7 @@ def studio(onnx_sam: Any) -> Iterator[Any]:
 @pytest.mark.weights
 @pytest.mark.parametrize("prompt", [EYE_POINT, MIXED[0], MIXED[6]], ids=["point", "box", "refined"])
 def test_predict_batch_and_page_write_equal_bytes(
-    prompt: Any, command: Any, photo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, studio: Any
+    prompt: Any, command: Any, photo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Any
 ) -> None:
     from mobilesam.webui.saving import save
     from mobilesam.webui.view import prompt_view
@@ -194,9 +194,9 @@ def test_predict_batch_and_page_write_equal_bytes(
     words = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*WORDS} - {"csv"})]
     assert command("predict", "chelsea.png", *words, "--out", "predict").code == 0
     assert command("batch", "chelsea.png", *words, "--out", "batch", "--workers", 1).code == 0
-    token = studio.admit()
-    studio.open(token, Path("chelsea.png").read_bytes(), "chelsea.png", lambda _: None).result()
-    session = studio.act(token, [{"do": "restore", **prompt_view(prompt)}])
+    token = service.admit()
+    service.open(token, Path("chelsea.png").read_bytes(), "chelsea.png", lambda _: None).result()
+    session = service.act(token, [{"do": "restore", **prompt_view(prompt)}])
     files = {
         "overlay": ("chelsea-overlay.png",),
         "mask": ("chelsea-mask.png", "chelsea-masks/001.png"),
@@ -209,7 +209,7 @@ def test_predict_batch_and_page_write_equal_bytes(
         "parquet": ("masks.parquet",),
     }
     for kind, paths in files.items():
-        page = save(studio, session, kind).content
+        page = save(service, session, kind).content
         assert Path("predict", paths[0]).read_bytes() == page, kind
         assert Path("batch", paths[-1]).read_bytes() == page, kind
     (annotation,) = json.loads(Path("predict/coco.json").read_text())["annotations"]
@@ -217,17 +217,17 @@ def test_predict_batch_and_page_write_equal_bytes(
 
 
 @pytest.mark.weights
-def test_the_page_saves_every_format_of_segments(photo: Any, studio: Any, tmp_path: Path) -> None:
+def test_the_page_saves_every_format_of_segments(photo: Any, service: Any, tmp_path: Path) -> None:
     from mobilesam.webui.everything import Everything, found_view
     from mobilesam.webui.saving import KINDS, save
 
     assert set(KINDS) == {*WORDS, "prompts"}
-    token = studio.admit()
-    studio.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
-    found = Everything(studio).start(token, "fast", lambda *_: None).result()
+    token = service.admit()
+    service.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
+    found = Everything(service).start(token, "fast", lambda *_: None).result()
     assert not keys(found_view(found)) & {"picture", "score"}
     session = found.session
-    saved = {kind: save(studio, session, kind, "everything", [0, 2]) for kind in WORDS}
+    saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in WORDS}
     for file in saved.values():
         (tmp_path / file.name).write_bytes(file.content)
     assert {file.name for file in saved.values()} == {

@@ -29,8 +29,8 @@ from mobilesam.webui.models import Choice, Models
 from mobilesam.webui.page import server_functions
 from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
+from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Picture, Session
-from mobilesam.webui.studio import Limits, Studio
 from mobilesam.webui.uploads import UploadFolder
 from mobilesam.webui.view import prompt_view
 from mobilesam.webui.visitors import MAX_COPIES, GoneError, Visitors
@@ -51,33 +51,33 @@ class Plain(Wrapped):
 
 
 @pytest.fixture(scope="module")
-def studio(onnx_sam: Any) -> Iterator[Studio]:
+def service(onnx_sam: Any) -> Iterator[Service]:
     models = {"onnx": Choice("ONNX", lambda: onnx_sam), "plain": Choice("Plain", lambda: Plain(onnx_sam))}
-    running = Studio(Models(models), Limits())
+    running = Service(Models(models), Limits())
     yield running
     running.close()
 
 
 @pytest.fixture(scope="module")
-def everything(studio: Studio) -> Everything:
-    return Everything(studio)
+def everything(service: Service) -> Everything:
+    return Everything(service)
 
 
 @pytest.fixture(scope="module")
-def page(studio: Studio, everything: Everything) -> dict[str, Any]:
+def page(service: Service, everything: Everything) -> dict[str, Any]:
     """What the page's script calls."""
-    return {function.__name__: function for function in server_functions(studio, everything)}
+    return {function.__name__: function for function in server_functions(service, everything)}
 
 
 @pytest.fixture(scope="module")
-def client(studio: Studio, everything: Everything) -> Iterator[TestClient]:
+def client(service: Service, everything: Everything) -> Iterator[TestClient]:
     """A client of the page's routes, behind the same checks as in the server."""
     folder = UploadFolder(1_000_000)
-    store = Store(studio.limits.max_upload_mb, folder)
+    store = Store(service.limits.max_upload_mb, folder)
     app = FastAPI()
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
-    add_routes(app, studio, everything, store)
+    add_routes(app, service, everything, store)
     yield TestClient(app, base_url="http://127.0.0.1")
     folder.close()
 
@@ -88,51 +88,51 @@ def cup(photo: Any) -> bytes:
 
 
 @pytest.fixture
-def token(studio: Studio, photo: Any) -> str:
+def token(service: Service, photo: Any) -> str:
     """A visitor who has opened the cat."""
-    token = studio.admit()
-    open_image(studio, token, photo("chelsea.png").read_bytes())
+    token = service.admit()
+    open_image(service, token, photo("chelsea.png").read_bytes())
     return token
 
 
-def open_image(studio: Studio, token: str, content: bytes, name: str = "image.png") -> Session:
-    return studio.open(token, content, name, lambda _: None).result().session
+def open_image(service: Service, token: str, content: bytes, name: str = "image.png") -> Session:
+    return service.open(token, content, name, lambda _: None).result().session
 
 
 def point(place: tuple[int, int], label: int = 1) -> dict[str, Any]:
     return {"do": "point", "x": place[0], "y": place[1], "label": label}
 
 
-def key_of(studio: Studio, token: str) -> str:
-    picture = studio.session(token).picture
+def key_of(service: Service, token: str) -> str:
+    picture = service.session(token).picture
     assert picture is not None
     return picture.key
 
 
-def mask_of(studio: Studio, session: Session) -> Any:
+def mask_of(service: Service, session: Session) -> Any:
     from mobilesam.masks import rle
 
-    return rle.rle_to_mask(chosen_record(session, studio.models.get(session.model))["segmentation"])
+    return rle.rle_to_mask(chosen_record(session, service.models.get(session.model))["segmentation"])
 
 
 def iou(one: Any, other: Any) -> float:
     return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
 
 
-def choose(studio: Studio, token: str, index: int) -> Session:
+def choose(service: Service, token: str, index: int) -> Session:
     """Choose by the decoder's own index."""
-    answer = studio.session(token).answer
+    answer = service.session(token).answer
     assert answer is not None
-    return studio.act(token, [{"do": "choose", "index": answer.indices.index(index)}])
+    return service.act(token, [{"do": "choose", "index": answer.indices.index(index)}])
 
 
 def test_no_request_is_answered_about_another_image(
-    studio: Studio, page: dict[str, Any], client: TestClient, token: str, cup: bytes
+    service: Service, page: dict[str, Any], client: TestClient, token: str, cup: bytes
 ) -> None:
-    studio.act(token, [point(EYE)])
-    cat = key_of(studio, token)
-    open_image(studio, token, cup)  # by a tab or a script that has the same token
-    before = studio.session(token)
+    service.act(token, [point(EYE)])
+    cat = key_of(service, token)
+    open_image(service, token, cup)  # by a tab or a script that has the same token
+    before = service.session(token)
 
     calls = [page["act"]({"token": token, "actions": [point(WALL)], "image": cat})]
     calls += [page["hover"]({"token": token, "x": 5, "y": 5, "image": cat})]
@@ -146,50 +146,50 @@ def test_no_request_is_answered_about_another_image(
             "error": "Another image was opened in this session. Open this image again to continue.",
             "gone": True,
         }
-    assert studio.session(token) == before, "nothing was applied to the other image"
+    assert service.session(token) == before, "nothing was applied to the other image"
 
-    current = key_of(studio, token)
+    current = key_of(service, token)
     assert page["act"]({"token": token, "actions": [point(WALL)], "image": current})["session"]["masks"]
     assert client.get("/studio/preview", headers=headers | {"X-Picture": current}).status_code == 200
     with pytest.raises(GoneError):
-        studio.session(token, "")
+        service.session(token, "")
 
 
 def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
-    studio: Studio, client: TestClient, token: str, cup: bytes, monkeypatch: pytest.MonkeyPatch
+    service: Service, client: TestClient, token: str, cup: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stream of an upload ends with the state of its own image, or says that it is gone."""
-    model = studio.models.get("onnx")
+    model = service.models.get("onnx")
     encode = type(model).encode
 
     def overtaken(self: Any, image: Any, **options: Any) -> Any:
         monkeypatch.undo()
-        studio.visitors.change(token, lambda state: states.opened(state, replace(state.picture, digest="other" * 4)))
+        service.visitors.change(token, lambda state: states.opened(state, replace(state.picture, digest="other" * 4)))
         return encode(self, image, **options)
 
     monkeypatch.setattr(type(model), "encode", overtaken)
-    studio.embeddings = type(studio.embeddings)(studio.embeddings.limit)
+    service.embeddings = type(service.embeddings)(service.embeddings.limit)
     response = client.post("/studio/picture", headers={"X-Visitor": token}, content=cup)
     *_, last = response.text.splitlines()
     assert '"gone":true' in last
     assert "Another image was opened" in last
 
 
-def test_a_page_that_enters_has_a_token_of_its_own(studio: Studio, page: dict[str, Any], token: str) -> None:
-    studio.act(token, [point(EYE)])
+def test_a_page_that_enters_has_a_token_of_its_own(service: Service, page: dict[str, Any], token: str) -> None:
+    service.act(token, [point(EYE)])
     first, second = (page["hello"]({"token": token}) for _ in range(2))
     assert len({token, first["token"], second["token"]}) == 3
     assert first["session"] == second["session"]
     assert len(first["session"]["masks"]) == 3
-    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "image": key_of(studio, token)})
-    assert studio.session(first["token"]).prompt == ObjectPrompt()
-    assert studio.session(second["token"]).prompt == studio.session(token).prompt == ObjectPrompt((EYE,), (1,))
-    assert studio.act(first["token"], [{"do": "undo"}]).prompt == ObjectPrompt((EYE,), (1,)), "its history came along"
+    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "image": key_of(service, token)})
+    assert service.session(first["token"]).prompt == ObjectPrompt()
+    assert service.session(second["token"]).prompt == service.session(token).prompt == ObjectPrompt((EYE,), (1,))
+    assert service.act(first["token"], [{"do": "undo"}]).prompt == ObjectPrompt((EYE,), (1,)), "its history came along"
     assert page["hello"]({"token": "guess"})["session"]["image"] is None
 
 
 def test_segments_are_saved_from_the_run_that_found_them(
-    studio: Studio, everything: Everything, client: TestClient, token: str
+    service: Service, everything: Everything, client: TestClient, token: str
 ) -> None:
     """A run that ends late does not replace a later one, and cannot be saved as that one."""
     begun, ended = threading.Event(), threading.Event()
@@ -203,9 +203,9 @@ def test_segments_are_saved_from_the_run_that_found_them(
     later = everything.start(token, "fast", lambda *_: None).result().session
     ended.set()
     earlier = late.result().session
-    assert earlier.run < later.run == studio.session(token).run
-    assert studio.session(token).segments == later.segments
-    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    assert earlier.run < later.run == service.session(token).run
+    assert service.session(token).segments == later.segments
+    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
 
     def saved(run: Any) -> Any:
         request = {"source": "everything", "selected": [0], "run": run}
@@ -218,103 +218,103 @@ def test_segments_are_saved_from_the_run_that_found_them(
     )
 
 
-def test_a_chosen_mask_stays_chosen_through_marks_undo_and_redo(studio: Studio, token: str) -> None:
-    studio.act(token, [point(EYE)])
-    chosen = mask_of(studio, choose(studio, token, 2))
-    refined = studio.act(token, [point(INSIDE)])
+def test_a_chosen_mask_stays_chosen_through_marks_undo_and_redo(service: Service, token: str) -> None:
+    service.act(token, [point(EYE)])
+    chosen = mask_of(service, choose(service, token, 2))
+    refined = service.act(token, [point(INSIDE)])
     assert refined.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=2),)
     assert refined.prompt.chosen is None
-    mask = mask_of(studio, refined)
+    mask = mask_of(service, refined)
     assert iou(mask, chosen) > 0.95
-    with_wall = studio.act(token, [point(WALL, 0)])
+    with_wall = service.act(token, [point(WALL, 0)])
     assert with_wall.prompt.steps == refined.prompt.steps, "a choice is fed back until another is made"
-    assert iou(mask_of(studio, with_wall), chosen) > 0.9
+    assert iou(mask_of(service, with_wall), chosen) > 0.9
 
-    studio.feedback = type(studio.feedback)(studio.feedback.limit)  # the logits are computed from the steps again
-    assert np.array_equal(mask_of(studio, studio.act(token, [{"do": "undo"}])), mask)
-    undone = studio.act(token, [{"do": "undo"}])
+    service.feedback = type(service.feedback)(service.feedback.limit)  # the logits are computed from the steps again
+    assert np.array_equal(mask_of(service, service.act(token, [{"do": "undo"}])), mask)
+    undone = service.act(token, [{"do": "undo"}])
     assert (undone.prompt.chosen, undone.prompt.steps) == (2, ())
-    assert np.array_equal(mask_of(studio, undone), chosen)
-    assert np.array_equal(mask_of(studio, studio.act(token, [{"do": "redo"}])), mask)
-    redone = studio.act(token, [{"do": "redo"}])
-    assert np.array_equal(mask_of(studio, redone), mask_of(studio, with_wall))
+    assert np.array_equal(mask_of(service, undone), chosen)
+    assert np.array_equal(mask_of(service, service.act(token, [{"do": "redo"}])), mask)
+    redone = service.act(token, [{"do": "redo"}])
+    assert np.array_equal(mask_of(service, redone), mask_of(service, with_wall))
 
-    studio.act(token, [{"do": "undo"}, {"do": "undo"}])
-    other = choose(studio, token, 3)
+    service.act(token, [{"do": "undo"}, {"do": "undo"}])
+    other = choose(service, token, 3)
     assert other.future == (), "what was undone continued from another choice"
-    assert studio.act(token, [{"do": "clear"}, point(EYE)]).prompt == ObjectPrompt((EYE,), (1,))
+    assert service.act(token, [{"do": "clear"}, point(EYE)]).prompt == ObjectPrompt((EYE,), (1,))
 
 
-def test_without_a_choice_the_prompt_is_the_list_of_points(studio: Studio, token: str) -> None:
-    session = studio.act(token, [point(EYE)])
-    session = studio.act(token, [point(INSIDE)])
+def test_without_a_choice_the_prompt_is_the_list_of_points(service: Service, token: str) -> None:
+    session = service.act(token, [point(EYE)])
+    session = service.act(token, [point(INSIDE)])
     assert session.prompt == ObjectPrompt((EYE, INSIDE), (1, 1))
 
 
-def test_a_choice_and_a_mark_in_one_bundle(studio: Studio, token: str) -> None:
-    answer = studio.act(token, [point(EYE)]).answer
+def test_a_choice_and_a_mark_in_one_bundle(service: Service, token: str) -> None:
+    answer = service.act(token, [point(EYE)]).answer
     assert answer is not None
-    session = studio.act(token, [{"do": "choose", "index": answer.indices.index(3)}, point(INSIDE)])
+    session = service.act(token, [{"do": "choose", "index": answer.indices.index(3)}, point(INSIDE)])
     assert session.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=3),)
 
 
-def test_the_same_three_masks_are_offered_after_undo(studio: Studio, token: str) -> None:
-    first = studio.act(token, [point(EYE)]).answer
+def test_the_same_three_masks_are_offered_after_undo(service: Service, token: str) -> None:
+    first = service.act(token, [point(EYE)]).answer
     assert first is not None
     for index in first.indices:
-        choose(studio, token, index)
-        studio.act(token, [point(INSIDE)])
-        again = studio.act(token, [{"do": "undo"}])
+        choose(service, token, index)
+        service.act(token, [point(INSIDE)])
+        again = service.act(token, [{"do": "undo"}])
         assert again.answer is not None
         assert again.answer.indices == first.indices
         assert again.answer.indices[again.chosen] == index
         np.testing.assert_array_equal(again.answer.low_res_logits, first.low_res_logits)
 
 
-def test_choices_and_their_logits_are_bounded(studio: Studio, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_choices_and_their_logits_are_bounded(service: Service, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
     most = 4
     monkeypatch.setattr(states, "MAX_STEPS", most)
     for turn in range(most):
-        studio.act(token, [point((100 + turn, 100))])
-        answer = studio.session(token).answer
+        service.act(token, [point((100 + turn, 100))])
+        answer = service.session(token).answer
         assert answer is not None
-        choose(studio, token, answer.indices[0])
-    before = studio.session(token)
+        choose(service, token, answer.indices[0])
+    before = service.session(token)
     with pytest.raises(InputError, match=f"chosen masks must be at most {most - 1}, got {most}; undo some"):
-        studio.act(token, [point((5, 5))])
-    assert studio.session(token) == before
-    assert 0 < studio.feedback.used <= studio.feedback.limit < 20_000_000
-    text = save(studio, before, "prompts").content.decode()
+        service.act(token, [point((5, 5))])
+    assert service.session(token) == before
+    assert 0 < service.feedback.used <= service.feedback.limit < 20_000_000
+    text = save(service, before, "prompts").content.decode()
     assert parse_prompts(text).for_image("image.png") == [before.prompt]
 
 
-def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(studio: Studio, token: str) -> None:
-    studio.act(token, [point(EYE)])
-    choose(studio, token, 2)
-    refined = studio.act(token, [point(INSIDE)])
-    studio.switch(token, "plain").result()
-    switched = studio.act(token, [])
+def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(service: Service, token: str) -> None:
+    service.act(token, [point(EYE)])
+    choose(service, token, 2)
+    refined = service.act(token, [point(INSIDE)])
+    service.switch(token, "plain").result()
+    switched = service.act(token, [])
     assert switched.prompt == ObjectPrompt((EYE, INSIDE), (1, 1)), "the points alone"
     assert switched.answer is not None
-    back = studio.act(token, [{"do": "undo"}])
+    back = service.act(token, [{"do": "undo"}])
     assert back.prompt == ObjectPrompt((EYE,), (1,), chosen=2), "a choice without feedback is kept"
-    studio.act(token, [{"do": "redo"}])
-    studio.switch(token, "onnx").result()
-    studio.act(token, [{"do": "undo"}, {"do": "undo"}, {"do": "redo"}])
-    again = studio.act(token, [point(INSIDE)])
+    service.act(token, [{"do": "redo"}])
+    service.switch(token, "onnx").result()
+    service.act(token, [{"do": "undo"}, {"do": "undo"}, {"do": "redo"}])
+    again = service.act(token, [point(INSIDE)])
     assert again.prompt == refined.prompt
-    assert np.array_equal(mask_of(studio, again), mask_of(studio, refined))
+    assert np.array_equal(mask_of(service, again), mask_of(service, refined))
 
 
-def test_a_restored_prompt_has_its_steps_and_another_image_none(studio: Studio, token: str, cup: bytes) -> None:
-    studio.act(token, [point(EYE)])
-    choose(studio, token, 2)
-    refined = studio.act(token, [point(INSIDE)])
+def test_a_restored_prompt_has_its_steps_and_another_image_none(service: Service, token: str, cup: bytes) -> None:
+    service.act(token, [point(EYE)])
+    choose(service, token, 2)
+    refined = service.act(token, [point(INSIDE)])
     view = prompt_view(refined.prompt)
-    restored = studio.act(token, [{"do": "clear"}, {"do": "restore", **view}])
+    restored = service.act(token, [{"do": "clear"}, {"do": "restore", **view}])
     assert restored.prompt == refined.prompt
-    assert np.array_equal(mask_of(studio, restored), mask_of(studio, refined))
-    assert open_image(studio, token, cup).prompt == ObjectPrompt()
+    assert np.array_equal(mask_of(service, restored), mask_of(service, refined))
+    assert open_image(service, token, cup).prompt == ObjectPrompt()
 
 
 @pytest.mark.parametrize(
@@ -329,30 +329,30 @@ def test_a_restored_prompt_has_its_steps_and_another_image_none(studio: Studio, 
         ({"points": [[1, 1, 1]], "chosen": True}, "chosen must be 0, 1, 2 or 3, got true"),
     ],
 )
-def test_what_cannot_be_restored(restore: dict[str, Any], message: str, studio: Studio, token: str) -> None:
+def test_what_cannot_be_restored(restore: dict[str, Any], message: str, service: Service, token: str) -> None:
     with pytest.raises(InputError) as caught:
-        studio.act(token, [{"do": "restore", "points": [[1, 1, 1], [2, 2, 1]]} | restore])
+        service.act(token, [{"do": "restore", "points": [[1, 1, 1], [2, 2, 1]]} | restore])
     assert message in str(caught.value)
-    assert studio.session(token).prompt == ObjectPrompt()
+    assert service.session(token).prompt == ObjectPrompt()
 
 
-def test_background_alone_waits_for_the_object(studio: Studio, client: TestClient, token: str) -> None:
-    session = studio.act(token, [point(WALL, 0)])
+def test_background_alone_waits_for_the_object(service: Service, client: TestClient, token: str) -> None:
+    session = service.act(token, [point(WALL, 0)])
     assert (session.answer, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
-    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
+    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
     for kind, what in (("mask", "mask"), ("prompts", "prompt")):
         refused = client.post(f"/studio/save/{kind}", headers=headers, json={})
         assert refused.status_code == 400
         assert refused.json()["error"] == f"There is no {what} to save. Click the object first."
-    both = studio.act(token, [point(EYE)])
+    both = service.act(token, [point(EYE)])
     assert both.prompt == ObjectPrompt((WALL, EYE), (0, 1))
     assert both.answer is not None
     with pytest.raises(InputError, match="a prompt must have a foreground point or a box, got background points alone"):
-        studio.ask(both, ObjectPrompt((WALL,), (0,)))
+        service.ask(both, ObjectPrompt((WALL,), (0,)))
 
 
 def test_the_page_saves_the_masks_that_the_commands_give(
-    studio: Studio, token: str, command: Any, photo: Any, tmp_path: Path
+    service: Service, token: str, command: Any, photo: Any, tmp_path: Path
 ) -> None:
     from mobilesam.formats.png import read_mask
 
@@ -362,20 +362,20 @@ def test_the_page_saves_the_masks_that_the_commands_give(
     outcome = command("predict", photo("chelsea.png"), *words)
     assert outcome.code == 0, outcome.err
     for index, prompt in enumerate(MIXED, start=1):
-        session = studio.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
+        session = service.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
         page, given = tmp_path / f"page-{index}.png", tmp_path / f"chelsea-mask{'' if index == 1 else f'-{index}'}.png"
-        page.write_bytes(save(studio, session, "mask").content)
+        page.write_bytes(save(service, session, "mask").content)
         np.testing.assert_array_equal(read_mask(page), read_mask(given))
-        (saved,) = parse_prompts(save(studio, session, "prompts").content.decode()).for_image("image.png")
+        (saved,) = parse_prompts(save(service, session, "prompts").content.decode()).for_image("image.png")
         assert saved == replace(prompt, label=None)
 
 
 class Held:
     """Workers whose queue is full for the length of a block."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, studio: Studio, name: str) -> None:
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, service: Service, name: str) -> None:
         self._workers, self._end = Workers(1, 0, "held"), threading.Event()
-        monkeypatch.setattr(studio, name, self._workers)
+        monkeypatch.setattr(service, name, self._workers)
 
     def __enter__(self) -> None:
         begun = threading.Event()
@@ -392,79 +392,79 @@ class Held:
         self._workers.close()
 
 
-def without_answer(studio: Studio, token: str) -> None:
+def without_answer(service: Service, token: str) -> None:
     """Leave the state as one whose masks were not computed yet, or dropped."""
-    studio.visitors.change(token, lambda state: replace(state, answer=None))
+    service.visitors.change(token, lambda state: replace(state, answer=None))
 
 
 def test_actions_whose_masks_cannot_be_computed_are_not_applied(
-    studio: Studio, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = studio.act(token, [point(EYE)])
-    call = {"token": token, "actions": [point(WALL, 0)], "image": key_of(studio, token)}
-    with monkeypatch.context() as patch, Held(patch, studio, "decoders"):
+    before = service.act(token, [point(EYE)])
+    call = {"token": token, "actions": [point(WALL, 0)], "image": key_of(service, token)}
+    with monkeypatch.context() as patch, Held(patch, service, "decoders"):
         refused = page["act"](call)
         assert refused["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."
-    after = studio.session(token)
+    after = service.session(token)
     assert after == before
     assert after.answer is before.answer
     assert page["act"](call)["session"]["prompt"]["points"] == [[*EYE, 1], [*WALL, 0]]
 
 
 def test_the_masks_are_those_of_the_state_where_the_model_is_switched_meanwhile(
-    studio: Studio, token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = studio.ask
+    ask = service.ask
 
     def switching(session: Session, prompt: ObjectPrompt) -> Any:
         answer = ask(session, prompt)
         if session.model == "onnx":
-            studio.visitors.change(token, lambda state: states.with_model(state, "plain"))
+            service.visitors.change(token, lambda state: states.with_model(state, "plain"))
         return answer
 
-    monkeypatch.setattr(studio, "ask", switching)
-    session = studio.act(token, [point(EYE)])
+    monkeypatch.setattr(service, "ask", switching)
+    session = service.act(token, [point(EYE)])
     assert (session.model, session.answer is None) == ("plain", False)
-    assert session.answer is studio.session(token).answer
+    assert session.answer is service.session(token).answer
 
 
 def test_masks_that_were_dropped_are_computed_again(
-    studio: Studio, page: dict[str, Any], client: TestClient, token: str
+    service: Service, page: dict[str, Any], client: TestClient, token: str
 ) -> None:
-    studio.act(token, [point(EYE)])
-    expected = save(studio, studio.session(token), "mask").content
-    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
-    without_answer(studio, token)
+    service.act(token, [point(EYE)])
+    expected = save(service, service.session(token), "mask").content
+    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
+    without_answer(service, token)
     assert client.post("/studio/save/mask", headers=headers, json={}).content == expected
-    without_answer(studio, token)
+    without_answer(service, token)
     assert len(page["hello"]({"token": token})["session"]["masks"]) == 3, "a page that is reloaded"
-    without_answer(studio, token)
-    chosen = studio.act(token, [{"do": "choose", "index": 1}])
+    without_answer(service, token)
+    chosen = service.act(token, [{"do": "choose", "index": 1}])
     assert chosen.chosen == 1
     assert np.array_equal(
-        mask_of(studio, studio.act(token, [{"do": "clear"}, {"do": "undo"}])), mask_of(studio, chosen)
+        mask_of(service, service.act(token, [{"do": "clear"}, {"do": "undo"}])), mask_of(service, chosen)
     )
 
 
 def test_one_visitor_who_enters_again_and_again_does_not_reach_others(
-    studio: Studio, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(studio, "visitors", Visitors(limit=20))
+    monkeypatch.setattr(service, "visitors", Visitors(limit=20))
     image = Picture("digest" * 4, (4, 4), "image.png")
-    studio.pictures.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
-    others = [studio.visitors.admit(Session("onnx", image)) for _ in range(10)]
-    first = current = studio.visitors.admit(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
+    service.pictures.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
+    others = [service.visitors.admit(Session("onnx", image)) for _ in range(10)]
+    first = current = service.visitors.admit(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
     for _ in range(40):
         current = page["hello"]({"token": current})["token"]
-    assert len(studio.visitors) == 10 + MAX_COPIES
-    assert all(studio.session(other).picture == image for other in others)
-    assert (studio.session(current).segments, studio.session(current).run) == ((), 0)
+    assert len(service.visitors) == 10 + MAX_COPIES
+    assert all(service.session(other).picture == image for other in others)
+    assert (service.session(current).segments, service.session(current).run) == ((), 0)
     with pytest.raises(GoneError):
-        studio.session(first)
+        service.session(first)
 
 
 def test_a_run_that_is_refused_does_not_end_the_one_before(
-    studio: Studio, everything: Everything, token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, everything: Everything, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     begun, ended = threading.Event(), threading.Event()
 
@@ -474,14 +474,14 @@ def test_a_run_that_is_refused_does_not_end_the_one_before(
 
     running = everything.start(token, "fast", hold)
     assert begun.wait(60)
-    with monkeypatch.context() as patch, Held(patch, studio, "encoders"), pytest.raises(BusyError):
+    with monkeypatch.context() as patch, Held(patch, service, "encoders"), pytest.raises(BusyError):
         everything.start(token, "fast", lambda *_: None)
     ended.set()
     assert not running.result().partial
     assert everything._runs == {}
 
 
-def test_a_reader_who_leaves_ends_its_own_run_only(studio: Studio, everything: Everything, token: str) -> None:
+def test_a_reader_who_leaves_ends_its_own_run_only(service: Service, everything: Everything, token: str) -> None:
     begun, ended = threading.Event(), threading.Event()
 
     def hold(*_: int) -> None:
@@ -498,15 +498,15 @@ def test_a_reader_who_leaves_ends_its_own_run_only(studio: Studio, everything: E
 
 
 def test_a_preview_does_not_wait_for_files_that_others_save(
-    studio: Studio, client: TestClient, token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, client: TestClient, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers = {"X-Visitor": token, "X-Picture": key_of(studio, token)}
-    with Held(monkeypatch, studio, "savers"):
+    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
+    with Held(monkeypatch, service, "savers"):
         assert client.get("/studio/preview", headers=headers).status_code == 200
 
 
 def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
-    small = Studio(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
+    small = Service(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
     try:
         caches = (small.pictures, small.embeddings, small.feedback)
         assert sum(cache.limit for cache in caches) + small.visitors.limit_bytes == 10_000_000

@@ -18,8 +18,8 @@ from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.models import Models
 from mobilesam.webui.saving import save
+from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Picture, Session
-from mobilesam.webui.studio import Limits, Studio
 from tests.robustness.server_client import Visitor, serving
 
 HW = (1500, 2000)
@@ -54,18 +54,18 @@ def session(masks: npt.NDArray[np.integer[Any]]) -> Session:
 
 
 @pytest.fixture(scope="module")
-def studio() -> Studio:
-    studio = Studio(Models({}), Limits())
+def service() -> Service:
+    service = Service(Models({}), Limits())
     image = np.broadcast_to(np.arange(1, HW[1] * 3 + 1).reshape(-1, 3) % 251 + 1, (*HW, 3)).astype(np.uint8)
-    studio.pictures.put("digest", image, image.nbytes)
-    return studio
+    service.pictures.put("digest", image, image.nbytes)
+    return service
 
 
 @pytest.mark.parametrize(("kind", "most"), [("mask", 4), ("cutout", 8), ("coco", 1), ("labelme", 5), ("yolo", 5)])
-def test_saving_everything_costs_a_few_masks(kind: str, most: int, studio: Studio, session: Session) -> None:
+def test_saving_everything_costs_a_few_masks(kind: str, most: int, service: Service, session: Session) -> None:
     tracemalloc.start()
     try:
-        saved = save(studio, session, kind, "everything", [])
+        saved = save(service, session, kind, "everything", [])
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -75,15 +75,15 @@ def test_saving_everything_costs_a_few_masks(kind: str, most: int, studio: Studi
 
 @pytest.mark.parametrize("selected", [[], [3], [0, 5, 119]])
 def test_what_is_saved_is_the_union_of_the_segments(
-    selected: list[int], studio: Studio, session: Session, masks: npt.NDArray[np.integer[Any]]
+    selected: list[int], service: Service, session: Session, masks: npt.NDArray[np.integer[Any]]
 ) -> None:
     expected = np.zeros(HW, np.bool_)
     for x1, y1, x2, y2 in masks[selected or slice(None)].tolist():
         expected[y1:y2, x1:x2] = True
-    mask = Image.open(io.BytesIO(save(studio, session, "mask", "everything", selected).content))
+    mask = Image.open(io.BytesIO(save(service, session, "mask", "everything", selected).content))
     assert (mask.mode, np.array_equal(np.asarray(mask), expected * np.uint8(255))) == ("L", True)
-    cutout = np.asarray(Image.open(io.BytesIO(save(studio, session, "cutout", "everything", selected).content)))
-    image = studio.pictures.get("digest")
+    cutout = np.asarray(Image.open(io.BytesIO(save(service, session, "cutout", "everything", selected).content)))
+    image = service.pictures.get("digest")
     assert image is not None
     assert np.array_equal(cutout[expected][:, :3], image[expected])
     assert set(np.unique(cutout[expected][:, 3])) == {255}

@@ -95,11 +95,11 @@ class Page:
         return self.notice
 
     def until(self, condition: str) -> None:
-        """Wait until an expression over the page's ``studio`` holds."""
+        """Wait until an expression over the page's ``service`` holds."""
         self.page.wait_for_function(f"() => {{ const studio = studioOf(); return {condition}; }}")
 
     def value(self, expression: str) -> Any:
-        """Return the value of an expression over the page's ``studio``."""
+        """Return the value of an expression over the page's ``service``."""
         return self.page.evaluate(f"() => {{ const studio = studioOf(); return {expression}; }}")
 
     def color(self, x: int, y: int) -> list[int]:

@@ -63,7 +63,7 @@ class _Encoded(NamedTuple):
     ms: float
 
 
-class Studio:
+class Service:
     """Everything behind the page; several threads may use it."""
 
     def __init__(self, models: Models, limits: Limits) -> None:
