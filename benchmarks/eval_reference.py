@@ -66,7 +66,7 @@ def run_inside(arguments: argparse.Namespace) -> None:
     )
     print(file=sys.stderr)
     summary = summarise(records, settings)
-    document = {**about, "environment": describe_environment(), "summary": summary}
+    document = {**about, "format": "mobilesam-eval-2", "environment": describe_environment(), "summary": summary}
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(to_markdown(summary), end="")
 

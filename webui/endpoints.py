@@ -1,7 +1,8 @@
 """The named endpoints for ``gradio_client``: the page's own functions, without the page.
 
 ``/encode`` takes a picture and returns a session, ``/predict`` and ``/everything`` answer for that session. Masks are
-COCO run lengths at the picture's own size. The endpoints stand in Gradio's queue.
+COCO run lengths at the picture's own size. The endpoints stand in Gradio's queue. Each result says the ``version`` of
+its form.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from typing import Any
 import gradio as gr
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.formats.output import describe
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.everything import Everything
@@ -20,30 +22,33 @@ from mobilesam.webui.saving import record_of
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import NOTHING, prompt_of
 
+VERSION = 2  # since then "bbox" is COCO's: as wide and as high as the pixels that a mask covers
+
 
 def add_endpoints(service: Service, everything: Everything) -> None:
     """Add the endpoints to the Gradio application that is being built."""
 
-    def encode(picture: bytes | None, model: str | None = None) -> dict[str, Any]:
+    def encode(image: bytes | None, model: str | None = None) -> dict[str, Any]:
         """Open a picture file and encode it.
 
         Args:
-            picture: the file.
+            image: the file.
             model: a name that the page offers; the default one if left out.
 
         Returns:
             ``session`` to be passed on, ``width``, ``height``, ``model``, ``encode_ms``.
         """
-        if picture is None:
-            raise _refusal(InputError(sentence("picture", "be a file", "none", "pass gradio_client.handle_file(path)")))
+        if image is None:
+            raise _refusal(InputError(sentence("image", "be a file", "none", "pass gradio_client.handle_file(path)")))
         try:
             token = service.admit(service.models.check(model or service.models.default))
-            opened = service.open(token, bytes(picture), "picture", lambda _: None).result()
+            opened = service.open(token, bytes(image), "picture", lambda _: None).result()
         except Exception as error:
             raise _refusal(error) from error
         assert opened.session.picture is not None, "a picture was opened"
         height, width = opened.session.picture.hw
         return {
+            "version": VERSION,
             "session": token,
             "width": width,
             "height": height,
@@ -71,7 +76,8 @@ def add_endpoints(service: Service, everything: Everything) -> None:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
             answer, model = service.ask(state, prompt), service.models.get(state.model)
             order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
-            return {"masks": [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]}
+            masks = [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]
+            return {"version": VERSION, "masks": masks}
         except Exception as error:
             raise _refusal(error) from error
 
@@ -92,29 +98,23 @@ def add_endpoints(service: Service, everything: Everything) -> None:
 
         try:
             found = everything.start(session, preset, report).result()
-            return {"masks": [_mask(record) for record in found.session.segments], "partial": found.partial}
+            masks = [_mask(record) for record in found.session.segments]
+            return {"version": VERSION, "masks": masks, "partial": found.partial}
         except Exception as error:
             raise _refusal(error) from error
 
     limit = service.limits.concurrency
-    picture = gr.File(type="binary", visible=False, label="picture")
+    image = gr.File(type="binary", visible=False, label="image")
     model, session, preset = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
     points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))
     bell = gr.Button(visible=False)
-    bell.click(encode, [picture, model], result, api_name="encode", concurrency_limit=limit)
+    bell.click(encode, [image, model], result, api_name="encode", concurrency_limit=limit)
     bell.click(predict, [session, points, box], result, api_name="predict", concurrency_limit=8)
     bell.click(find_everything, [session, preset], result, api_name="everything", concurrency_limit=limit)
 
 
 def _mask(record: MaskRecord) -> dict[str, Any]:
-    return {
-        "segmentation": rle.coco_encode_rle(record["segmentation"]),
-        "area": record["area"],
-        "bbox": record["bbox"],
-        "predicted_iou": round(record["predicted_iou"], 4),
-        "stability_score": round(record["stability_score"], 4),
-        "point_coords": record["point_coords"],
-    }
+    return {"segmentation": rle.coco_encode_rle(record["segmentation"])} | describe(record)
 
 
 def _refusal(error: Exception) -> gr.Error:

@@ -129,7 +129,7 @@ def found_view(found: Found) -> dict[str, Any]:
             "rle": wire.shown_segment(record["segmentation"]),
             "area": record["area"],
             "share": record["area"] / pixels,
-            "score": round(record["predicted_iou"], 4),
+            "predicted_iou": round(record["predicted_iou"], 4),
             "color": color,
         }
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)

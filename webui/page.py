@@ -122,7 +122,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
 
     def act(call: Any) -> dict[str, Any]:
         """Apply ``actions`` and return the state they come to."""
-        token, actions, key = (_field(call, name) for name in ("token", "actions", "picture"))
+        token, actions, key = (_field(call, name) for name in ("token", "actions", "image"))
         actions = actions if isinstance(actions, list) else [actions]
         if len(actions) > _MAX_ACTIONS:
             raise InputError(sentence("actions", f"be at most {_MAX_ACTIONS}", len(actions), "send some of them first"))
@@ -131,7 +131,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
 
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""
-        session = service.session(_field(call, "token"), _field(call, "picture"))
+        session = service.session(_field(call, "token"), _field(call, "image"))
         if session.picture is None or service.decoders.busy() > _IDLE:
             return {}
         prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)

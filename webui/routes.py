@@ -87,7 +87,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
-            return service.open(token, content, name, lambda session: emit({"picture": session_view(session, None)}))
+            return service.open(token, content, name, lambda session: emit({"image": session_view(session, None)}))
 
         return _follow(start, lambda opened: _opened_view(service, token, opened))
 

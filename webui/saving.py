@@ -1,25 +1,16 @@
-"""Files of the chosen mask or of segments, in the formats of :mod:`mobilesam.formats`."""
+"""Files of the chosen mask or of segments, in the formats of :mod:`mobilesam.formats.output`."""
 
 from __future__ import annotations
 
-import functools
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from mobilesam import segment
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.formats import png
-from mobilesam.formats.coco import coco_dataset
-from mobilesam.formats.labelme import labelme_document
+from mobilesam.formats.output import WORDS, write_masks
 from mobilesam.formats.picture import MaskedPicture
-from mobilesam.formats.yolo import yolo_labels
-from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
@@ -28,9 +19,15 @@ from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import Answer, Picture, Session
 
-BoolArray = npt.NDArray[np.bool_]
-
-KINDS = ("mask", "cutout", "coco", "labelme", "yolo", "prompts")
+KINDS = (*WORDS, "prompts")
+_ENDINGS = {  # and media types
+    "coco": (".coco.json", "application/json"),
+    "labelme": (".json", "application/json"),
+    "yolo": (".txt", "text/plain"),
+    "csv": (".csv", "text/csv"),
+    "geojson": (".geojson", "application/geo+json"),
+    "parquet": (".parquet", "application/vnd.apache.parquet"),
+}
 
 
 class Saved(NamedTuple):
@@ -52,6 +49,7 @@ def save(
     Raises:
         InputError: there is nothing to save, or an argument is not known.
         GoneError: the picture is no longer in memory.
+        MissingDependencyError: the format needs a package that is not installed.
     """
     if kind not in KINDS:
         raise InputError(unknown_name("kind", kind, KINDS))
@@ -73,15 +71,13 @@ def save(
         records = _selected(session.segments, selected)
     else:
         records = [chosen_record(session, service.models.get(session.model))]
-    if kind in ("mask", "cutout"):
-        mask = rle.mask_of(_union(records), picture.hw)
-        return Saved(_png(service, session, kind, mask), f"{stem}.{kind}.png", "image/png")
     masked = MaskedPicture(picture.name, picture.hw, records)
-    if kind == "yolo":
-        return Saved(yolo_labels(records).encode(), f"{stem}.txt", "text/plain")
-    if kind == "labelme":
-        return Saved(_json(labelme_document(masked)), f"{stem}.json", "application/json")
-    return Saved(_json(coco_dataset([masked])), f"{stem}.coco.json", "application/json")
+    prompts = [session.prompt] if source == "prompt" else []
+    ending, media_type = _ENDINGS.get(kind, (f".{kind}.png", "image/png"))
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "saved"
+        write_masks(kind, path, masked, lambda: service.picture(session), prompts=prompts)
+        return Saved(path.read_bytes(), stem + ending, media_type)
 
 
 def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
@@ -110,23 +106,3 @@ def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]
     ):
         raise InputError(sentence("selected", f"be indices below {len(segments)}", repr(selected), "send a list"))
     return [segments[index] for index in sorted(set(selected))] or list(segments)
-
-
-def _union(records: Sequence[MaskRecord]) -> rle.IntArray:
-    """Return the boundaries of what lies in any of the masks; they are joined one at a time, without decoding them."""
-    masks = (rle.boundaries_of_rle(record["segmentation"]) for record in records)
-    return functools.reduce(lambda union, mask: rle.union([union, mask]), masks)
-
-
-def _png(service: Service, session: Session, kind: str, mask: BoolArray) -> bytes:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "saved.png"
-        if kind == "mask":
-            png.write_mask(path, mask)
-        else:
-            png.write_cutout(path, service.picture(session), mask)
-        return path.read_bytes()
-
-
-def _json(document: Any) -> bytes:
-    return (json.dumps(document) + "\n").encode()

@@ -18,12 +18,12 @@ def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
         "prompt": prompt_view(session.prompt),
         "undo": bool(session.past),
         "redo": bool(session.future),
-        "picture": None,
+        "image": None,
         "masks": [],
         "chosen": session.chosen,
     }
     if session.picture is not None:
-        view["picture"] = picture_view(session.picture)
+        view["image"] = picture_view(session.picture)
         if session.answer is not None and model is not None:
             view["masks"] = mask_views(session.answer, session.picture, model)
     return view
@@ -62,4 +62,4 @@ def mask_views(answer: Answer, picture: Picture, model: MaskModel) -> list[dict[
     packed = wire.shown_masks(
         answer.low_res_logits, answer.input_hw, picture.hw, model.image_size, model.mask_threshold
     )
-    return [{"score": score, "rle": text} for score, text in zip(answer.scores, packed, strict=True)]
+    return [{"predicted_iou": score, "rle": text} for score, text in zip(answer.scores, packed, strict=True)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
@@ -12,8 +12,10 @@ from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.sources import Source, name_files
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError, sentence
-from mobilesam.formats.naming import Names, refuse_overwriting
-from mobilesam.formats.picture_files import FOLDERS, MaskFiles
+from mobilesam.formats.image_files import ImageFiles
+from mobilesam.formats.naming import Names
+from mobilesam.formats.output import PER_MASK
+from mobilesam.formats.picture import OBJECT
 from mobilesam.prompts.file import PromptFile
 
 
@@ -53,16 +55,9 @@ def plan(
     return tasks, left_out
 
 
-def refuse_files(tasks: Sequence[Task], words: Sequence[str], of_all: Iterable[Path], *, force: bool) -> None:
-    """Raise InputError if a file that is to be written is a picture that is read, or is to be written twice.
-
-    force: whether files that exist may be overwritten.
-    """
-    planned = [path for task in tasks for path in _files(task, words).planned()]
-    refuse_overwriting([*planned, *of_all], [task.source for task in tasks], force)
-    if twice := set(planned) & set(of_all):
-        remedy = "rename the picture of that name, or leave out a format"
-        raise InputError(sentence("output file", "be written once", f"{twice.pop()} of two formats", remedy))
+def files_of(task: Task, words: Sequence[str], labels: Sequence[str] = (OBJECT,)) -> ImageFiles:
+    """Return the files of an image; ``labels`` are those of YOLO's classes."""
+    return ImageFiles(task.names, words, True, task.source, task.file_name, labels, task.prompts)
 
 
 def remove_files(task: Task, words: Sequence[str]) -> None:
@@ -72,7 +67,7 @@ def remove_files(task: Task, words: Sequence[str]) -> None:
         InputError: they cannot be removed.
     """
     try:
-        _files(task, words).remove()
+        files_of(task, words).remove()
     except OSError as error:
         raise InputError(f"The files of {task.source} cannot be removed: {error}. Check the folder.") from error
 
@@ -127,9 +122,5 @@ def _task(number: int, source: str, names: Names, prompts: PromptFile | None) ->
 
 
 def _is_complete(task: Task, words: Sequence[str], journal: Journal) -> bool:
-    count = journal.mask_count(task.number) if set(words) & set(FOLDERS) else 0
-    return all(path.is_file() for path in _files(task, words).written(count))
-
-
-def _files(task: Task, words: Sequence[str]) -> MaskFiles:
-    return MaskFiles(task.names, words, True, task.source)
+    count = journal.mask_count(task.number) if set(words) & set(PER_MASK) else 0
+    return all(path.is_file() for path in files_of(task, words).written(count))

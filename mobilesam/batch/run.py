@@ -15,15 +15,15 @@ from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
 from mobilesam.batch.journal import NAME, BadPicture, Journal
 from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
-from mobilesam.batch.plan import plan, refuse_files, remove_files, reopen_changed
+from mobilesam.batch.plan import files_of, plan, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
 from mobilesam.batch.sources import find_pictures
 from mobilesam.batch.tasks import Outcome, Task
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.files import unfinished_in
-from mobilesam.formats.picture import OBJECT
-from mobilesam.formats.picture_files import WORDS, files_of_all, write_files_of_all
+from mobilesam.formats.image_files import refuse_files
+from mobilesam.formats.output import WORDS, files_of_all, labels_of_prompts, write_files_of_all
 from mobilesam.masks.selection import RULES
 from mobilesam.prompts.file import PromptFile
 
@@ -77,7 +77,7 @@ def segment_pictures(
         inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
         prompts: the objects of the pictures; those that it does not name are left out. None for everything mode.
         how: settings of either way; by default those of the way that ``prompts`` chooses.
-        words: formats, of :data:`mobilesam.formats.picture_files.WORDS`.
+        words: formats, of :data:`mobilesam.formats.output.WORDS`.
         workers: processes, each with a model; 1 is this process. With more, the module that is run as a script needs
             the usual ``if __name__ == "__main__":``.
         engine: "local", or "ray" for Ray Data with as many actors; the extra ``ray`` brings it.
@@ -103,8 +103,9 @@ def segment_pictures(
     refuse_journal(out / NAME, resume=resume, force=force)
     earlier = planned_before(out / NAME) if resume else []
     tasks, left_out = plan(find_pictures(inputs, out, {each.source for each in earlier}), out, prompts, earlier)
-    labels = _labels(tasks)
-    refuse_files(tasks, words, of_all.values(), force=force or bool(earlier))
+    labels = labels_of_prompts(prompt for task in tasks for prompt in task.prompts)
+    files = (files_of(task, words) for task in tasks)
+    refuse_files(files, of_all.values(), [task.source for task in tasks], force=force or bool(earlier))
     about = {
         "version": __version__,
         "how": {"mode" if isinstance(how, Everything) else "prompts": asdict(how)},
@@ -201,12 +202,6 @@ def _stopped(source: str, reason: str) -> StoppedError:
 
 def _name(task: Task, out: Path) -> str:
     return (task.names.folder / task.names.stem).relative_to(out).as_posix()
-
-
-def _labels(tasks: Iterable[Task]) -> tuple[str, ...]:
-    """Return the labels of all prompts as they first appear."""
-    labels = (OBJECT if prompt.label is None else prompt.label for task in tasks for prompt in task.prompts)
-    return tuple(dict.fromkeys(labels)) or (OBJECT,)
 
 
 def _digest_of_prompts(tasks: Sequence[Task]) -> str:

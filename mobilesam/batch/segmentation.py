@@ -12,11 +12,11 @@ from mobilesam import loading
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
+from mobilesam.batch.plan import files_of
 from mobilesam.batch.tasks import ImageWork, Task, UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
-from mobilesam.formats.picture import OBJECT, MaskedPicture
-from mobilesam.formats.picture_files import MaskFiles
+from mobilesam.formats.picture import OBJECT
 from mobilesam.masks.records import MaskRecord
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
@@ -120,9 +120,10 @@ class Segmentation(ImageWork):
 
     def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
         """Write the files, and return the masks for the journal."""
+        files = files_of(task, self._words, self._labels)
         with unfinished_in(self._unfinished):
-            MaskFiles(task.names, self._words, True, task.source, self._labels).write(image, computed)
-        return pack(MaskedPicture(task.file_name, (image.shape[0], image.shape[1]), computed))
+            files.write(image, computed)
+        return pack(files.picture((image.shape[0], image.shape[1]), computed))
 
 
 def make_segmentation(

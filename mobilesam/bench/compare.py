@@ -53,7 +53,7 @@ def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
     environment = bench.get("environment", {})
     versions = environment.get("versions", {})
     plain = {name: value for name, value in environment.items() if name != "versions"}
-    return {**plain, **versions, **bench.get("model", {}), "picture_hw": bench.get("picture_hw")}
+    return {**plain, **versions, **bench.get("model", {}), "image_hw": bench.get("image_hw", bench.get("picture_hw"))}
 
 
 def _not_bench(path: Path, actual: str) -> str:

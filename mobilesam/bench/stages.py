@@ -17,7 +17,7 @@ from mobilesam.image.read import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
 
-FORMAT = "mobilesam-bench-1"
+FORMAT = "mobilesam-bench-2"  # before, image_hw and image were picture_hw and picture
 STAGES = ("read", "resize", "encode", "first decode", "decode", "upsample")
 
 
@@ -61,7 +61,7 @@ def bench_stages(
                 stages[stage] += taken[stage]
     return {
         "format": FORMAT,
-        "picture_hw": list(hw),
+        "image_hw": list(hw),
         "repeats": repeats,
         "warmup": warmup,
         "stages": {stage: {**quartiles(values), "values": values} for stage, values in stages.items()},

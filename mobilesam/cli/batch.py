@@ -54,15 +54,7 @@ def batch(
         typer.Option("--prompts", metavar="FILE", help="A prompt file, or a COCO file whose boxes are the prompts."),
     ] = None,
     everything: Annotated[bool, typer.Option("--everything", help="Find all the masks, without prompts.")] = False,
-    formats: Annotated[
-        str,
-        typer.Option(
-            "--format",
-            metavar="WORD,...",
-            help="coco, parquet: one file for all; overlay, mask, cutout, indexed, instances, csv, labelme, yolo, "
-            "geojson: files a picture.",
-        ),
-    ] = "coco",
+    formats: options.FormatOption = "coco",
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
     preset: options.PresetOption = options.Preset.balanced,
@@ -109,7 +101,7 @@ def batch(
     """
     from mobilesam.batch import Everything, ModelChoice, Prompted, read_prompts_or_coco, segment_pictures
     from mobilesam.cli.model import fetch_weights
-    from mobilesam.formats.picture_files import WORDS
+    from mobilesam.formats.output import WORDS
 
     words = options.parse_formats(formats, WORDS)
     if (prompts is None) != everything:

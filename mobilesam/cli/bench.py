@@ -73,7 +73,7 @@ def bench(
     document = {
         "format": found.pop("format"),
         "model": about,
-        "picture": image.name if image else "synthetic",
+        "image": image.name if image else "synthetic",
         **found,
         "environment": describe_environment(),
     }
@@ -89,7 +89,7 @@ def _progress(done: int, total: int) -> None:
 
 
 def _table(document: dict[str, Any]) -> str:
-    height, width = document["picture_hw"]
+    height, width = document["image_hw"]
     lines = [f"{width} x {height} pixels, {document['model']['backend']} on {document['model']['device']}, ms"]
     lines.append(f"{'stage':14}{'median':>10}{'q1':>10}{'q3':>10}")
     for stage, found in document["stages"].items():

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from mobilesam.evaluate import Dataset, Evaluation
 
 JOURNAL, RESULTS, TABLE = "instances.jsonl", "results.json", "results.md"
-FORMAT = "mobilesam-eval-1"
+FORMAT = "mobilesam-eval-1"  # of the journal
+RESULTS_FORMAT = "mobilesam-eval-2"  # of the report; before, images were called pictures
 
 
 class Split(StrEnum):
@@ -112,8 +113,9 @@ def evaluate(
         reasons = [entry["reason"] for entry in (*summary["unreadable"], *summary["skipped"])]
         actual = f"none ({reasons[0]})" if reasons else "none"
         raise InputError(sentence("the data set", "have an instance that can be measured", actual, "check --images"))
-    selection = {"split": split.value, "limit": limit, "seed": seed, "pictures": len(dataset.pictures)}
-    document = {**about, "selection": selection, "environment": describe_environment(), "summary": summary}
+    selection = {"split": split.value, "limit": limit, "seed": seed, "images": len(dataset.pictures)}
+    document = {**about, "format": RESULTS_FORMAT, "selection": selection, "environment": describe_environment()}
+    document["summary"] = summary
     if out:
         _write(out, document, found, dataset)
     if as_json:

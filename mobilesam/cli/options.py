@@ -72,6 +72,16 @@ ProviderOption = Annotated[
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. Default: the backend's choice.")
 ]
+FormatOption = Annotated[
+    str,
+    typer.Option(
+        "--format",
+        metavar="WORD,...",
+        help="overlay: the image with its masks; mask, cutout: a PNG for each mask; indexed, instances: one PNG with "
+        "the numbers of the masks; labelme, yolo, csv, geojson: a file for each image; coco, parquet: one file for "
+        "all images.",
+    ),
+]
 OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if absent.")]
 ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]

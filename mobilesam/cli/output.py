@@ -1,87 +1,135 @@
-"""The files that ``mobilesam predict`` writes for an image."""
+"""What ``predict`` and ``everything`` share: they read images, write files, and print paths or JSON on stdout."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import numpy.typing as npt
+import typer
 
-from mobilesam.formats import png
-from mobilesam.formats.naming import Names
-from mobilesam.masks import rle
-from mobilesam.masks.records import MaskRecord, pixel_box
-from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.cli import options
+from mobilesam.cli.pictures import Clock, read_source, refuse_repeated_stdin
+from mobilesam.errors import InputError
+from mobilesam.formats.image_files import ImageFiles, refuse_files
+from mobilesam.formats.naming import name_outputs
+from mobilesam.formats.output import PER_MASK, WORDS, describe, files_of_all, labels_of_prompts, write_files_of_all
+from mobilesam.masks.records import MaskRecord
+from mobilesam.prompts.file import PromptFile
 from mobilesam.prompts.schema import entry_of
-from mobilesam.visualize import overlay
 
-FORMATS = ("overlay", "mask", "cutout")
+if TYPE_CHECKING:
+    from mobilesam.formats.picture import MaskedPicture
+    from mobilesam.image.pixels import ImageArray
 
-UInt8Array = npt.NDArray[np.uint8]
+JSON_VERSION = 2
 
 
-def write_picture(
-    names: Names,
-    image: UInt8Array,
-    prompts: Sequence[ObjectPrompt],
-    found: Sequence[Sequence[MaskRecord]],
-    words: Sequence[str],
-    force: bool,
-) -> dict[str, Any]:
-    """Write the files of one image and return their description: its ``objects`` and ``files``, ready for JSON.
+class Output:
+    """The files of a run over images, and its result.
 
     Args:
-        image: (H, W, 3) uint8 RGB.
-        found: the masks of each prompt's object as uncompressed RLE, best first, as many for each.
+        images: paths, or ``-`` for standard input.
+        formats: the text of ``--format``.
+        prompts: the objects of the images; None for everything mode.
+        masks_per_object: see :class:`ImageFiles`.
+        read: other files that are read, and must not be overwritten.
+
+    Raises:
+        UsageError: the formats cannot be read, or standard input is named twice.
+        InputError: a file exists and ``force`` is false, or is one that is read, or there is no prompt for an image.
     """
-    objects: list[dict[str, Any]] = [
-        {"prompt": entry_of(prompt), "masks": [_describe(record) | {"files": {}} for record in records]}
-        for prompt, records in zip(prompts, found, strict=True)
-    ]
-    files: dict[str, list[str]] = {}
-    for word in words:
-        if word == "overlay":
-            files[word] = _write_overlays(names, image, prompts, found, force)
-            continue
-        for index, records in enumerate(found):
-            for rank, record in enumerate(records):
-                path = names.path(word, index, rank)
-                mask = rle.rle_to_mask(record["segmentation"])
-                if word == "mask":
-                    png.write_mask(path, mask, force=force)
-                else:
-                    png.write_cutout(path, image, mask, force=force)
-                objects[index]["masks"][rank]["files"][word] = str(path)
-    return {"objects": objects, "files": files}
 
+    def __init__(
+        self,
+        images: Sequence[str],
+        out: Path,
+        formats: str,
+        *,
+        force: bool,
+        as_json: bool,
+        prompts: PromptFile | None = None,
+        masks_per_object: int = 0,
+        read: Sequence[Path] = (),
+    ) -> None:
+        words = options.parse_formats(formats, WORDS)
+        refuse_repeated_stdin(images)
+        objects = [[] if prompts is None else prompts.for_image(image) for image in images]
+        self._labels = labels_of_prompts(prompt for of_image in objects for prompt in of_image)
+        self._files = [
+            ImageFiles(
+                names,
+                words,
+                force,
+                image,
+                (prompts and prompts.name_of(image)) or Path(image).as_posix(),
+                self._labels,
+                of_image,
+                masks_per_object,
+            )
+            for image, of_image, names in zip(images, objects, name_outputs(images, out), strict=True)
+        ]
+        self._of_all = files_of_all(out, words)
+        refuse_files(self._files, self._of_all.values(), [*images, *map(str, read)], force=force)
+        self._force, self._as_json = force, as_json
+        self._images: list[dict[str, Any]] = []
+        self._masked: list[MaskedPicture] = []
+        self._errors: list[dict[str, str]] = []
 
-def written(picture: dict[str, Any]) -> list[str]:
-    """Return the files in a description that :func:`write_picture` made."""
-    of_masks = [mask["files"].values() for item in picture["objects"] for mask in item["masks"]]
-    return [path for paths in [*picture["files"].values(), *of_masks] for path in paths]
+    def read(self) -> Iterator[tuple[ImageFiles, ImageArray, Clock]]:
+        """Yield each image that can be read, with its files and its clock; the others are reported."""
+        for files in self._files:
+            clock = Clock()
+            try:
+                with clock.measure("read"):
+                    image = read_source(files.source)
+            except InputError as error:
+                self.fail(files.source, error)
+                continue
+            yield files, image, clock
 
+    def fail(self, source: str, error: InputError) -> None:
+        """Report an image that could not be read or segmented."""
+        typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
+        self._errors.append({"image": source, "error": str(error)})
 
-def _write_overlays(
-    names: Names,
-    image: UInt8Array,
-    prompts: Sequence[ObjectPrompt],
-    found: Sequence[Sequence[MaskRecord]],
-    force: bool,
-) -> list[str]:
-    paths = [names.path("overlay", rank=rank) for rank in range(max(map(len, found)))]
-    for rank, path in enumerate(paths):
-        drawn = overlay(
-            image,
-            [rle.rle_to_mask(records[rank]["segmentation"]) for records in found],
-            point_coords=[point for prompt in prompts for point in prompt.points],
-            point_labels=[label for prompt in prompts for label in prompt.labels],
-            boxes=[prompt.box for prompt in prompts if prompt.box],
-        )
-        png.write_image(path, drawn, force=force)
-    return [str(path) for path in paths]
+    def write(
+        self, files: ImageFiles, image: ImageArray, records: Sequence[MaskRecord], clock: Clock, **about: Any
+    ) -> None:
+        """Write the files of an image; what is said ``about`` it goes into the JSON document."""
+        with clock.measure("write"):
+            paths = files.write(image, records)
+        masks = [
+            describe(record) | {"files": {word: paths[word][place] for word in PER_MASK if word in paths}}
+            for place, record in enumerate(records)
+        ]
+        described: dict[str, Any] = {"masks": masks}
+        if files.masks_per_object:
+            each = len(masks) // len(files.prompts)
+            described = {
+                "objects": [
+                    {"prompt": entry_of(prompt), "masks": masks[number * each : (number + 1) * each]}
+                    for number, prompt in enumerate(files.prompts)
+                ]
+            }
+        height, width = image.shape[:2]
+        size = {"image": files.source, "width": width, "height": height}
+        self._images.append(size | about | described | {"files": paths, "timings_ms": clock.milliseconds})
+        if self._of_all:
+            self._masked.append(files.picture((height, width), records))
+        if not self._as_json and (listed := [path for of_word in paths.values() for path in of_word]):
+            typer.echo("\n".join(listed))
 
-
-def _describe(record: MaskRecord) -> dict[str, Any]:
-    """Return the score, the area in pixels and the bounding box, x y width height, of a mask."""
-    return {"score": round(record["predicted_iou"], 4), "area": record["area"], "bbox": pixel_box(record)}
+    def finish(self) -> None:
+        """Write the files of all images and print what is left to print; exit with code 1 if an image failed."""
+        of_all = self._of_all if self._images else {}  # a file of no image says nothing
+        write_files_of_all(of_all, lambda: self._masked, self._labels, force=self._force)
+        if self._as_json:
+            files = {word: [str(path)] for word, path in of_all.items()}
+            document = {"version": JSON_VERSION, "images": self._images, "files": files, "errors": self._errors}
+            typer.echo(json.dumps(document, indent=2))
+        elif of_all:
+            typer.echo("\n".join(map(str, of_all.values())))
+        if self._errors:
+            raise typer.Exit(1)

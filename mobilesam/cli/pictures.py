@@ -1,4 +1,4 @@
-"""What commands over many pictures share: reading one, timing its steps, telling what went wrong with it."""
+"""What commands over many images share: reading one, timing its steps, and naming it in warnings."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 import typer
 
@@ -16,9 +16,6 @@ from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
     from mobilesam.image.pixels import ImageArray
-
-
-Item = TypeVar("Item")
 
 
 def read_source(source: str) -> ImageArray:
@@ -33,12 +30,6 @@ def read_source(source: str) -> ImageArray:
     return read_image(sys.stdin.buffer)
 
 
-def failed(source: str, error: InputError) -> dict[str, str]:
-    """Report a picture that could not be done, and describe it for JSON."""
-    typer.echo(f"error: {error}" if source in str(error) else f"error: {source}: {error}", err=True)
-    return {"image": source, "error": str(error)}
-
-
 def refuse_repeated_stdin(sources: Sequence[str]) -> None:
     """Raise UsageError if standard input, which holds one picture, is named twice."""
     from mobilesam.formats.naming import STDIN
@@ -46,21 +37,6 @@ def refuse_repeated_stdin(sources: Sequence[str]) -> None:
     if sources.count(STDIN) > 1:
         actual = f"{sources.count(STDIN)} times"
         raise UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
-
-
-def read_each(
-    sources: Sequence[str], items: Sequence[Item], errors: list[dict[str, str]]
-) -> Iterator[tuple[str, Item, ImageArray, Clock]]:
-    """Yield each picture that can be read, with what belongs to it and its clock; report the others in ``errors``."""
-    for source, item in zip(sources, items, strict=True):
-        clock = Clock()
-        try:
-            with clock.measure("read"):
-                image = read_source(source)
-        except InputError as error:
-            errors.append(failed(source, error))
-            continue
-        yield source, item, image, clock
 
 
 class Clock:

@@ -26,7 +26,7 @@ def summarise(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
         else:
             prompts[kind] = _single(instances, kind)
     return {
-        "pictures": len(records),
+        "images": len(records),
         "instances": len(instances),
         "unreadable": [
             {"file_name": record["file_name"], "reason": record["error"]} for record in records if record["error"]
@@ -40,7 +40,7 @@ def summarise(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
 def to_markdown(summary: Mapping[str, Any]) -> str:
     """Return the report as Markdown: accuracy, then clicks, calibration and time, as far as they were measured."""
     parts = [
-        f"{summary['instances']} instances on {summary['pictures'] - len(summary['unreadable'])} pictures"
+        f"{summary['instances']} instances on {summary['images'] - len(summary['unreadable'])} pictures"
         + _left_out(summary)
     ]
     prompts: Mapping[str, Any] = summary["prompts"]

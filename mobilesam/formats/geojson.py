@@ -1,8 +1,8 @@
 """GeoJSON: the masks of one picture as features, in pixels or in the coordinates of a map.
 
 A feature's geometry is the exact outline of the mask along the edges of pixels: one or several polygons, with holes;
-null for an empty mask. Exteriors run as RFC 7946 wants. Beside the features, ``picture`` holds the name, the size and
-the transform, with which the masks can be read back.
+null for an empty mask. Exteriors run as RFC 7946 wants. Beside the features, ``image`` holds the name, the size and the
+transform, with which the masks can be read back; in files of version 1, which are read too, it is called ``picture``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,8 @@ from mobilesam.masks import rle
 
 Transform = Sequence[float]
 IDENTITY: Transform = (1, 0, 0, 0, 1, 0)
+
+_VERSION = 2
 
 
 def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) -> dict[str, Any]:
@@ -55,7 +57,7 @@ def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) 
         features.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
     height, width = picture.hw
     about = {"file_name": picture.file_name, "width": width, "height": height, "transform": [a, b, c, d, e, f]}
-    return {"type": "FeatureCollection", "picture": about, "features": features}
+    return {"type": "FeatureCollection", "version": _VERSION, "image": about, "features": features}
 
 
 def write_geojson(path: Path, picture: MaskedPicture, *, transform: Transform = IDENTITY, force: bool = False) -> None:
@@ -75,7 +77,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
     """
     try:
         content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))
-        about = content.get("picture") or {}
+        about = content.get("image") or content.get("picture") or {}
         if about:
             hw, transform = image_size(about["height"], about["width"]), _matrix(about["transform"])
     except MALFORMED as error:

@@ -31,13 +31,13 @@ def labelme_document(picture: MaskedPicture) -> dict[str, Any]:
     """Return a picture's masks in labelme's words; the picture itself is named, not included."""
     shapes: list[dict[str, Any]] = []
     for number, record in enumerate(picture.records, start=1):
-        rings, score = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
+        rings, iou = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
         shapes += [
             {
                 "label": label_of(record),
                 "points": [[float(x), float(y)] for x, y in ring.tolist()],
                 "group_id": number,
-                "description": "" if score is None else f"score {score:.4f}",
+                "description": "" if iou is None else f"predicted_iou {iou:.4f}",
                 "shape_type": "polygon",
                 "flags": {},
                 "mask": None,
@@ -79,7 +79,7 @@ def read_labelme(path: Path) -> MaskedPicture:
             about.setdefault(key, shape)
         records = []
         for key, shape in about.items():
-            score = re.match(r"score (\d\.\d+)", shape.get("description") or "")
+            score = re.match(r"(?:predicted_iou|score) (\d\.\d+)", shape.get("description") or "")  # score: of old
             iou = float(score[1]) if score else None
             boundaries = rle.boundaries_of(masks[key])
             records.append(read_record(boundaries, hw, predicted_iou=iou, label=_label(shape["label"])))

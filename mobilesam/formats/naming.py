@@ -57,11 +57,11 @@ def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:
 
 
 def refuse_overwriting(paths: Sequence[Path], sources: Sequence[str], force: bool) -> None:
-    """Raise InputError if a file exists and ``force`` is false, or if it is one of the pictures read."""
+    """Raise InputError if a file exists and ``force`` is false, or if it is one of the files read."""
     read = {real_path(Path(source)) for source in sources if source != STDIN}
     for path in paths:
         if real_path(path) in read:
             raise InputError(
-                sentence("output file", "not be a picture that is read", path, "choose another folder with --out")
+                sentence("output file", "not be a file that is read", path, "choose another folder with --out")
             )
         refuse_existing(path, force=force)

@@ -164,8 +164,8 @@ def test_an_interrupt_leaves_no_half_written_file(command, folder, monkeypatch):
     [
         (
             ["--format", "masks"],
-            "error: --format must be one of overlay, mask, cutout, indexed, instances, csv, labelme, yolo, geojson, "
-            "coco, parquet, got 'masks'; did you mean 'mask'?",
+            "error: --format must be one of overlay, mask, cutout, indexed, instances, coco, labelme, yolo, csv, "
+            "geojson, parquet, got 'masks'; did you mean 'mask'?",
         ),
         (["--preset", "fastest"], "Invalid value for '--preset'"),
         (["--grid", "0"], "Invalid value for '--grid'"),

@@ -48,7 +48,7 @@ def test_the_second_of_a_name_is_numbered() -> None:
 def test_a_picture_that_is_read_is_never_overwritten(tmp_path: Path) -> None:
     source = tmp_path / "cat-mask.png"
     source.write_bytes(b"mine")
-    with pytest.raises(InputError, match=r"output file must not be a picture that is read, got .*cat-mask\.png;"):
+    with pytest.raises(InputError, match=r"output file must not be a file that is read, got .*cat-mask\.png;"):
         refuse_overwriting([tmp_path / "x" / ".." / "cat-mask.png"], [str(source)], force=True)
 
 

@@ -80,7 +80,7 @@ class TestRealPhotos:
         outcome = command("predict", photo("coffee.png"), *words)
         assert outcome.code == 0
         document = json.loads(outcome.out)
-        assert (document["version"], document["errors"]) == (1, [])
+        assert (document["version"], document["errors"]) == (2, [])
         (picture,) = document["images"]
         assert (picture["width"], picture["height"]) == (600, 400)
         assert set(picture["timings_ms"]) == {"read", "encode", "decode", "write"}
@@ -93,7 +93,7 @@ class TestRealPhotos:
         x, y = columns.min(), rows.min()
         assert mask["bbox"] == [x, y, columns.max() + 1 - x, rows.max() + 1 - y]
         assert mask["area"] == len(rows)
-        assert mask["score"] == pytest.approx(float(scores[0]), abs=1e-3)
+        assert mask["predicted_iou"] == pytest.approx(float(scores[0]), abs=1e-3)
         cutout = pixels(mask["files"]["cutout"])
         np.testing.assert_array_equal(cutout[..., 3] > 0, expected[0])
         np.testing.assert_array_equal(pixels(mask["files"]["mask"]) > 0, expected[0])
@@ -104,7 +104,7 @@ class TestRealPhotos:
         words = ("--box", "90,30,330,500", "--box", "150,20,300,200", "--multimask", "--json")
         document = json.loads(command("predict", photo("astronaut.png"), *words).out)
         for item in document["images"][0]["objects"]:
-            scores = [mask["score"] for mask in item["masks"]]
+            scores = [mask["predicted_iou"] for mask in item["masks"]]
             assert len(scores) == 3
             assert scores == sorted(scores, reverse=True)
         listed = {

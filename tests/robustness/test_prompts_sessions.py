@@ -134,8 +134,8 @@ def test_no_request_is_answered_about_another_image(
     open_image(service, token, cup)  # by a tab or a script that has the same token
     before = service.session(token)
 
-    calls = [page["act"]({"token": token, "actions": [point(WALL)], "picture": cat})]
-    calls += [page["hover"]({"token": token, "x": 5, "y": 5, "picture": cat})]
+    calls = [page["act"]({"token": token, "actions": [point(WALL)], "image": cat})]
+    calls += [page["hover"]({"token": token, "x": 5, "y": 5, "image": cat})]
     headers = {"X-Visitor": token, "X-Picture": cat}
     responses = [client.get("/studio/preview", headers=headers)]
     for path in ("save/mask", "save/prompts", "everything", "model/onnx"):
@@ -149,7 +149,7 @@ def test_no_request_is_answered_about_another_image(
     assert service.session(token) == before, "nothing was applied to the other image"
 
     current = key_of(service, token)
-    assert page["act"]({"token": token, "actions": [point(WALL)], "picture": current})["session"]["masks"]
+    assert page["act"]({"token": token, "actions": [point(WALL)], "image": current})["session"]["masks"]
     assert client.get("/studio/preview", headers=headers | {"X-Picture": current}).status_code == 200
     with pytest.raises(GoneError):
         service.session(token, "")
@@ -181,11 +181,11 @@ def test_a_page_that_enters_has_a_token_of_its_own(service: Service, page: dict[
     assert len({token, first["token"], second["token"]}) == 3
     assert first["session"] == second["session"]
     assert len(first["session"]["masks"]) == 3
-    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "picture": key_of(service, token)})
+    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "image": key_of(service, token)})
     assert service.session(first["token"]).prompt == ObjectPrompt()
     assert service.session(second["token"]).prompt == service.session(token).prompt == ObjectPrompt((EYE,), (1,))
     assert service.act(first["token"], [{"do": "undo"}]).prompt == ObjectPrompt((EYE,), (1,)), "its history came along"
-    assert page["hello"]({"token": "guess"})["session"]["picture"] is None
+    assert page["hello"]({"token": "guess"})["session"]["image"] is None
 
 
 def test_segments_are_saved_from_the_run_that_found_them(
@@ -401,7 +401,7 @@ def test_actions_whose_masks_cannot_be_computed_are_not_applied(
     service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = service.act(token, [point(EYE)])
-    call = {"token": token, "actions": [point(WALL, 0)], "picture": key_of(service, token)}
+    call = {"token": token, "actions": [point(WALL, 0)], "image": key_of(service, token)}
     with monkeypatch.context() as patch, Held(patch, service, "decoders"):
         refused = page["act"](call)
         assert refused["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."

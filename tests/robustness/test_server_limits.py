@@ -61,7 +61,7 @@ def resident(process: Any) -> int:
 def test_a_visitor_is_served_while_others_knock_and_200_uploads_stall(
     server: Any, visitor: Visitor, cat: bytes
 ) -> None:
-    assert visitor.open(cat)["done"]["session"]["picture"]["width"] == 451
+    assert visitor.open(cat)["done"]["session"]["image"]["width"] == 451
     before = resident(server.process)
     with contextlib.ExitStack() as stack:
         for number in range(200):
@@ -235,7 +235,7 @@ def test_an_image_with_a_damaged_later_frame_is_opened(visitor: Visitor) -> None
         image.load()
         _ = image.n_frames  # type: ignore[attr-defined]
     done = visitor.open(content)["done"]
-    assert done["session"]["picture"]["note"] == ""  # the later frames cannot be counted
+    assert done["session"]["image"]["note"] == ""  # the later frames cannot be counted
 
 
 def test_too_little_memory_is_told_to_the_visitor_and_the_server_goes_on(cat: bytes) -> None:

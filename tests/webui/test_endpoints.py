@@ -57,7 +57,7 @@ def get(url: str, **options: Any) -> Any:
 def test_encode_once_predict_often(client: Any, cat: Path, expected: Any) -> None:
     opened = encode(client, cat)
     assert (opened["width"], opened["height"], opened["model"]) == (451, 300, "onnx")
-    assert opened["encode_ms"] > 0
+    assert (opened["version"], opened["encode_ms"] > 0) == (2, True)
     image, token = picture("chelsea"), opened["session"]
     three = client.predict(token, [[*EYE, 1]], None, api_name="/predict")["masks"]
     assert len(three) == 3
@@ -67,6 +67,8 @@ def test_encode_once_predict_often(client: Any, cat: Path, expected: Any) -> Non
     (one,) = client.predict(token, points, [40, 10, 420, 290], api_name="/predict")["masks"]
     assert np.array_equal(pixels(one), expected(image, points, [40, 10, 420, 290]))
     assert one["area"] == pixels(one).sum()
+    y, x = np.nonzero(pixels(one))
+    assert one["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1], "COCO's, not SAM's"
 
 
 def test_everything_tells_its_progress_and_is_saved(client: Any, session: str, server: Any) -> None:
@@ -130,7 +132,7 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
     assert "preset must be one of" in refused(session, "slow", api_name="/everything")
     assert "The session expired. Open the image again." in refused("guess", [[1, 1, 1]], None, api_name="/predict")
     assert "image must be a picture" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
-    assert "picture must be a file, got none" in refused(None, None, api_name="/encode")
+    assert "image must be a file, got none" in refused(None, None, api_name="/encode")
     shutil.copy(tmp_path / "notes.jpg", tmp_path / "other.jpg")
     assert "model must be one of" in refused(handle_file(tmp_path / "other.jpg"), "big", api_name="/encode")
 

@@ -44,7 +44,7 @@ def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
         assert message in said.replace("Image must", "image must")
         assert name in said
         assert page.value("studio.root.dataset.state") == "ready"
-        assert page.value("studio.session.picture.name") == "chelsea.png"
+        assert page.value("studio.session.image.name") == "chelsea.png"
     page.page.click('[data-do="dismiss"]')
     assert page.notice == ""
     page.click(300, 150)
@@ -95,8 +95,8 @@ def test_a_picture_is_dropped_and_pasted_and_the_example_opens(visit: Visit, cat
     page.page.evaluate("bytes => { window.given = new Uint8Array(bytes); }", list(cat.read_bytes()))
     for name, kind in (("dropped.png", "drop"), ("pasted.png", "paste")):
         page.page.evaluate(give, [name, kind])
-        page.until(f"studio.session.picture?.name === '{name}'")
+        page.until(f"studio.session.image?.name === '{name}'")
         page.settle()
     page.page.evaluate("() => studioOf().root.querySelector('[data-do=\"example\"]').click()")
-    page.until("studio.session.picture.name === 'still-life.png'")
+    page.until("studio.session.image.name === 'still-life.png'")
     page.settle()

@@ -83,8 +83,8 @@ def test_everything_is_found_hovered_selected_and_saved(visit: Visit, cat: Path)
     areas = page.value("studio.everything.segments.map((segment) => segment.area)")
     first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
     assert areas[int(first)] == max(areas), "sorted by area"
-    page.page.select_option('[data-part="sort"]', "score")
-    scores = page.value("studio.everything.segments.map((segment) => segment.score)")
+    page.page.select_option('[data-part="sort"]', "predicted_iou")
+    scores = page.value("studio.everything.segments.map((segment) => segment.predicted_iou)")
     first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
     assert scores[int(first)] == max(scores)
 

@@ -80,7 +80,7 @@ def test_tabs_that_share_a_token_never_mix_their_images(
     one.until("studio.root.dataset.state === 'ready' && studio.session.masks.length && !studio.entering")
     one.page.click('[role="tab"][data-tab="prompt"]')
     one.settle()
-    assert one.value("studio.session.picture.name") == "chelsea.png"
+    assert one.value("studio.session.image.name") == "chelsea.png"
     assert np.array_equal(one.save_mask(), expected(picture("chelsea"), points))
     assert np.array_equal(other.save_mask(), expected(picture("coffee"), [(*CUP, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]

@@ -56,7 +56,7 @@ export class Everything {
 
   async run() {
     const { studio } = this;
-    if (!studio.session.picture) return;
+    if (!studio.session.image) return;
     const run = ++this.turn;
     studio.notice("");
     this.#running(true);
@@ -112,7 +112,7 @@ export class Everything {
 
   #found() {
     const { studio } = this;
-    const shown = studio.session?.picture?.shown;
+    const shown = studio.session?.image?.shown;
     this.selected = new Set();
     this.hovered = null;
     this.tints = new Map();
@@ -140,7 +140,7 @@ export class Everything {
   /** Return the segment under a pixel of the original picture: its index, or null. */
   at(pixel) {
     if (!pixel || !this.map) return null;
-    const { width, height, shown } = this.studio.session.picture;
+    const { width, height, shown } = this.studio.session.image;
     const x = Math.min(shown.width - 1, Math.floor(((pixel.x + 0.5) * shown.width) / width));
     const y = Math.min(shown.height - 1, Math.floor(((pixel.y + 0.5) * shown.height) / height));
     return this.map[y * shown.width + x] - 1;
@@ -208,7 +208,7 @@ export class Everything {
     let layer = this.tints.get(index);
     if (!layer) {
       const { rle, color } = this.segments[index];
-      layer = new Layer(rle, this.studio.session.picture.shown, color);
+      layer = new Layer(rle, this.studio.session.image.shown, color);
       this.tints.set(index, layer);
     }
     return layer;
@@ -224,7 +224,7 @@ export class Everything {
   }
 
   #row(index) {
-    const { area, share, score, color } = this.segments[index];
+    const { area, share, predicted_iou, color } = this.segments[index];
     const button = document.createElement("button");
     button.type = "button";
     button.dataset.segment = index;
@@ -233,7 +233,7 @@ export class Everything {
     const size = document.createElement("span");
     size.textContent = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
     const text = document.createElement("small");
-    text.textContent = Math.min(1, score).toFixed(2);
+    text.textContent = Math.min(1, predicted_iou).toFixed(2);
     button.append(swatch, size, text);
     button.addEventListener("click", () => this.select(index));
     button.addEventListener("pointerenter", () => this.#hover(index));

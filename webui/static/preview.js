@@ -30,13 +30,13 @@ export class Preview {
     this.asking = true;
     while (this.pixel && this.#wanted()) {
       const asked = this.pixel;
-      const { picture } = this.studio.session;
+      const { image } = this.studio.session;
       const [answer] = await Promise.all([
-        this.studio.visit.call("hover", { ...asked, picture: picture.key }).catch(() => ({})),
+        this.studio.visit.call("hover", { ...asked, image: image.key }).catch(() => ({})),
         new Promise((resolve) => setTimeout(resolve, EVERY)),
       ]);
-      if (!this.pixel || !this.#wanted() || this.studio.session.picture?.key !== picture.key) break;
-      this.layer = answer.rle ? new Layer(answer.rle, picture.shown, COLOR) : null;
+      if (!this.pixel || !this.#wanted() || this.studio.session.image?.key !== image.key) break;
+      this.layer = answer.rle ? new Layer(answer.rle, image.shown, COLOR) : null;
       this.studio.redraw();
       if (this.pixel === asked) break;
     }

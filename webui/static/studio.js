@@ -9,7 +9,7 @@ import { fetchBlob, follow, Line, Refusal } from "./transport.js";
 import { View } from "./view.js";
 import { Visit } from "./visit.js";
 
-const EMPTY = { picture: null, prompt: NOTHING, masks: [], chosen: 0, undo: false, redo: false };
+const EMPTY = { image: null, prompt: NOTHING, masks: [], chosen: 0, undo: false, redo: false };
 
 /** Make the page work: `root` is its element, `server` holds the server functions. */
 export function start(root, server) {
@@ -30,7 +30,7 @@ class Studio {
     this.view = new View(this);
     this.preview = new Preview(this);
     this.line = new Line(
-      (actions) => this.visit.call("act", { actions, picture: this.session.picture.key }),
+      (actions) => this.visit.call("act", { actions, image: this.session.image.key }),
       (answer) => this.#answered(answer),
       (error, actions) => this.refused(error, actions),
     );
@@ -61,7 +61,7 @@ class Studio {
 
   /** Headers of a request about the picture that is shown. */
   get headers() {
-    return { ...this.visit.headers, "X-Picture": this.session.picture?.key ?? "" };
+    return { ...this.visit.headers, "X-Picture": this.session.image?.key ?? "" };
   }
 
   redraw() {
@@ -78,9 +78,9 @@ class Studio {
       this.maxUploadMb = max_upload_mb;
       this.part("model").replaceChildren(...Object.entries(models).map(([name, label]) => new Option(label, name)));
       this.everything.offer(presets);
-      if (session.picture) this.#showPicture(session, await this.#bitmap(session.picture));
+      if (session.image) this.#showPicture(session, await this.#bitmap(session.image));
       else this.#take(session);
-      this.view.state(session.picture ? "ready" : "empty");
+      this.view.state(session.image ? "ready" : "empty");
       this.redraw();
     } catch (error) {
       this.view.state("empty");
@@ -98,7 +98,7 @@ class Studio {
       return;
     }
     const turn = ++this.opening;
-    const before = this.session.picture ? "ready" : "empty";
+    const before = this.session.image ? "ready" : "empty";
     let shown = null;
     this.uploading = true;
     this.notice("");
@@ -108,14 +108,14 @@ class Studio {
       const done = await follow("studio/picture", { body: file, headers }, (event) => {
         if (turn !== this.opening) return;
         if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
-        if (event.picture) shown = this.#begin(file, event.picture, turn);
+        if (event.image) shown = this.#begin(file, event.image, turn);
       });
       await shown;
       if (turn !== this.opening) return;
       this.view.times({ encode: done.encode_ms });
       if (!this.line.open.length && !this.session.masks.length) this.#take(done.session);
       this.view.state("ready");
-      this.notice(done.session.picture.note, "note");
+      this.notice(done.session.image.note, "note");
       for (const action of actions) this.line.push(action);
       this.redraw();
     } catch (error) {
@@ -130,7 +130,7 @@ class Studio {
   /** Show a picture that the server has read and now encodes, and forget what belongs to the earlier one. */
   async #begin(file, session, turn) {
     this.view.status("Encoding …");
-    const bitmap = await this.#bitmap(session.picture);
+    const bitmap = await this.#bitmap(session.image);
     if (turn !== this.opening) return;
     this.file = file;
     this.uploading = false;
@@ -148,7 +148,7 @@ class Studio {
   }
 
   #showPicture(session, bitmap) {
-    const { width, height, shown } = session.picture;
+    const { width, height, shown } = session.image;
     this.root.style.setProperty("--ratio", width / height);
     this.stage.show({ bitmap, size: { width, height }, shown });
     this.#take(session);
@@ -176,7 +176,7 @@ class Studio {
     const turn = this.opening;
     const before = this.root.dataset.state;
     this.everything.stop();
-    this.view.state("opening", this.session.picture ? "Encoding …" : "Loading the model …");
+    this.view.state("opening", this.session.image ? "Encoding …" : "Loading the model …");
     try {
       const { headers } = this;
       const refined = choices(this.session.prompt);
@@ -184,7 +184,7 @@ class Studio {
         if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
       });
       if (turn !== this.opening) return;
-      if (done.session.picture) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
+      if (done.session.image) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
       if (!this.line.open.length) this.#take(done.session);
       if (refined && !choices(done.session.prompt)) {
         this.notice("This model does not have the mask that you chose. Its mask follows from the marks alone.", "note");
@@ -199,7 +199,7 @@ class Studio {
   // Prompts ---------------------------------------------------------------------------------------------------------
 
   act(action) {
-    if (!this.session.picture || this.all || this.uploading) return;
+    if (!this.session.image || this.all || this.uploading) return;
     this.view.clicked();
     this.notice("");
     this.line.push(action);

@@ -24,8 +24,8 @@ export class View {
   }
 
   /** Show the masks of a session, of which one is chosen. */
-  masks({ masks, picture, chosen }) {
-    this.layers = masks.map(({ rle }) => new Layer(rle, picture.shown, COLOR));
+  masks({ masks, image, chosen }) {
+    this.layers = masks.map(({ rle }) => new Layer(rle, image.shown, COLOR));
     this.#candidates(masks, chosen);
   }
 
@@ -86,7 +86,7 @@ export class View {
 
   #candidates(masks, chosen) {
     this.afterPaint = [];
-    const buttons = masks.map(({ score }, index) => {
+    const buttons = masks.map(({ predicted_iou }, index) => {
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("role", "radio");
@@ -95,7 +95,7 @@ export class View {
       const canvas = document.createElement("canvas");
       this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
       const text = document.createElement("span");
-      text.textContent = Math.min(1, score).toFixed(2);
+      text.textContent = Math.min(1, predicted_iou).toFixed(2);
       text.title = "How well the model thinks the mask fits, 0 to 1";
       button.append(canvas, text);
       button.addEventListener("click", () => this.studio.choose(index));
