@@ -14,13 +14,11 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
 from mobilesam.masks.boxes import nms
 from mobilesam.prompts.arrays import Prompts
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
@@ -107,7 +105,7 @@ class MaskModel(abc.ABC):
         """A digest of the weights: equal digests give equal embeddings."""
 
     @abc.abstractmethod
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB.
 
         fast_padding: encode only the rows and columns that the picture covers, rounded up to whole tokens, and take the
@@ -136,9 +134,7 @@ class MaskModel(abc.ABC):
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         """Return the indices of boxes to keep, as :func:`mobilesam.masks.boxes.nms`; a model may use its device."""
         return nms(boxes, scores, iou_threshold)
 
@@ -197,7 +193,7 @@ class Wrapped(MaskModel):
     def lane(self) -> MaskModel:
         return self._model.lane
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self._model.encode(image, fast_padding=fast_padding)
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
@@ -206,9 +202,7 @@ class Wrapped(MaskModel):
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         return self._model.upscale(scored, keep, input_hw)
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         return self._model.nms(boxes, scores, iou_threshold)
 
     def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:

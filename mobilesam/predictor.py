@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import ImageNotSetError, InputError, sentence
 from mobilesam.image import read as pictures
@@ -34,8 +35,8 @@ class Prediction(NamedTuple):
     """
 
     masks: npt.NDArray[Any]
-    iou_predictions: npt.NDArray[np.float32]
-    low_res_logits: npt.NDArray[np.float32]
+    iou_predictions: FloatArray
+    low_res_logits: FloatArray
 
 
 class SamPredictor:

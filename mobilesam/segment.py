@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.masks.candidate import candidate_of
 from mobilesam.masks.records import MaskRecord, make_record
@@ -21,8 +21,6 @@ from mobilesam.masks.upsampling import Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts.arrays import make_prompts
 from mobilesam.prompts.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
-
-FloatArray = npt.NDArray[np.float32]
 
 ALL = "all"
 _STABILITY_OFFSET = 1.0  # SAM's own

@@ -9,10 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
 from mobilesam import segment
+from mobilesam.arrays import AnyIntArray, BoolArray
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats import png
 from mobilesam.formats.coco import coco_dataset
@@ -27,8 +25,6 @@ from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.session import Answer, Picture, Session
 from mobilesam.webui.studio import Studio
-
-BoolArray = npt.NDArray[np.bool_]
 
 KINDS = ("mask", "cutout", "coco", "labelme", "yolo", "prompts")
 
@@ -112,7 +108,7 @@ def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]
     return [segments[index] for index in sorted(set(selected))] or list(segments)
 
 
-def _union(records: Sequence[MaskRecord]) -> rle.IntArray:
+def _union(records: Sequence[MaskRecord]) -> AnyIntArray:
     """Return the boundaries of what lies in any of the masks; they are joined one at a time, without decoding them."""
     masks = (rle.boundaries_of_rle(record["segmentation"]) for record in records)
     return functools.reduce(lambda union, mask: rle.union([union, mask]), masks)

@@ -8,9 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import UInt8Array
 from mobilesam.image.read import resize
 from mobilesam.model import Decoded, Embedding, MaskModel, Wrapped
 from mobilesam.prompts.arrays import Prompts
@@ -78,7 +76,7 @@ class TimedModel(Wrapped):
         super().__init__(model)
         self._watch = watch
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB."""
         with self._watch.measure("resize"):
             resized = resize(image, self.image_size)

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import UInt8Array
 from mobilesam.formats import png
 from mobilesam.formats.naming import Names
 from mobilesam.masks import rle
@@ -17,8 +15,6 @@ from mobilesam.prompts.schema import entry_of
 from mobilesam.visualize import overlay
 
 FORMATS = ("overlay", "mask", "cutout")
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 def write_picture(

@@ -15,13 +15,12 @@ from mobilesam.cli.options import UsageError
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
-    from mobilesam.image.pixels import ImageArray
-
+    from mobilesam.arrays import UInt8Array
 
 Item = TypeVar("Item")
 
 
-def read_source(source: str) -> ImageArray:
+def read_source(source: str) -> UInt8Array:
     """Return the picture at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
     from mobilesam.formats.naming import STDIN
     from mobilesam.image.read import read_image
@@ -50,7 +49,7 @@ def refuse_repeated_stdin(sources: Sequence[str]) -> None:
 
 def read_each(
     sources: Sequence[str], items: Sequence[Item], errors: list[dict[str, str]]
-) -> Iterator[tuple[str, Item, ImageArray, Clock]]:
+) -> Iterator[tuple[str, Item, UInt8Array, Clock]]:
     """Yield each picture that can be read, with what belongs to it and its clock; report the others in ``errors``."""
     for source, item in zip(sources, items, strict=True):
         clock = Clock()

@@ -7,15 +7,15 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray, UInt8Array
 from mobilesam.bench.timing import Stopwatch
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.evaluate.clicks import Click, centre_click, next_click
 from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
 from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
-from mobilesam.evaluate.rle import BoolMask, encode_mask
+from mobilesam.evaluate.rle import encode_mask
 from mobilesam.files import is_pipe
 from mobilesam.image.read import read_image
 
@@ -28,15 +28,15 @@ SINGLE, MULTI = (0,), (1, 2, 3)
 class Predictor(Protocol):
     """What SamPredictor of this package and of the reference have in common."""
 
-    def set_image(self, image: npt.NDArray[np.uint8]) -> None:
+    def set_image(self, image: UInt8Array) -> None:
         """Encode a picture, (H, W, 3) uint8 RGB."""
 
     def predict(
         self,
-        point_coords: npt.NDArray[np.float64] | None = None,
-        point_labels: npt.NDArray[np.int64] | None = None,
-        box: npt.NDArray[np.float64] | None = None,
-        mask_input: npt.NDArray[np.float32] | None = None,
+        point_coords: FloatArray64 | None = None,
+        point_labels: IntArray | None = None,
+        box: FloatArray64 | None = None,
+        mask_input: FloatArray | None = None,
         multimask_output: bool = True,
     ) -> tuple[Any, Any, Any]:
         """Return masks (C, H, W) bool, predicted IoUs (C,) and low-resolution logits (C, 256, 256)."""
@@ -101,9 +101,9 @@ def measure(
 class _Answer:
     """Masks of one prediction by token, 0 the single mask, and the one taken."""
 
-    masks: Mapping[int, BoolMask]
+    masks: Mapping[int, BoolArray]
     predicted: Mapping[int, float]
-    logits: Mapping[int, npt.NDArray[np.float32]]
+    logits: Mapping[int, FloatArray]
     chosen: int
 
 
@@ -156,7 +156,7 @@ class _Run:
                 about["clicks"] = self.clicks(click, answer, instance.mask)
         return about
 
-    def clicks(self, first: Click, answer: _Answer, truth: BoolMask) -> Record:
+    def clicks(self, first: Click, answer: _Answer, truth: BoolArray) -> Record:
         clicks = [first]
         ious = [iou(answer.masks[answer.chosen], truth)]
         while ious[-1] < self.settings.stop_iou and len(clicks) < self.settings.max_clicks:
@@ -192,7 +192,7 @@ class _Run:
         )
 
 
-def _score(answer: _Answer, truth: BoolMask) -> Record:
+def _score(answer: _Answer, truth: BoolArray) -> Record:
     mask = answer.masks[answer.chosen]
     ious = {token: iou(other, truth) for token, other in answer.masks.items()}
     return {

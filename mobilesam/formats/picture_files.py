@@ -10,9 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import UInt8Array
 from mobilesam.formats import png
 from mobilesam.formats.coco import write_coco
 from mobilesam.formats.csv import write_csv
@@ -80,7 +78,7 @@ class MaskFiles:
                     with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
                         path.parent.rmdir()
 
-    def write(self, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> dict[str, Any]:
+    def write(self, image: UInt8Array, records: Sequence[MaskRecord]) -> dict[str, Any]:
         """Write the files and return the ``masks`` and ``files`` of the picture, ready for JSON.
 
         Args:
@@ -90,7 +88,7 @@ class MaskFiles:
         files = {word: [*map(str, self._write(word, image, records))] for word in _NAMED if word in self.words}
         return {"masks": [_describe(record) for record in records], "files": files}
 
-    def _write(self, word: str, image: npt.NDArray[np.uint8], records: Sequence[MaskRecord]) -> Iterable[Path]:
+    def _write(self, word: str, image: UInt8Array, records: Sequence[MaskRecord]) -> Iterable[Path]:
         masks = rle.DecodedMasks([record["segmentation"] for record in records])
         if word in FOLDERS:
             paths = [self._mask(word, index) for index in range(len(records))]

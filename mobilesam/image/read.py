@@ -23,17 +23,15 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
+from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
 from mobilesam.files import is_pipe, open_file, read_bytes, read_stream
 from mobilesam.geometry import resized_hw
-from mobilesam.image.pixels import ImageArray, check_format
+from mobilesam.image.pixels import check_format
 from mobilesam.image.pixels import to_rgb as to_rgb
-
-FloatArray = npt.NDArray[np.float32]
 
 # Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
@@ -67,7 +65,7 @@ _BAND = 256  # rows copied or resized at a time
 _open_lock = threading.Lock()
 
 
-def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Return a picture as (H, W, 3) uint8 RGB.
 
     Args:
@@ -100,7 +98,7 @@ def count_frames(content: bytes) -> int:
         return 1
 
 
-def image_digest(image_rgb: ImageArray) -> str:
+def image_digest(image_rgb: UInt8Array) -> str:
     """Return the sha256 of a picture's size and pixels, (H, W, 3) uint8 RGB, as 64 hexadecimal digits."""
     height, width = image_rgb.shape[:2]
     digest = hashlib.sha256(f"{height}x{width}x3".encode())
@@ -108,12 +106,12 @@ def image_digest(image_rgb: ImageArray) -> str:
     return digest.hexdigest()
 
 
-def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Return what the bytes of an image file hold, as :func:`read_image` does; ``name`` is what messages call it."""
     return _decode(io.BytesIO(content), name, max_pixels)
 
 
-def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
+def resize(image_rgb: UInt8Array, image_size: int) -> UInt8Array:
     """Return a picture, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
 
     Pillow's bilinear filter, which averages when it shrinks: pixel for pixel what SAM's ResizeLongestSide gives.
@@ -130,11 +128,11 @@ def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
     return _resize(narrow, height, width)
 
 
-def _resize(image_rgb: ImageArray, height: int, width: int) -> ImageArray:
+def _resize(image_rgb: UInt8Array, height: int, width: int) -> UInt8Array:
     return np.asarray(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
 
 
-def normalize(resized: ImageArray) -> FloatArray:
+def normalize(resized: UInt8Array) -> FloatArray:
     """Return a picture, (h, w, 3) uint8 RGB, as (1, 3, h, w) float32 of zero mean and unit deviation."""
     normalized = resized.transpose(2, 0, 1).astype(np.float32, order="C")
     normalized -= np.array(PIXEL_MEAN, dtype=np.float32)[:, None, None]
@@ -150,7 +148,7 @@ def pad(normalized: FloatArray, size_hw: tuple[int, int]) -> FloatArray:
     return padded
 
 
-def preprocess(image_rgb: ImageArray, image_size: int) -> FloatArray:
+def preprocess(image_rgb: UInt8Array, image_size: int) -> FloatArray:
     """Return the encoder's input for a picture, (H, W, 3) uint8 RGB: (1, 3, S, S) float32, S = ``image_size``."""
     return pad(normalize(resize(image_rgb, image_size)), (image_size, image_size))
 
@@ -168,7 +166,7 @@ def _read_stream(stream: BinaryIO) -> bytes:
         raise InputError(sentence("image file object", "be readable", actual, remedy)) from error
 
 
-def _read_path(path: Path, max_pixels: int) -> ImageArray:
+def _read_path(path: Path, max_pixels: int) -> UInt8Array:
     try:
         piped = is_pipe(path)
         stream = io.BytesIO(read_bytes(path, MAX_BYTES, pipes=True)) if piped else open_file(path)
@@ -196,14 +194,14 @@ def _missing_remedy(path: Path) -> str:
     return f"did you mean {str(path.with_name(near[0]))!r}?" if near else f"it is not in {path.parent.absolute()}"
 
 
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+def _decode(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
     try:
         return _decoded(stream, name, max_pixels)
     except MemoryError as error:
         raise InputError(f"Not enough memory to decode {name}. Shrink the image, or close other programs.") from error
 
 
-def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
     try:
         head = stream.read(512)
         size = stream.seek(0, os.SEEK_END)
@@ -247,7 +245,7 @@ def open_header(stream: BinaryIO) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _convert(picture: Image.Image, name: str) -> ImageArray:
+def _convert(picture: Image.Image, name: str) -> UInt8Array:
     try:
         upright = _upright(picture)
     except DECODE_ERRORS as error:
@@ -267,7 +265,7 @@ def _convert(picture: Image.Image, name: str) -> ImageArray:
     return to_rgb(pixels)
 
 
-def _array(picture: Image.Image) -> ImageArray:
+def _array(picture: Image.Image) -> UInt8Array:
     """Copy a picture of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
     width, height = picture.size
     pixels = np.empty((height, width, len(picture.mode)), np.uint8)

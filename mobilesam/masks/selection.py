@@ -7,14 +7,14 @@ ranks a wrong reading first; which mask the others agree with says more. Measure
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, unknown_name
 
 RULES = ("agreement", "score", "single")
 
 
-def choose(rule: str, low_res_logits: npt.NDArray[np.float32], iou_predictions: npt.NDArray[np.float32]) -> int:
+def choose(rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray) -> int:
     """Return the index of the mask to keep.
 
     Args:

@@ -6,14 +6,14 @@ import weakref
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
 from mobilesam.geometry import covered_tokens
 from mobilesam.image import read as pictures
 from mobilesam.masks import device_nms
-from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored, complete
+from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
@@ -52,7 +52,7 @@ class TorchSam(MaskModel):
     def weights_id(self) -> str:
         return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         resized = pictures.resize(image, self.image_size)
         pixels = pictures.normalize(resized)
         if fast_padding:
@@ -131,9 +131,7 @@ class TorchSam(MaskModel):
             iou_predictions.append(scores.iou_predictions[:, first:last])
         return torch.cat(logits), torch.cat(iou_predictions)
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         if self.sam.device.type == "cpu" or not device_nms.available():
             return super().nms(boxes, scores, iou_threshold)
         return device_nms.nms(boxes, scores, iou_threshold, self.sam.device)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import Array, FloatArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
 from mobilesam.image import read as pictures
@@ -16,7 +16,6 @@ from mobilesam.onnx.sessions import refusing
 if TYPE_CHECKING:
     import onnxruntime
 
-    from mobilesam.model import FloatArray
 
 _DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(uint8)": np.dtype(np.uint8)}
 _FEATURES = (1, *contract.ENCODER.outputs[0].shape[1:])
@@ -54,7 +53,7 @@ class ImageEncoder:
             remedy = "export it with: mobilesam export"
             raise InputError(sentence("encoder", requirement, f"{self._input.type} {shape}", remedy))
 
-    def encode(self, image: npt.NDArray[np.uint8], fast_padding: bool) -> Encoded:
+    def encode(self, image: UInt8Array, fast_padding: bool) -> Encoded:
         """Embed a picture, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
 
         Raises:
@@ -75,7 +74,7 @@ class ImageEncoder:
             raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
         return Encoded(features, input_hw)
 
-    def prepare(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
+    def prepare(self, image: UInt8Array) -> tuple[Array, tuple[int, int]]:
         """Return what the graph is given for a picture, (H, W, 3) uint8 RGB, and its size in the model frame."""
         resized = pictures.resize(image, self.image_size)
         input_hw = (resized.shape[0], resized.shape[1])
@@ -98,7 +97,7 @@ class ImageEncoder:
             self._padded = self.run(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
         return self._padded
 
-    def run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
+    def run(self, pixels: Array) -> FloatArray:
         """Return the features of what :meth:`prepare` made."""
         with refusing("encoder", f"take pictures of {'x'.join(map(str, pixels.shape))}"):
             (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilesam.arrays import FloatArray, IntArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.model import Scored
 from mobilesam.onnx import contract
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from mobilesam.model import Embedding, FloatArray, IntArray
+    from mobilesam.model import Embedding
     from mobilesam.prompts.arrays import Prompts
 
 LOW_RES = contract.decoder(low_res_only=True)

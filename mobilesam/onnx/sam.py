@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray, IntArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.image import read as pictures
-from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.exported import PublishedDecoder
@@ -135,7 +135,7 @@ class OnnxSam(MaskModel):
     def lane(self) -> OnnxSam:
         return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         self._settle()
         features, input_hw = self._encoder.encode(image, fast_padding)
         return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))

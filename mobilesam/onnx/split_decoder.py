@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilesam.arrays import FloatArray, IntArray
 from mobilesam.config import VARIANTS
 from mobilesam.geometry import covered_tokens
 from mobilesam.model import Scored, complete
@@ -17,7 +18,7 @@ from mobilesam.onnx import contract
 if TYPE_CHECKING:
     import onnxruntime
 
-    from mobilesam.model import Embedding, FloatArray, IntArray
+    from mobilesam.model import Embedding
     from mobilesam.prompts.arrays import Prompts
 
 _CONFIG = VARIANTS["vit_t"]
