@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from mobilesam.arrays import UInt8Array
-from mobilesam.image.read import resize
+from mobilesam.image.model_input import resize
 from mobilesam.model import Decoded, Embedding, MaskModel, Wrapped
 from mobilesam.prompts.arrays import Prompts
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from mobilesam import geometry
 from mobilesam.arrays import FloatArray64, UInt8Array
-from mobilesam.image import read as image
+from mobilesam.image.model_input import resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -26,7 +26,7 @@ class ResizeLongestSide:
 
     def apply_image(self, image_rgb: UInt8Array) -> UInt8Array:
         """Resize a picture, (H, W, 3) uint8, to (h, w, 3)."""
-        return image.resize(image_rgb, self.target_length)
+        return resize(image_rgb, self.target_length)
 
     def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
         """Map points, (..., 2) x y in pixels of a picture of (height, width), to the model frame."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilesam.config import SamConfig
-from mobilesam.image.read import PIXEL_MEAN, PIXEL_STD
+from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder
 from mobilesam.modeling.tiny_vit import TinyViT

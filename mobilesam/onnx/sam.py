@@ -16,7 +16,7 @@ from mobilesam.arrays import FloatArray, IntArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
-from mobilesam.image import read as pictures
+from mobilesam.image.read import image_digest
 from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
@@ -138,7 +138,7 @@ class OnnxSam(MaskModel):
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         self._settle()
         features, input_hw = self._encoder.encode(image, fast_padding)
-        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
+        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
         return self._decoder.score(embedding, prompts)
