@@ -16,6 +16,7 @@ from mobilesam.automatic.grids import generate_crop_boxes
 from mobilesam.automatic.segment import Asker, Crop, ask_boxes, suppress
 from mobilesam.automatic.settings import Settings, check_total
 from mobilesam.automatic.tiling import stitch, tile_boxes
+from mobilesam.config import STABILITY_OFFSET
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.image.read import read_image
 from mobilesam.masks import regions, rle
@@ -67,7 +68,7 @@ class SamAutomaticMaskGenerator:
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.88,
         stability_score_thresh: float = 0.95,
-        stability_score_offset: float = 1.0,
+        stability_score_offset: float = STABILITY_OFFSET,
         box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
         crop_nms_thresh: float = 0.7,

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray
 from mobilesam.automatic import exploration
 from mobilesam.automatic.settings import Settings
+from mobilesam.config import MULTIMASK, SINGLE_MASK
 from mobilesam.geometry import points_to_model
 from mobilesam.masks import rle
 from mobilesam.masks.candidate import Box, Candidate, candidate_of, measure
@@ -120,7 +121,7 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: FloatArray64, offset: float) 
     """
     embedding = crop.embedding
     prompts, _ = make_prompts(box=boxes, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-    decoded = model.decode(embedding, prompts, multimask_output=False)
+    decoded = model.decode(embedding, prompts, SINGLE_MASK)
     answers = zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True)
     return [
         candidate_of(logits, score, frame_of(model, crop), threshold=model.mask_threshold, offset=offset)
@@ -146,7 +147,7 @@ def frame_of(model: MaskModel, crop: Crop) -> Frame:
 
 def _above(iou_predictions: FloatArray, threshold: float) -> IntArray:
     """Return the rows (prompt, mask) of the multimask answers whose predicted IoU is above the threshold."""
-    first = 1 if iou_predictions.shape[1] > 1 else 0
+    first = MULTIMASK[0] if iou_predictions.shape[1] > 1 else SINGLE_MASK[0]
     answers = iou_predictions[:, first:]
     wanted = answers > np.float32(threshold) if threshold > 0 else np.ones_like(answers, np.bool_)
     prompts, masks = np.nonzero(wanted)

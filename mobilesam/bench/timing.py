@@ -85,7 +85,7 @@ class TimedModel(Wrapped):
         height, width = image.shape[:2]
         return replace(embedding, original_hw=(height, width), image_digest="")
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
         """Score and upscale."""
         with self._watch.measure("decode"):
-            return self._model.decode(embedding, prompts, multimask_output)
+            return self._model.decode(embedding, prompts, mask_indices)

@@ -10,6 +10,7 @@ import numpy as np
 
 from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray, UInt8Array
 from mobilesam.bench.timing import Stopwatch
+from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.evaluate.clicks import Click, centre_click, next_click
 from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
@@ -21,8 +22,6 @@ from mobilesam.image.read import read_image
 
 PromptKind = Literal["box", "point", "clicks"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
-MASKS_PER_PROMPT = 4
-SINGLE, MULTI = (0,), (1, 2, 3)
 
 
 class Predictor(Protocol):
@@ -145,11 +144,11 @@ class _Run:
             "area": instance.area,
         }
         if "box" in kinds:
-            answer = self.predict(SINGLE, box=instance.box_xyxy)
+            answer = self.predict(SINGLE_MASK, box=instance.box_xyxy)
             about["box"] = {"box": instance.box_xyxy.tolist()} | _score(answer, instance.mask)
         if "point" in kinds or "clicks" in kinds:
             click = centre_click(instance.mask)
-            answer = self.predict(MULTI, **_points([click]))
+            answer = self.predict(MULTIMASK, **_points([click]))
             if "point" in kinds:
                 about["point"] = {"points": _plain([click])} | _score(answer, instance.mask)
             if "clicks" in kinds:
@@ -165,7 +164,7 @@ class _Run:
                 break
             clicks.append(click)
             answer = self.predict(
-                SINGLE, scored_only=True, mask_input=answer.logits[answer.chosen][None], **_points(clicks)
+                SINGLE_MASK, scored_only=True, mask_input=answer.logits[answer.chosen][None], **_points(clicks)
             )
             ious.append(iou(answer.masks[answer.chosen], truth))
         return {
@@ -176,13 +175,13 @@ class _Run:
 
     def predict(self, tokens: Sequence[int], *, scored_only: bool = False, **prompt: Any) -> _Answer:
         with self.watch.measure(self.prompt_stage):
-            found = self.predictor.predict(multimask_output=tokens is MULTI, **prompt)
+            found = self.predictor.predict(multimask_output=tokens is MULTIMASK, **prompt)
         answer = dict(zip(tokens, zip(*found, strict=True), strict=True))
         chosen = max(tokens, key=lambda token: float(answer[token][1]))
         if self.settings.all_masks and not scored_only:
-            others = SINGLE if tokens is MULTI else MULTI
+            others = SINGLE_MASK if tokens is MULTIMASK else MULTIMASK
             with self.watch.paused():
-                found = self.predictor.predict(multimask_output=others is MULTI, **prompt)
+                found = self.predictor.predict(multimask_output=others is MULTIMASK, **prompt)
             answer |= dict(zip(others, zip(*found, strict=True), strict=True))
         return _Answer(
             {token: mask for token, (mask, _, _) in answer.items()},
@@ -207,7 +206,7 @@ def _score(answer: _Answer, truth: BoolArray) -> Record:
 
 def _by_token(values: Mapping[int, float]) -> list[float | None]:
     """Return one place for each of the four masks, None where it was not asked for."""
-    return [round(values[token], 6) if token in values else None for token in range(MASKS_PER_PROMPT)]
+    return [round(values[token], 6) if token in values else None for token in ALL_MASKS]
 
 
 def _points(clicks: Sequence[Click]) -> dict[str, Any]:

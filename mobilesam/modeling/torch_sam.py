@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,11 +111,14 @@ class TorchSam(MaskModel):
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         mask_input: Tensor | None,
-        multimask_output: bool,
+        mask_indices: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
-        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C)."""
+        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C).
+
+        mask_indices: of masks that follow one another.
+        """
         decoder = self.sam.mask_decoder
-        first, last = (1, decoder.num_mask_tokens) if multimask_output else (0, 1)
+        first, last = mask_indices[0], mask_indices[-1] + 1
         masks = None if mask_input is None else mask_input.to(self._dtype)
         sparse, dense = self.sam.prompt_encoder(points, boxes, masks)
         logits, iou_predictions = [], []

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilesam.arrays import FloatArray, IntArray, UInt8Array
-from mobilesam.config import VARIANTS
+from mobilesam.config import SINGLE_MASK, VARIANTS
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.image.read import image_digest
@@ -146,17 +146,17 @@ class OnnxSam(MaskModel):
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         return self._decoder.upscale(scored, keep, input_hw)
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
-        if multimask_output and self.capabilities.masks_per_prompt == 1:
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
+        made = [index for index in mask_indices if index < self.capabilities.masks_per_prompt]
+        if not made:
+            made = [*SINGLE_MASK]
             warnings.warn(
                 "this ONNX decoder gives one mask a prompt, not three; export one that gives all with mobilesam export",
                 SingleMaskWarning,
                 stacklevel=3,
             )
-        if self.capabilities.masks_per_prompt == 1:
-            multimask_output = False
         self._settle()
-        return super().decode(embedding, prompts, multimask_output)
+        return super().decode(embedding, prompts, made)
 
     def _settle(self) -> None:
         if self._one_a_core:

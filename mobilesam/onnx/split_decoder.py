@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mobilesam.arrays import FloatArray, IntArray
-from mobilesam.config import VARIANTS
+from mobilesam.config import ALL_MASKS, VARIANTS
 from mobilesam.geometry import covered_tokens
 from mobilesam.model import Scored, complete
 from mobilesam.onnx import contract
@@ -34,7 +34,7 @@ class StepDecoder:
     The image-side work is kept as long as its embedding is.
     """
 
-    masks_per_prompt = 4
+    masks_per_prompt = len(ALL_MASKS)
     takes_masks = True
 
     def __init__(

@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from mobilesam.arrays import FloatArray
 
 MAX_STEPS = 32  # each one is a call of the decoder whenever the object is segmented
-MASK_INDICES = range(4)  # the single-mask output and the three multimask outputs
 
 Box = tuple[float, float, float, float]
 

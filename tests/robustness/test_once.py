@@ -9,7 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import mobilesam
+from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
+from mobilesam.errors import SingleMaskWarning
 from mobilesam.image.model_input import complete_features, encoder_input
+from mobilesam.prompts.arrays import make_prompts
 from tests.test_architecture import MODULES
 
 
@@ -85,3 +89,40 @@ def test_tensors_are_completed_as_arrays_are() -> None:
     whole = complete_features(torch.from_numpy(covered), torch.from_numpy(empty))
     assert isinstance(whole, torch.Tensor)
     np.testing.assert_array_equal(whole.numpy(), complete_features(covered, empty))
+
+
+def test_the_layout_of_the_decoders_masks_is_stated_in_one_module() -> None:
+    """Single-mask output, multimask outputs, mask threshold and stability offset."""
+    assert (SINGLE_MASK, MULTIMASK, ALL_MASKS) == ((0,), (1, 2, 3), (0, 1, 2, 3))
+    repeated = r"\(0,\)|1, 2, 3[)\]]|range\(4\)|logits > 0\b|\w*(?i:mask_threshold|stability\w*offset)(: float)? = \d"
+    found = {module for module in MODULES if re.search(repeated, text_of(module))}
+    assert found - {"evaluate.report", "weights.state_dict"} == {"config"}  # numbers of clicks, kinds of points
+    assert not [module for module in MODULES if "bool | None" in text_of(module) and "multimask" in text_of(module)]
+
+
+@pytest.mark.weights
+@pytest.mark.parametrize("backend", ["onnx", pytest.param("torch", marks=pytest.mark.torch)])
+def test_decode_makes_the_masks_that_are_named(backend: str) -> None:
+    model = mobilesam.load(backend=backend, device="cpu")
+    embedding = model.encode(np.random.default_rng(0).integers(0, 256, (60, 90, 3), dtype=np.uint8))
+    frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
+    prompts, _ = make_prompts([[[20, 30]], [[70, 10]]], [[1], [1]], **frame)
+    every = model.decode(embedding, prompts, ALL_MASKS)
+    assert every.low_res_logits.shape == (2, 4, 256, 256)
+    for indices in (SINGLE_MASK, MULTIMASK, (2,), (3, 1)):
+        found = model.decode(embedding, prompts, indices)
+        np.testing.assert_allclose(found.low_res_logits, every.low_res_logits[:, indices], rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(found.iou_predictions, every.iou_predictions[:, indices])
+
+
+@pytest.mark.weights
+def test_a_decoder_of_one_mask_gives_it_with_a_warning_where_others_are_wanted(pair: tuple[Path, Path]) -> None:
+    model = mobilesam.load(pair, backend="onnx")
+    embedding = model.encode(np.zeros((60, 90, 3), np.uint8))
+    prompts, _ = make_prompts([[20, 30]], [1], original_hw=(60, 90), input_hw=embedding.input_hw)
+    expected = model.decode(embedding, prompts, SINGLE_MASK)
+    assert expected.low_res_logits.shape == (1, 1, 256, 256)
+    np.testing.assert_array_equal(model.decode(embedding, prompts, ALL_MASKS).low_res_logits, expected.low_res_logits)
+    with pytest.warns(SingleMaskWarning, match="gives one mask a prompt"):
+        found = model.decode(embedding, prompts, MULTIMASK)
+    np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits)
