@@ -23,6 +23,7 @@ import torch
 
 import mobilesam.weights
 from mobilesam.bench import describe_environment
+from mobilesam.config import ALL_MASKS
 from mobilesam.evaluate.clicks import centre_click
 from mobilesam.evaluate.coco import Instance, load_coco, read_instances
 from mobilesam.evaluate.metrics import iou
@@ -114,7 +115,7 @@ def _decode(model: TorchSam, embedding: Embedding, prompt: dict[str, Any], truth
     prompts, _ = make_prompts(
         *(prompt.get(name) for name in ("point_coords", "point_labels", "box", "mask_input")), **frame
     )
-    logits, scores = (part[0] for part in model.decode(embedding, prompts, None))
+    logits, scores = (part[0] for part in model.decode(embedding, prompts, ALL_MASKS))
     found = masks.upsample(logits, embedding.input_hw, embedding.original_hw, model.image_size, threshold=0.0)
     return logits, scores, [iou(mask, truth) for mask in found]
 

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import onnx
 import onnxruntime
 
+from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.export import recipes
 from mobilesam.export.recipes import OPERATORS, Feeds, Recipe
@@ -20,8 +20,6 @@ from mobilesam.onnx import contract, recognition
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sessions import open_session
 from mobilesam.prompts.arrays import make_prompts
-
-ImageArray = npt.NDArray[np.uint8]
 
 # Pictures that ranges are seen on, and those of them that operators are judged by.
 MOST_PICTURES = 16
@@ -33,7 +31,7 @@ _MOST_ERROR = 0.05
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-def read_pictures(folder: Path) -> list[ImageArray]:
+def read_pictures(folder: Path) -> list[UInt8Array]:
     """Return at most :data:`MOST_PICTURES` of a folder's pictures, evenly spread over their names' order.
 
     Raises:
@@ -55,7 +53,7 @@ def read_pictures(folder: Path) -> list[ImageArray]:
     return pictures
 
 
-def feeds_of(found: recognition.Found, pictures: Sequence[ImageArray]) -> dict[str, list[Feeds]]:
+def feeds_of(found: recognition.Found, pictures: Sequence[UInt8Array]) -> dict[str, list[Feeds]]:
     """Return for each role of a model what its graph is given when points and boxes on pictures are segmented."""
     sessions = {role: open_session(path, "cpu") for role, (path, _) in found.items()}
     encoder = ImageEncoder(sessions[contract.ENCODER.role], contract.IMAGE_SIZE)
@@ -70,7 +68,7 @@ def feeds_of(found: recognition.Found, pictures: Sequence[ImageArray]) -> dict[s
     return feeds
 
 
-def _prompts(embedding: Embedding) -> Iterator[tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]]:
+def _prompts(embedding: Embedding) -> Iterator[tuple[FloatArray, FloatArray]]:
     """Yield one prompt at a time as the graphs take it: points in the four quarters, and a box."""
     height, width = embedding.original_hw
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
@@ -85,8 +83,8 @@ def _follow(
     sessions: dict[str, onnxruntime.InferenceSession],
     feeds: dict[str, list[Feeds]],
     embedding: Embedding,
-    coords: npt.NDArray[np.float32],
-    labels: npt.NDArray[np.float32],
+    coords: FloatArray,
+    labels: FloatArray,
 ) -> None:
     """Run one prompt through the decoders that are there, and note what each graph is given."""
     side = contract.IMAGE.inputs[1].shape[-1]
@@ -143,12 +141,12 @@ def _groups(model: onnx.ModelProto) -> Iterator[list[str]]:
             yield nodes[start : start + _GROUP]
 
 
-def _outputs(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> list[list[npt.NDArray[np.float32]]]:
+def _outputs(model: onnx.ModelProto, feeds: Iterable[Feeds]) -> list[list[FloatArray]]:
     session = open_session(model.SerializeToString(), "cpu")
     return [session.run(None, given) for given in feeds]
 
 
-def _error(actual: list[list[npt.NDArray[np.float32]]], expected: list[list[npt.NDArray[np.float32]]]) -> float:
+def _error(actual: list[list[FloatArray]], expected: list[list[FloatArray]]) -> float:
     """Return the largest difference of an output, in root mean squares, as a share of its own."""
     shares = [
         float(np.sqrt(np.square(a - e).mean() / max(float(np.square(e).mean()), 1e-12)))

@@ -9,9 +9,8 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-ImageArray = npt.NDArray[np.uint8]
+from mobilesam.arrays import UInt8Array
 
 # (height, width): landscape, portrait, square, panorama, and a strip; none has a side of 1024.
 SHAPES = {
@@ -31,7 +30,7 @@ class Case(NamedTuple):
     feedback: bool = False
 
 
-def picture(shape: str) -> ImageArray:
+def picture(shape: str) -> UInt8Array:
     """Return a picture, (H, W, 3) uint8, of discs on a soft background."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape))

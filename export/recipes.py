@@ -17,10 +17,10 @@ import numpy.typing as npt
 import onnx
 from onnx import helper, numpy_helper
 
+from mobilesam.arrays import Array, FloatArray
 from mobilesam.errors import ExportError, sentence
 
-FloatArray = npt.NDArray[np.float32]
-Feeds = dict[str, npt.NDArray[np.generic]]
+Feeds = dict[str, Array]
 
 
 class Recipe(StrEnum):

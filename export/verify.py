@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mobilesam.arrays import FloatArray, IntArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.export.cases import SHAPES, cases, picture
 from mobilesam.masks import upsampling as mask_tools
-from mobilesam.model import Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.model import Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, recognition
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.exported import PublishedDecoder

@@ -8,11 +8,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from mobilesam.config import STABILITY_OFFSET
 from mobilesam.modeling import Sam
 from mobilesam.modeling.transformer import ImageTokens
-
-# SAM's exporter scores stability this far from the threshold on low-resolution logits.
-STABILITY_OFFSET = 1.0
 
 
 class Wrapper(nn.Module):

@@ -1,10 +1,18 @@
-"""The variants of the model as data; every size that follows from another is derived, not repeated."""
+"""The model as data: its variants, and the masks it makes. Sizes that follow from others are derived, not repeated."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
 from mobilesam.errors import InputError, sentence
+
+# The masks that the decoder makes for a prompt, by index: the single-mask output, for prompts that mean one thing, then
+# the multimask outputs, for prompts that may mean several (a part, the whole ...).
+SINGLE_MASK = (0,)
+MULTIMASK = (1, 2, 3)
+ALL_MASKS = (*SINGLE_MASK, *MULTIMASK)
+MASK_THRESHOLD = 0.0  # a pixel whose logit is above it belongs to the mask
+STABILITY_OFFSET = 1.0  # the stability score compares the masks of thresholds this far above and below
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +52,7 @@ class SamConfig:
     image_size: int = 1024
     embed_dim: int = 256
     mask_channels: int = 16
-    num_multimask_outputs: int = 3
+    num_multimask_outputs: int = len(MULTIMASK)
     transformer_depth: int = 2
     transformer_heads: int = 8
     transformer_mlp_dim: int = 2048

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, atomic_path, open_file
@@ -40,9 +41,7 @@ def save_embedding(path: str | os.PathLike[str], embedding: Embedding, model: Ma
         )
 
 
-def load_embedding(
-    path: str | os.PathLike[str], model: MaskModel, image: npt.NDArray[np.uint8] | None = None
-) -> Embedding:
+def load_embedding(path: str | os.PathLike[str], model: MaskModel, image: UInt8Array | None = None) -> Embedding:
     """Read an embedding that :func:`save_embedding` wrote.
 
     Args:
@@ -70,7 +69,7 @@ def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> 
     return model if folder is None else PreparedModel(model, Path(folder))
 
 
-def embedding_path(folder: Path, image: npt.NDArray[np.uint8], weights_id: str, *, fast_padding: bool = False) -> Path:
+def embedding_path(folder: Path, image: UInt8Array, weights_id: str, *, fast_padding: bool = False) -> Path:
     """Return where a picture's embedding is, by its pixels, (H, W, 3) uint8 RGB, and by what made it."""
     kind = "-fast" if fast_padding else ""
     return folder / f"{image_digest(image)[:32]}-{weights_id[:16]}{kind}.npz"
@@ -85,7 +84,7 @@ class PreparedModel(Wrapped):
         super().__init__(model)
         self._folder = folder
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Return the picture's embedding from the folder, or make it."""
         path = embedding_path(self._folder, image, self.weights_id, fast_padding=fast_padding)
         if path.exists():
@@ -94,7 +93,7 @@ class PreparedModel(Wrapped):
 
 
 class _Fields(NamedTuple):
-    features: npt.NDArray[np.float32]
+    features: FloatArray
     original_hw: tuple[int, int]
     input_hw: tuple[int, int]
     image_digest: str
@@ -125,7 +124,7 @@ def _read(path: Path, model: MaskModel) -> _Fields:
         raise InputError(sentence("embedding", "be one of this package", f"{path} ({reason})", remedy)) from error
 
 
-def _features(array: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+def _features(array: npt.NDArray[Any]) -> FloatArray:
     config = VARIANTS["vit_t"]
     shape = (config.embed_dim, config.grid_size, config.grid_size)
     if array.dtype != np.float32 or array.shape[:1] != (1,) or array.shape[1:] != shape:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
+from mobilesam.arrays import AnyFloatArray, FloatArray
 
 
 def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:
@@ -38,9 +37,7 @@ def covered_tokens(input_hw: tuple[int, int], image_size: int, grid_size: int) -
     return rows, columns
 
 
-def points_to_model(
-    points: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
-) -> FloatArray:
+def points_to_model(points: AnyFloatArray, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> FloatArray:
     """Map points, (..., 2) float, x y in pixels of the original image, to the model frame, float32.
 
     The arithmetic is float64 until the end, as in the reference's NumPy path.
@@ -50,31 +47,27 @@ def points_to_model(
     return mapped
 
 
-def points_to_original(
-    points: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
-) -> FloatArray:
+def points_to_original(points: AnyFloatArray, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> FloatArray:
     """Map points, (..., 2) float, x y in the model frame, back to pixels of the original image, float32."""
     scale = np.array([original_hw[1] / input_hw[1], original_hw[0] / input_hw[0]])
     mapped: FloatArray = (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
     return mapped
 
 
-def boxes_to_model(
-    boxes: npt.NDArray[np.floating], original_hw: tuple[int, int], input_hw: tuple[int, int]
-) -> FloatArray:
+def boxes_to_model(boxes: AnyFloatArray, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> FloatArray:
     """Map boxes, (..., 4) float, x1 y1 x2 y2 in pixels of the original image, to the model frame, float32."""
     boxes = np.asarray(boxes)
     corners = boxes.reshape(*boxes.shape[:-1], 2, 2)
     return points_to_model(corners, original_hw, input_hw).reshape(boxes.shape)
 
 
-def xyxy_to_xywh(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def xyxy_to_xywh(boxes: AnyFloatArray) -> AnyFloatArray:
     """Return boxes, (..., 4), as x y width height instead of x1 y1 x2 y2."""
     boxes = np.asarray(boxes)
     return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
 
 
-def xywh_to_xyxy(boxes: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+def xywh_to_xyxy(boxes: AnyFloatArray) -> AnyFloatArray:
     """Return boxes, (..., 4), as x1 y1 x2 y2 instead of x y width height."""
     boxes = np.asarray(boxes)
     return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)

@@ -14,13 +14,12 @@ from functools import partial
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
+from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
 from mobilesam.masks.boxes import nms
 from mobilesam.prompts.arrays import Prompts
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
 Part = TypeVar("Part")
 Answer = TypeVar("Answer")
 
@@ -32,14 +31,14 @@ NOT_MADE = np.float32(-1e9)
 class Capabilities:
     """What a model can do beyond one prompt with one mask.
 
-    masks_per_prompt: 4 (one single-mask token and three multimask tokens) or 1.
+    masks_per_prompt: how many masks there are for a prompt, 4, or 1 if there is only the single-mask output.
     prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
     lanes: how many threads should ask for many prompts at a time, each through :attr:`MaskModel.lane`.
     mask_input: whether an earlier mask can be fed back.
     device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
     """
 
-    masks_per_prompt: int = 4
+    masks_per_prompt: int = len(ALL_MASKS)
     prompt_batch: int = 1
     lanes: int = 1
     mask_input: bool = True
@@ -66,7 +65,7 @@ class Embedding:
 class Scored:
     """B prompts scored, before any mask is made.
 
-    iou_predictions: (B, C) float32, the model's own estimate for each of its masks; mask 0 is the single-mask answer.
+    iou_predictions: (B, C) float32, the model's own estimate for each of its masks; by mask index.
     state: what the model needs to upscale, in the backend's own form.
     """
 
@@ -94,7 +93,7 @@ class MaskModel(abc.ABC):
     """An image encoder and a mask decoder behind NumPy arrays."""
 
     image_size: int = 1024
-    mask_threshold: float = 0.0
+    mask_threshold: float = MASK_THRESHOLD
 
     @property
     @abc.abstractmethod
@@ -107,7 +106,7 @@ class MaskModel(abc.ABC):
         """A digest of the weights: equal digests give equal embeddings."""
 
     @abc.abstractmethod
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB.
 
         fast_padding: encode only the rows and columns that the picture covers, rounded up to whole tokens, and take the
@@ -136,9 +135,7 @@ class MaskModel(abc.ABC):
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         """Return the indices of boxes to keep, as :func:`mobilesam.masks.boxes.nms`; a model may use its device."""
         return nms(boxes, scores, iou_threshold)
 
@@ -160,16 +157,23 @@ class MaskModel(abc.ABC):
         with ThreadPoolExecutor(lanes) as pool:
             return list(pool.map(partial(function, self.lane), parts))
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
-        """Score and upscale: every prompt's three multimask answers, its single-mask answer, or with None all four."""
-        first, last = {True: (1, 4), False: (0, 1), None: (0, 4)}[multimask_output]
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
+        """Score and upscale.
+
+        Args:
+            mask_indices: which masks to make for each prompt, for example :data:`mobilesam.config.SINGLE_MASK`,
+                ``MULTIMASK`` or ``ALL_MASKS``.
+
+        Returns:
+            C masks for each of the B prompts, in the order of ``mask_indices``.
+        """
 
         def decode(lane: MaskModel, part: Prompts) -> Decoded:
             scored = lane.score_prompts(embedding, part)
-            keep = [(prompt, mask) for prompt in range(len(part)) for mask in range(first, last)]
+            keep = [(prompt, mask) for prompt in range(len(part)) for mask in mask_indices]
             masks = lane.upscale(scored, np.array(keep, dtype=np.int64))
-            low_res_logits = masks.reshape(len(part), last - first, *masks.shape[-2:])
-            return Decoded(low_res_logits, scored.iou_predictions[:, first:last])
+            low_res_logits = masks.reshape(len(part), len(mask_indices), *masks.shape[-2:])
+            return Decoded(low_res_logits, scored.iou_predictions.take(mask_indices, axis=1))
 
         size = self.decode_batch
         parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
@@ -197,7 +201,7 @@ class Wrapped(MaskModel):
     def lane(self) -> MaskModel:
         return self._model.lane
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self._model.encode(image, fast_padding=fast_padding)
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
@@ -206,13 +210,11 @@ class Wrapped(MaskModel):
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         return self._model.upscale(scored, keep, input_hw)
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         return self._model.nms(boxes, scores, iou_threshold)
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
-        return self._model.decode(embedding, prompts, multimask_output)
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
+        return self._model.decode(embedding, prompts, mask_indices)
 
     def load_features(self, features: FloatArray) -> Any:
         return self._model.load_features(features)

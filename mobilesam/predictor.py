@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
+from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import ImageNotSetError, InputError, sentence
 from mobilesam.image import read as pictures
@@ -34,8 +36,8 @@ class Prediction(NamedTuple):
     """
 
     masks: npt.NDArray[Any]
-    iou_predictions: npt.NDArray[np.float32]
-    low_res_logits: npt.NDArray[np.float32]
+    iou_predictions: FloatArray
+    low_res_logits: FloatArray
 
 
 class SamPredictor:
@@ -120,7 +122,9 @@ class SamPredictor:
             ImageNotSetError: no picture is set.
             InputError: a prompt cannot be used.
         """
-        return self._predict((point_coords, point_labels, box, mask_input), multimask_output, None, return_logits)
+        return self._predict(
+            (point_coords, point_labels, box, mask_input), _indices(multimask_output), None, return_logits
+        )
 
     def predict_one(
         self,
@@ -146,7 +150,7 @@ class SamPredictor:
             ImageNotSetError: no picture is set.
             InputError: a prompt or the rule cannot be used.
         """
-        return self._predict((point_coords, point_labels, box, mask_input), None, select, return_logits)
+        return self._predict((point_coords, point_labels, box, mask_input), ALL_MASKS, select, return_logits)
 
     def predict_torch(
         self,
@@ -175,7 +179,9 @@ class SamPredictor:
         model = self._torch_model("predict_torch")
         embedding = self._require_image()
         points = None if point_coords is None or point_labels is None else (point_coords, point_labels)
-        low_res, iou_predictions = model.decode_tensors(embedding, points, boxes, mask_input, multimask_output)
+        low_res, iou_predictions = model.decode_tensors(
+            embedding, points, boxes, mask_input, _indices(multimask_output)
+        )
         masks = model.sam.postprocess_masks(low_res, embedding.input_hw, embedding.original_hw)
         return masks if return_logits else masks > model.mask_threshold, iou_predictions, low_res
 
@@ -232,14 +238,14 @@ class SamPredictor:
     def _predict(
         self,
         prompt: tuple[npt.ArrayLike | None, ...],
-        multimask_output: bool | None,
+        mask_indices: tuple[int, ...],
         select: str | None,
         return_logits: bool,
     ) -> Prediction:
         """Decode a prompt, choose among its answers if ``select`` says how, and bring them to the picture."""
         embedding = self._require_image()
         prompts, batched = make_prompts(*prompt, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-        logits, iou_predictions = self.mask_model.decode(embedding, prompts, multimask_output)
+        logits, iou_predictions = self.mask_model.decode(embedding, prompts, mask_indices)
         if select is not None:
             chosen = [choose(select, *answers) for answers in zip(logits, iou_predictions, strict=True)]
             index = np.arange(len(prompts)), np.array(chosen)
@@ -262,3 +268,7 @@ class SamPredictor:
 
     def _torch_model(self, purpose: str) -> TorchSam:
         return require_torch(self.mask_model, purpose)
+
+
+def _indices(multimask_output: bool) -> tuple[int, ...]:
+    return MULTIMASK if multimask_output else SINGLE_MASK

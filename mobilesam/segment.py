@@ -11,8 +11,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
+from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, MULTIMASK, SINGLE_MASK, STABILITY_OFFSET
 from mobilesam.errors import InputError, sentence
 from mobilesam.masks.candidate import candidate_of
 from mobilesam.masks.records import MaskRecord, make_record
@@ -20,12 +21,9 @@ from mobilesam.masks.selection import choose
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts.arrays import make_prompts
-from mobilesam.prompts.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
-
-FloatArray = npt.NDArray[np.float32]
+from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
 
 ALL = "all"
-_STABILITY_OFFSET = 1.0  # SAM's own
 _DECODED_AT_ONCE = 64  # prompts; the logits of one are up to 1 MB
 
 
@@ -52,14 +50,15 @@ class Candidates:
 
         If the best or the chosen one is the single-mask output, it takes the place of the one most like it.
         """
-        if len(self.indices) < 4:
+        if len(self.indices) < len(ALL_MASKS):
             return self
-        kept = [1, 2, 3]
+        kept = list(MULTIMASK)
         needed = {self.best, self.place_of(chosen)}
         if 0 in needed:
-            masks = self.low_res_logits > 0
+            masks = self.low_res_logits > MASK_THRESHOLD
             free = [place for place in kept if place not in needed]
-            kept[max(free, key=lambda place: float(np.mean(masks[0] == masks[place]))) - 1] = 0
+            alike = max(free, key=lambda place: float(np.mean(masks[0] == masks[place])))
+            kept[kept.index(alike)] = 0
         indices = tuple(self.indices[place] for place in kept)
         best = kept.index(self.best)
         return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], indices, best)
@@ -141,7 +140,7 @@ def record_of(
 ) -> MaskRecord:
     """Return the record of a mask, (256, 256) logits, that a prompt got; its segmentation is an uncompressed RLE."""
     candidate = candidate_of(
-        low_res_logits, np.float32(predicted_iou), frame, threshold=threshold, offset=_STABILITY_OFFSET
+        low_res_logits, np.float32(predicted_iou), frame, threshold=threshold, offset=STABILITY_OFFSET
     )
     record = make_record(candidate, frame.original_hw, "uncompressed_rle")
     record["point_coords"] = [list(point) for point in prompt.points]
@@ -161,7 +160,7 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
         remedy = "set it to the index of the mask that goes into the next step"
         raise InputError(sentence("chosen", "be 0, 1, 2 or 3 in each step before the last", None, remedy))
     for step in (*prompt.steps, prompt):
-        if step.chosen is not None and step.chosen not in MASK_INDICES:
+        if step.chosen is not None and step.chosen not in ALL_MASKS:
             raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None, for what select keeps"))
     if not supports(model, prompt):
         capabilities = model.capabilities
@@ -193,9 +192,10 @@ def _decode_alike(
         input_hw=embedding.input_hw,
     )
     rule = _rule(first, select)
-    decoded = model.decode(embedding, ready, _multimask_output(first, rule))
+    mask_indices = _mask_indices(first, rule)
+    decoded = model.decode(embedding, ready, mask_indices)
     for logits, scores in zip(*decoded, strict=True):
-        indices = (0,) if len(scores) == 1 else tuple(range(4 - len(scores), 4))
+        indices = mask_indices if len(scores) == len(mask_indices) else SINGLE_MASK
         best = int(np.argmax(scores)) if rule == ALL else choose(rule, logits, scores)
         yield Candidates(logits, scores, indices, best)
 
@@ -210,14 +210,14 @@ def _rule(prompt: ObjectPrompt, select: str | None) -> str:
     return select
 
 
-def _multimask_output(prompt: ObjectPrompt, rule: str) -> bool | None:
-    """Return which masks to decode, as ``MaskModel.decode`` takes it.
+def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:
+    """Return which masks to decode.
 
     A prompt that is not ambiguous gets one mask, so that a replay of its choice runs what was run before the choice.
     """
     if rule == ALL:
-        return True
-    return False if rule == "single" and not prompt.chosen else None
+        return MULTIMASK
+    return SINGLE_MASK if rule == "single" and not prompt.chosen else ALL_MASKS
 
 
 def _alike(prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequence[ObjectPrompt]]:
@@ -225,7 +225,7 @@ def _alike(prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequ
 
     def kind(prompt: ObjectPrompt) -> tuple[object, ...]:
         rule = _rule(prompt, select)
-        return len(prompt.points), prompt.box is None, prompt.refines, rule, _multimask_output(prompt, rule)
+        return len(prompt.points), prompt.box is None, prompt.refines, rule, _mask_indices(prompt, rule)
 
     for _, group in itertools.groupby(prompts, kind):
         while part := list(itertools.islice(group, _DECODED_AT_ONCE)):

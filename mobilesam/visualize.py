@@ -8,10 +8,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray64, UInt8Array
 from mobilesam.errors import InputError, sentence
-
-UInt8Array = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
 
 FOREGROUND_COLOR = (24, 160, 88)
 BACKGROUND_COLOR = (220, 50, 60)
@@ -120,7 +118,7 @@ def _check(image: UInt8Array, masks: Sequence[BoolArray] | BoolArray) -> None:
             )
 
 
-def _rows(values: npt.ArrayLike, columns: int, name: str) -> npt.NDArray[np.float64]:
+def _rows(values: npt.ArrayLike, columns: int, name: str) -> FloatArray64:
     array = np.asarray(values, dtype=np.float64)
     if array.size and (array.shape[-1] != columns or np.isnan(array).any()):
         actual = "NaN" if array.shape[-1] == columns else array.shape
@@ -156,18 +154,18 @@ def _paint(
     cv2.polylines(result, speckles, True, color.tolist(), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _smooth(contour: npt.NDArray[np.int32], width: float) -> npt.NDArray[np.float64]:
+def _smooth(contour: npt.NDArray[np.int32], width: float) -> FloatArray64:
     """Round off the pixel stairs of a closed contour, (N, 2), with a moving average as long as the line is wide."""
     reach = min(max(1, round(width)), (len(contour) - 1) // 8)
     total = sum(np.roll(contour, shift, axis=0) for shift in range(-reach, reach + 1))
     return np.asarray(total, dtype=np.float64) / (2 * reach + 1)
 
 
-def _fixed_point(points: npt.NDArray[np.float64]) -> npt.NDArray[np.int32]:
+def _fixed_point(points: FloatArray64) -> npt.NDArray[np.int32]:
     return np.rint(points * (1 << _SUBPIXEL_BITS)).astype(np.int32)
 
 
-def _draw_box(result: UInt8Array, box: npt.NDArray[np.float64], width: float) -> None:
+def _draw_box(result: UInt8Array, box: FloatArray64, width: float) -> None:
     height, breadth = result.shape[:2]
     x1, y1, x2, y2 = np.clip(box, 0, [breadth - 1, height - 1] * 2)
     corners = [_fixed_point(np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]]))]
@@ -176,7 +174,7 @@ def _draw_box(result: UInt8Array, box: npt.NDArray[np.float64], width: float) ->
     cv2.polylines(result, corners, True, WHITE, stroke, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
-def _draw_point(result: UInt8Array, point: npt.NDArray[np.float64], foreground: bool, width: float) -> None:
+def _draw_point(result: UInt8Array, point: FloatArray64, foreground: bool, width: float) -> None:
     """Draw a dot with a white rim and a plus or a minus in it, which does not lean on telling green from red."""
     height, breadth = result.shape[:2]
     if not (0 <= point[0] < breadth and 0 <= point[1] < height):

@@ -15,6 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 TIERS = tuple(
     line.split()
     for line in (
+        "arrays",
         "_moved _version cores errors file_kind geometry versions",
         "mobilesam build config files prompt_file selection",
         "image masks prompts visualize",

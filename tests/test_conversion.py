@@ -60,14 +60,13 @@ def test_the_network_with_the_converted_weights_equals_the_onnx_encoder(pair: Pa
     from skimage import data
 
     from mobilesam.config import VARIANTS
-    from mobilesam.image import read as pictures
+    from mobilesam.image.model_input import encoder_input
     from mobilesam.modeling import Sam
     from mobilesam.weights.checkpoint import Checkpoint, load_into
 
     sam = Sam(VARIANTS["vit_t"])
     load_into(sam, Checkpoint(state, "the pair"))
-    pixels = pictures.pad(pictures.normalize(pictures.resize(data.astronaut(), 1024)), (1024, 1024))
-    pixels = pixels.reshape(1, 3, 1024, 1024)
+    pixels, _ = encoder_input(data.astronaut(), 1024)
     session = onnxruntime.InferenceSession(pair[0], providers=["CPUExecutionProvider"])
     (expected,) = session.run(None, {"input": pixels})
     with torch.no_grad():

@@ -18,17 +18,8 @@ import skimage.data
 from PIL import ExifTags, Image
 
 from mobilesam.errors import InputError
-from mobilesam.image.read import (
-    MAX_PIXELS,
-    PIXEL_MEAN,
-    PIXEL_STD,
-    image_digest,
-    normalize,
-    pad,
-    preprocess,
-    read_image,
-    resize,
-)
+from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD, encoder_input, normalize, pad, resize
+from mobilesam.image.read import MAX_PIXELS, image_digest, read_image
 
 # From the record of the reference package's outputs: sha256 of a picture's RGB bytes, and of what its
 # ResizeLongestSide(1024).apply_image makes of them.
@@ -250,7 +241,7 @@ def test_the_first_frame_is_read(photo: Any) -> None:
 def test_sides_of_one_pixel(size: tuple[int, int]) -> None:
     image = read_image(encode(Image.new("RGB", size, "red")))
     assert image.shape == (size[1], size[0], 3)
-    assert preprocess(image, 64).shape == (1, 3, 64, 64)
+    assert encoder_input(image, 64).pixels.shape == (1, 3, 64, 64)
 
 
 def test_thirty_megapixels(tmp_path: Path) -> None:
@@ -258,7 +249,7 @@ def test_thirty_megapixels(tmp_path: Path) -> None:
     Image.new("L", (6400, 4800), 77).save(path)
     image = read_image(path)
     assert image.shape == (4800, 6400, 3)
-    assert preprocess(image, 1024).shape == (1, 3, 1024, 1024)
+    assert encoder_input(image, 1024).pixels.shape == (1, 3, 1024, 1024)
 
 
 # What is refused
@@ -478,10 +469,11 @@ def test_pad_adds_zeros_below_and_to_the_right() -> None:
     assert padded.sum() == normalized.sum()
 
 
-def test_preprocess_is_the_three_in_turn(photo: Any) -> None:
+def test_the_encoders_input_is_the_three_in_turn(photo: Any) -> None:
     resized = resize(photo, 128)
     assert resized.shape == (85, 128, 3)
-    prepared = preprocess(photo, 128)
+    prepared, input_hw = encoder_input(photo, 128)
+    assert input_hw == (85, 128)
     np.testing.assert_array_equal(prepared[:, :, :85], normalize(resized))
     assert not prepared[:, :, 85:].any()
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
@@ -151,6 +151,6 @@ class _Encoded(Wrapped):
         super().__init__(model)
         self._embedding = embedding
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         assert image.shape[:2] == self._embedding.original_hw, "no crops are asked for here"
         return self._embedding

@@ -13,11 +13,9 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.image.read import count_frames, image_digest, read_image
-from mobilesam.model import Embedding, FloatArray
+from mobilesam.model import Embedding
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
@@ -26,8 +24,6 @@ from mobilesam.webui.models import Models
 from mobilesam.webui.session import Answer, Picture, Session
 from mobilesam.webui.visitors import GoneError, Visitors, open_picture, showing
 from mobilesam.webui.workers import Job, Workers
-
-UInt8Array = npt.NDArray[np.uint8]
 
 # An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
 _EMBEDDING_BYTES = 20_000_000

@@ -16,9 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.prompts.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
 from mobilesam.prompts.schema import parse_chosen
@@ -62,7 +60,7 @@ class Answer:
     decode_ms: the model's time.
     """
 
-    low_res_logits: npt.NDArray[np.float32]
+    low_res_logits: FloatArray
     scores: tuple[float, ...]
     input_hw: tuple[int, int]
     indices: tuple[int, ...]

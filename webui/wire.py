@@ -11,15 +11,11 @@ import io
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image
 
+from mobilesam.arrays import AnyIntArray, BoolArray, FloatArray, IntArray, UInt8Array
 from mobilesam.masks import rle
 from mobilesam.masks import upsampling as masks
-
-UInt8Array = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
-FloatArray = npt.NDArray[np.float32]
 
 PREVIEW_SIDE = 2048  # more pixels than most windows show; coordinates stay those of the original
 _JPEG_QUALITY = 92
@@ -71,7 +67,7 @@ class _Sampled(NamedTuple):
     """first: the first shown row or column that shows a part of the original. sources: which ones they show."""
 
     first: int
-    sources: npt.NDArray[np.int64]
+    sources: IntArray
 
 
 def _sampled(original: int, shown: int, start: int, stop: int) -> _Sampled:
@@ -85,7 +81,7 @@ def pack(mask: BoolArray) -> str:
     return _text(rle.boundaries_of(mask.T))  # transposed, so that runs go along rows
 
 
-def _text(boundaries: rle.IntArray) -> str:
+def _text(boundaries: AnyIntArray) -> str:
     runs = np.diff(boundaries, prepend=0)
     groups = (runs[:, None] >> np.arange(0, 35, 7)) & 0x7F
     last = np.where(runs > 0, 4 - np.argmax(groups[:, ::-1] != 0, axis=1), 0)

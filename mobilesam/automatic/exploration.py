@@ -12,12 +12,8 @@ from __future__ import annotations
 import bisect
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-PointArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
+from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray
 
 # Share of the points that a mode asks. These and the constants below were chosen on photos of the public evaluation set
 # that the published recall is not measured on.
@@ -45,7 +41,7 @@ class Exploration:
         limit: how many points to ask.
     """
 
-    def __init__(self, points: PointArray, looks: FloatArray, limit: int) -> None:
+    def __init__(self, points: FloatArray64, looks: FloatArray, limit: int) -> None:
         self._looks = looks
         self._known = np.empty(len(points), np.float32)
         self._known[farthest_first(points)] = np.linspace(0, _SPREAD, len(points), endpoint=False)
@@ -82,7 +78,7 @@ class Everywhere:
         return taken
 
 
-def farthest_first(points: PointArray) -> IntArray:
+def farthest_first(points: FloatArray64) -> IntArray:
     """Return the order in which each point is the farthest from all before it, beginning near the middle.
 
     Between points equally far the one of the lowest index comes first. A point that is taken changes the distance of
@@ -115,7 +111,7 @@ def farthest_first(points: PointArray) -> IntArray:
 class _Cells:
     """Points, (N, 2), in cells of rows and columns that each have about as many points."""
 
-    def __init__(self, points: PointArray) -> None:
+    def __init__(self, points: FloatArray64) -> None:
         count = max(1, int((len(points) / 4) ** 0.5))
         self._points = points.tolist()
         edges = np.sort(points, axis=0)[:: -(-len(points) // count)]

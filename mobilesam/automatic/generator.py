@@ -9,12 +9,14 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray64, IntArray, UInt8Array
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.exploration import Everywhere, Exploration
 from mobilesam.automatic.grids import generate_crop_boxes
-from mobilesam.automatic.segment import Asker, BoolArray, Crop, IntArray, ask_boxes, suppress
+from mobilesam.automatic.segment import Asker, Crop, ask_boxes, suppress
 from mobilesam.automatic.settings import Settings, check_total
 from mobilesam.automatic.tiling import stitch, tile_boxes
+from mobilesam.config import STABILITY_OFFSET
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.image.read import read_image
 from mobilesam.masks import regions, rle
@@ -66,7 +68,7 @@ class SamAutomaticMaskGenerator:
         points_per_batch: int = 64,
         pred_iou_thresh: float = 0.88,
         stability_score_thresh: float = 0.95,
-        stability_score_offset: float = 1.0,
+        stability_score_offset: float = STABILITY_OFFSET,
         box_nms_thresh: float = 0.7,
         crop_n_layers: int = 0,
         crop_nms_thresh: float = 0.7,
@@ -201,7 +203,7 @@ class SamAutomaticMaskGenerator:
             records.append({**make_record(item, hw, self.settings.output_mode), "prompt_box": box})
         return records
 
-    def _crops(self, hw: tuple[int, int]) -> list[tuple[Box, npt.NDArray[np.float64]]]:
+    def _crops(self, hw: tuple[int, int]) -> list[tuple[Box, FloatArray64]]:
         """Return the parts of a picture to look at, each with its points."""
         settings = self.settings
         whole: Box = (0, 0, hw[1], hw[0])
@@ -214,14 +216,14 @@ class SamAutomaticMaskGenerator:
             ((x1, y1, x2, y2), self.point_grids[layer]) for (x1, y1, x2, y2), layer in zip(boxes, layers, strict=True)
         ]
 
-    def _encode(self, pixels: npt.NDArray[np.uint8], box: Box) -> Crop:
+    def _encode(self, pixels: UInt8Array, box: Box) -> Crop:
         x1, y1, x2, y2 = box
         return Crop(self.mask_model.encode(pixels[y1:y2, x1:x2]), box, (pixels.shape[0], pixels.shape[1]))
 
     def _batch_size(self) -> int:
         return min(self.settings.points_per_batch, self.mask_model.capabilities.prompt_batch)
 
-    def _segment(self, crop: Crop, grid: npt.NDArray[np.float64], control: Control) -> list[Candidate]:
+    def _segment(self, crop: Crop, grid: FloatArray64, control: Control) -> list[Candidate]:
         """Ask at the points of a crop, and remove duplicates; points stopped short of are left out."""
         if control.must_stop():  # the time may be up since the crop was encoded
             return []

@@ -6,12 +6,11 @@ import itertools
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-PointArray = npt.NDArray[np.float64]
+from mobilesam.arrays import FloatArray64
 
 
-def build_point_grid(n_per_side: int) -> PointArray:
+def build_point_grid(n_per_side: int) -> FloatArray64:
     """Return n × n points in the middles of equal cells, (n * n, 2), x y in 0..1, row by row."""
     offset = 1 / (2 * n_per_side)
     places = np.linspace(offset, 1 - offset, n_per_side)
@@ -19,7 +18,7 @@ def build_point_grid(n_per_side: int) -> PointArray:
     return np.stack([x, y], axis=-1).reshape(-1, 2)
 
 
-def build_all_layer_point_grids(n_per_side: int, n_layers: int, scale_per_layer: int) -> list[PointArray]:
+def build_all_layer_point_grids(n_per_side: int, n_layers: int, scale_per_layer: int) -> list[FloatArray64]:
     """Return the grid of the whole picture and of each layer of crops; a layer's has 1 / scale of the side before."""
     return [build_point_grid(int(n_per_side / scale_per_layer**layer)) for layer in range(n_layers + 1)]
 

@@ -8,18 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray
 from mobilesam.automatic import exploration
 from mobilesam.automatic.settings import Settings
+from mobilesam.config import MULTIMASK, SINGLE_MASK
 from mobilesam.geometry import points_to_model
 from mobilesam.masks import rle
 from mobilesam.masks.candidate import Box, Candidate, candidate_of, measure
-from mobilesam.masks.upsampling import FloatArray, Frame
+from mobilesam.masks.upsampling import Frame
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts.arrays import make_prompts
-
-PointArray = npt.NDArray[np.float64]
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.int64]
 
 
 class Crop(NamedTuple):
@@ -40,7 +38,7 @@ class Asker:
         points: (N, 2), x y in pixels of the crop.
     """
 
-    def __init__(self, model: MaskModel, crop: Crop, points: PointArray, settings: Settings) -> None:
+    def __init__(self, model: MaskModel, crop: Crop, points: FloatArray64, settings: Settings) -> None:
         self._model, self._crop, self._points, self._settings = model, crop, points, settings
         self._frame = frame_of(model, crop)
         self._places = points_to_model(points, self._frame.original_hw, self._frame.input_hw) / model.image_size
@@ -83,7 +81,7 @@ class Asker:
             inside = [self._inside(logits[keep[:, 0] == prompt], index) for prompt, index in enumerate(indices)]
         return found, inside
 
-    def _candidate(self, logits: FloatArray, score: np.float32, point: PointArray) -> list[Candidate]:
+    def _candidate(self, logits: FloatArray, score: np.float32, point: FloatArray64) -> list[Candidate]:
         """Return the candidate of a mask, or none if it is not stable enough."""
         crop, settings = self._crop, self._settings
         measured = measure(
@@ -114,7 +112,7 @@ class Asker:
         return np.minimum(self._places * side, side - 1).astype(np.int64)
 
 
-def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) -> list[Candidate]:
+def ask_boxes(model: MaskModel, crop: Crop, boxes: FloatArray64, offset: float) -> list[Candidate]:
     """Return the single-mask answer to each of a few boxes in a crop that is the whole picture, whatever its quality.
 
     Args:
@@ -123,7 +121,7 @@ def ask_boxes(model: MaskModel, crop: Crop, boxes: PointArray, offset: float) ->
     """
     embedding = crop.embedding
     prompts, _ = make_prompts(box=boxes, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-    decoded = model.decode(embedding, prompts, multimask_output=False)
+    decoded = model.decode(embedding, prompts, SINGLE_MASK)
     answers = zip(decoded.low_res_logits[:, 0], decoded.iou_predictions[:, 0], strict=True)
     return [
         candidate_of(logits, score, frame_of(model, crop), threshold=model.mask_threshold, offset=offset)
@@ -149,7 +147,7 @@ def frame_of(model: MaskModel, crop: Crop) -> Frame:
 
 def _above(iou_predictions: FloatArray, threshold: float) -> IntArray:
     """Return the rows (prompt, mask) of the multimask answers whose predicted IoU is above the threshold."""
-    first = 1 if iou_predictions.shape[1] > 1 else 0
+    first = MULTIMASK[0] if iou_predictions.shape[1] > 1 else SINGLE_MASK[0]
     answers = iou_predictions[:, first:]
     wanted = answers > np.float32(threshold) if threshold > 0 else np.ones_like(answers, np.bool_)
     prompts, masks = np.nonzero(wanted)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray64
 from mobilesam.automatic.exploration import SHARE
 from mobilesam.automatic.grids import build_all_layer_point_grids
 from mobilesam.errors import InputError, sentence, unknown_name
@@ -70,7 +71,7 @@ class Settings:
             remedy = "set points_per_side=None to use your own point_grids"
             raise InputError(sentence("points_per_side or point_grids", "be given", actual, remedy))
 
-    def layer_points(self) -> list[npt.NDArray[np.float64]]:
+    def layer_points(self) -> list[FloatArray64]:
         """Return the points of the whole picture and of each layer of crops, (N, 2) x y in 0..1.
 
         Raises:
@@ -80,7 +81,7 @@ class Settings:
         check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
         return grids
 
-    def _regular_grids(self, points_per_side: int) -> list[npt.NDArray[np.float64]]:
+    def _regular_grids(self, points_per_side: int) -> list[FloatArray64]:
         check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
         if points_per_side < factor:
@@ -89,11 +90,11 @@ class Settings:
             raise InputError(sentence("points_per_side", f"be at least {factor}", actual, remedy))
         return build_all_layer_point_grids(points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
 
-    def points_asked(self, grid: npt.NDArray[np.float64]) -> int:
+    def points_asked(self, grid: FloatArray64) -> int:
         """Return how many of a grid's points the mode asks."""
         return math.ceil(SHARE[self.mode] * len(grid))
 
-    def _own_grids(self) -> list[npt.NDArray[np.float64]]:
+    def _own_grids(self) -> list[FloatArray64]:
         assert self.point_grids is not None
         layers = self.crop_n_layers + 1
         if len(self.point_grids) < layers:

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.batch.folder import own_folder
 from mobilesam.batch.processes import run_work
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.sources import find_pictures
-from mobilesam.batch.tasks import ImageWork, Outcome, Task, UInt8Array
+from mobilesam.batch.tasks import ImageWork, Outcome, Task
 from mobilesam.embedding import embedding_path, save_embedding
 from mobilesam.files import unfinished_in
 from mobilesam.formats.naming import Names

@@ -10,9 +10,10 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any, NamedTuple
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.batch.fingerprint import Fingerprint
 from mobilesam.batch.notices import collect_warnings, divert_warnings
-from mobilesam.batch.tasks import Outcome, Task, UInt8Array, Work
+from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.errors import InputError, is_out_of_memory
 
 AHEAD = 2  # pictures read before the model wants them, and as many written after it has done with them

@@ -9,11 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mobilesam import loading
+from mobilesam.arrays import UInt8Array
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
 from mobilesam.batch.plan import files_of
-from mobilesam.batch.tasks import ImageWork, Task, UInt8Array
+from mobilesam.batch.tasks import ImageWork, Task
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
 from mobilesam.formats.picture import OBJECT

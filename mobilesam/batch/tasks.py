@@ -5,15 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import UInt8Array
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
 from mobilesam.formats.naming import Names
 from mobilesam.image.read import decode_image, read_image
 from mobilesam.prompts.file import ObjectPrompt
-
-UInt8Array = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.bench.timing import Stopwatch, TimedModel, quartiles
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
@@ -81,7 +81,7 @@ def write_sample(path: Path, hw: tuple[int, int] = (768, 1024)) -> None:
         cv2.imwrite(str(temporary), bench_picture(hw)[..., ::-1])
 
 
-def bench_picture(hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def bench_picture(hw: tuple[int, int]) -> UInt8Array:
     """Return the picture that :func:`write_sample` writes, (H, W, 3) uint8 RGB."""
     height, width = hw
     random = np.random.default_rng(0)
@@ -93,5 +93,5 @@ def bench_picture(hw: tuple[int, int]) -> npt.NDArray[np.uint8]:
         cv2.circle(picture, center, radius, random.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
     noise = random.integers(-6, 7, (min(height, 256), min(width, 256), 3), dtype=np.int16)
     tiled = np.tile(noise, (height // len(noise) + 1, width // noise.shape[1] + 1, 1))[:height, :width]
-    noisy: npt.NDArray[np.uint8] = np.clip(picture + tiled, 0, 255).astype(np.uint8)
+    noisy: UInt8Array = np.clip(picture + tiled, 0, 255).astype(np.uint8)
     return noisy

@@ -8,10 +8,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import numpy as np
-import numpy.typing as npt
-
-from mobilesam.image.read import resize
+from mobilesam.arrays import UInt8Array
+from mobilesam.image.model_input import resize
 from mobilesam.model import Decoded, Embedding, MaskModel, Wrapped
 from mobilesam.prompts.arrays import Prompts
 
@@ -78,7 +76,7 @@ class TimedModel(Wrapped):
         super().__init__(model)
         self._watch = watch
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode a picture, (H, W, 3) uint8 RGB."""
         with self._watch.measure("resize"):
             resized = resize(image, self.image_size)
@@ -87,7 +85,7 @@ class TimedModel(Wrapped):
         height, width = image.shape[:2]
         return replace(embedding, original_hw=(height, width), image_digest="")
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
         """Score and upscale."""
         with self._watch.measure("decode"):
-            return self._model.decode(embedding, prompts, multimask_output)
+            return self._model.decode(embedding, prompts, mask_indices)

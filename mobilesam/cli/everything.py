@@ -12,8 +12,8 @@ from mobilesam.cli.model import load_model
 from mobilesam.errors import InputError
 
 if TYPE_CHECKING:
+    from mobilesam.arrays import UInt8Array
     from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
-    from mobilesam.image.pixels import ImageArray
     from mobilesam.model import MaskModel
 
 
@@ -81,7 +81,7 @@ def _generator(model: MaskModel, grid: int, preset: options.Preset, tiles: int |
 
 
 def _segment(
-    generator: SamAutomaticMaskGenerator, image: ImageArray, source: str, time_budget: float | None
+    generator: SamAutomaticMaskGenerator, image: UInt8Array, source: str, time_budget: float | None
 ) -> MaskRecords:
     """Segment a picture behind a progress bar, on a terminal."""
     from rich.console import Console

@@ -20,8 +20,8 @@ from mobilesam.prompts.file import PromptFile
 from mobilesam.prompts.schema import entry_of
 
 if TYPE_CHECKING:
+    from mobilesam.arrays import UInt8Array
     from mobilesam.formats.picture import MaskedPicture
-    from mobilesam.image.pixels import ImageArray
 
 JSON_VERSION = 2
 
@@ -77,7 +77,7 @@ class Output:
         self._masked: list[MaskedPicture] = []
         self._errors: list[dict[str, str]] = []
 
-    def read(self) -> Iterator[tuple[ImageFiles, ImageArray, Clock]]:
+    def read(self) -> Iterator[tuple[ImageFiles, UInt8Array, Clock]]:
         """Yield each image that can be read, with its files and its clock; the others are reported."""
         for files in self._files:
             clock = Clock()
@@ -95,7 +95,7 @@ class Output:
         self._errors.append({"image": source, "error": str(error)})
 
     def write(
-        self, files: ImageFiles, image: ImageArray, records: Sequence[MaskRecord], clock: Clock, **about: Any
+        self, files: ImageFiles, image: UInt8Array, records: Sequence[MaskRecord], clock: Clock, **about: Any
     ) -> None:
         """Write the files of an image; what is said ``about`` it goes into the JSON document."""
         with clock.measure("write"):

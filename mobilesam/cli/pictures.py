@@ -15,10 +15,10 @@ from mobilesam.cli.options import UsageError
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
-    from mobilesam.image.pixels import ImageArray
+    from mobilesam.arrays import UInt8Array
 
 
-def read_source(source: str) -> ImageArray:
+def read_source(source: str) -> UInt8Array:
     """Return the picture at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
     from mobilesam.formats.naming import STDIN
     from mobilesam.image.read import read_image

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
+
+from mobilesam.arrays import UInt8Array
 
 RGB = tuple[int, int, int]
 INK: RGB = (40, 44, 52)
@@ -98,7 +99,7 @@ class Chart:
             where, text, color, font(points * _OVERSAMPLING), anchor, stroke_width=halo, stroke_fill="white"
         )
 
-    def render(self) -> npt.NDArray[np.uint8]:
+    def render(self) -> UInt8Array:
         """Return the chart as (H, W, 3) uint8 RGB."""
         return np.asarray(self._image.resize(self._size, Image.Resampling.LANCZOS))
 

@@ -12,7 +12,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.arrays import BoolArray
+from mobilesam.evaluate.rle import tight_box
 
 
 class Click(NamedTuple):
@@ -23,7 +24,7 @@ class Click(NamedTuple):
     foreground: bool
 
 
-def next_click(prediction: BoolMask, truth: BoolMask, earlier: Collection[Click] = ()) -> Click | None:
+def next_click(prediction: BoolArray, truth: BoolArray, earlier: Collection[Click] = ()) -> Click | None:
     """Return the next click for a (H, W) prediction, or None if no pixel that was not clicked yet is wrong."""
     missed, missed_depth = _deepest(truth & ~prediction, earlier)
     wrong, wrong_depth = _deepest(prediction & ~truth, earlier)
@@ -32,14 +33,14 @@ def next_click(prediction: BoolMask, truth: BoolMask, earlier: Collection[Click]
     return Click(*missed, True) if missed_depth > wrong_depth else Click(*wrong, False)
 
 
-def centre_click(truth: BoolMask) -> Click:
+def centre_click(truth: BoolArray) -> Click:
     """Return the click at the maximum of the distance transform of a mask that is not empty."""
     click = next_click(np.zeros_like(truth), truth)
     assert click is not None, "an empty mask has no centre"
     return click
 
 
-def _deepest(region: BoolMask, earlier: Collection[Click]) -> tuple[tuple[int, int], float]:
+def _deepest(region: BoolArray, earlier: Collection[Click]) -> tuple[tuple[int, int], float]:
     """Return (x, y) of the pixel furthest from the outside of ``region``, and that distance (0 if there is none)."""
     if not region.any():
         return (0, 0), 0.0

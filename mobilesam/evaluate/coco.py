@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray64
 from mobilesam.errors import InputError, sentence
-from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.evaluate.rle import tight_box
 from mobilesam.files import exists, is_number
 from mobilesam.formats.coco_document import read_document
 from mobilesam.formats.segmentation import decode_segmentation
@@ -32,8 +32,8 @@ class Instance:
 
     annotation_id: int | str
     category: str
-    box_xyxy: npt.NDArray[np.float64]
-    mask: BoolMask
+    box_xyxy: FloatArray64
+    mask: BoolArray
     area: int
 
 
@@ -115,7 +115,7 @@ def _instance(annotation: Mapping[str, Any], hw: tuple[int, int], categories: Ma
     return Instance(annotation.get("id", ""), category, box, mask, int(np.count_nonzero(mask)))
 
 
-def _clipped_box(bbox: Any, hw: tuple[int, int]) -> npt.NDArray[np.float64]:
+def _clipped_box(bbox: Any, hw: tuple[int, int]) -> FloatArray64:
     if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
         raise InputError(f"bbox must be four finite numbers x y width height, got {reprlib.repr(bbox)}")
     x, y, width, height = (float(value) for value in bbox)

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.arrays import BoolArray
+from mobilesam.evaluate.rle import tight_box
 
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # COCO's limits, in pixels
 BOUNDARY_RATIO = 0.02  # of the picture's diagonal (Cheng et al. 2021, Boundary IoU, section 5)
@@ -25,13 +26,13 @@ class Bin(NamedTuple):
     mean_true: float
 
 
-def iou(prediction: BoolMask, truth: BoolMask) -> float:
+def iou(prediction: BoolArray, truth: BoolArray) -> float:
     """Return the intersection over union of two (H, W) masks; two empty masks agree fully."""
     union = np.count_nonzero(prediction | truth)
     return float(np.count_nonzero(prediction & truth) / union) if union else 1.0
 
 
-def boundary_iou(prediction: BoolMask, truth: BoolMask, ratio: float = BOUNDARY_RATIO) -> float:
+def boundary_iou(prediction: BoolArray, truth: BoolArray, ratio: float = BOUNDARY_RATIO) -> float:
     """Return the IoU of the inner borders of two masks, ``ratio`` of the picture's diagonal wide, at least a pixel."""
     width = max(1, round(ratio * math.hypot(*truth.shape)))
     if not (prediction.any() or truth.any()):
@@ -41,7 +42,7 @@ def boundary_iou(prediction: BoolMask, truth: BoolMask, ratio: float = BOUNDARY_
     return iou(_border(prediction[crop], width), _border(truth[crop], width))
 
 
-def _border(mask: BoolMask, width: int) -> BoolMask:
+def _border(mask: BoolArray, width: int) -> BoolArray:
     eroded = cv2.erode(
         mask.astype(np.uint8),
         np.ones((3, 3), np.uint8),
@@ -49,7 +50,7 @@ def _border(mask: BoolMask, width: int) -> BoolMask:
         borderType=cv2.BORDER_CONSTANT,
         borderValue=0,
     )
-    border: BoolMask = mask & (eroded == 0)
+    border: BoolArray = mask & (eroded == 0)
     return border
 
 

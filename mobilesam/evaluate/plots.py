@@ -11,17 +11,16 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from mobilesam.arrays import BoolArray, UInt8Array
 from mobilesam.evaluate.charts import INK, MUTED, RGB, Chart, font
 from mobilesam.evaluate.coco import Dataset, read_instances
 from mobilesam.evaluate.journal import Record
 from mobilesam.evaluate.report import CLICK_TARGETS
-from mobilesam.evaluate.rle import BoolMask, tight_box
+from mobilesam.evaluate.rle import tight_box
 from mobilesam.files import atomic_path
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.image.read import read_image
 from mobilesam.visualize import overlay, palette
-
-UInt8Array = npt.NDArray[np.uint8]
 
 BIN_WIDTH = 0.05
 TILE_HW = (300, 400)
@@ -98,7 +97,7 @@ def final_iou(answer: Record) -> float:
     return float(answer["iou"] if "iou" in answer else answer["ious"][-1])
 
 
-def _tile(image: UInt8Array, truth: BoolMask, record: Record, instance: Record, kind: str) -> UInt8Array:
+def _tile(image: UInt8Array, truth: BoolArray, record: Record, instance: Record, kind: str) -> UInt8Array:
     answer = instance[kind]
     height, width = truth.shape
     prediction = decode_segmentation({"size": [height, width], "counts": answer["rle"]}, (height, width))
@@ -138,7 +137,7 @@ def _heading(text: str, width: int) -> UInt8Array:
     return np.asarray(strip)
 
 
-def _window(region: BoolMask) -> tuple[int, int, int, int]:
+def _window(region: BoolArray) -> tuple[int, int, int, int]:
     """Return x1 y1 x2 y2 around a region with what lies about it, shaped as a tile where the picture allows it."""
     height, width = region.shape
     left, top, right, bottom = tight_box(region).astype(int).tolist()

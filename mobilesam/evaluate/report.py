@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from mobilesam.bench.timing import quartiles
+from mobilesam.config import MULTIMASK
 from mobilesam.evaluate.journal import Record
 from mobilesam.evaluate.metrics import calibration, calibration_error, number_of_clicks, size_class
-from mobilesam.evaluate.runner import MULTI, Settings
+from mobilesam.evaluate.runner import Settings
 
 CLICK_TARGETS = (0.85, 0.90)
 SIZE_CLASSES = ("small", "medium", "large")
@@ -129,7 +130,7 @@ def _single(instances: Sequence[tuple[Record, Record]], kind: str) -> dict[str, 
     answers = [instance[kind] for _, instance in instances]
     predicted = [answer["predicted"][answer["chosen"]] for answer in answers]
     bins = calibration(predicted, [answer["iou"] for answer in answers])
-    multi = [[answer["ious"][token] for token in MULTI] for answer in answers]
+    multi = [[answer["ious"][token] for token in MULTIMASK] for answer in answers]
     complete = bool(multi) and all(value is not None for ious in multi for value in ious)
     return {
         **_groups(instances, lambda instance: float(instance[kind]["iou"])),
@@ -150,7 +151,7 @@ def _single(instances: Sequence[tuple[Record, Record]], kind: str) -> dict[str, 
 
 def _first_ranked(answer: Record) -> float:
     """Return the IoU of the one of the three masks that the model ranks first."""
-    return float(answer["ious"][max(MULTI, key=lambda token: float(answer["predicted"][token]))])
+    return float(answer["ious"][max(MULTIMASK, key=lambda token: float(answer["predicted"][token]))])
 
 
 def _clicks(instances: Sequence[tuple[Record, Record]], max_clicks: int) -> dict[str, Any]:

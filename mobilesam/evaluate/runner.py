@@ -7,36 +7,35 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray, UInt8Array
 from mobilesam.bench.timing import Stopwatch
+from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.evaluate.clicks import Click, centre_click, next_click
 from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
 from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
-from mobilesam.evaluate.rle import BoolMask, encode_mask
+from mobilesam.evaluate.rle import encode_mask
 from mobilesam.files import is_pipe
 from mobilesam.image.read import read_image
 
 PromptKind = Literal["box", "point", "clicks"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
-MASKS_PER_PROMPT = 4
-SINGLE, MULTI = (0,), (1, 2, 3)
 
 
 class Predictor(Protocol):
     """What SamPredictor of this package and of the reference have in common."""
 
-    def set_image(self, image: npt.NDArray[np.uint8]) -> None:
+    def set_image(self, image: UInt8Array) -> None:
         """Encode a picture, (H, W, 3) uint8 RGB."""
 
     def predict(
         self,
-        point_coords: npt.NDArray[np.float64] | None = None,
-        point_labels: npt.NDArray[np.int64] | None = None,
-        box: npt.NDArray[np.float64] | None = None,
-        mask_input: npt.NDArray[np.float32] | None = None,
+        point_coords: FloatArray64 | None = None,
+        point_labels: IntArray | None = None,
+        box: FloatArray64 | None = None,
+        mask_input: FloatArray | None = None,
         multimask_output: bool = True,
     ) -> tuple[Any, Any, Any]:
         """Return masks (C, H, W) bool, predicted IoUs (C,) and low-resolution logits (C, 256, 256)."""
@@ -101,9 +100,9 @@ def measure(
 class _Answer:
     """Masks of one prediction by token, 0 the single mask, and the one taken."""
 
-    masks: Mapping[int, BoolMask]
+    masks: Mapping[int, BoolArray]
     predicted: Mapping[int, float]
-    logits: Mapping[int, npt.NDArray[np.float32]]
+    logits: Mapping[int, FloatArray]
     chosen: int
 
 
@@ -145,18 +144,18 @@ class _Run:
             "area": instance.area,
         }
         if "box" in kinds:
-            answer = self.predict(SINGLE, box=instance.box_xyxy)
+            answer = self.predict(SINGLE_MASK, box=instance.box_xyxy)
             about["box"] = {"box": instance.box_xyxy.tolist()} | _score(answer, instance.mask)
         if "point" in kinds or "clicks" in kinds:
             click = centre_click(instance.mask)
-            answer = self.predict(MULTI, **_points([click]))
+            answer = self.predict(MULTIMASK, **_points([click]))
             if "point" in kinds:
                 about["point"] = {"points": _plain([click])} | _score(answer, instance.mask)
             if "clicks" in kinds:
                 about["clicks"] = self.clicks(click, answer, instance.mask)
         return about
 
-    def clicks(self, first: Click, answer: _Answer, truth: BoolMask) -> Record:
+    def clicks(self, first: Click, answer: _Answer, truth: BoolArray) -> Record:
         clicks = [first]
         ious = [iou(answer.masks[answer.chosen], truth)]
         while ious[-1] < self.settings.stop_iou and len(clicks) < self.settings.max_clicks:
@@ -165,7 +164,7 @@ class _Run:
                 break
             clicks.append(click)
             answer = self.predict(
-                SINGLE, scored_only=True, mask_input=answer.logits[answer.chosen][None], **_points(clicks)
+                SINGLE_MASK, scored_only=True, mask_input=answer.logits[answer.chosen][None], **_points(clicks)
             )
             ious.append(iou(answer.masks[answer.chosen], truth))
         return {
@@ -176,13 +175,13 @@ class _Run:
 
     def predict(self, tokens: Sequence[int], *, scored_only: bool = False, **prompt: Any) -> _Answer:
         with self.watch.measure(self.prompt_stage):
-            found = self.predictor.predict(multimask_output=tokens is MULTI, **prompt)
+            found = self.predictor.predict(multimask_output=tokens is MULTIMASK, **prompt)
         answer = dict(zip(tokens, zip(*found, strict=True), strict=True))
         chosen = max(tokens, key=lambda token: float(answer[token][1]))
         if self.settings.all_masks and not scored_only:
-            others = SINGLE if tokens is MULTI else MULTI
+            others = SINGLE_MASK if tokens is MULTIMASK else MULTIMASK
             with self.watch.paused():
-                found = self.predictor.predict(multimask_output=others is MULTI, **prompt)
+                found = self.predictor.predict(multimask_output=others is MULTIMASK, **prompt)
             answer |= dict(zip(others, zip(*found, strict=True), strict=True))
         return _Answer(
             {token: mask for token, (mask, _, _) in answer.items()},
@@ -192,7 +191,7 @@ class _Run:
         )
 
 
-def _score(answer: _Answer, truth: BoolMask) -> Record:
+def _score(answer: _Answer, truth: BoolArray) -> Record:
     mask = answer.masks[answer.chosen]
     ious = {token: iou(other, truth) for token, other in answer.masks.items()}
     return {
@@ -207,7 +206,7 @@ def _score(answer: _Answer, truth: BoolMask) -> Record:
 
 def _by_token(values: Mapping[int, float]) -> list[float | None]:
     """Return one place for each of the four masks, None where it was not asked for."""
-    return [round(values[token], 6) if token in values else None for token in range(MASKS_PER_PROMPT)]
+    return [round(values[token], 6) if token in values else None for token in ALL_MASKS]
 
 
 def _points(clicks: Sequence[Click]) -> dict[str, Any]:

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray64
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes, write_bytes
 from mobilesam.formats.outlines import fill, outlines
@@ -119,7 +119,7 @@ def _rings(geometry: dict[str, Any] | None) -> list[Any]:
     return [ring for polygon in polygons for ring in polygon]
 
 
-def _placed(ring: npt.NDArray[np.float64], matrix: list[float]) -> list[list[float]]:
+def _placed(ring: FloatArray64, matrix: list[float]) -> list[list[float]]:
     """Return a ring's coordinates, turned round where the transform mirrors; whole numbers in pixels."""
     a, b, c, d, e, f = matrix
     if matrix == list(IDENTITY):
@@ -131,10 +131,10 @@ def _placed(ring: npt.NDArray[np.float64], matrix: list[float]) -> list[list[flo
     return turned
 
 
-def _unplaced(ring: Any, matrix: list[float]) -> npt.NDArray[np.float64]:
+def _unplaced(ring: Any, matrix: list[float]) -> FloatArray64:
     a, b, c, d, e, f = matrix
     corners = np.array([corner[:2] for corner in ring], np.float64) - (c, f)
-    back: npt.NDArray[np.float64] = corners @ np.linalg.inv([[a, b], [d, e]]).T
+    back: FloatArray64 = corners @ np.linalg.inv([[a, b], [d, e]]).T
     if not (np.abs(back) < LARGEST).all():
         raise InputError(f"the corners {reprlib.repr(ring)}, which are not near the image")
     return back

@@ -9,17 +9,13 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
-
+from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.naming import STDIN, Names, refuse_overwriting
 from mobilesam.formats.output import PER_MASK, write_masks
 from mobilesam.formats.picture import OBJECT, MaskedPicture
 from mobilesam.masks.records import MaskRecord
 from mobilesam.prompts.object_prompt import ObjectPrompt
-
-UInt8Array = npt.NDArray[np.uint8]
 
 _SUFFIXES = {
     "overlay": "-overlay.png",

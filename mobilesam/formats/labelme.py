@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
 from mobilesam.formats.picture import MaskedPicture, image_size, known, label_of, read_record
@@ -70,7 +70,7 @@ def read_labelme(path: Path) -> MaskedPicture:
     try:
         content = parse_json(read_bytes(path, MAX_TEXT_BYTES, pipes=True))
         hw = image_size(content["imageHeight"], content["imageWidth"])
-        masks: dict[Any, npt.NDArray[np.bool_]] = {}
+        masks: dict[Any, BoolArray] = {}
         about: dict[Any, dict[str, Any]] = {}
         for place, shape in enumerate(content["shapes"]):
             key = f"alone {place}" if shape.get("group_id") is None else shape["group_id"]
@@ -94,7 +94,7 @@ def _label(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _area(shape: dict[str, Any], hw: tuple[int, int]) -> npt.NDArray[np.bool_]:
+def _area(shape: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
     """Return the mask that labelme makes of a shape."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if not all(is_number(value) for point in points for value in point):

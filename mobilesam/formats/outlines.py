@@ -13,18 +13,16 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.masks import rle
+from mobilesam.arrays import AnyIntArray, BoolArray, FloatArray64
 
-BoolArray = npt.NDArray[np.bool_]
-Corners = npt.NDArray[np.float64]
 Place = tuple[int, int]
 
 
 class Polygon(NamedTuple):
     """One part of a mask: closed rings of corners, (N, 2) x y, the last one equal to the first."""
 
-    exterior: Corners
-    holes: list[Corners]
+    exterior: FloatArray64
+    holes: list[FloatArray64]
 
 
 def outlines(mask: BoolArray) -> list[Polygon]:
@@ -34,8 +32,8 @@ def outlines(mask: BoolArray) -> list[Polygon]:
     goes up.
     """
     _, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=4)
-    exteriors: dict[int, Corners] = {}
-    holes: dict[int, list[Corners]] = {}
+    exteriors: dict[int, FloatArray64] = {}
+    holes: dict[int, list[FloatArray64]] = {}
     for ring in _rings(mask):
         corners = np.array(ring, np.float64)
         part = int(parts[_pixel_right_of(*ring[:2])])
@@ -47,7 +45,7 @@ def outlines(mask: BoolArray) -> list[Polygon]:
     return [Polygon(exteriors[part], holes.get(part, [])) for part in sorted(exteriors)]
 
 
-def fill(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> rle.IntArray:
+def fill(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> AnyIntArray:
     """Return the boundaries of the pixels whose middle lies inside an odd number of rings, (N, 2) x y each."""
     height, width = hw
     crossings = [np.zeros(0, np.int64)]
@@ -61,7 +59,7 @@ def fill(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> rle.IntArray:
                 crossings.append(columns * height + np.clip(rows, 0, height).astype(np.int64))
     # Columns follow one another without a gap, so what enters and leaves at one place cancels out.
     places, times = np.unique(np.concatenate(crossings), return_counts=True)
-    boundaries: rle.IntArray = places[times % 2 == 1]
+    boundaries: AnyIntArray = places[times % 2 == 1]
     return boundaries
 
 

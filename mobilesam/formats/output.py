@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import AnyIntArray, BoolArray, UInt8Array
 from mobilesam.formats import png
 from mobilesam.formats.coco import write_coco
 from mobilesam.formats.csv import write_csv
@@ -21,8 +21,6 @@ from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord, pixel_box
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.visualize import overlay
-
-UInt8Array = npt.NDArray[np.uint8]
 
 WORDS = (
     *("overlay", "mask", "cutout", "indexed", "instances"),
@@ -136,9 +134,9 @@ def labels_of_prompts(prompts: Iterable[ObjectPrompt]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels)) or (OBJECT,)
 
 
-def _union(picture: MaskedPicture) -> npt.NDArray[np.bool_]:
+def _union(picture: MaskedPicture) -> BoolArray:
     """Return what lies in any of the masks, (H, W) bool; boundaries are joined, one mask at a time is in memory."""
-    joined: rle.IntArray = np.zeros(0, np.int64)
+    joined: AnyIntArray = np.zeros(0, np.int64)
     for record in picture.records:
         joined = rle.union([joined, rle.boundaries_of_rle(record["segmentation"])])
     return rle.mask_of(joined, picture.hw)

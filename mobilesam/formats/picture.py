@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from mobilesam.arrays import AnyIntArray
 from mobilesam.errors import InputError
 from mobilesam.files import is_number
 from mobilesam.image.read import MAX_PIXELS
@@ -59,7 +60,7 @@ def image_size(height: Any, width: Any) -> tuple[int, int]:
 
 
 def read_record(
-    boundaries: rle.IntArray,
+    boundaries: AnyIntArray,
     hw: tuple[int, int],
     *,
     predicted_iou: Any = None,

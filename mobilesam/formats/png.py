@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from mobilesam.arrays import BoolArray, UInt8Array
 from mobilesam.errors import FormatLossWarning, InputError, sentence
 from mobilesam.files import atomic_path, open_file
 from mobilesam.formats.picture import MaskedPicture, image_size, read_record
@@ -22,9 +23,6 @@ from mobilesam.image.read import DECODE_ERRORS, open_header
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 from mobilesam.visualize import palette
-
-UInt8Array = npt.NDArray[np.uint8]
-BoolArray = npt.NDArray[np.bool_]
 
 # zlib's default takes three times as long for photos and saves a tenth of the bytes.
 _PHOTO_COMPRESSION = 2

@@ -15,15 +15,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import BoolArray, IntArray
 from mobilesam.errors import FormatLossWarning
-
-BoolArray = npt.NDArray[np.bool_]
-Ring = npt.NDArray[np.int64]
 
 _NEAR_STEPS = 4  # of walking to and fro between two outlines; a short bridge is wanted, not the shortest
 
 
-def rings_of(mask: BoolArray) -> list[Ring]:
+def rings_of(mask: BoolArray) -> list[IntArray]:
     """Return one closed ring for each part of a mask, (H, W) bool, the largest first.
 
     A ring is (N, 2) int64 with x and y of pixels, at least three corners: those of a lone pixel are all the same.
@@ -41,7 +39,7 @@ def rings_of(mask: BoolArray) -> list[Ring]:
     ]
 
 
-def one_ring_of(mask: BoolArray) -> Ring:
+def one_ring_of(mask: BoolArray) -> IntArray:
     """Return a single ring for a mask, (H, W) bool, its parts joined by bridges; (0, 2) for an empty one."""
     rings = rings_of(mask)
     return reduce(joined, rings) if rings else np.zeros((0, 2), np.int64)
@@ -55,7 +53,7 @@ def filled(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> BoolArray:
     return canvas.astype(np.bool_)
 
 
-def joined(ring: Ring, other: Ring) -> Ring:
+def joined(ring: IntArray, other: IntArray) -> IntArray:
     """Return a ring that goes round one, over a bridge, round the other, and back."""
     warnings.warn(
         "this format's polygons have neither holes nor parts: they are joined to the outline by a line of no width",
@@ -67,13 +65,13 @@ def joined(ring: Ring, other: Ring) -> Ring:
     for _ in range(_NEAR_STEPS):
         start = _nearest(ring, other[end])
         end = _nearest(other, ring[start])
-    turned: Sequence[Ring] = (ring[: start + 1], other[end:], other[: end + 1], ring[start:])
+    turned: Sequence[IntArray] = (ring[: start + 1], other[end:], other[: end + 1], ring[start:])
     return np.concatenate(turned)
 
 
-def _nearest(ring: Ring, point: Ring) -> int:
+def _nearest(ring: IntArray, point: IntArray) -> int:
     return int(((ring - point) ** 2).sum(axis=1).argmin())
 
 
-def _at_least_three(ring: Ring) -> Ring:
+def _at_least_three(ring: IntArray) -> IntArray:
     return ring if len(ring) >= 3 else np.concatenate([ring, np.repeat(ring[:1], 3 - len(ring), axis=0)])

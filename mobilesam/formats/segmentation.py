@@ -6,21 +6,19 @@ import reprlib
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
+from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError
 from mobilesam.files import is_number
 from mobilesam.masks.rle import rle_to_mask
-
-BoolMask = npt.NDArray[np.bool_]
 
 # pycocotools walks along a polygon's edges in steps of a fifth of a pixel, counted in 32 bits and all held in memory.
 _FARTHEST = 1e7  # from the origin, in pixels
 _LONGEST = 2**25  # of the edges of one polygon together, in pixels
 
 
-def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolMask:
+def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolArray:
     """Return the (H, W) bool mask of an annotation's ``segmentation``.
 
     Raises:
@@ -35,7 +33,7 @@ def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolMask:
     )
 
 
-def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolMask:
+def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolArray:
     for polygon in polygons:
         # Checked here because pycocotools takes a list of four numbers for a box and others on trust.
         if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
@@ -50,7 +48,7 @@ def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolMask:
     return _from_run_lengths({"size": union["size"], "counts": union["counts"].decode("ascii")}, hw)
 
 
-def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolMask:
+def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
     size = rle.get("size")
     if not isinstance(size, list) or size != list(hw):
         raise InputError(f"the RLE is for height and width {reprlib.repr(size)}, the picture has {list(hw)}")

@@ -13,12 +13,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence, unknown_name
 
-ImageArray = npt.NDArray[np.uint8]
 
-
-def to_rgb(array: Any, image_format: str = "RGB", name: str = "image") -> ImageArray:
+def to_rgb(array: Any, image_format: str = "RGB", name: str = "image") -> UInt8Array:
     """Return an array as a contiguous (H, W, 3) uint8 RGB picture, sharing memory with ``array`` where it can.
 
     Args:
@@ -75,7 +74,7 @@ def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
     raise InputError(sentence(name, shapes, f"shape {pixels.shape}", remedy))
 
 
-def _to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
+def _to_uint8(pixels: npt.NDArray[Any], name: str) -> UInt8Array:
     if pixels.dtype == np.uint8:
         return pixels
     if pixels.dtype == np.bool_:
@@ -93,7 +92,7 @@ def _to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
     return pixels.astype(np.uint8)
 
 
-def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
+def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> UInt8Array:
     faulty = pixels.size - np.count_nonzero(np.isfinite(pixels))
     if faulty:
         actual = f"{faulty} NaN or infinite values"
@@ -103,11 +102,11 @@ def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> ImageArray:
     if low < -slack or high > 1 + slack:
         remedy = "use image.astype(np.uint8)" if low >= 0 and 1 < high <= 255 else "scale it to 0..1"
         raise InputError(sentence(name, "have floats in 0..1", f"{low:g}..{high:g}", remedy))
-    eight_bit: ImageArray = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
+    eight_bit: UInt8Array = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)
     return eight_bit
 
 
-def _over_white(rgb: ImageArray, alpha: ImageArray) -> ImageArray:
+def _over_white(rgb: UInt8Array, alpha: UInt8Array) -> UInt8Array:
     opacity = alpha[..., None].astype(np.uint16)
-    composite: ImageArray = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
+    composite: UInt8Array = ((rgb * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
     return composite

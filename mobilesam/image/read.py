@@ -1,4 +1,4 @@
-"""Any picture to RGB, and the one definition of what the image encoder is fed.
+"""Any picture to RGB.
 
 Rules a reader may want to know:
 
@@ -6,8 +6,6 @@ Rules a reader may want to know:
 - *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Pillow reads 16-bit *colour* files by their high byte.
 - *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
 - *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the picture as viewed.
-
-Letters: H W are the sides of the original image, h w those of the resized one, S the model's side (1024).
 """
 
 from __future__ import annotations
@@ -23,21 +21,14 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-import numpy.typing as npt
 from PIL import ExifTags, Image, ImageOps
 
+from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
 from mobilesam.files import is_pipe, open_file, read_bytes, read_stream
-from mobilesam.geometry import resized_hw
-from mobilesam.image.pixels import ImageArray, check_format
+from mobilesam.image.pixels import check_format
 from mobilesam.image.pixels import to_rgb as to_rgb
-
-FloatArray = npt.NDArray[np.float32]
-
-# Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
-PIXEL_MEAN = (123.675, 116.28, 103.53)
-PIXEL_STD = (58.395, 57.12, 57.375)
 
 # Twice a 100-megapixel camera; decoded to RGB it is 600 MB.
 MAX_PIXELS = 200_000_000
@@ -62,12 +53,12 @@ DECODE_ERRORS = (
     Image.DecompressionBombError,
 )
 
-_BAND = 256  # rows copied or resized at a time
+_BAND = 256  # rows copied at a time
 
 _open_lock = threading.Lock()
 
 
-def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Return a picture as (H, W, 3) uint8 RGB.
 
     Args:
@@ -100,7 +91,7 @@ def count_frames(content: bytes) -> int:
         return 1
 
 
-def image_digest(image_rgb: ImageArray) -> str:
+def image_digest(image_rgb: UInt8Array) -> str:
     """Return the sha256 of a picture's size and pixels, (H, W, 3) uint8 RGB, as 64 hexadecimal digits."""
     height, width = image_rgb.shape[:2]
     digest = hashlib.sha256(f"{height}x{width}x3".encode())
@@ -108,51 +99,9 @@ def image_digest(image_rgb: ImageArray) -> str:
     return digest.hexdigest()
 
 
-def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> ImageArray:
+def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
     """Return what the bytes of an image file hold, as :func:`read_image` does; ``name`` is what messages call it."""
     return _decode(io.BytesIO(content), name, max_pixels)
-
-
-def resize(image_rgb: ImageArray, image_size: int) -> ImageArray:
-    """Return a picture, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
-
-    Pillow's bilinear filter, which averages when it shrinks: pixel for pixel what SAM's ResizeLongestSide gives.
-    """
-    height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
-    if image_rgb.shape[:2] == (height, width):
-        return image_rgb
-    if image_rgb.shape[0] > 100 * image_rgb.shape[1]:
-        return _resize(image_rgb, height, width)
-    # Pillow resizes each row first, then each column, except for such strips. It copies what it is given at 4 bytes a
-    # pixel, so it is given some rows at a time.
-    bands = [image_rgb[top : top + _BAND] for top in range(0, len(image_rgb), _BAND)]
-    narrow = np.concatenate([_resize(band, len(band), width) for band in bands])
-    return _resize(narrow, height, width)
-
-
-def _resize(image_rgb: ImageArray, height: int, width: int) -> ImageArray:
-    return np.asarray(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
-
-
-def normalize(resized: ImageArray) -> FloatArray:
-    """Return a picture, (h, w, 3) uint8 RGB, as (1, 3, h, w) float32 of zero mean and unit deviation."""
-    normalized = resized.transpose(2, 0, 1).astype(np.float32, order="C")
-    normalized -= np.array(PIXEL_MEAN, dtype=np.float32)[:, None, None]
-    normalized /= np.array(PIXEL_STD, dtype=np.float32)[:, None, None]
-    return normalized[None]
-
-
-def pad(normalized: FloatArray, size_hw: tuple[int, int]) -> FloatArray:
-    """Return (1, 3, h, w) float32 with zeros added below and to the right, up to ``size_hw`` (height, width)."""
-    height, width = normalized.shape[-2:]
-    padded = np.zeros((*normalized.shape[:-2], *size_hw), dtype=np.float32)
-    padded[..., :height, :width] = normalized
-    return padded
-
-
-def preprocess(image_rgb: ImageArray, image_size: int) -> FloatArray:
-    """Return the encoder's input for a picture, (H, W, 3) uint8 RGB: (1, 3, S, S) float32, S = ``image_size``."""
-    return pad(normalize(resize(image_rgb, image_size)), (image_size, image_size))
 
 
 def _read_stream(stream: BinaryIO) -> bytes:
@@ -168,7 +117,7 @@ def _read_stream(stream: BinaryIO) -> bytes:
         raise InputError(sentence("image file object", "be readable", actual, remedy)) from error
 
 
-def _read_path(path: Path, max_pixels: int) -> ImageArray:
+def _read_path(path: Path, max_pixels: int) -> UInt8Array:
     try:
         piped = is_pipe(path)
         stream = io.BytesIO(read_bytes(path, MAX_BYTES, pipes=True)) if piped else open_file(path)
@@ -196,14 +145,14 @@ def _missing_remedy(path: Path) -> str:
     return f"did you mean {str(path.with_name(near[0]))!r}?" if near else f"it is not in {path.parent.absolute()}"
 
 
-def _decode(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+def _decode(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
     try:
         return _decoded(stream, name, max_pixels)
     except MemoryError as error:
         raise InputError(f"Not enough memory to decode {name}. Shrink the image, or close other programs.") from error
 
 
-def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> ImageArray:
+def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
     try:
         head = stream.read(512)
         size = stream.seek(0, os.SEEK_END)
@@ -247,7 +196,7 @@ def open_header(stream: BinaryIO) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _convert(picture: Image.Image, name: str) -> ImageArray:
+def _convert(picture: Image.Image, name: str) -> UInt8Array:
     try:
         upright = _upright(picture)
     except DECODE_ERRORS as error:
@@ -267,7 +216,7 @@ def _convert(picture: Image.Image, name: str) -> ImageArray:
     return to_rgb(pixels)
 
 
-def _array(picture: Image.Image) -> ImageArray:
+def _array(picture: Image.Image) -> UInt8Array:
     """Copy a picture of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
     width, height = picture.size
     pixels = np.empty((height, width, len(picture.mode)), np.uint8)

@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam import geometry
-from mobilesam.image import read as image
+from mobilesam.arrays import FloatArray64, UInt8Array
+from mobilesam.image.model_input import resize
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -23,15 +24,15 @@ class ResizeLongestSide:
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
-    def apply_image(self, image_rgb: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    def apply_image(self, image_rgb: UInt8Array) -> UInt8Array:
         """Resize a picture, (H, W, 3) uint8, to (h, w, 3)."""
-        return image.resize(image_rgb, self.target_length)
+        return resize(image_rgb, self.target_length)
 
-    def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
         """Map points, (..., 2) x y in pixels of a picture of (height, width), to the model frame."""
         return np.asarray(coords, dtype=np.float64) * self._scale(original_size)
 
-    def apply_boxes(self, boxes: npt.NDArray[Any], original_size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def apply_boxes(self, boxes: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
         """Map boxes, (..., 4) x1 y1 x2 y2 in pixels of a picture of (height, width), to (B, 4) in the model frame."""
         return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
@@ -57,7 +58,7 @@ class ResizeLongestSide:
         """Return the (height, width) of a picture in the model frame."""
         return geometry.resized_hw((oldh, oldw), long_side_length)
 
-    def _scale(self, original_size: tuple[int, ...]) -> npt.NDArray[np.float64]:
+    def _scale(self, original_size: tuple[int, ...]) -> FloatArray64:
         height, width = original_size
         new_height, new_width = geometry.resized_hw((height, width), self.target_length)
         return np.array([new_width / width, new_height / height])

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from mobilesam.arrays import AnyFloatArray, Array, BoolArray, FloatArray, IntArray
 
 EDGE_TOLERANCE = 20.0  # pixels, as in the reference's automatic mask generator
 
@@ -21,7 +19,7 @@ def box_iou(box: FloatArray, boxes: FloatArray) -> FloatArray:
     return iou
 
 
-def nms(boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float) -> IntArray:
+def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
     """Return the indices of boxes to keep, best score first; equal scores keep their order.
 
     A box goes when its IoU with a kept one exceeds the threshold. The arithmetic is float32, as torchvision's.
@@ -40,9 +38,7 @@ def nms(boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_th
     return np.array(keep, dtype=np.int64)
 
 
-def near_crop_edge(
-    boxes: npt.NDArray[np.generic], crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]
-) -> npt.NDArray[np.bool_]:
+def near_crop_edge(boxes: Array, crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]) -> BoolArray:
     """Tell which boxes touch an edge of their crop that is no edge of the picture: (N,) bool.
 
     Args:
@@ -52,5 +48,5 @@ def near_crop_edge(
     corners = np.asarray(boxes, np.float64).reshape(-1, 4)
     at_crop = np.abs(corners - np.array(crop_box)) <= EDGE_TOLERANCE
     at_image = np.abs(corners - np.array([0, 0, image_hw[1], image_hw[0]])) <= EDGE_TOLERANCE
-    near: npt.NDArray[np.bool_] = (at_crop & ~at_image).any(axis=1)
+    near: BoolArray = (at_crop & ~at_image).any(axis=1)
     return near

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from mobilesam.arrays import AnyIntArray, FloatArray
 from mobilesam.masks import rle
-from mobilesam.masks.upsampling import FloatArray, Frame, upsampled_columns, window_above
+from mobilesam.masks.upsampling import Frame, upsampled_columns, window_above
 
 Box = tuple[int, int, int, int]
 
@@ -21,7 +22,7 @@ class Candidate(NamedTuple):
     crop_box: x1 y1 x2 y2 of the crop it was found in.
     """
 
-    boundaries: rle.IntArray
+    boundaries: AnyIntArray
     box: Box
     predicted_iou: np.float32
     stability: np.float32
@@ -32,7 +33,7 @@ class Candidate(NamedTuple):
 class Measured(NamedTuple):
     """A mask's runs in the picture, and how little it depends on the threshold (0 for an empty mask)."""
 
-    boundaries: rle.IntArray
+    boundaries: AnyIntArray
     stability: np.float32
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
-IntArray = npt.NDArray[np.int64]
+from mobilesam.arrays import AnyFloatArray, Array, IntArray
 
 
 @cache
@@ -21,9 +20,7 @@ def available() -> bool:
     return True
 
 
-def nms(
-    boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float, device: torch.device
-) -> IntArray:
+def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float, device: torch.device) -> IntArray:
     """Return the indices of boxes to keep, best score first; equal scores keep their order.
 
     Args:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any, NotRequired, TypedDict
 
+from mobilesam.arrays import AnyIntArray
 from mobilesam.masks import rle
 from mobilesam.masks.candidate import Box, Candidate
 
@@ -40,7 +41,7 @@ class MaskRecords(list[MaskRecord]):
         self.partial = partial
 
 
-_ENCODERS: dict[str, Callable[[rle.IntArray, tuple[int, int]], Any]] = {
+_ENCODERS: dict[str, Callable[[AnyIntArray, tuple[int, int]], Any]] = {
     "binary_mask": rle.mask_of,
     "uncompressed_rle": rle.to_uncompressed,
     "coco_rle": rle.to_coco,

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import AnyIntArray, BoolArray
 from mobilesam.errors import InputError, unknown_name
 from mobilesam.masks import rle
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def remove_small_regions(mask: BoolArray, area_thresh: float, mode: str) -> tuple[BoolArray, bool]:
@@ -35,7 +33,7 @@ def remove_small_regions(mask: BoolArray, area_thresh: float, mode: str) -> tupl
     return mask ^ changed, True
 
 
-def clean(boundaries: rle.IntArray, hw: tuple[int, int], min_area: float) -> tuple[rle.IntArray, bool]:
+def clean(boundaries: AnyIntArray, hw: tuple[int, int], min_area: float) -> tuple[AnyIntArray, bool]:
     """Fill holes and then remove islands below ``min_area`` pixels; return boundaries and whether they changed."""
     height, width = hw
     x1, y1, x2, y2 = rle.box(boundaries, height)

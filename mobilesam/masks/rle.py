@@ -11,22 +11,21 @@ from collections.abc import Sequence
 from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
 from pycocotools import mask as coco_mask
 
-BoolArray = npt.NDArray[np.bool_]
-IntArray = npt.NDArray[np.integer[Any]]
+from mobilesam.arrays import AnyIntArray, BoolArray
+
 Box = tuple[int, int, int, int]
 
 _BLOCK = 2**20  # pixels decoded at a time
 
 
-def boundaries_of(mask: BoolArray) -> IntArray:
+def boundaries_of(mask: BoolArray) -> AnyIntArray:
     """Return the boundaries of a mask, (H, W) bool."""
     return boundaries_of_columns(mask.T, (0, 0), mask.shape[0])
 
 
-def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height: int) -> IntArray:
+def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height: int) -> AnyIntArray:
     """Return the boundaries of the only part of a mask that is not empty.
 
     Args:
@@ -42,18 +41,18 @@ def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height
     return joined((column + x) * height + row + y)
 
 
-def joined(boundaries: IntArray) -> IntArray:
+def joined(boundaries: AnyIntArray) -> AnyIntArray:
     """Join runs of which one stops where the next one starts, as at the bottom of a column and the top of the next."""
     touching = np.flatnonzero(boundaries[2::2] == boundaries[1:-1:2])
     return np.delete(boundaries, np.concatenate([2 * touching + 1, 2 * touching + 2]))
 
 
-def area(boundaries: IntArray) -> int:
+def area(boundaries: AnyIntArray) -> int:
     """Return the number of pixels."""
     return int((boundaries[1::2] - boundaries[::2]).sum())
 
 
-def box(boundaries: IntArray, height: int) -> Box:
+def box(boundaries: AnyIntArray, height: int) -> Box:
     """Return x1 y1 x2 y2 of the outermost pixels, all inclusive; zeros for an empty mask."""
     if not len(boundaries):
         return 0, 0, 0, 0
@@ -64,7 +63,7 @@ def box(boundaries: IntArray, height: int) -> Box:
     return int(first_x[0]), int(first_y.min()), int(last_x[-1]), int(last_y.max())
 
 
-def mask_of(boundaries: IntArray, hw: tuple[int, int]) -> BoolArray:
+def mask_of(boundaries: AnyIntArray, hw: tuple[int, int]) -> BoolArray:
     """Return the mask, (H, W) bool."""
     height, width = hw
     mask = np.empty(hw, np.bool_)
@@ -74,53 +73,53 @@ def mask_of(boundaries: IntArray, hw: tuple[int, int]) -> BoolArray:
     return mask
 
 
-def columns_of(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray:
+def columns_of(boundaries: AnyIntArray, height: int, x1: int, x2: int) -> BoolArray:
     """Return columns x1 to x2 (exclusive) of the mask, (H, x2 - x1) bool."""
     return np.ascontiguousarray(_columns(boundaries, height, x1, x2).T)
 
 
-def _columns(boundaries: IntArray, height: int, x1: int, x2: int) -> BoolArray:
+def _columns(boundaries: AnyIntArray, height: int, x1: int, x2: int) -> BoolArray:
     """Return columns x1 to x2 (exclusive) of the mask, (x2 - x1, H) bool."""
     inside = np.clip(boundaries, x1 * height, x2 * height)
     counts = np.diff(inside, prepend=x1 * height, append=x2 * height)
     return np.repeat(np.arange(len(counts)) % 2 == 1, counts).reshape(x2 - x1, height)
 
 
-def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> IntArray:
+def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> AnyIntArray:
     """Return the boundaries of a filled rectangle, x2 and y2 exclusive, in a picture of this height."""
     columns = np.arange(x1, x2, dtype=np.int64)[:, None] * height
     return joined((columns + np.array([y1, y2])).ravel())
 
 
-def union(masks: Sequence[IntArray]) -> IntArray:
+def union(masks: Sequence[AnyIntArray]) -> AnyIntArray:
     """Return the boundaries of what lies in any of the masks."""
     return _covered(masks, 1)
 
 
-def intersection(masks: Sequence[IntArray]) -> IntArray:
+def intersection(masks: Sequence[AnyIntArray]) -> AnyIntArray:
     """Return the boundaries of what lies in all of the masks."""
     return _covered(masks, len(masks))
 
 
-def iou(first: IntArray, second: IntArray) -> float:
+def iou(first: AnyIntArray, second: AnyIntArray) -> float:
     """Return the intersection of two masks over their union; 0 if both are empty."""
     shared = area(intersection([first, second]))
     together = area(first) + area(second) - shared
     return shared / together if together else 0.0
 
 
-def _covered(masks: Sequence[IntArray], times: int) -> IntArray:
+def _covered(masks: Sequence[AnyIntArray], times: int) -> AnyIntArray:
     """Return the boundaries of what lies in at least so many of the masks."""
     positions = np.concatenate(masks)
     steps = np.concatenate([np.resize([1, -1], len(mask)) for mask in masks])
     places, which = np.unique(positions, return_inverse=True)
     depth = np.cumsum(np.bincount(which, steps, len(places)))
     inside = np.rint(depth) >= times
-    boundaries: IntArray = places[inside != np.concatenate([[False], inside[:-1]])]
+    boundaries: AnyIntArray = places[inside != np.concatenate([[False], inside[:-1]])]
     return boundaries
 
 
-def to_uncompressed(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]:
+def to_uncompressed(boundaries: AnyIntArray, hw: tuple[int, int]) -> dict[str, Any]:
     """Return SAM's uncompressed RLE: ``size`` [H, W] and ``counts``, run lengths that begin with background."""
     counts = np.diff(boundaries, prepend=0, append=hw[0] * hw[1])
     if len(counts) > 1 and counts[-1] == 0:
@@ -128,7 +127,7 @@ def to_uncompressed(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]
     return {"size": list(hw), "counts": counts.tolist()}
 
 
-def to_coco(boundaries: IntArray, hw: tuple[int, int]) -> dict[str, Any]:
+def to_coco(boundaries: AnyIntArray, hw: tuple[int, int]) -> dict[str, Any]:
     """Return COCO's compressed RLE: ``size`` [H, W] and ``counts``, a string."""
     return coco_encode_rle(to_uncompressed(boundaries, hw))
 
@@ -145,7 +144,7 @@ def area_from_rle(rle: dict[str, Any]) -> int:
     return sum(rle["counts"][1::2])
 
 
-def boundaries_of_rle(rle: dict[str, Any]) -> IntArray:
+def boundaries_of_rle(rle: dict[str, Any]) -> AnyIntArray:
     """Return the boundaries of an uncompressed RLE."""
     boundaries = np.cumsum(np.asarray(rle["counts"], np.int64))
     return boundaries[: len(boundaries) // 2 * 2]

@@ -7,20 +7,21 @@ ranks a wrong reading first; which mask the others agree with says more. Measure
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray
+from mobilesam.config import MASK_THRESHOLD, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, unknown_name
 
 RULES = ("agreement", "score", "single")
 
 
-def choose(rule: str, low_res_logits: npt.NDArray[np.float32], iou_predictions: npt.NDArray[np.float32]) -> int:
+def choose(rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray) -> int:
     """Return the index of the mask to keep.
 
     Args:
         rule: "agreement", the mask most like all four, each weighed by its predicted IoU; "score", the reading of the
             three with the highest predicted IoU, as the reference's examples do; "single", the single-mask answer.
-        low_res_logits: (4, h, w), the single-mask answer first; or (1, h, w) of a model that makes no more.
+        low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that makes no more.
         iou_predictions: (4,).
 
     Raises:
@@ -29,10 +30,10 @@ def choose(rule: str, low_res_logits: npt.NDArray[np.float32], iou_predictions: 
     if rule not in RULES:
         raise InputError(unknown_name("select", rule, RULES))
     if rule == "single" or len(iou_predictions) == 1:
-        return 0
+        return SINGLE_MASK[0]
     if rule == "score":
-        return 1 + int(np.argmax(iou_predictions[1:]))
-    masks = low_res_logits > 0
+        return MULTIMASK[int(iou_predictions.take(MULTIMASK).argmax())]
+    masks = low_res_logits > MASK_THRESHOLD
     shared = np.array([[np.count_nonzero(one & other) for other in masks] for one in masks])
     area = np.diagonal(shared)
     iou = shared / np.maximum(area[:, None] + area - shared, 1)

@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-FloatArray = npt.NDArray[np.float32]
-IntArray = npt.NDArray[np.int64]
+from mobilesam.arrays import BoolArray, FloatArray, IntArray
 
 # A product of more multiplications than this wakes OpenBLAS's threads, which then spin on the cores that the network's
 # own threads need: measured on 2 cores, one click took 56 ms instead of 20.
@@ -57,7 +56,7 @@ def upsample(
     *,
     window_xyxy: tuple[int, int, int, int] | None = None,
     threshold: float | None = None,
-) -> npt.NDArray[np.float32] | npt.NDArray[np.bool_]:
+) -> FloatArray | BoolArray:
     """Bring low-resolution logits to the original picture.
 
     Args:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mobilesam.config import SamConfig
-from mobilesam.image.read import PIXEL_MEAN, PIXEL_STD
+from mobilesam.config import MASK_THRESHOLD, SamConfig
+from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder
 from mobilesam.modeling.tiny_vit import TinyViT
@@ -18,7 +18,7 @@ from mobilesam.modeling.tiny_vit import TinyViT
 class Sam(nn.Module):
     """An image encoder, a prompt encoder and a mask decoder; built in eval mode."""
 
-    mask_threshold: float = 0.0
+    mask_threshold: float = MASK_THRESHOLD
     image_format: str = "RGB"
     pixel_mean: Tensor
     pixel_std: Tensor

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import weakref
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
 from mobilesam.geometry import covered_tokens
-from mobilesam.image import read as pictures
+from mobilesam.image.model_input import complete_features, empty_input, encoder_input
+from mobilesam.image.read import image_digest
 from mobilesam.masks import device_nms
-from mobilesam.model import Capabilities, Embedding, FloatArray, IntArray, MaskModel, Scored, complete
+from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
@@ -35,7 +37,7 @@ class TorchSam(MaskModel):
         self.image_size = sam.config.image_size
         self.mask_threshold = sam.mask_threshold
         self._images: weakref.WeakKeyDictionary[Embedding, tuple[object, ImageTokens]] = weakref.WeakKeyDictionary()
-        self._padded: tuple[object, Tensor] | None = None
+        self._empty_features: tuple[object, Tensor] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -52,19 +54,13 @@ class TorchSam(MaskModel):
     def weights_id(self) -> str:
         return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
-        resized = pictures.resize(image, self.image_size)
-        pixels = pictures.normalize(resized)
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
+        patch_size = self.sam.config.encoder.patch_size if fast_padding else None
+        pixels, input_hw = encoder_input(image, self.image_size, patch_size)
+        features = self.encode_tensor(torch.from_numpy(pixels))
         if fast_padding:
-            size = self.sam.config.encoder.patch_size
-            covered = (-(-pixels.shape[2] // size) * size, -(-pixels.shape[3] // size) * size)
-            part = self.encode_tensor(torch.from_numpy(pictures.pad(pixels, covered)))
-            features = self._padding().clone()
-            features[..., : part.shape[2], : part.shape[3]] = part
-        else:
-            features = self.encode_tensor(torch.from_numpy(pictures.pad(pixels, (self.image_size, self.image_size))))
-        input_hw = (resized.shape[0], resized.shape[1])
-        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
+            features = complete_features(features, self._empty())
+        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
 
     @torch.no_grad()
     def encode_tensor(self, pixels: Tensor) -> Tensor:
@@ -115,11 +111,14 @@ class TorchSam(MaskModel):
         points: tuple[Tensor, Tensor] | None,
         boxes: Tensor | None,
         mask_input: Tensor | None,
-        multimask_output: bool,
+        mask_indices: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
-        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C)."""
+        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C).
+
+        mask_indices: of masks that follow one another.
+        """
         decoder = self.sam.mask_decoder
-        first, last = (1, decoder.num_mask_tokens) if multimask_output else (0, 1)
+        first, last = mask_indices[0], mask_indices[-1] + 1
         masks = None if mask_input is None else mask_input.to(self._dtype)
         sparse, dense = self.sam.prompt_encoder(points, boxes, masks)
         logits, iou_predictions = [], []
@@ -131,9 +130,7 @@ class TorchSam(MaskModel):
             iou_predictions.append(scores.iou_predictions[:, first:last])
         return torch.cat(logits), torch.cat(iou_predictions)
 
-    def nms(
-        self, boxes: npt.NDArray[np.generic], scores: npt.NDArray[np.floating], iou_threshold: float
-    ) -> npt.NDArray[np.int64]:
+    def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
         if self.sam.device.type == "cpu" or not device_nms.available():
             return super().nms(boxes, scores, iou_threshold)
         return device_nms.nms(boxes, scores, iou_threshold, self.sam.device)
@@ -165,13 +162,13 @@ class TorchSam(MaskModel):
             self._images[embedding] = known
         return known[1]
 
-    def _padding(self) -> Tensor:
+    def _empty(self) -> Tensor:
         """Return the embedding of a square of padding alone, made once for the weights in use."""
         version = _version(self.sam.image_encoder)
-        if self._padded is None or self._padded[0] != version:
-            empty = torch.zeros(1, 3, self.image_size, self.image_size)
-            self._padded = (version, self.encode_tensor(empty))
-        return self._padded[1]
+        if self._empty_features is None or self._empty_features[0] != version:
+            pixels = torch.from_numpy(empty_input(self.image_size))
+            self._empty_features = (version, self.encode_tensor(pixels))
+        return self._empty_features[1]
 
     def _prepare(self, embedding: Embedding, dense: Tensor) -> ImageTokens:
         return self.sam.mask_decoder.prepare(embedding.features, self.sam.prompt_encoder.get_dense_pe(), dense)

@@ -8,17 +8,14 @@ matrices), once, so nothing about the network has to be known here.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from mobilesam.arrays import Array
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.onnx.sessions import evaluate
-
-if TYPE_CHECKING:
-    from mobilesam.weights.state_dict import Array
 
 # A constant larger than this, and larger than what it is computed from, is left to be computed when the file is loaded:
 # folding the position encodings and the attention biases would make the files 40 % larger and nothing faster.

@@ -72,7 +72,7 @@ _IMAGE_TOKENS = (
 )
 _KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
-# Normalised and zero-padded pixels, as :func:`mobilesam.image.read.preprocess` makes them.
+# Normalised and zero-padded pixels, as :func:`mobilesam.image.model_input.encoder_input` makes them.
 ENCODER = Graph(
     "encoder",
     (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import Array, FloatArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
-from mobilesam.image import read as pictures
+from mobilesam.image.model_input import complete_features, empty_input, encoder_input, resize
 from mobilesam.onnx import contract
 from mobilesam.onnx.sessions import refusing
 
 if TYPE_CHECKING:
     import onnxruntime
 
-    from mobilesam.model import FloatArray
 
 _DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(uint8)": np.dtype(np.uint8)}
 _FEATURES = (1, *contract.ENCODER.outputs[0].shape[1:])
@@ -45,7 +44,7 @@ class ImageEncoder:
         self.image_size = image_size
         self._input = session.get_inputs()[0]
         self._in_graph = len(self._input.shape) == 3
-        self._padded: FloatArray | None = None
+        self._empty_features: FloatArray | None = None
         shape = tuple(self._input.shape)
         sides = {side for side in shape[2:] if isinstance(side, int)}
         known = shape[2] == 3 if self._in_graph else len(shape) == 4 and shape[1] == 3 and sides <= {image_size}
@@ -54,51 +53,45 @@ class ImageEncoder:
             remedy = "export it with: mobilesam export"
             raise InputError(sentence("encoder", requirement, f"{self._input.type} {shape}", remedy))
 
-    def encode(self, image: npt.NDArray[np.uint8], fast_padding: bool) -> Encoded:
+    def encode(self, image: UInt8Array, fast_padding: bool) -> Encoded:
         """Embed a picture, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
 
         Raises:
             InputError: the file cannot do ``fast_padding``, or does not give MobileSAM's embedding.
         """
-        if fast_padding:
-            resized = pictures.resize(image, self.image_size)
-            input_hw = (resized.shape[0], resized.shape[1])
-            covered = (-(-input_hw[0] // _PATCH) * _PATCH, -(-input_hw[1] // _PATCH) * _PATCH)
-            features = self._padding().copy()
-            part = self.run(pictures.pad(pictures.normalize(resized), covered))
-            features[..., : part.shape[2], : part.shape[3]] = part
-        else:
-            pixels, input_hw = self.prepare(image)
-            features = self.run(pixels)
+        empty = self._empty() if fast_padding else None
+        pixels, input_hw = self.prepare(image, fast_padding)
+        features = self.run(pixels)
+        if empty is not None:
+            features = complete_features(features, empty)
         if features.shape != _FEATURES:
             remedy = "use an encoder of MobileSAM or SAM for pictures of this size"
             raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
         return Encoded(features, input_hw)
 
-    def prepare(self, image: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.generic], tuple[int, int]]:
-        """Return what the graph is given for a picture, (H, W, 3) uint8 RGB, and its size in the model frame."""
-        resized = pictures.resize(image, self.image_size)
-        input_hw = (resized.shape[0], resized.shape[1])
+    def prepare(self, image: UInt8Array, fast_padding: bool = False) -> tuple[Array, tuple[int, int]]:
+        """Return what the graph is given for an image, (H, W, 3) uint8 RGB, and its size in the model frame."""
         if self._in_graph:
-            return resized.astype(_DTYPES[self._input.type], copy=False), input_hw
-        return pictures.pad(pictures.normalize(resized), (self.image_size, self.image_size)), input_hw
+            resized = resize(image, self.image_size)
+            return resized.astype(_DTYPES[self._input.type], copy=False), (resized.shape[0], resized.shape[1])
+        return encoder_input(image, self.image_size, _PATCH if fast_padding else None)
 
     @property
     def input_name(self) -> str:
         """The name of the graph's input."""
         return str(self._input.name)
 
-    def _padding(self) -> FloatArray:
+    def _empty(self) -> FloatArray:
         """Return the embedding of a square of padding alone, made once."""
-        if self._padded is None:
+        if self._empty_features is None:
             if self._in_graph or isinstance(self._input.shape[2], int):
                 actual = f"an input of {tuple(self._input.shape)}"
                 remedy = "export it with --dynamic-size, or leave fast_padding out"
                 raise InputError(sentence("encoder", "take pictures of any size for fast_padding", actual, remedy))
-            self._padded = self.run(np.zeros((1, 3, self.image_size, self.image_size), np.float32))
-        return self._padded
+            self._empty_features = self.run(empty_input(self.image_size))
+        return self._empty_features
 
-    def run(self, pixels: npt.NDArray[np.generic]) -> FloatArray:
+    def run(self, pixels: Array) -> FloatArray:
         """Return the features of what :meth:`prepare` made."""
         with refusing("encoder", f"take pictures of {'x'.join(map(str, pixels.shape))}"):
             (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mobilesam.arrays import FloatArray, IntArray
+from mobilesam.config import ALL_MASKS, SINGLE_MASK
 from mobilesam.errors import InputError, sentence
 from mobilesam.model import Scored
 from mobilesam.onnx import contract
@@ -15,11 +17,10 @@ if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-    from mobilesam.model import Embedding, FloatArray, IntArray
+    from mobilesam.model import Embedding
     from mobilesam.prompts.arrays import Prompts
 
 LOW_RES = contract.decoder(low_res_only=True)
-_MASKS_KNOWN = (1, 4)
 
 
 def cut(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -91,7 +92,7 @@ class PublishedDecoder:
         point = np.zeros((2, 2), np.float32), np.array([1, -1], np.float32)
         with refusing("decoder", "take and give what SAM's does"):
             count: int = self._run(features, *point, None)[1].shape[1]
-        if count not in _MASKS_KNOWN:
+        if count not in (len(SINGLE_MASK), len(ALL_MASKS)):
             remedy = "export it again with or without --return-single-mask"
             raise InputError(sentence("decoder", "give 1 or 4 masks a prompt", count, remedy))
         return count

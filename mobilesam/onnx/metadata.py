@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from mobilesam._version import __version__
 from mobilesam.config import VARIANTS
-from mobilesam.image.read import PIXEL_MEAN, PIXEL_STD
+from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.onnx import contract
 
 if TYPE_CHECKING:

@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import numpy.typing as npt
 
-from mobilesam.config import VARIANTS
+from mobilesam.arrays import FloatArray, IntArray, UInt8Array
+from mobilesam.config import SINGLE_MASK, VARIANTS
 from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
-from mobilesam.image import read as pictures
-from mobilesam.model import Capabilities, Decoded, Embedding, FloatArray, IntArray, MaskModel, Scored
+from mobilesam.image.read import image_digest
+from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.exported import PublishedDecoder
@@ -149,10 +149,10 @@ class OnnxSam(MaskModel):
     def lane(self) -> OnnxSam:
         return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
 
-    def encode(self, image: npt.NDArray[np.uint8], *, fast_padding: bool = False) -> Embedding:
+    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         self._move_caller()
         features, input_hw = self._encoder.encode(image, fast_padding)
-        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, pictures.image_digest(image))
+        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
         return self._decoder.score(embedding, prompts)
@@ -160,17 +160,17 @@ class OnnxSam(MaskModel):
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         return self._decoder.upscale(scored, keep, input_hw)
 
-    def decode(self, embedding: Embedding, prompts: Prompts, multimask_output: bool | None) -> Decoded:
-        if multimask_output and self.capabilities.masks_per_prompt == 1:
+    def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
+        made = [index for index in mask_indices if index < self.capabilities.masks_per_prompt]
+        if not made:
+            made = [*SINGLE_MASK]
             warnings.warn(
                 "this ONNX decoder gives one mask a prompt, not three; export one that gives all with mobilesam export",
                 SingleMaskWarning,
                 stacklevel=3,
             )
-        if self.capabilities.masks_per_prompt == 1:
-            multimask_output = False
         self._move_caller()
-        return super().decode(embedding, prompts, multimask_output)
+        return super().decode(embedding, prompts, made)
 
     def _move_caller(self) -> None:
         if self._pin_caller:

@@ -8,13 +8,12 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from mobilesam.arrays import Array
 from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, sentence
 from mobilesam.onnx import providers
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
     import onnx
     import onnxruntime
 
@@ -69,7 +68,7 @@ def refusing(name: str, requirement: str) -> Iterator[None]:
         raise InputError(sentence(name, requirement, str(error), remedy)) from error
 
 
-def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
+def evaluate(model: onnx.ModelProto) -> list[Array]:
     """Return the outputs of a graph without inputs, computed node by node as written."""
     import onnxruntime
 
@@ -77,7 +76,7 @@ def evaluate(model: onnx.ModelProto) -> list[npt.NDArray[np.generic]]:
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     options.log_severity_level = 3
     session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    outputs: list[npt.NDArray[np.generic]] = session.run(None, {})
+    outputs: list[Array] = session.run(None, {})
     return outputs
 
 

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from mobilesam.config import VARIANTS
+from mobilesam.arrays import FloatArray, IntArray
+from mobilesam.config import ALL_MASKS, VARIANTS
 from mobilesam.geometry import covered_tokens
 from mobilesam.model import Scored, complete
 from mobilesam.onnx import contract
@@ -17,7 +18,7 @@ from mobilesam.onnx import contract
 if TYPE_CHECKING:
     import onnxruntime
 
-    from mobilesam.model import Embedding, FloatArray, IntArray
+    from mobilesam.model import Embedding
     from mobilesam.prompts.arrays import Prompts
 
 _CONFIG = VARIANTS["vit_t"]
@@ -33,7 +34,7 @@ class StepDecoder:
     The image-side work is kept as long as its embedding is.
     """
 
-    masks_per_prompt = 4
+    masks_per_prompt = len(ALL_MASKS)
     takes_masks = True
 
     def __init__(

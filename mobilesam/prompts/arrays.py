@@ -13,14 +13,10 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import FloatArray, FloatArray64, IntArray
 from mobilesam.errors import InputError, OutOfPictureWarning, sentence
 from mobilesam.geometry import boxes_to_model, points_to_model
-
-FloatArray = npt.NDArray[np.float32]
-FloatArray64 = npt.NDArray[np.float64]
-IntArray = npt.NDArray[np.int64]
 
 BACKGROUND, FOREGROUND, PADDING, BOX_START, BOX_END = 0, 1, -1, 2, 3
 MASK_SIDE = 256

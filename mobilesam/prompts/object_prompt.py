@@ -9,11 +9,9 @@ from typing import TYPE_CHECKING, Any
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
-    import numpy as np
-    import numpy.typing as npt
+    from mobilesam.arrays import FloatArray
 
 MAX_STEPS = 32  # each one is a call of the decoder whenever the object is segmented
-MASK_INDICES = range(4)  # the single-mask output and the three multimask outputs
 
 Box = tuple[float, float, float, float]
 
@@ -38,7 +36,7 @@ class ObjectPrompt:
     label: str | None = None
     steps: tuple[ObjectPrompt, ...] = ()
     chosen: int | None = None
-    mask_input: npt.NDArray[np.float32] | None = field(default=None, compare=False, repr=False)
+    mask_input: FloatArray | None = field(default=None, compare=False, repr=False)
 
     @property
     def refines(self) -> bool:

@@ -6,8 +6,9 @@ import json
 from dataclasses import replace
 from typing import Any
 
+from mobilesam.config import ALL_MASKS
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.prompts.object_prompt import MASK_INDICES, MAX_STEPS, ObjectPrompt, refuse_without_object
+from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
 
 LARGEST = 1e9  # of a coordinate, in pixels
 
@@ -95,7 +96,7 @@ def parse_chosen(value: Any, where: str) -> int:
     Raises:
         InputError: it is not 0, 1, 2 or 3.
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value not in MASK_INDICES:
+    if isinstance(value, bool) or not isinstance(value, int) or value not in ALL_MASKS:
         remedy = "0 is the single-mask output, 1 to 3 are the multimask outputs"
         raise InputError(sentence(where, "be 0, 1, 2 or 3", shown(value), remedy))
     return value

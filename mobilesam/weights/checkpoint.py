@@ -21,10 +21,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilesam import file_kind, weights
+from mobilesam.arrays import Array
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
 from mobilesam.files import atomic_path, exists, expanded, open_file, write_bytes
 from mobilesam.weights import onnx_pair, recognition, state_dict, tensor_files
-from mobilesam.weights.state_dict import Array, StateDict
+from mobilesam.weights.state_dict import StateDict
 
 if TYPE_CHECKING:
     from torch import nn

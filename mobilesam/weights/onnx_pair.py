@@ -14,11 +14,12 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 
 from mobilesam import file_kind
+from mobilesam.arrays import Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.files import open_file
 from mobilesam.weights import recognition, state_dict
-from mobilesam.weights.state_dict import Array, StateDict
+from mobilesam.weights.state_dict import StateDict
 
 if TYPE_CHECKING:
     import onnx

@@ -12,11 +12,10 @@ from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
-import numpy.typing as npt
 
+from mobilesam.arrays import Array
 from mobilesam.config import VARIANTS, EncoderConfig, SamConfig
 
-Array = npt.NDArray[np.generic]
 StateDict = dict[str, Array]
 Shape = tuple[int, ...]
 Keys = Iterator[tuple[str, Shape]]

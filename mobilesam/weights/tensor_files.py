@@ -21,8 +21,9 @@ from typing import Any
 
 import numpy as np
 
+from mobilesam.arrays import Array
 from mobilesam.files import MALFORMED, MAX_MODEL_BYTES, read_bytes
-from mobilesam.weights.state_dict import Array, StateDict
+from mobilesam.weights.state_dict import StateDict
 
 _DTYPES = {
     "F64": np.float64,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mobilesam.image import read as pictures
+from mobilesam.image.model_input import resize
 from mobilesam.model import Capabilities, Embedding, MaskModel, Scored
 
 SIDE = 256
@@ -31,7 +31,7 @@ class ColorModel(MaskModel):
 
     def encode(self, image, *, fast_padding=False):
         self.encoded += 1
-        resized = pictures.resize(image, self.image_size)
+        resized = resize(image, self.image_size)
         padded = np.zeros((self.image_size, self.image_size, 3), np.uint8)
         padded[: resized.shape[0], : resized.shape[1]] = resized
         colors = np.ascontiguousarray(padded[2::4, 2::4])

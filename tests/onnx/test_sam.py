@@ -12,6 +12,7 @@ import onnx
 import pytest
 
 import mobilesam
+from mobilesam.config import MULTIMASK
 from mobilesam.errors import InputError, SingleMaskWarning
 from mobilesam.geometry import covered_tokens
 from mobilesam.masks.upsampling import upsample
@@ -249,8 +250,8 @@ def test_many_prompts_are_decoded_in_lanes():
     points = np.random.default_rng(0).random((7, 1, 2)) * [600, 400]
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
     prompts, _ = make_prompts(points, np.ones((7, 1)), **sizes)
-    together = model.decode(embedding, prompts, multimask_output=True)
+    together = model.decode(embedding, prompts, MULTIMASK)
     for index in range(7):
-        alone = model.decode(embedding, prompts[index : index + 1], multimask_output=True)
+        alone = model.decode(embedding, prompts[index : index + 1], MULTIMASK)
         np.testing.assert_allclose(together.low_res_logits[index], alone.low_res_logits[0], atol=1e-4)
         np.testing.assert_allclose(together.iou_predictions[index], alone.iou_predictions[0], atol=1e-6)

@@ -173,14 +173,15 @@ def test_a_chosen_mask_is_kept_by_the_next_mark(onnx_sam: Any, embedding: Any) -
 
 @pytest.mark.weights
 def test_a_step_is_what_a_person_does_with_the_predictor(onnx_sam: Any, embedding: Any) -> None:
+    from mobilesam.config import ALL_MASKS, SINGLE_MASK
     from mobilesam.prompts.arrays import make_prompts
     from mobilesam.segment import decode
 
     frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
     first, _ = make_prompts([EYE], [1], **frame)
-    logits = onnx_sam.decode(embedding, first, None).low_res_logits[0]
+    logits = onnx_sam.decode(embedding, first, ALL_MASKS).low_res_logits[0]
     second, _ = make_prompts([EYE, INSIDE], [1, 1], None, logits[2][None], **frame)
-    expected = onnx_sam.decode(embedding, second, False)
+    expected = onnx_sam.decode(embedding, second, SINGLE_MASK)
     (found,) = decode(onnx_sam, embedding, [ObjectPrompt((EYE, INSIDE), (1, 1), steps=(HEAD,))])
     np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits[0])
     given = ObjectPrompt((EYE, INSIDE), (1, 1), mask_input=logits[2][None])

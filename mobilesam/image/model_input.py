@@ -1,0 +1,104 @@
+"""From an RGB image to the image encoder's input, and from a part of an embedding to all of it.
+
+The encoder takes a square: the image, resized so that its longer side is that of the square, and padding below or to
+the right of it. With *fast padding* it is given only the rows and columns of tokens that the image covers; the rest of
+the embedding is that of a square of padding alone.
+
+Letters: H W are the sides of the original image, h w those of the resized one, S the side of the square (1024).
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, NamedTuple, TypeVar
+
+import numpy as np
+from PIL import Image
+
+from mobilesam.arrays import FloatArray, UInt8Array
+from mobilesam.geometry import resized_hw
+
+# Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
+PIXEL_MEAN = (123.675, 116.28, 103.53)
+PIXEL_STD = (58.395, 57.12, 57.375)
+
+_BAND = 256  # rows resized at a time
+
+Features = TypeVar("Features")
+
+
+class EncoderInput(NamedTuple):
+    """pixels: (1, 3, S, S) float32, or less with fast padding; input_hw: (h, w), before padding."""
+
+    pixels: FloatArray
+    input_hw: tuple[int, int]
+
+
+def encoder_input(image_rgb: UInt8Array, image_size: int, patch_size: int | None = None) -> EncoderInput:
+    """Return the encoder's input for an image, (H, W, 3) uint8 RGB.
+
+    Args:
+        image_size: S.
+        patch_size: pixels to a side of a token, for fast padding; by default the image is padded to the square.
+    """
+    resized = resize(image_rgb, image_size)
+    height, width = resized.shape[:2]
+    size_hw = (image_size, image_size)
+    if patch_size is not None:
+        size_hw = (-(-height // patch_size) * patch_size, -(-width // patch_size) * patch_size)
+    return EncoderInput(pad(normalize(resized), size_hw), (height, width))
+
+
+def empty_input(image_size: int) -> FloatArray:
+    """Return the encoder's input for a square of padding alone, (1, 3, S, S) float32."""
+    return np.zeros((1, 3, image_size, image_size), np.float32)
+
+
+def complete_features(covered: Features, empty: Features) -> Features:
+    """Return the embedding of the square, from that of the part that the image covers.
+
+    Args:
+        covered: (1, 256, rows, columns), a NumPy array or a tensor.
+        empty: (1, 256, 64, 64), the embedding of :func:`empty_input`, which is not changed.
+    """
+    part: Any = covered
+    features: Any = copy.deepcopy(empty)
+    features[..., : part.shape[-2], : part.shape[-1]] = part
+    return features  # type: ignore[no-any-return]
+
+
+def resize(image_rgb: UInt8Array, image_size: int) -> UInt8Array:
+    """Return an image, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
+
+    Pillow's bilinear filter, which averages when it shrinks: pixel for pixel what SAM's ResizeLongestSide gives.
+    """
+    height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
+    if image_rgb.shape[:2] == (height, width):
+        return image_rgb
+    if image_rgb.shape[0] > 100 * image_rgb.shape[1]:
+        return _resize(image_rgb, height, width)
+    # Pillow resizes each row first, then each column, except for such strips. It copies what it is given at 4 bytes a
+    # pixel, so it is given some rows at a time.
+    bands = [image_rgb[top : top + _BAND] for top in range(0, len(image_rgb), _BAND)]
+    narrow = np.concatenate([_resize(band, len(band), width) for band in bands])
+    return _resize(narrow, height, width)
+
+
+def _resize(image_rgb: UInt8Array, height: int, width: int) -> UInt8Array:
+    return np.asarray(Image.fromarray(image_rgb).resize((width, height), Image.Resampling.BILINEAR))
+
+
+def normalize(resized: UInt8Array) -> FloatArray:
+    """Return an image, (h, w, 3) uint8 RGB, as (1, 3, h, w) float32 of zero mean and unit deviation."""
+    normalized = resized.transpose(2, 0, 1).astype(np.float32, order="C")
+    normalized -= np.array(PIXEL_MEAN, dtype=np.float32)[:, None, None]
+    normalized /= np.array(PIXEL_STD, dtype=np.float32)[:, None, None]
+    return normalized[None]
+
+
+def pad(normalized: FloatArray, size_hw: tuple[int, int]) -> FloatArray:
+    """Return (1, 3, h, w) float32 with zeros added below and to the right, up to ``size_hw`` (height, width)."""
+    height, width = normalized.shape[-2:]
+    padded = np.zeros((*normalized.shape[:-2], *size_hw), dtype=np.float32)
+    padded[..., :height, :width] = normalized
+    return padded
