@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import importlib.util
 import os
 import re
@@ -9,20 +10,19 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilesam import weights
+from mobilesam import runtimes, weights
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
 from mobilesam.files import exists, expanded
 from mobilesam.model import MaskModel
+from mobilesam.runtimes import Request
 from mobilesam.versions import installed_version
 from mobilesam.weights import checkpoint
 
 if TYPE_CHECKING:
-    import torch
-
     from mobilesam.modeling.torch_sam import TorchSam
 
-BACKENDS = ("auto", "torch", "onnx")
+BACKENDS = ("auto", *runtimes.NAMES)
 DEVICES = ("auto", "cpu", "cuda", "mps")
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d?))?", re.ASCII)
 
@@ -72,27 +72,17 @@ def load(
     exported = find_export(model)
     if backend == "auto":
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
-    if backend == "onnx":
-        from mobilesam.onnx import OnnxSam
-
-        name = _provider(device, provider)
-        if exported:
-            return OnnxSam.from_files(exported, name, threads, pin_threads=pin_threads)
-        return OnnxSam.from_checkpoint(find_model(model), name, threads, pin_threads=pin_threads)
-    if provider is not None:
-        raise InputError(sentence("provider", "go with the onnx backend", "backend 'torch'", "leave one of them out"))
-    if exported:
-        raise InputError(sentence("model", "be a checkpoint for torch", "an ONNX export", "use the backend onnx"))
-    _need_torch("the torch backend")
-    import torch
-
-    from mobilesam.modeling.build import build_sam_vit_t
-    from mobilesam.modeling.torch_sam import TorchSam
-
-    target = resolve_device(device)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    return TorchSam(build_sam_vit_t(find_model(model)).to(target))
+    runtime = importlib.import_module(f"mobilesam.runtimes.{backend}")
+    request = Request(
+        exported=exported,
+        find_checkpoint=lambda: find_model(model),
+        device=device,
+        provider=provider,
+        threads=threads,
+        pin_threads=pin_threads,
+    )
+    opened: MaskModel = runtime.open_model(request)
+    return opened
 
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
@@ -138,23 +128,6 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
     return paths if all(path.suffix == ".onnx" and exists(path) and path.is_file() for path in paths) else []
 
 
-def _provider(device: str, provider: str | None) -> str:
-    """Return the name of the execution provider that device and provider ask for."""
-    if provider is None:
-        if device == "mps":
-            remedy = "use the provider coreml, or the backend torch"
-            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", "'mps'", remedy))
-        name, _, index = device.partition(":")
-        if index.strip("0"):
-            remedy = "choose the GPU with CUDA_VISIBLE_DEVICES, or use the backend torch"
-            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", repr(device), remedy))
-        return name
-    if device not in ("auto", provider):
-        actual = f"{device!r} beside provider {provider!r}"
-        raise InputError(sentence("device", "be left out beside provider", actual, "give one of them"))
-    return provider
-
-
 def onnx_is_faster(device: str) -> bool:
     """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
     if not importlib.util.find_spec("torch"):
@@ -164,22 +137,9 @@ def onnx_is_faster(device: str) -> bool:
     cpu_build = (installed_version("torch") or "").endswith("+cpu")
     if device != "auto" or cpu_build:
         return device in ("auto", "cpu")
+    from mobilesam.runtimes.torch import resolve_device
+
     return resolve_device(device).type == "cpu"
-
-
-def resolve_device(device: str) -> torch.device:
-    """Return the torch device that a name means, refusing one that is not there."""
-    _check_device(device)
-    import torch
-
-    cuda = [f"cuda:{index}" for index in range(torch.cuda.device_count())] if torch.cuda.is_available() else []
-    mps = ["mps"] if torch.backends.mps.is_available() else []
-    if device == "auto":
-        return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    if device not in ("cpu", *cuda, *mps) and not (device == "cuda" and cuda):
-        there = ", ".join(("cpu", *cuda, *mps))
-        raise InputError(sentence("device", f"be available here ({there})", repr(device), "use device='auto'"))
-    return torch.device(device)
 
 
 def _check_device(device: object) -> None:
@@ -212,8 +172,3 @@ def require_torch(model: MaskModel, purpose: str) -> TorchSam:
             return model
         raise MissingDependencyError(f"{purpose} needs a model that runs on PyTorch; load it with backend='torch'")
     raise missing_dependency("torch", "torch", purpose)
-
-
-def _need_torch(purpose: str) -> None:
-    if not importlib.util.find_spec("torch"):
-        raise missing_dependency("torch", "torch", purpose)

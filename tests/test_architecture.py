@@ -21,7 +21,8 @@ TIERS = tuple(
         "image masks prompts visualize",
         "model weights",
         "embedding modeling onnx",
-        "loading segment",
+        "runtimes segment",
+        "loading",
         "predictor",
         "automatic bench formats",
         "batch evaluate",
@@ -34,7 +35,7 @@ TIERS = tuple(
 TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 # The modules that may import torch, each of which says so where it is missing.
 WITH_TORCH = {
-    *("cli.doctor", "image.transform", "loading", "masks.device_nms", "weights.checkpoint"),
+    *("cli.doctor", "image.transform", "masks.device_nms", "runtimes.torch", "weights.checkpoint"),
     *("export.exporter", "export.templates", "export.tracing", "export.wrappers"),
     *("modeling.layers", "modeling.mask_decoder", "modeling.prompt_encoder", "modeling.sam", "modeling.tiny_vit"),
     *("modeling.torch_sam", "modeling.transformer"),

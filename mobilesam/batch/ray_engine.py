@@ -120,7 +120,11 @@ def wants_gpu(choice: ModelChoice) -> bool:
         from mobilesam.onnx import providers
 
         return "cuda" in providers.available()
-    return not loading.onnx_is_faster("auto") and loading.resolve_device("auto").type == "cuda"
+    if loading.onnx_is_faster("auto"):
+        return False
+    from mobilesam.runtimes import torch
+
+    return torch.resolve_device("auto").type == "cuda"
 
 
 def gpu_share(workers: int, gpus: int) -> float:

@@ -52,7 +52,7 @@ def test_a_gpu_is_asked_for_where_the_default_device_is_one(
 ) -> None:
     """With PyTorch as with ONNX Runtime; this machine may have none, so that what is found is given."""
     monkeypatch.setattr(loading, "onnx_is_faster", lambda _: found == "cpu")
-    monkeypatch.setattr(loading, "resolve_device", lambda _: SimpleNamespace(type=found))
+    monkeypatch.setattr("mobilesam.runtimes.torch.resolve_device", lambda _: SimpleNamespace(type=found))
     monkeypatch.setattr(providers, "available", lambda: [found, "cpu"])
     assert wants_gpu(ModelChoice(device="auto")) is wanted
     assert wants_gpu(ModelChoice(device="auto", backend="onnx")) is wanted
