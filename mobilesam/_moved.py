@@ -1,4 +1,4 @@
-"""Names at the paths they had in an earlier release."""
+"""Names that are found under what they were called in an earlier release."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ def moved(module: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
 
     Args:
         module: the ``__name__`` of the old module.
-        homes: the module of each name today.
+        homes: the whole name of each today.
     """
 
     def look_up(name: str) -> Any:
         if name not in homes:
             raise AttributeError(f"module {module!r} has no attribute {name!r}")
-        message = f"{module}.{name} has moved; import it from {homes[name]}. The old path goes with release 0.3."
+        message = f"{module}.{name} is now {homes[name]}. The old name goes with release 0.3."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
-        return getattr(importlib.import_module(homes[name]), name)
+        home, _, new_name = homes[name].rpartition(".")
+        return getattr(importlib.import_module(home), new_name)
 
     return look_up

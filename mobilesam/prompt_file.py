@@ -5,8 +5,8 @@ from mobilesam._moved import moved
 __getattr__ = moved(
     __name__,
     {
-        "ObjectPrompt": "mobilesam.prompts.object_prompt",
-        "PromptFile": "mobilesam.prompts.file",
-        "read_prompts": "mobilesam.prompts.file",
+        "ObjectPrompt": "mobilesam.prompts.object_prompt.ObjectPrompt",
+        "PromptFile": "mobilesam.prompts.file.PromptFile",
+        "read_prompts": "mobilesam.prompts.file.read_prompts",
     },
 )

@@ -5,6 +5,6 @@ from mobilesam._moved import moved
 __getattr__ = moved(
     __name__,
     {
-        "choose": "mobilesam.masks.selection",
+        "choose": "mobilesam.masks.selection.choose",
     },
 )

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import importlib
 import warnings
+from pathlib import Path
 
 import pytest
+
+from mobilesam.batch import Prompted, segment_pictures
+from tests.robustness.batch_runs import PROMPTS, WORDS, ColorChoice, contents, paint, segment
 
 # What the reference of the Python interface listed before the modules were put into rooms, below ``mobilesam``.
 LISTED = """
@@ -23,15 +27,15 @@ LISTED = """
     weights.find weights.verify
 """
 MOVED = {
-    "automatic.records.MaskRecord": "masks.records",
-    "automatic.records.MaskRecords": "masks.records",
-    "build.build_sam": "modeling.build",
-    "build.build_sam_vit_t": "modeling.build",
-    "build.sam_model_registry": "modeling.build",
-    "prompt_file.ObjectPrompt": "prompts.object_prompt",
-    "prompt_file.PromptFile": "prompts.file",
-    "prompt_file.read_prompts": "prompts.file",
-    "selection.choose": "masks.selection",
+    "automatic.records.MaskRecord": "masks.records.MaskRecord",
+    "automatic.records.MaskRecords": "masks.records.MaskRecords",
+    "build.build_sam": "modeling.build.build_sam",
+    "build.build_sam_vit_t": "modeling.build.build_sam_vit_t",
+    "build.sam_model_registry": "modeling.build.sam_model_registry",
+    "prompt_file.ObjectPrompt": "prompts.object_prompt.ObjectPrompt",
+    "prompt_file.PromptFile": "prompts.file.PromptFile",
+    "prompt_file.read_prompts": "prompts.file.read_prompts",
+    "selection.choose": "masks.selection.choose",
 }
 
 
@@ -44,12 +48,12 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
         warnings.simplefilter("always")
         found = getattr(module, name)
     if path in MOVED:
-        home = f"mobilesam.{MOVED[path]}"
-        assert found is getattr(importlib.import_module(home), name)
+        home, _, new_name = f"mobilesam.{MOVED[path]}".rpartition(".")
+        assert found is getattr(importlib.import_module(home), new_name)
         (warning,) = caught
         assert warning.category is DeprecationWarning
         assert str(warning.message) == (
-            f"mobilesam.{path} has moved; import it from {home}. The old path goes with release 0.3."
+            f"mobilesam.{path} is now {home}.{new_name}. The old name goes with release 0.3."
         )
         assert warning.filename == __file__
     else:
@@ -58,7 +62,7 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
 
 
 def test_an_import_statement_is_warned_where_it_stands() -> None:
-    with pytest.warns(DeprecationWarning, match=r"^mobilesam\.selection\.choose has moved; ") as caught:
+    with pytest.warns(DeprecationWarning, match=r"^mobilesam\.selection\.choose is now ") as caught:
         from mobilesam.selection import choose
     assert choose.__module__ == "mobilesam.masks.selection"
     assert caught[0].filename == __file__
@@ -67,3 +71,30 @@ def test_an_import_statement_is_warned_where_it_stands() -> None:
 def test_a_name_that_never_was_is_refused() -> None:
     with pytest.raises(ImportError, match=r"cannot import name 'chose' from 'mobilesam\.selection'"):
         from mobilesam.selection import chose  # noqa: F401
+
+
+def test_the_old_call_of_a_batch_still_works(tmp_path, monkeypatch) -> None:
+    """Its fourteen arguments are those of a job and of ``segment_images`` today."""
+    monkeypatch.chdir(tmp_path)
+    paint(Path("photos/a.png"))
+    segment(["photos"], Path("new"))
+    warnings_of_run, counts = [], []
+    with pytest.warns(DeprecationWarning, match=r"^mobilesam\.batch\.segment_pictures is now segment_images\("):
+        report = segment_pictures(
+            ["photos"],
+            Path("old"),
+            prompts=PROMPTS,
+            how=Prompted(),
+            words=WORDS,
+            model=ColorChoice(),
+            workers=1,
+            engine="local",
+            ray_address=None,
+            resume=False,
+            force=False,
+            strict=False,
+            progress=lambda *count: counts.append(count),
+            notice=warnings_of_run.append,
+        )
+    assert (report.done, counts[-1], warnings_of_run) == (1, (1, 1, 0), [])
+    assert contents(Path("old")) == contents(Path("new"))

@@ -5,7 +5,7 @@ from mobilesam._moved import moved
 __getattr__ = moved(
     __name__,
     {
-        "MaskRecord": "mobilesam.masks.records",
-        "MaskRecords": "mobilesam.masks.records",
+        "MaskRecord": "mobilesam.masks.records.MaskRecord",
+        "MaskRecords": "mobilesam.masks.records.MaskRecords",
     },
 )

@@ -59,7 +59,7 @@ def embed_pictures(
         folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
         on_warning: called with each warning about a picture, each text once.
 
-    The other arguments are those of :func:`mobilesam.batch.segment_pictures`.
+    The other arguments are those of :class:`mobilesam.batch.SegmentationJob`.
 
     Raises:
         InputError: an argument is not usable, or a file cannot be written.

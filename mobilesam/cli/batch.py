@@ -99,7 +99,7 @@ def batch(
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
-    from mobilesam.batch import Everything, ModelChoice, Prompted, read_prompts_or_coco, segment_pictures
+    from mobilesam.batch import Everything, ModelChoice, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
     from mobilesam.cli.model import fetch_weights
     from mobilesam.formats.output import WORDS
 
@@ -118,12 +118,12 @@ def batch(
     fetch_weights(model)
     count, share = split_cores(workers, threads, device.value, provider)
     with progress_bar(f"--resume --out {out}") as (progress, notice):
-        report = segment_pictures(
+        job = SegmentationJob(
             inputs,
             out,
             prompts=named,
-            how=how,
-            words=words,
+            settings=how,
+            formats=words,
             model=ModelChoice(model, backend.value, device.value, share, provider, pin_threads=True),
             workers=count,
             engine=engine.value,
@@ -131,9 +131,8 @@ def batch(
             resume=resume,
             force=force,
             strict=strict,
-            progress=progress,
-            notice=notice,
         )
+        report = segment_images(job, progress=progress, on_warning=notice)
     if report.left_out:
         left_out = f"{len(report.left_out)} pictures have no prompt, such as {report.left_out[0]}"
         typer.echo(printable(left_out), err=True)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobilesam.batch import ModelChoice, segment_pictures
+from mobilesam.batch import ModelChoice, SegmentationJob, segment_images
 from mobilesam.model import Wrapped
 from mobilesam.prompts.file import PromptFile
 from mobilesam.prompts.object_prompt import ObjectPrompt
@@ -96,8 +96,8 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
         monkeypatch.setattr(handler, "formatter", logging.Formatter("mine: %(message)s"))
     before = settings()
     assert before[0] is True
-    how = {"prompts": prompts, "words": WORDS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
-    report = segment_pictures(["photos"], Path("ray"), **how, workers=2, engine="ray", progress=look)
+    how = {"prompts": prompts, "formats": WORDS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
+    report = segment_images(SegmentationJob(["photos"], Path("ray"), **how, workers=2, engine="ray"), progress=look)
     assert settings() == before
     assert Path("killed").exists()
     assert not ray.is_initialized()
@@ -107,5 +107,5 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
     assert len(seen) in (2, 3), "the killed one, the one in its place, and the other one unless it came too late"
     assert report.done == COUNT
     assert [Path(each.source).name for each in report.bad] == ["broken.jpg"]
-    segment_pictures(["photos"], Path("local"), **how)
+    segment_images(SegmentationJob(["photos"], Path("local"), **how))
     assert contents(Path("ray")) == contents(Path("local"))

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from mobilesam.batch import ModelChoice, Prompted, Report, segment_pictures
+from mobilesam.batch import ModelChoice, Report, SegmentationJob, segment_images
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 from tests.automatic.color_model import ColorModel, squares
 from tests.conftest import ROOT
@@ -41,10 +41,11 @@ def paint(path: Path, shift: int = 0, hw: tuple[int, int] = HW) -> None:
     Image.fromarray(squares(hw, [(x1 + shift, y1, x2 + shift, y2), (70, 20, 90, 40)])).save(path)
 
 
-def segment(inputs, out: Path, **how) -> Report:
-    """Segment pictures in this process."""
-    how = {"prompts": PROMPTS, "how": Prompted(), "words": WORDS, "model": ColorChoice()} | how
-    return segment_pictures([*map(str, inputs)], out, **how)
+def segment(inputs, out: Path, progress=None, on_warning=None, **job) -> Report:
+    """Segment images in this process."""
+    job = {"prompts": PROMPTS, "formats": WORDS, "model": ColorChoice()} | job
+    job = SegmentationJob([*map(str, inputs)], out, **job)
+    return segment_images(job, progress=progress, on_warning=on_warning)
 
 
 def start(module: str, *arguments: object, cwd: Path, **how) -> subprocess.Popen[str]:

@@ -160,13 +160,13 @@ def test_a_worker_without_memory_for_the_model_is_a_sentence(capfd: pytest.Captu
 
 def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
-    segment([photos], out, words=("coco",))
+    segment([photos], out, formats=("coco",))
     result = zlib.compress(json.dumps(["0.png", [64, 96], ["x" * HUGE]]).encode(), 1)
     with closing(sqlite3.connect(out / "batch.sqlite")) as journal, journal:
         journal.execute("UPDATE pictures SET result = ? WHERE number = 0", (result,))
     del result
     with limited(HUGE // 4), pytest.raises(InputError, match=r"^The results do not fit into memory\. .* --resume"):
-        segment([photos], out, words=("coco",), resume=True)
+        segment([photos], out, formats=("coco",), resume=True)
 
 
 @pytest.mark.parametrize(("command", "processes"), [("batch", 2), ("batch", 3), ("batch", 4), ("embed", 3)])

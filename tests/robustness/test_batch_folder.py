@@ -145,5 +145,5 @@ def test_masks_of_others_are_not_overwritten_or_removed_without_force(photos: Pa
 def test_a_file_of_one_picture_never_takes_the_place_of_that_of_all(photos: Path, tmp_path: Path) -> None:
     paint(photos / "coco.png")
     with pytest.raises(InputError, match=r"output file must be written once, got .*coco\.json of two formats; rename"):
-        segment([photos], tmp_path / "out", words=("coco", "labelme"))
+        segment([photos], tmp_path / "out", formats=("coco", "labelme"))
     assert not (tmp_path / "out").exists()

@@ -83,7 +83,7 @@ def test_a_tiff_too_large_for_memory_is_read_from_its_path(photos: Path, monkeyp
     with (photos / "frames.tif").open("ab") as file:
         file.write(b"more")
     notices = list[str]()
-    segment([photos], Path("out"), resume=True, notice=notices.append)
+    segment([photos], Path("out"), resume=True, on_warning=notices.append)
     assert notices == ["pictures that changed since they were done: 1, such as photos/frames.tif; they are done again"]
 
 

@@ -32,12 +32,12 @@ def change(out: Path, sql: str, *values: Any) -> None:
 def out(tmp_path: Path) -> Path:
     """The results of a picture, in a folder of their own."""
     paint(tmp_path / "photos/a.png")
-    segment([tmp_path / "photos"], tmp_path / "out", words=("coco", "mask"))
+    segment([tmp_path / "photos"], tmp_path / "out", formats=("coco", "mask"))
     return tmp_path / "out"
 
 
 def again(out: Path, **how: bool) -> None:
-    segment([out.parent / "photos"], out, words=("coco", "mask"), **how)
+    segment([out.parent / "photos"], out, formats=("coco", "mask"), **how)
 
 
 @pytest.mark.parametrize("how", ["resume", "force"])

@@ -44,7 +44,7 @@ def test_a_picture_that_was_replaced_is_done_again(photos: Path, tmp_path: Path)
     out, notices = tmp_path / "out", list[str]()
     before = fresh(photos, out)
     paint(photos / "sub/a.png", shift=6)
-    segment([photos], out, resume=True, notice=notices.append)
+    segment([photos], out, resume=True, on_warning=notices.append)
     (notice,) = notices
     assert notice.startswith("pictures that changed since they were done: 1, such as ")
     assert notice.endswith("sub/a.png; they are done again")
@@ -103,7 +103,7 @@ def test_a_picture_that_is_gone_is_bad_and_its_results_are_kept(
     (photos / "b.png").rename("away.png")
     for _ in range(2):
         notices, counts = list[str](), list[tuple[int, ...]]()
-        report = segment(inputs, out, resume=True, notice=notices.append, progress=lambda *now: counts.append(now))  # noqa: B023
+        report = segment(inputs, out, resume=True, on_warning=notices.append, progress=lambda *now: counts.append(now))  # noqa: B023
         assert report.done == len(NAMES) - 1
         assert report.bad == [
             (
@@ -258,11 +258,11 @@ def test_a_run_with_another_mask_input_is_refused(photos: Path, tmp_path: Path) 
 )
 def test_a_run_with_other_settings_of_everything_is_refused(photos: Path, tmp_path: Path, other: Everything) -> None:
     out, settings = tmp_path / "out", Everything("fast", 4)
-    segment([photos], out, prompts=None, how=settings)
+    segment([photos], out, prompts=None, settings=settings)
     before = contents(out)
     (out / "a-overlay.png").unlink()
     with pytest.raises(InputError, match=r"must do the same as before \(how {'mode': {'mode': 'fast', .*--force"):
-        segment([photos], out, prompts=None, how=other, resume=True)
+        segment([photos], out, prompts=None, settings=other, resume=True)
     assert not (out / "a-overlay.png").exists()
-    segment([photos], out, prompts=None, how=settings, resume=True)
+    segment([photos], out, prompts=None, settings=settings, resume=True)
     assert contents(out) == before

@@ -76,7 +76,7 @@ def test_two_runs_at_once_leave_warnings_as_they_were() -> None:
 
 def test_notices_of_reading_reach_the_caller(crooked: Path) -> None:
     batch, embed = list[str](), list[str]()
-    segment([crooked], Path("out"), notice=batch.append)
+    segment([crooked], Path("out"), on_warning=batch.append)
     model = ColorChoice()
     for name in ("one", "two"):
         list(embed_pictures([str(crooked)], Path("embeddings"), model=model, on_warning=embed.append))

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 
 from mobilesam import cores, loading
-from mobilesam.batch import ModelChoice, segment_pictures
+from mobilesam.batch import ModelChoice
 from mobilesam.bench import describe_environment
 from mobilesam.cli import doctor
 from mobilesam.cli.batch import split_cores
 from mobilesam.onnx import sessions
 from tests.conftest import ROOT
-from tests.robustness.batch_runs import PROMPTS, ColorChoice, paint
+from tests.robustness.batch_runs import ColorChoice, paint, segment
 
 ON_LINUX = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="CPU affinity is set on Linux only")
 
@@ -203,9 +203,8 @@ def test_making_the_graph_templates_keeps_the_random_numbers(monkeypatch: pytest
 def test_a_run_goes_on_whether_threads_are_pinned_or_not(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     paint(Path("photos/a.png"))
-    how = {"prompts": PROMPTS, "words": ["csv"]}
-    segment_pictures(["photos"], Path("out"), model=ColorChoice(), **how)
-    report = segment_pictures(["photos"], Path("out"), model=ColorChoice(pin_threads=True), resume=True, **how)
+    segment(["photos"], Path("out"), formats=["csv"])
+    report = segment(["photos"], Path("out"), formats=["csv"], model=ColorChoice(pin_threads=True), resume=True)
     assert report.done == 1
 
 
