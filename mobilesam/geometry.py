@@ -47,27 +47,8 @@ def points_to_model(points: AnyFloatArray, original_hw: tuple[int, int], input_h
     return mapped
 
 
-def points_to_original(points: AnyFloatArray, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> FloatArray:
-    """Map points, (..., 2) float, x y in the model frame, back to pixels of the original image, float32."""
-    scale = np.array([original_hw[1] / input_hw[1], original_hw[0] / input_hw[0]])
-    mapped: FloatArray = (np.asarray(points, dtype=np.float64) * scale).astype(np.float32)
-    return mapped
-
-
 def boxes_to_model(boxes: AnyFloatArray, original_hw: tuple[int, int], input_hw: tuple[int, int]) -> FloatArray:
     """Map boxes, (..., 4) float, x1 y1 x2 y2 in pixels of the original image, to the model frame, float32."""
     boxes = np.asarray(boxes)
     corners = boxes.reshape(*boxes.shape[:-1], 2, 2)
     return points_to_model(corners, original_hw, input_hw).reshape(boxes.shape)
-
-
-def xyxy_to_xywh(boxes: AnyFloatArray) -> AnyFloatArray:
-    """Return boxes, (..., 4), as x y width height instead of x1 y1 x2 y2."""
-    boxes = np.asarray(boxes)
-    return np.concatenate([boxes[..., :2], boxes[..., 2:] - boxes[..., :2]], axis=-1)
-
-
-def xywh_to_xyxy(boxes: AnyFloatArray) -> AnyFloatArray:
-    """Return boxes, (..., 4), as x1 y1 x2 y2 instead of x y width height."""
-    boxes = np.asarray(boxes)
-    return np.concatenate([boxes[..., :2], boxes[..., :2] + boxes[..., 2:]], axis=-1)

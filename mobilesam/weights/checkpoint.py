@@ -24,7 +24,7 @@ from mobilesam import file_kind, weights
 from mobilesam.arrays import Array
 from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
 from mobilesam.files import atomic_path, exists, expanded, open_file, write_bytes
-from mobilesam.weights import onnx_pair, recognition, state_dict, tensor_files
+from mobilesam.weights import recognition, state_dict, tensor_files
 from mobilesam.weights.state_dict import StateDict
 
 if TYPE_CHECKING:
@@ -229,6 +229,8 @@ _READERS = {"torch": _read_torch, "safetensors": _read_safetensors}
 def _read_pair(paths: Sequence[Path]) -> Checkpoint:
     if len(paths) != 2:
         raise CheckpointError(sentence("ONNX pair", "be two files", f"{len(paths)}", _REMEDY))
+    from mobilesam.weights import onnx_pair
+
     state = onnx_pair.pair_to_state(*paths)
     return Checkpoint(state, f"a MobileSAM ONNX pair ({' and '.join(map(str, paths))})")
 

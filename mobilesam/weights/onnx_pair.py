@@ -18,7 +18,7 @@ from mobilesam.arrays import Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.files import open_file
-from mobilesam.weights import recognition, state_dict
+from mobilesam.weights import recognition, state_dict, tensor_files
 from mobilesam.weights.state_dict import StateDict
 
 if TYPE_CHECKING:
@@ -49,6 +49,15 @@ def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
     if wrong:
         raise CheckpointError(sentence(both, "be MobileSAM's ONNX pair", wrong, _REMEDY))
     return {key: found[key] for key in state_dict.used_shapes()}
+
+
+def convert(encoder: Path, decoder: Path, target: Path) -> None:
+    """Write the checkpoint of an ONNX pair as .safetensors, with the unused classifier.
+
+    Raises:
+        CheckpointError: as of :func:`pair_to_state`.
+    """
+    tensor_files.write_safetensors(target, state_dict.complete(pair_to_state(encoder, decoder)))
 
 
 class _Graph:

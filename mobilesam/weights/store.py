@@ -1,7 +1,6 @@
 """The weights on disk: what the manifest names, where it lies, and how it gets there. Nothing here needs torch.
 
-The sources of one weights name lead to the same network; the first that gives verified files is taken. An ONNX pair is
-converted to the official keys on arrival.
+The sources of one weights name lead to the same network; the first that gives verified files is taken.
 """
 
 from __future__ import annotations
@@ -19,7 +18,7 @@ from typing import Any, NamedTuple
 
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
 from mobilesam.files import MALFORMED, atomic_path
-from mobilesam.weights import download, onnx_pair, state_dict, tensor_files
+from mobilesam.weights import download
 from mobilesam.weights.download import Patience, Progress, RemoteFile, SourceError
 
 DEFAULT = "mobile_sam"
@@ -288,10 +287,11 @@ def _is_good(file: RemoteFile) -> bool:
 
 
 def _convert(source: Source, target: RemoteFile) -> None:
+    from mobilesam.weights import onnx_pair
+
     encoder, decoder = (file.path for file in source.files)
-    state = state_dict.complete(onnx_pair.pair_to_state(encoder, decoder))
     with atomic_path(target.path) as temporary:
-        tensor_files.write_safetensors(temporary, state)
+        onnx_pair.convert(encoder, decoder, temporary)
         if reason := download.problem(temporary, target.size, target.sha256):
             raise SourceError(f"the converted checkpoint is {reason}")
 

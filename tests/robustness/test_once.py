@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -126,3 +128,59 @@ def test_a_decoder_of_one_mask_gives_it_with_a_warning_where_others_are_wanted(p
     with pytest.warns(SingleMaskWarning, match="gives one mask a prompt"):
         found = model.decode(embedding, prompts, MULTIMASK)
     np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits)
+
+
+@pytest.mark.weights
+def test_the_reversal_of_an_onnx_pair_is_not_loaded_with_a_checkpoint() -> None:
+    program = """if True:
+        import sys
+        from mobilesam import weights
+        from mobilesam.weights import checkpoint
+        checkpoint.read(weights.ensure())
+        print([name for name in sys.modules if "onnx_pair" in name])
+    """
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+
+
+def test_only_the_two_that_convert_import_the_reversal_and_they_do_it_where_they_convert() -> None:
+    line = re.compile(r"^( *)from mobilesam.weights import .*\bonnx_pair\b", re.MULTILINE)
+    indents = {module: line.findall(text_of(module)) for module in MODULES if "onnx_pair" in text_of(module)}
+    assert indents == {"weights.checkpoint": ["    "], "weights.store": ["    "]}
+
+
+def names_used(path: Path) -> set[tuple[str, str]]:
+    """Return (module, name) of what a file refers to, in itself or in modules that it imports."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    own = next((module for module, each in MODULES.items() if each == path), "")
+    used, known = set(), {}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                parent = (node.module or "").removeprefix("mobilesam").removeprefix(".")
+                full = f"{parent}.{alias.name}".removeprefix(".")
+                used.add((parent, alias.name))
+                if full in MODULES:
+                    known[alias.asname or alias.name] = full
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            used.add((own, node.id))
+        elif isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in known:
+            used.add((known[node.value.id], node.attr))
+    return used
+
+
+def test_nothing_is_there_for_tests_alone() -> None:
+    """Every name at the top of a module is used by the package itself; commands are registered by a decorator."""
+    used = set().union(*map(names_used, MODULES.values()))
+    unused = []
+    for module, path in MODULES.items():
+        for node in ast.parse(path.read_text(encoding="utf-8")).body:
+            names = []
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+                names = [] if any("command" in ast.unparse(each) for each in node.decorator_list) else [node.name]
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+                names = [target.id for target in targets if isinstance(target, ast.Name)]
+            unused += [(module, name) for name in names if (module, name) not in used and not name.startswith("__")]
+    assert unused == [("utils.onnx", "SamOnnxModel")]  # a name of SAM's
