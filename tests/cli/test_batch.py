@@ -26,7 +26,7 @@ CORNERS = 4  # which a mask of a quarter of the side rounds off
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with five pictures, one of them broken, and a model without weights."""
-    monkeypatch.setattr("mobilesam.loading.load", lambda *_: ColorModel())
+    monkeypatch.setattr("mobilesam.loading.load", lambda *_, **__: ColorModel())
     (tmp_path / "photos/sub").mkdir(parents=True)
     for number, name in enumerate(("a.png", "b.png", "c.png", "sub/a.png")):
         Image.fromarray(squares(HW, BOXES[: 1 + number % 2])).save(tmp_path / "photos" / name)
@@ -69,7 +69,7 @@ def test_a_folder_is_done_and_the_bad_picture_listed(command, folder):
 
 def test_everything_is_what_the_command_for_one_picture_finds(command, folder, monkeypatch):
     assert run(command, folder, prompts=False).code == 1
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel())
+    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_, **__: ColorModel())
     sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
     assert command("everything", *sources, "--grid", 8, "--format", "coco", "--out", folder / "one").code == 0
     assert (folder / "one/coco.json").read_bytes() == (folder / "out/coco.json").read_bytes()
