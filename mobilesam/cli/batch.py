@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.errors import sentence
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ WorkerThreadsOption = Annotated[
 ]
 
 
+@with_model_options
 def batch(
     inputs: InputArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if absent.")],
@@ -74,11 +76,9 @@ def batch(
     ray_address: Annotated[
         str | None, typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, for --engine ray.")
     ] = None,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: WorkerThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Segment any number of pictures, by prompts or everything.
 
@@ -98,8 +98,7 @@ def batch(
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
-    from mobilesam.batch import Everything, ModelChoice, Prompted, read_prompts_or_coco, segment_pictures
-    from mobilesam.cli.model import fetch_weights
+    from mobilesam.batch import Everything, Prompted, read_prompts_or_coco, segment_pictures
     from mobilesam.formats.output import WORDS
 
     words = options.parse_formats(formats, WORDS)
@@ -114,8 +113,8 @@ def batch(
         else Prompted(None if select is None else select.value, fast_padding)
     )
     named = None if prompts is None else read_prompts_or_coco(prompts)
-    fetch_weights(model)
-    count, share = split_cores(workers, threads, device.value, provider)
+    count, share = split_cores(workers, threads, network)
+    choice = network.choice(share)
     with progress_bar(f"--resume --out {out}") as (progress, notice):
         report = segment_pictures(
             inputs,
@@ -123,7 +122,7 @@ def batch(
             prompts=named,
             how=how,
             words=words,
-            model=ModelChoice(model, backend.value, device.value, share, provider),
+            model=choice,
             workers=count,
             engine=engine.value,
             ray_address=ray_address,
@@ -161,7 +160,7 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def split_cores(workers: int | None, threads: int | None, device: str, provider: str | None) -> tuple[int, int]:
+def split_cores(workers: int | None, threads: int | None, network: ModelOptions) -> tuple[int, int]:
     """Return how many workers, with how many threads each, make the best of the machine.
 
     On a CPU many workers with few threads do more; an accelerator serves one worker.
@@ -171,7 +170,8 @@ def split_cores(workers: int | None, threads: int | None, device: str, provider:
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
     if workers is None:
-        workers = 1 if provider or not onnx_is_faster(device) else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
+        one = network.provider or not onnx_is_faster(network.device.value)
+        workers = 1 if one else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
     return workers, threads or max(1, cores // workers)
 
 

@@ -43,7 +43,6 @@ def colors(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A folder with cat.png and its prompts, and a model without weights."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel())
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel())
     monkeypatch.setattr("mobilesam.loading.load", lambda *_: ColorModel())
     Image.fromarray(squares(HW, BOXES)).save("cat.png")
     Path("model.bin").write_bytes(b"weights")
