@@ -99,7 +99,8 @@ def batch(
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
     from mobilesam.batch import Everything, Prompted, read_prompts_or_coco, segment_pictures
-    from mobilesam.formats.output import WORDS
+    from mobilesam.formats.naming import refuse_overwriting
+    from mobilesam.formats.output import WORDS, files_of_all
 
     words = options.parse_formats(formats, WORDS)
     if (prompts is None) != everything:
@@ -113,6 +114,8 @@ def batch(
         else Prompted(None if select is None else select.value, fast_padding)
     )
     named = None if prompts is None else read_prompts_or_coco(prompts)
+    if prompts is not None:
+        refuse_overwriting(list(files_of_all(out, words).values()), [str(prompts)], force=True)
     count, share = split_cores(workers, threads, network)
     choice = network.choice(share)
     with progress_bar(f"--resume --out {out}") as (progress, notice):
