@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.cores import usable_cores
 from mobilesam.errors import sentence
 
@@ -46,6 +47,7 @@ WorkerThreadsOption = Annotated[
 ]
 
 
+@with_model_options
 def batch(
     inputs: InputArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if absent.")],
@@ -75,11 +77,9 @@ def batch(
     ray_address: Annotated[
         str | None, typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, for --engine ray.")
     ] = None,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: WorkerThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Segment any number of pictures, by prompts or everything.
 
@@ -99,9 +99,9 @@ def batch(
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
-    from mobilesam.batch import Everything, ModelChoice, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
-    from mobilesam.cli.model import fetch_weights
-    from mobilesam.formats.output import WORDS
+    from mobilesam.batch import Everything, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
+    from mobilesam.formats.naming import refuse_overwriting
+    from mobilesam.formats.output import WORDS, files_of_all
 
     words = options.parse_formats(formats, WORDS)
     if (prompts is None) != everything:
@@ -115,8 +115,10 @@ def batch(
         else Prompted(None if select is None else select.value, fast_padding)
     )
     named = None if prompts is None else read_prompts_or_coco(prompts)
-    fetch_weights(model)
-    count, share = split_cores(workers, threads, device.value, provider)
+    if prompts is not None:
+        refuse_overwriting(list(files_of_all(out, words).values()), [str(prompts)], force=True)
+    count, share = split_cores(workers, threads, network)
+    choice = network.choice(share)
     with progress_bar(f"--resume --out {out}") as (progress, notice):
         job = SegmentationJob(
             inputs,
@@ -124,7 +126,7 @@ def batch(
             prompts=named,
             settings=how,
             formats=words,
-            model=ModelChoice(model, backend.value, device.value, share, provider, pin_threads=True),
+            model=choice,
             workers=count,
             engine=engine.value,
             ray_address=ray_address,
@@ -161,7 +163,7 @@ def printable(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
 
 
-def split_cores(workers: int | None, threads: int | None, device: str, provider: str | None) -> tuple[int, int]:
+def split_cores(workers: int | None, threads: int | None, network: ModelOptions) -> tuple[int, int]:
     """Return how many workers, with how many threads each, make the best of the machine.
 
     On a CPU many workers with few threads do more; an accelerator serves one worker.
@@ -170,7 +172,8 @@ def split_cores(workers: int | None, threads: int | None, device: str, provider:
 
     cores = usable_cores()
     if workers is None:
-        workers = 1 if provider or not onnx_is_faster(device) else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
+        one = network.provider or not onnx_is_faster(network.device.value)
+        workers = 1 if one else min(max(1, cores // (threads or 1)), _MOST_WORKERS)
     return workers, threads or max(1, cores // workers)
 
 

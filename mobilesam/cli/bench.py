@@ -11,10 +11,11 @@ from typing import Annotated, Any
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.model import load_model
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.errors import sentence
 
 
+@with_model_options
 def bench(
     image: Annotated[
         Path | None, typer.Option("--image", metavar="FILE", help="Picture; by default a synthetic 1024 x 768 JPEG.")
@@ -31,11 +32,9 @@ def bench(
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the measurement as JSON.")] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Time every stage of a prediction after a warm-up.
 
@@ -55,18 +54,18 @@ def bench(
 
     if out:
         refuse_existing(out, force=force)
-    network = load_model(model, backend, device, threads, provider)
+    model = network.load(threads)
     with tempfile.TemporaryDirectory() as folder:
         picture = image or Path(folder) / "sample.jpg"
         if image is None:
             write_sample(picture)
         found = bench_stages(
-            network, picture, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
+            model, picture, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
         )
     about = {
-        "weights_id": network.weights_id,
-        "backend": type(network).__name__,
-        "device": network.capabilities.device,
+        "weights_id": model.weights_id,
+        "backend": type(model).__name__,
+        "device": model.capabilities.device,
         "threads": threads,
         "fast_padding": fast_padding,
     }

@@ -12,19 +12,19 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.batch import InputArgument, WorkersOption, WorkerThreadsOption, progress_bar, split_cores, tell_bad
+from mobilesam.cli.model import ModelOptions, with_model_options
 
 
+@with_model_options
 def embed(
     inputs: InputArgument,
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the embeddings; made if absent.")],
     fast_padding: options.FastPaddingOption = False,
     as_json: options.JsonOption = False,
     workers: WorkersOption = None,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: WorkerThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Encode pictures, and keep their embeddings, 4 MB each.
 
@@ -39,12 +39,10 @@ def embed(
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
-    from mobilesam.batch import BadPicture, ModelChoice, embed_pictures
-    from mobilesam.cli.model import fetch_weights
+    from mobilesam.batch import BadPicture, embed_pictures
 
-    fetch_weights(model)
-    count, share = split_cores(workers, threads, device.value, provider)
-    choice = ModelChoice(model, backend.value, device.value, share, provider, pin_threads=True)
+    count, share = split_cores(workers, threads, network)
+    choice = network.choice(share)
     made: dict[str, str] = {}
     bad: list[BadPicture] = []
     with progress_bar("the same command") as (progress, warn):

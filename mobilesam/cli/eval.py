@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.model import load_model
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.errors import InputError, sentence
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ class Split(StrEnum):
     odd = "odd"
 
 
+@with_model_options
 def evaluate(
     images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder with the pictures.")],
     annotations: Annotated[
@@ -63,11 +64,9 @@ def evaluate(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run in --out.")] = False,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Measure a model against ground-truth masks.
 
@@ -92,21 +91,21 @@ def evaluate(
 
     settings = Settings(parse_prompts(prompts), max_clicks=max_clicks, all_masks=all_masks)
     dataset = load_coco(annotations, images, split=split.value, limit=limit, seed=seed)
-    network = load_model(model, backend, device, threads, provider)
+    model = network.load(threads)
     about = {
         "format": FORMAT,
         "annotations_sha256": dataset.digest,
         "settings": settings_record(settings),
         "model": {
-            "weights_id": network.weights_id,
-            "backend": type(network).__name__,
-            "device": network.capabilities.device,
+            "weights_id": model.weights_id,
+            "backend": type(model).__name__,
+            "device": model.capabilities.device,
             "fast_padding": fast_padding,
         },
     }
     journal = Journal.open(out / JOURNAL, about, resume=resume, force=force) if out else None
     with _progress(out) as progress:
-        found = run(network, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
+        found = run(model, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
     summary = found.summary
     _name_left_out(summary)
     if not summary["instances"]:

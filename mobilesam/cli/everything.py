@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.model import load_model
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.errors import InputError
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from mobilesam.model import MaskModel
 
 
+@with_model_options
 def everything(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
     preset: options.PresetOption = options.Preset.balanced,
@@ -32,11 +33,9 @@ def everything(
     ] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     threads: options.ThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Find all the masks of a picture.
 
@@ -57,7 +56,7 @@ def everything(
     generator: SamAutomaticMaskGenerator | None = None
     for files, image, clock in output.read():
         # Loaded only now, so that a mistyped path is reported at once.
-        generator = generator or _generator(load_model(model, backend, device, threads, provider), grid, preset, tiles)
+        generator = generator or _generator(network.load(threads), grid, preset, tiles)
         try:
             with clock.measure("segment"):
                 records = _segment(generator, image, files.source, time_budget)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mobilesam.cli import options
+from mobilesam.cli.model import ModelOptions, with_model_options
 from mobilesam.cli.pictures import warnings_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompts.file import PromptFile, read_prompts
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 MULTIMASK_OUTPUTS = 3
 
 
+@with_model_options
 def predict(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
     point: options.PointOption = None,
@@ -35,12 +37,10 @@ def predict(
     formats: options.FormatOption = "overlay,mask",
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
-    model: options.ModelOption = None,
-    backend: options.BackendOption = options.Backend.auto,
-    device: options.DeviceOption = options.Device.auto,
-    provider: options.ProviderOption = None,
     embeddings: options.EmbeddingsOption = None,
     threads: options.ThreadsOption = None,
+    *,
+    network: ModelOptions,
 ) -> None:
     """Segment what points and boxes show.
 
@@ -59,7 +59,6 @@ def predict(
 
     A picture that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
     """
-    from mobilesam.cli.model import load_model
     from mobilesam.cli.output import Output
     from mobilesam.embedding import with_embeddings
     from mobilesam.segment import ALL, segment_objects
@@ -77,18 +76,17 @@ def predict(
         masks_per_object=MULTIMASK_OUTPUTS if multimask else 1,
         read=[prompts] if prompts else [],
     )
-    network: MaskModel | None = None
+    sam: MaskModel | None = None
     rule = ALL if multimask else select.value if select else None
     for files, image, clock in output.read():
         # Loaded only now, so that a mistyped path is reported at once.
-        if network is None:
-            network = with_embeddings(load_model(model, backend, device, threads, provider), embeddings)
+        sam = sam or with_embeddings(network.load(threads), embeddings)
         try:
             with warnings_of(files.source):
                 with clock.measure("encode"):
-                    embedding = network.encode(image, fast_padding=fast_padding)
+                    embedding = sam.encode(image, fast_padding=fast_padding)
                 with clock.measure("decode"):
-                    found = segment_objects(network, embedding, files.prompts, select=rule)
+                    found = segment_objects(sam, embedding, files.prompts, select=rule)
         except InputError as error:
             output.fail(files.source, error)
             continue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -28,13 +28,6 @@ class Names:
         number = f"-{index + 1}" if index else ""
         alternative = f"-alt{rank + 1}" if rank else ""
         return self.folder / f"{self.stem}-{word}{number}{alternative}.png"
-
-    def all(self, words: Sequence[str], objects: int, ranks: int) -> Iterator[Path]:
-        """Yield every name that ``mobilesam predict`` writes for so many objects with so many masks each."""
-        for word in words:
-            for index in range(1 if word == "overlay" else objects):
-                for rank in range(ranks):
-                    yield self.path(word, index, rank)
 
 
 def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:

@@ -69,7 +69,7 @@ def test_a_folder_is_done_and_the_bad_picture_listed(command, folder):
 
 def test_everything_is_what_the_command_for_one_picture_finds(command, folder, monkeypatch):
     assert run(command, folder, prompts=False).code == 1
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_, **__: ColorModel())
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
     sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
     assert command("everything", *sources, "--grid", 8, "--format", "coco", "--out", folder / "one").code == 0
     assert (folder / "one/coco.json").read_bytes() == (folder / "out/coco.json").read_bytes()

@@ -22,7 +22,7 @@ PICTURE = squares((640, 1024), SQUARES)  # of the model's own size, so that no e
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with cat.png, and the command without weights."""
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel())
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel())
     Image.fromarray(PICTURE).save(tmp_path / "cat.png")
     return tmp_path
 
@@ -135,7 +135,7 @@ def test_where_no_picture_can_be_read_no_file_is_written(command, tmp_path):
 
 
 def test_a_picture_without_masks_still_has_its_files(command, folder, monkeypatch):
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel(quality=0.2))
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel(quality=0.2))
     outcome = run(command, folder, "--format", "overlay,mask,coco,csv")
     assert outcome.code == 0
     assert ": 0 masks in " in outcome.err

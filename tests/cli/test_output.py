@@ -5,9 +5,16 @@ from pathlib import Path
 import pytest
 
 from mobilesam.errors import InputError
+from mobilesam.formats.image_files import ImageFiles
 from mobilesam.formats.naming import Names, name_outputs, refuse_overwriting
+from mobilesam.prompts.object_prompt import ObjectPrompt
 
 WORDS = ("overlay", "mask", "cutout")
+
+
+def planned(names: Names, objects: int, ranks: int) -> list[Path]:
+    prompts = [ObjectPrompt(box=(1, 2, 3, 4))] * objects
+    return list(ImageFiles(names, WORDS, False, "", "", prompts=prompts, masks_per_object=ranks).planned())
 
 
 def test_names_say_object_and_rank() -> None:
@@ -19,7 +26,7 @@ def test_names_say_object_and_rank() -> None:
 
 
 def test_all_names_are_one_overlay_a_rank_and_one_mask_an_object_and_rank() -> None:
-    paths = list(Names(Path("out"), "cat").all(WORDS, objects=2, ranks=3))
+    paths = planned(Names(Path("out"), "cat"), objects=2, ranks=3)
     assert len(paths) == len(set(paths)) == 3 + 6 + 6
 
 
@@ -36,7 +43,7 @@ def test_all_names_are_one_overlay_a_rank_and_one_mask_an_object_and_rank() -> N
 )
 def test_no_two_pictures_share_a_name(sources: list[str]) -> None:
     names = name_outputs(sources, Path("out"))
-    paths = [str(path).casefold() for name in names for path in name.all(WORDS, objects=3, ranks=3)]
+    paths = [str(path).casefold() for name in names for path in planned(name, objects=3, ranks=3)]
     assert len(paths) == len(set(paths))
     assert names[0].stem == ("stdin" if sources[0] == "-" else Path(sources[0]).stem)
 

@@ -43,7 +43,6 @@ def colors(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
     """A folder with cat.png and its prompts, and a model without weights."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel())
-    monkeypatch.setattr("mobilesam.cli.everything.load_model", lambda *_: ColorModel())
     monkeypatch.setattr("mobilesam.loading.load", lambda *_: ColorModel())
     Image.fromarray(squares(HW, BOXES)).save("cat.png")
     Path("model.bin").write_bytes(b"weights")
@@ -142,6 +141,12 @@ def test_no_file_is_written_twice_or_over_one_that_is_read(command: Any, colors:
     assert outcome.code == 1
     assert "error: output file must not be a file that is read, got cat.json;" in outcome.err
     assert Path("cat.json").read_bytes() == before
+    shutil.copy("prompts.json", "coco.json")
+    model = ["--model", "model.bin", "--workers", 1]
+    outcome = command("batch", "cat.png", "--prompts", "coco.json", "--out", ".", "--force", *model)
+    assert outcome.code == 1
+    assert "error: output file must not be a file that is read, got coco.json;" in outcome.err
+    assert Path("coco.json").read_bytes() == before
 
 
 def test_files_of_the_version_before_are_read(tmp_path: Path) -> None:
