@@ -22,7 +22,7 @@ PICTURE = squares((640, 1024), SQUARES)  # of the model's own size, so that no e
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with cat.png, and the command without weights."""
-    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel())
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
     Image.fromarray(PICTURE).save(tmp_path / "cat.png")
     return tmp_path
 

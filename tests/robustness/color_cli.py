@@ -6,7 +6,7 @@ from mobilesam import loading
 from mobilesam.cli import main
 from tests.automatic.color_model import ColorModel
 
-loading.load = lambda *_: ColorModel()
+loading.load = lambda *_, **__: ColorModel()
 
 if __name__ == "__main__":
     main()

@@ -42,8 +42,8 @@ PER_OBJECT = {f"cat-{kind}{number}.png" for kind in ("mask", "cutout") for numbe
 def colors(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with cat.png and its prompts, and a model without weights."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel())
-    monkeypatch.setattr("mobilesam.loading.load", lambda *_: ColorModel())
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
+    monkeypatch.setattr("mobilesam.loading.load", lambda *_, **__: ColorModel())
     Image.fromarray(squares(HW, BOXES)).save("cat.png")
     Path("model.bin").write_bytes(b"weights")
     Path("prompts.json").write_text(json.dumps({"version": 1, "images": {"cat.png": OBJECTS}}))
