@@ -37,7 +37,7 @@ def run_inside(arguments: argparse.Namespace) -> None:
     from mobilesam.bench.timing import Stopwatch
     from mobilesam.evaluate.coco import load_coco
     from mobilesam.evaluate.journal import Journal
-    from mobilesam.evaluate.report import summarise, to_markdown
+    from mobilesam.evaluate.report import summarize, to_markdown
     from mobilesam.evaluate.runner import Settings, measure, parse_prompts, settings_record
 
     predictor = load_predictor(REFERENCE, arguments.checkpoint, arguments.threads)
@@ -65,7 +65,7 @@ def run_inside(arguments: argparse.Namespace) -> None:
         progress=lambda done, total, name: print(f"\r{done} of {total} {name:60}", end="", file=sys.stderr),
     )
     print(file=sys.stderr)
-    summary = summarise(records, settings)
+    summary = summarize(records, settings)
     document = {**about, "format": "mobilesam-eval-2", "environment": describe_environment(), "summary": summary}
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
     print(to_markdown(summary), end="")

@@ -82,13 +82,13 @@ def side(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Compare with the reference on one picture: all in the reference's environment, one after the other."""
     python = reference.interpreter(arguments)
     rows = []
-    theirs = run(python, arguments, REFERENCE, arguments.picture, points_per_side=arguments.grid)
+    theirs = run(python, arguments, REFERENCE, arguments.image, points_per_side=arguments.grid)
     ours = [(f"{mode}{word}", package, {"mode": mode}) for package, word in BACKENDS for mode in MODES]
     for name, package, options in [("mobilesam-mirror", REFERENCE, {}), *ours]:
         answer = (
             theirs
             if package == REFERENCE
-            else run(python, arguments, package, arguments.picture, points_per_side=arguments.grid, **options)
+            else run(python, arguments, package, arguments.image, points_per_side=arguments.grid, **options)
         )
         rows.append(
             {

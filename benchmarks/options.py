@@ -24,7 +24,7 @@ import torch
 import mobilesam.weights
 from mobilesam.bench import describe_environment
 from mobilesam.config import ALL_MASKS
-from mobilesam.evaluate.clicks import centre_click
+from mobilesam.evaluate.clicks import center_click
 from mobilesam.evaluate.coco import Instance, load_coco, read_instances
 from mobilesam.evaluate.metrics import iou
 from mobilesam.files import write_bytes
@@ -52,7 +52,7 @@ def main() -> None:
     dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     ious: dict[str, list[dict[str, Any]]] = defaultdict(list)
     seconds = []
-    for place, picture in enumerate(dataset.pictures):
+    for place, picture in enumerate(dataset.images):
         image = pictures.read_image(picture.path)
         embeddings, times = encode(model, image)
         square = image.shape[0] == image.shape[1]
@@ -67,7 +67,7 @@ def main() -> None:
         "threads": arguments.threads,
         "mean_iou": {name: means(values) for name, values in ious.items()},
         "encode_seconds": seconds,
-        "wide": wide(model, [pictures.read_image(picture.path) for picture in dataset.pictures[:12]]),
+        "wide": wide(model, [pictures.read_image(picture.path) for picture in dataset.images[:12]]),
         "torch": settings(model),
     }
     write_bytes(arguments.out, json.dumps(result, indent=1, default=float).encode() + b"\n")
@@ -90,7 +90,7 @@ def encode(model: TorchSam, image: Any) -> tuple[dict[str, Embedding], dict[str,
 
 def answers(model: TorchSam, embeddings: dict[str, Embedding], instance: Instance) -> Any:
     """Yield the name of each way to answer, and the IoU of its mask with the object."""
-    click = centre_click(instance.mask)
+    click = center_click(instance.mask)
     prompts: dict[str, dict[str, Any]] = {
         "box": {"box": instance.box_xyxy},
         "point": {"point_coords": [[click.x, click.y]], "point_labels": [1]},

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import mobilesam
 from mobilesam.errors import InputError
-from mobilesam.formats import MaskedPicture, write_coco, write_mask
-from mobilesam.formats.picture import read_record
+from mobilesam.formats import MaskedImage, write_coco, write_mask
+from mobilesam.formats.masked_image import read_record
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
 from mobilesam.prompts.file import read_prompts
@@ -36,7 +36,7 @@ def main() -> None:
             write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", found.masks[0])
             iou = float(found.iou_predictions[0])
             records.append(read_record(rle.boundaries_of(found.masks[0]), hw, predicted_iou=iou))
-        pictures.append(MaskedPicture(path.name, hw, records))
+        pictures.append(MaskedImage(path.name, hw, records))
     write_coco(out / "coco.json", pictures)
     print(f"{len(pictures)} pictures done, {bad} bad")
 

@@ -58,7 +58,7 @@ def main() -> None:
     document = {
         "threads": arguments.threads,
         "environment": describe_environment(),
-        "pictures": len(dataset.pictures),
+        "pictures": len(dataset.images),
         "recipes": rows,
     }
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -22,7 +22,7 @@ from mobilesam.onnx.sessions import open_session
 from mobilesam.prompts.arrays import make_prompts
 
 # Pictures that ranges are seen on, and those of them that operators are judged by.
-MOST_PICTURES = 16
+MOST_IMAGES = 16
 _JUDGES = 2
 # Operators judged together: neighbours of one type.
 _GROUP = 8
@@ -31,8 +31,8 @@ _MOST_ERROR = 0.05
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
-def read_pictures(folder: Path) -> list[UInt8Array]:
-    """Return at most :data:`MOST_PICTURES` of a folder's pictures, evenly spread over their names' order.
+def read_images(folder: Path) -> list[UInt8Array]:
+    """Return at most :data:`MOST_IMAGES` of a folder's pictures, evenly spread over their names' order.
 
     Raises:
         InputError: the folder is none, or has no picture that can be read.
@@ -40,28 +40,28 @@ def read_pictures(folder: Path) -> list[UInt8Array]:
     if not folder.is_dir():
         raise InputError(sentence("calibration", "be a folder of pictures", folder, "check the path"))
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
-    chosen = [paths[round(index)] for index in np.linspace(0, len(paths) - 1, min(len(paths), MOST_PICTURES))]
-    pictures, reason = [], "no picture"
+    chosen = [paths[round(index)] for index in np.linspace(0, len(paths) - 1, min(len(paths), MOST_IMAGES))]
+    images, reason = [], "no picture"
     for path in chosen:
         try:
-            pictures.append(read_image(path))
+            images.append(read_image(path))
         except InputError as error:
             reason = str(error)
-    if not pictures:
+    if not images:
         remedy = "choose a folder of photos like those to be segmented"
         raise InputError(sentence("calibration", "hold pictures that can be read", f"{folder}: {reason}", remedy))
-    return pictures
+    return images
 
 
-def feeds_of(found: recognition.Found, pictures: Sequence[UInt8Array]) -> dict[str, list[Feeds]]:
+def feeds_of(found: recognition.Found, images: Sequence[UInt8Array]) -> dict[str, list[Feeds]]:
     """Return for each role of a model what its graph is given when points and boxes on pictures are segmented."""
     sessions = {role: open_session(path, "cpu") for role, (path, _) in found.items()}
     encoder = ImageEncoder(sessions[contract.ENCODER.role], contract.IMAGE_SIZE)
     feeds: dict[str, list[Feeds]] = {role: [] for role in sessions}
-    for picture in pictures:
-        pixels, input_hw = encoder.prepare(picture)
+    for image in images:
+        pixels, input_hw = encoder.prepare(image)
         feeds["encoder"].append({encoder.input_name: pixels})
-        hw = (picture.shape[0], picture.shape[1])
+        hw = (image.shape[0], image.shape[1])
         embedding = Embedding(encoder.run(pixels), hw, input_hw)
         for coords, labels in _prompts(embedding):
             _follow(sessions, feeds, embedding, coords, labels)

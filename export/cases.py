@@ -30,15 +30,15 @@ class Case(NamedTuple):
     feedback: bool = False
 
 
-def picture(shape: str) -> UInt8Array:
+def synthetic_image(shape: str) -> UInt8Array:
     """Return a picture, (H, W, 3) uint8, of discs on a soft background."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape))
     y, x = np.mgrid[:height, :width].astype(np.float32)
     image = np.stack([120 + 60 * np.sin(x / 97), 120 + 60 * np.cos(y / 71), 90 + 0.05 * (x + y)], axis=-1)
     for _ in range(12):
-        centre, radius = generator.random(2) * (height, width), generator.uniform(0.06, 0.2) * min(height, width)
-        inside = (y - centre[0]) ** 2 + (x - centre[1]) ** 2 < radius**2
+        center, radius = generator.random(2) * (height, width), generator.uniform(0.06, 0.2) * min(height, width)
+        inside = (y - center[0]) ** 2 + (x - center[1]) ** 2 < radius**2
         image[inside] = generator.uniform(0, 255, 3)
     image += generator.normal(0, 6, image.shape)
     return image.clip(0, 255).astype(np.uint8)

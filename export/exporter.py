@@ -24,7 +24,7 @@ from mobilesam.onnx import contract
 from mobilesam.onnx.bind import fill
 from mobilesam.onnx.metadata import describe
 from mobilesam.onnx.sessions import open_session
-from mobilesam.onnx.templates import TEMPLATES, skeleton
+from mobilesam.onnx.templates import TEMPLATES, template
 from mobilesam.weights import checkpoint
 
 # What float32 in another order of operations may differ by, as a part of the largest value; a wrong graph differs by 1.
@@ -79,7 +79,7 @@ def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple
     metadata = describe(job.graph, weights_id)
     if job.graph.role == "decoder":
         metadata |= {f"mobilesam.{key}": value for key, value in plan.decoder_options.items()}
-    model = fill(_skeleton(job, plan), state, metadata)
+    model = fill(_template(job, plan), state, metadata)
     onnx.checker.check_model(model, full_check=True)
     content = model.SerializeToString()
     error = _compare(job, content)
@@ -90,15 +90,15 @@ def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple
     return content, error
 
 
-def _skeleton(job: Job, plan: Plan) -> onnx.ModelProto:
+def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     """Return the graph of a job without weights: one that the package carries where it fits, which takes no tracing."""
     sam = job.module.sam
-    if isinstance(job.module, wrappers.EncoderOfPictures):
+    if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
-        return join(head, _skeleton(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
+        return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
     carried = job.graph in TEMPLATES and sam.config == VARIANTS["vit_t"] and plan.opset <= contract.DEFAULT_OPSET
     if carried and not plan.gelu_approximate and not plan.use_stability_score:
-        return at_opset(skeleton(job.graph), plan.opset)
+        return at_opset(template(job.graph), plan.opset)
     return trace(job.module, job.graph, plan.opset, gelu_approximate=plan.gelu_approximate)
 
 

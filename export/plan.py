@@ -95,7 +95,7 @@ def jobs(plan: Plan, sam: Sam) -> Iterator[Job]:
     """Yield the graphs of a plan with their modules."""
     from mobilesam.export import wrappers
 
-    encoder = wrappers.Encoder if plan.preprocess == "none" else wrappers.EncoderOfPictures
+    encoder = wrappers.Encoder if plan.preprocess == "none" else wrappers.EncoderOfPixels
     modules: dict[str, type[Wrapper]] = {
         "encoder": encoder,
         "image": wrappers.Image,

@@ -19,7 +19,7 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate import Dataset, Evaluation, Settings, evaluate
 from mobilesam.evaluate.runner import PromptKind
 from mobilesam.export import calibration, recipes
-from mobilesam.export.cases import picture
+from mobilesam.export.cases import synthetic_image
 from mobilesam.export.manifest import MANIFEST, manifest
 from mobilesam.export.recipes import OPERATORS, PRECISION, Recipe
 from mobilesam.files import refuse_existing, write_bytes
@@ -133,7 +133,7 @@ def quantize(
     if recipe is Recipe.static:
         assert calibrate is not None
         progress("running the model on the pictures to calibrate with")
-        feeds = calibration.feeds_of(found, calibration.read_pictures(calibrate))
+        feeds = calibration.feeds_of(found, calibration.read_images(calibrate))
     # Everything is made before anything is written.
     files, contents = [], []
     for role, (path, model) in found.items():
@@ -210,7 +210,7 @@ def report(
 
 
 def _seconds(predictors: Sequence[SamPredictor]) -> dict[str, tuple[float, float]]:
-    image = picture("landscape")
+    image = synthetic_image("landscape")
     point = [[image.shape[1] / 2, image.shape[0] / 2]]
     taken: dict[str, list[list[float]]] = {"set_image": [[], []], "click": [[], []]}
     for _ in range(_TURNS):

@@ -10,12 +10,12 @@ import numpy as np
 
 from mobilesam.arrays import FloatArray, IntArray
 from mobilesam.errors import InputError, sentence
-from mobilesam.export.cases import SHAPES, cases, picture
+from mobilesam.export.cases import SHAPES, cases, synthetic_image
 from mobilesam.masks import upsampling as mask_tools
 from mobilesam.model import Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, recognition
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.exported import PublishedDecoder
+from mobilesam.onnx.exported import SamDecoder
 from mobilesam.onnx.sessions import open_session
 from mobilesam.onnx.split_decoder import StepDecoder
 from mobilesam.prompts.arrays import Prompts, make_prompts
@@ -78,7 +78,7 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
         raise InputError(sentence("ONNX model", "hold a whole encoder or decoder", ", ".join(found), remedy))
     full_size = _FullSize(found["decoder"][0]) if "decoder" in found else None
     for shape in SHAPES:
-        image = picture(shape)
+        image = synthetic_image(shape)
         expected = reference.encode(image)
         expected_features = reference.dump_features(expected.features)
         same = Embedding(expected_features, expected.original_hw, expected.input_hw)
@@ -115,7 +115,7 @@ def _prompts(shape: str, reference: MaskModel, embedding: Embedding) -> Iterator
 class _Decoder(NamedTuple):
     """A decoder of either kind; ``scores_are_iou`` is false for one that scores by stability."""
 
-    decoder: StepDecoder | PublishedDecoder
+    decoder: StepDecoder | SamDecoder
     scores_are_iou: bool
 
     def all_masks(self, embedding: Embedding, prompts: Prompts) -> Decoded:
@@ -130,7 +130,7 @@ def _decoders(found: recognition.Found) -> Iterator[_Decoder]:
     if "decoder" in found:
         session = open_session(exported.cut(found["decoder"][1]).SerializeToString())
         by_stability = metadata.of(found["decoder"][1]).get("scores") == "stability"
-        yield _Decoder(PublishedDecoder(session), not by_stability)
+        yield _Decoder(SamDecoder(session), not by_stability)
 
 
 def _all_masks(model: MaskModel, embedding: Embedding, prompts: Prompts) -> Decoded:

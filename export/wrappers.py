@@ -41,7 +41,7 @@ class Preprocessing(Wrapper):
         return self.sam.preprocess(input_image.permute(2, 0, 1).unsqueeze(0).to(torch.float32))
 
 
-class EncoderOfPictures(Preprocessing):
+class EncoderOfPixels(Preprocessing):
     """RGB pixels in 0..255, (h, w, 3), to an embedding."""
 
     def forward(self, input_image: Tensor) -> Tensor:

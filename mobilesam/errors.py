@@ -10,6 +10,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from mobilesam._moved import moved
+
 
 class MobileSamError(Exception):
     """Base of every error this package raises on purpose."""
@@ -39,7 +41,7 @@ class MissingDependencyError(MobileSamError, ImportError):
     """An optional package is needed and not installed."""
 
 
-class OutOfPictureWarning(UserWarning):
+class OutOfImageWarning(UserWarning):
     """A prompt lies outside the picture; the model answers all the same, as the reference does."""
 
 
@@ -82,3 +84,6 @@ def missing_dependency(package: str, extra: str, purpose: str) -> MissingDepende
     return MissingDependencyError(
         f'{purpose} needs {package}, which is not installed; run: pip install "mobilesam[{extra}]"'
     )
+
+
+__getattr__ = moved(__name__, {"OutOfPictureWarning": "mobilesam.errors.OutOfImageWarning"})

@@ -33,14 +33,14 @@ class Capabilities:
 
     masks_per_prompt: how many masks there are for a prompt, 4, or 1 if there is only the single-mask output.
     prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
-    lanes: how many threads should ask for many prompts at a time, each through :attr:`MaskModel.lane`.
+    lanes: how many threads should ask for many prompts at a time, each through :attr:`MaskModel.worker`.
     mask_input: whether an earlier mask can be fed back.
     device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
     """
 
     masks_per_prompt: int = len(ALL_MASKS)
     prompt_batch: int = 1
-    lanes: int = 1
+    workers: int = 1
     mask_input: bool = True
     device: str = "cpu"
 
@@ -145,17 +145,17 @@ class MaskModel(abc.ABC):
         return self.capabilities.prompt_batch
 
     @property
-    def lane(self) -> MaskModel:
+    def worker(self) -> MaskModel:
         """This model, or one that answers the same and uses one thread a call, for as many threads as it has lanes."""
         return self
 
-    def in_lanes(self, function: Callable[[MaskModel, Part], Answer], parts: Sequence[Part]) -> list[Answer]:
+    def in_workers(self, function: Callable[[MaskModel, Part], Answer], parts: Sequence[Part]) -> list[Answer]:
         """Return ``function(lane, part)`` for each part, in order, computed in as many threads as there are lanes."""
-        lanes = min(self.capabilities.lanes, len(parts))
-        if lanes <= 1:
+        workers = min(self.capabilities.workers, len(parts))
+        if workers <= 1:
             return [function(self, part) for part in parts]
-        with ThreadPoolExecutor(lanes) as pool:
-            return list(pool.map(partial(function, self.lane), parts))
+        with ThreadPoolExecutor(workers) as pool:
+            return list(pool.map(partial(function, self.worker), parts))
 
     def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
         """Score and upscale.
@@ -168,16 +168,16 @@ class MaskModel(abc.ABC):
             C masks for each of the B prompts, in the order of ``mask_indices``.
         """
 
-        def decode(lane: MaskModel, part: Prompts) -> Decoded:
-            scored = lane.score_prompts(embedding, part)
+        def decode(worker: MaskModel, part: Prompts) -> Decoded:
+            scored = worker.score_prompts(embedding, part)
             keep = [(prompt, mask) for prompt in range(len(part)) for mask in mask_indices]
-            masks = lane.upscale(scored, np.array(keep, dtype=np.int64))
+            masks = worker.upscale(scored, np.array(keep, dtype=np.int64))
             low_res_logits = masks.reshape(len(part), len(mask_indices), *masks.shape[-2:])
             return Decoded(low_res_logits, scored.iou_predictions.take(mask_indices, axis=1))
 
         size = self.decode_batch
         parts = [prompts[start : start + size] for start in range(0, len(prompts), size)]
-        logits, iou_predictions = zip(*self.in_lanes(decode, parts), strict=True)
+        logits, iou_predictions = zip(*self.in_workers(decode, parts), strict=True)
         return Decoded(np.concatenate(logits), np.concatenate(iou_predictions))
 
 
@@ -198,8 +198,8 @@ class Wrapped(MaskModel):
         return self._model.weights_id
 
     @property
-    def lane(self) -> MaskModel:
-        return self._model.lane
+    def worker(self) -> MaskModel:
+        return self._model.worker
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self._model.encode(image, fast_padding=fast_padding)

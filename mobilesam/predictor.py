@@ -12,7 +12,7 @@ from mobilesam.arrays import FloatArray
 from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import ImageNotSetError, InputError, sentence
-from mobilesam.image import read as pictures
+from mobilesam.image import read as images
 from mobilesam.image.transform import ResizeLongestSide
 from mobilesam.loading import as_mask_model, require_torch
 from mobilesam.masks import upsampling as mask_tools
@@ -70,7 +70,7 @@ class SamPredictor:
         Raises:
             InputError: the picture cannot be used; the earlier one stays set.
         """
-        picture = pictures.read_image(image, image_format)
+        picture = images.read_image(image, image_format)
         self._embedding = self.mask_model.encode(picture, fast_padding=self.fast_padding)
 
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
@@ -203,7 +203,7 @@ class SamPredictor:
         Raises:
             InputError: the file is no embedding, or one of other weights or of another picture.
         """
-        self._embedding = load_embedding(path, self.mask_model, None if image is None else pictures.read_image(image))
+        self._embedding = load_embedding(path, self.mask_model, None if image is None else images.read_image(image))
 
     def reset_image(self) -> None:
         """Forget the picture."""

@@ -27,6 +27,8 @@ LISTED = """
     weights.find weights.verify
 """
 MOVED = {
+    "batch.embedding.embed_pictures": "batch.embedding.embed_images",
+    "formats.picture.MaskedPicture": "formats.masked_image.MaskedImage",
     "automatic.records.MaskRecord": "masks.records.MaskRecord",
     "automatic.records.MaskRecords": "masks.records.MaskRecords",
     "build.build_sam": "modeling.build.build_sam",

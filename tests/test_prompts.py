@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from mobilesam.errors import InputError, OutOfPictureWarning
+from mobilesam.errors import InputError, OutOfImageWarning
 from mobilesam.prompts.arrays import Prompts, make_prompts
 
 ORIGINAL_HW, INPUT_HW = (400, 600), (683, 1024)
@@ -146,7 +146,7 @@ def test_points_inside_give_no_warning() -> None:
 
 @pytest.mark.parametrize("point", [[-1, 5], [5, -1], [600, 5], [5, 400]])
 def test_a_point_outside_gives_one_warning_and_passes(point: list[float]) -> None:
-    with pytest.warns(OutOfPictureWarning) as caught:
+    with pytest.warns(OutOfImageWarning) as caught:
         prompts, _ = make(point_coords=[point], point_labels=[1])
     assert len(caught) == 1
     x, y = point
@@ -157,7 +157,7 @@ def test_a_point_outside_gives_one_warning_and_passes(point: list[float]) -> Non
 
 
 def test_many_prompts_outside_give_one_warning() -> None:
-    with pytest.warns(OutOfPictureWarning) as caught:
+    with pytest.warns(OutOfImageWarning) as caught:
         make(box=[[1, 2, 3, 4], [600, 0, 700, 50], [-9, -9, 0, 5], [0, 400, 5, 500]])
     assert [str(one.message) for one in caught] == [
         "box [600, 0, 700, 50] lies outside the picture, 600 wide and 400 high (and so do 2 more); x comes before y"
@@ -305,7 +305,7 @@ numbers = npst.arrays(
 @given(st.none() | numbers, st.none() | numbers, st.none() | numbers, st.none() | numbers)
 def test_any_arrays_give_prompts_or_a_sentence(points: Any, labels: Any, box: Any, mask_input: Any) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OutOfPictureWarning)
+        warnings.simplefilter("ignore", OutOfImageWarning)
         try:
             prompts, _ = make(point_coords=points, point_labels=labels, box=box, mask_input=mask_input)
         except InputError:
@@ -322,7 +322,7 @@ coordinates = st.floats(-1000, 2000, width=32)
 @given(st.lists(st.tuples(coordinates, coordinates, st.sampled_from([0, 1])), min_size=1, max_size=9), st.booleans())
 def test_every_valid_prompt_is_taken(points: list[tuple[float, float, int]], with_box: bool) -> None:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", OutOfPictureWarning)
+        warnings.simplefilter("ignore", OutOfImageWarning)
         prompts, batched = make(
             point_coords=[point[:2] for point in points],
             point_labels=[point[2] for point in points],

@@ -21,12 +21,12 @@ import pytest
 from mobilesam import weights
 from mobilesam.errors import WeightsError
 from mobilesam.weights import download, state_dict, tensor_files
-from mobilesam.weights.download import Patience, RemoteFile, SourceError
+from mobilesam.weights.download import RemoteFile, RetryPolicy, SourceError
 from mobilesam.weights.store import Store
 
 CONTENT = bytes(range(256)) * 4000  # 1 MB
 HALF = len(CONTENT) // 2
-QUICK = Patience(timeout=0.5, attempts=3, wait=0.01)
+QUICK = RetryPolicy(timeout=0.5, attempts=3, wait=0.01)
 HTML = b"<!doctype html><title>Not the file</title>"
 
 
@@ -160,7 +160,7 @@ def test_a_cut_connection_is_resumed_where_it_broke(store: Store, server: Server
 
 def test_a_cut_download_is_never_taken_for_good_and_goes_on_later(store: Store, server: Server) -> None:
     server.answers = [cut]
-    once = Store(store.folder, store.manifest, Patience(attempts=1))
+    once = Store(store.folder, store.manifest, RetryPolicy(attempts=1))
     with pytest.raises(WeightsError, match=f"the connection ended at {HALF:,} of {len(CONTENT):,} bytes"):
         once.fetch()
     assert files_in(store) == ["mobile_sam.pt.part"]

@@ -45,8 +45,8 @@ def add_endpoints(service: Service, everything: Everything) -> None:
             opened = service.open(token, bytes(image), "picture", lambda _: None).result()
         except Exception as error:
             raise _refusal(error) from error
-        assert opened.session.picture is not None, "a picture was opened"
-        height, width = opened.session.picture.hw
+        assert opened.session.image is not None, "a picture was opened"
+        height, width = opened.session.image.hw
         return {
             "version": VERSION,
             "session": token,
@@ -69,19 +69,19 @@ def add_endpoints(service: Service, everything: Everything) -> None:
         """
         try:
             state = service.visitors.session(session)
-            if state.picture is None:
+            if state.image is None:
                 raise InputError(sentence("a picture", "be open", "none", "call /encode first"))
-            prompt = prompt_of(points or None, box or None, state.picture.hw)
+            prompt = prompt_of(points or None, box or None, state.image.hw)
             if prompt == NOTHING:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
             answer, model = service.ask(state, prompt), service.models.get(state.model)
             order = sorted(range(len(answer.scores)), key=lambda index: (index != answer.best, -answer.scores[index]))
-            masks = [_mask(record_of(state.picture, prompt, answer, index, model)) for index in order]
+            masks = [_mask(record_of(state.image, prompt, answer, index, model)) for index in order]
             return {"version": VERSION, "masks": masks}
         except Exception as error:
             raise _refusal(error) from error
 
-    def find_everything(session: str, preset: str, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
+    def find_everything(session: str, mode: str, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
         """Segment everything in the picture.
 
         Args:
@@ -97,7 +97,7 @@ def add_endpoints(service: Service, everything: Everything) -> None:
             here.run(progress, (done, total), f"{found} candidates", unit="points")
 
         try:
-            found = everything.start(session, preset, report).result()
+            found = everything.start(session, mode, report).result()
             masks = [_mask(record) for record in found.session.segments]
             return {"version": VERSION, "masks": masks, "partial": found.partial}
         except Exception as error:
@@ -105,12 +105,12 @@ def add_endpoints(service: Service, everything: Everything) -> None:
 
     limit = service.limits.concurrency
     image = gr.File(type="binary", visible=False, label="image")
-    model, session, preset = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
+    model, session, mode = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
     points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))
     bell = gr.Button(visible=False)
     bell.click(encode, [image, model], result, api_name="encode", concurrency_limit=limit)
     bell.click(predict, [session, points, box], result, api_name="predict", concurrency_limit=8)
-    bell.click(find_everything, [session, preset], result, api_name="everything", concurrency_limit=limit)
+    bell.click(find_everything, [session, mode], result, api_name="everything", concurrency_limit=limit)
 
 
 def _mask(record: MaskRecord) -> dict[str, Any]:

@@ -55,7 +55,7 @@ class Everything:
         self._numbers = itertools.count(1)
 
     def start(
-        self, token: str, preset: object, on_progress: Callable[[int, int, int], object], picture_key: object = None
+        self, token: str, preset: object, on_progress: Callable[[int, int, int], object], image_key: object = None
     ) -> Job[Found]:
         """Put a run into the queue; an earlier one of the same visitor is cancelled, unless the queue is full.
 
@@ -70,13 +70,13 @@ class Everything:
         if not isinstance(preset, str) or preset not in PRESETS:
             raise InputError(unknown_name("preset", preset, PRESETS))
         service, mode = self._service, preset
-        asked = service.session(token, picture_key)
-        service.picture(asked)
+        asked = service.session(token, image_key)
+        service.image(asked)
         number, cancelled = next(self._numbers), threading.Event()
 
         def work() -> Found:
             start = time.perf_counter()
-            image = service.picture(asked)
+            image = service.image(asked)
             model = _Encoded(service.models.get(asked.model), service.embedding_here(asked))
             generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
             records = generator.generate(image, progress=on_progress, cancel=cancelled)
@@ -84,7 +84,7 @@ class Everything:
 
             def take(state: Session) -> Session:
                 """Keep the segments, unless the picture is another or a later run has ended before."""
-                if state.picture != asked.picture or state.run > number:
+                if state.image != asked.image or state.run > number:
                     return state
                 return replace(state, segments=segments, run=number)
 
@@ -121,9 +121,9 @@ class Everything:
 
 def found_view(found: Found) -> dict[str, Any]:
     """Return the segments as the page lists and paints them."""
-    picture, segments = found.session.picture, found.session.segments
-    assert picture is not None, "segments belong to a picture"
-    pixels = picture.hw[0] * picture.hw[1]
+    image, segments = found.session.image, found.session.segments
+    assert image is not None, "segments belong to a picture"
+    pixels = image.hw[0] * image.hw[1]
     views = [
         {
             "rle": wire.shown_segment(record["segmentation"]),

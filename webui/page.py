@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.webui.endpoints import add_endpoints
-from mobilesam.webui.everything import PRESETS, Everything
+from mobilesam.webui.everything import MODES, Everything
 from mobilesam.webui.failures import explained, failure
 from mobilesam.webui.routes import STATIC
 from mobilesam.webui.service import Service
@@ -103,8 +103,8 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
         """
         try:
             session = service.visitors.session(_field(call, "token"))
-            if session.picture is not None:
-                service.picture(session)
+            if session.image is not None:
+                service.image(session)
             token = service.visitors.copy(_field(call, "token"))
             session = service.with_answer(token)
         except GoneError:
@@ -115,7 +115,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
         return {
             "token": token,
             "models": service.models.labels(),
-            "presets": PRESETS,
+            "presets": MODES,
             "max_upload_mb": service.limits.max_upload_mb,
             "session": session_view(session, model),
         }
@@ -132,11 +132,11 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
     def hover(call: Any) -> dict[str, Any]:
         """Return the mask under the pointer, without making it part of the state; none while others wait."""
         session = service.session(_field(call, "token"), _field(call, "image"))
-        if session.picture is None or service.decoders.busy() > _IDLE:
+        if session.image is None or service.decoders.busy() > _IDLE:
             return {}
-        prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.picture.hw)
+        prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.image.hw)
         answer = service.ask(session, prompt)
-        return mask_views(answer, session.picture, service.models.get(session.model))[answer.best]
+        return mask_views(answer, session.image, service.models.get(session.model))[answer.best]
 
     def cancel(call: Any) -> dict[str, Any]:
         """End a run of everything mode; what it found comes as its result."""

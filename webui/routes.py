@@ -56,7 +56,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
     @app.get("/health")
     async def health() -> dict[str, Any]:
         stored, _ = await run_in_threadpool(store.folder.used)
-        cached = service.pictures.used + service.embeddings.used + service.feedback.used
+        cached = service.images.used + service.embeddings.used + service.feedback.used
         return {
             "status": "ok",
             "version": __version__,
@@ -81,7 +81,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
         return Response(status_code=404)
 
     @app.post(IMAGE_PATH)
-    async def open_picture(request: Request) -> StreamingResponse:
+    async def open_image(request: Request) -> StreamingResponse:
         token = _token(request)
         content = await request.body()
         name = _file_name(request.headers.get("x-file-name", ""))
@@ -94,18 +94,18 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
     @app.post("/studio/model/{name}")
     async def switch_model(request: Request, name: str) -> StreamingResponse:
         token = _token(request)
-        key = _picture_key(request)
+        key = _image_key(request)
         return _follow(lambda _: service.switch(token, name, key), lambda opened: _opened_view(service, token, opened))
 
     @app.get("/studio/preview")
     async def preview(request: Request) -> Response:
-        picture = service.picture(service.session(_token(request), _picture_key(request)))
-        jpeg: bytes = await _result(service.previews.submit(lambda: wire.preview(picture)))
+        image = service.image(service.session(_token(request), _image_key(request)))
+        jpeg: bytes = await _result(service.previews.submit(lambda: wire.preview(image)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
     @app.post("/studio/everything")
     async def run_everything(request: Request) -> StreamingResponse:
-        token, key, preset = _token(request), _picture_key(request), (await _json(request)).get("preset")
+        token, key, mode = _token(request), _image_key(request), (await _json(request)).get("preset")
         told = 0.0
 
         def start(emit: Emit) -> Job[Found]:
@@ -115,13 +115,13 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
                     told = time.monotonic()
                     emit({"progress": {"done": done, "total": total, "found": found}})
 
-            return everything.start(token, preset, progress, key)
+            return everything.start(token, mode, progress, key)
 
         return _follow(start, found_view, lambda job: everything.cancel(token, job))
 
     @app.post("/studio/save/{kind}")
     async def save_file(request: Request, kind: str) -> Response:
-        token, key, body = _token(request), _picture_key(request), await _json(request)
+        token, key, body = _token(request), _image_key(request), await _json(request)
         source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
         session = await run_in_threadpool(service.with_answer if source == "prompt" else service.session, token, key)
         saved: Saved = await _result(service.savers.submit(lambda: save(service, session, kind, source, selected, run)))
@@ -131,8 +131,8 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
 
 def _opened_view(service: Service, token: str, opened: Opened) -> dict[str, Any]:
     """Return the state after encoding; a prompt that is still there is answered anew."""
-    picture = opened.session.picture
-    session: Session = service.act(token, [], "" if picture is None else picture.key)
+    image = opened.session.image
+    session: Session = service.act(token, [], "" if image is None else image.key)
     return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, service.models.get(session.model))
 
 
@@ -189,7 +189,7 @@ def _token(request: Request) -> str:
     return request.headers.get("x-visitor", "")
 
 
-def _picture_key(request: Request) -> str | None:
+def _image_key(request: Request) -> str | None:
     """Return the key of the picture that a request is about, "" for none, or None if it does not say."""
     return request.headers.get("x-picture")
 

@@ -9,15 +9,15 @@ from typing import Any, NamedTuple
 
 from mobilesam import segment
 from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.formats.masked_image import MaskedImage
 from mobilesam.formats.output import WORDS, write_masks
-from mobilesam.formats.picture import MaskedPicture
 from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
 from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.service import Service
-from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.session import Answer, Session, ShownImage
 
 KINDS = (*WORDS, "prompts")
 _ENDINGS = {  # and media types
@@ -55,14 +55,14 @@ def save(
         raise InputError(unknown_name("kind", kind, KINDS))
     if source not in ("prompt", "everything"):
         raise InputError(unknown_name("source", source, ("prompt", "everything")))
-    picture = session.picture
-    if picture is None:
+    image = session.image
+    if image is None:
         raise InputError("There is no image to save. Open one first.")
-    stem = Path(picture.name).stem or "picture"
+    stem = Path(image.name).stem or "picture"
     if kind == "prompts":
         if not session.prompt.has_object:
             raise InputError("There is no prompt to save. Click the object first.")
-        text = dump(PromptFile({picture.name: (session.prompt,)}))
+        text = dump(PromptFile({image.name: (session.prompt,)}))
         return Saved(text.encode(), f"{stem}.prompts.json", "application/json")
     if source == "everything":
         if run is not None and run != session.run:
@@ -71,12 +71,12 @@ def save(
         records = _selected(session.segments, selected)
     else:
         records = [chosen_record(session, service.models.get(session.model))]
-    masked = MaskedPicture(picture.name, picture.hw, records)
+    masked = MaskedImage(image.name, image.hw, records)
     prompts = [session.prompt] if source == "prompt" else []
     ending, media_type = _ENDINGS.get(kind, (f".{kind}.png", "image/png"))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "saved"
-        write_masks(kind, path, masked, lambda: service.picture(session), prompts=prompts)
+        write_masks(kind, path, masked, lambda: service.image(session), prompts=prompts)
         return Saved(path.read_bytes(), stem + ending, media_type)
 
 
@@ -88,13 +88,13 @@ def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
     """
     if session.answer is None:
         raise InputError("There is no mask to save. Click the object first.")
-    assert session.picture is not None, "an answer is to a picture"
-    return record_of(session.picture, session.prompt, session.answer, session.chosen, model)
+    assert session.image is not None, "an answer is to a picture"
+    return record_of(session.image, session.prompt, session.answer, session.chosen, model)
 
 
-def record_of(picture: Picture, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
+def record_of(image: ShownImage, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
     """Return one mask of an answer; its segmentation is an uncompressed RLE."""
-    frame = Frame(answer.input_hw, picture.hw, model.image_size)
+    frame = Frame(answer.input_hw, image.hw, model.image_size)
     return segment.record_of(prompt, answer.low_res_logits[index], answer.scores[index], frame, model.mask_threshold)
 
 

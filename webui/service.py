@@ -21,8 +21,8 @@ from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.models import Models
-from mobilesam.webui.session import Answer, Picture, Session
-from mobilesam.webui.visitors import GoneError, Visitors, open_picture, showing
+from mobilesam.webui.session import Answer, Session, ShownImage
+from mobilesam.webui.visitors import GoneError, Visitors, open_image, showing
 from mobilesam.webui.workers import Job, Workers
 
 # An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
@@ -66,7 +66,7 @@ class Service:
         self.models = models
         self.limits = limits
         self.visitors = Visitors(limit_bytes=limits.cache_mb * _STATES)
-        self.pictures: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
+        self.images: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
         self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
         self.feedback: ByteCache[FloatArray] = ByteCache(limits.cache_mb * _FEEDBACK)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
@@ -80,7 +80,7 @@ class Service:
         """Return a new visitor's token; the default model answers unless another is named."""
         return self.visitors.admit(Session(model or self.models.default))
 
-    def open(self, token: str, content: bytes, name: str, on_picture: Callable[[Session], object]) -> Job[Opened]:
+    def open(self, token: str, content: bytes, name: str, on_image: Callable[[Session], object]) -> Job[Opened]:
         """Put a picture file into the queue to be read and encoded for a visitor.
 
         Until it is read, and for good if it cannot be, the earlier picture stays. ``on_picture`` is called when it is
@@ -98,15 +98,15 @@ class Service:
             hw = (image.shape[0], image.shape[1])
             frames = count_frames(content)
             note = f"The first of {frames} frames is shown." if frames > 1 else ""
-            picture = Picture(image_digest(image), hw, name, note)
-            self.pictures.put(picture.digest, image, image.nbytes)
+            picture = ShownImage(image_digest(image), hw, name, note)
+            self.images.put(picture.digest, image, image.nbytes)
             session = self.visitors.change(token, lambda state: states.opened(state, picture))
-            on_picture(session)
+            on_image(session)
             return Opened(session, self._encode(session).ms)
 
         return self.encoders.submit(work)
 
-    def switch(self, token: str, model: object, picture_key: object = None) -> Job[Opened]:
+    def switch(self, token: str, model: object, image_key: object = None) -> Job[Opened]:
         """Let another model answer: load it, encode the picture if there is one, and then take its answers.
 
         Raises:
@@ -114,17 +114,17 @@ class Service:
             GoneError, BusyError: as :meth:`open`, or the picture is another than ``picture_key`` says.
         """
         name = self.models.check(model)
-        asked = states.with_model(self.session(token, picture_key), name)
+        asked = states.with_model(self.session(token, image_key), name)
 
         def work() -> Opened:
             self.models.get(name)
-            ms = self._encode(asked).ms if asked.picture is not None else 0.0
+            ms = self._encode(asked).ms if asked.image is not None else 0.0
             session = self.visitors.change(token, lambda state: states.with_model(state, name))
-            return Opened(showing(session, picture_key), ms)
+            return Opened(showing(session, image_key), ms)
 
         return self.encoders.submit(work)
 
-    def session(self, token: object, picture_key: object = None) -> Session:
+    def session(self, token: object, image_key: object = None) -> Session:
         """Return a visitor's state.
 
         Args:
@@ -133,9 +133,9 @@ class Service:
         Raises:
             GoneError: there is no such visitor, or another picture is open.
         """
-        return showing(self.visitors.session(token), picture_key)
+        return showing(self.visitors.session(token), image_key)
 
-    def act(self, token: str, actions: Iterable[Any], picture_key: object = None) -> Session:
+    def act(self, token: str, actions: Iterable[Any], image_key: object = None) -> Session:
         """Apply actions, all or none, and return the state with the masks for its prompt.
 
         Raises:
@@ -146,12 +146,12 @@ class Service:
         """
         actions = list(actions)
         if any(isinstance(action, Mapping) and action.get("do") == "choose" for action in actions):
-            self.with_answer(token, picture_key)
+            self.with_answer(token, image_key)
         before: Session | None = None
 
         def step(state: Session) -> Session:
             nonlocal before
-            before = state = showing(state, picture_key)
+            before = state = showing(state, image_key)
             for action in actions:
                 after = states.apply(state, action)
                 self._keep_feedback(state, after)
@@ -160,13 +160,13 @@ class Service:
 
         after = self.visitors.change(token, step)
         try:
-            return self.with_answer(token, picture_key)
+            return self.with_answer(token, image_key)
         except Exception:
             with suppress(GoneError):
                 self.visitors.change(token, lambda state: before if before and state is after else state)
             raise
 
-    def with_answer(self, token: str, picture_key: object = None) -> Session:
+    def with_answer(self, token: str, image_key: object = None) -> Session:
         """Return a visitor's state with the masks for its prompt; the model is asked if there are none.
 
         They are missing if the prompt does not say where the object is, or if the state changes all the time.
@@ -174,7 +174,7 @@ class Service:
         Raises:
             GoneError, BusyError: as :meth:`act`.
         """
-        state = self.session(token, picture_key)
+        state = self.session(token, image_key)
         for _ in range(_ATTEMPTS):
             if state.answer is not None or not state.prompt.has_object:
                 break
@@ -182,7 +182,7 @@ class Service:
             answer = self.ask(asked, asked.prompt)
 
             take = partial(_with_answer, before=state, prompt=asked.prompt, answer=answer)
-            state = showing(self.visitors.change(token, take), picture_key)
+            state = showing(self.visitors.change(token, take), image_key)
         return state
 
     def _supported(self, state: Session) -> Session:
@@ -235,14 +235,14 @@ class Service:
         """As :meth:`embedding`, in this thread instead of an encoder's: for work that runs in one."""
         return self._encode(session).embedding
 
-    def picture(self, session: Session) -> UInt8Array:
+    def image(self, session: Session) -> UInt8Array:
         """Return a session's picture, (H, W, 3) uint8 RGB.
 
         Raises:
             GoneError: it is no longer in memory.
             InputError: there is none.
         """
-        found = self.pictures.get(open_picture(session).digest)
+        found = self.images.get(open_image(session).digest)
         if found is None:
             raise GoneError("The image is no longer in memory. Open it again.")
         return found
@@ -263,7 +263,7 @@ class Service:
             with lock:
                 encoded = self.embeddings.get(key)
                 if encoded is None:
-                    image, model = self.picture(session), self.models.get(session.model)
+                    image, model = self.image(session), self.models.get(session.model)
                     start = time.perf_counter()
                     embedding = model.encode(image)
                     encoded = _Encoded(embedding, 1000 * (time.perf_counter() - start))
@@ -274,7 +274,7 @@ class Service:
                 del self._encoding[key]
 
     def _key(self, session: Session) -> tuple[str, str]:
-        return session.model, open_picture(session).digest
+        return session.model, open_image(session).digest
 
     def _keep_feedback(self, before: Session, after: Session) -> None:
         """Keep the logits of a chosen mask that an action made a step."""

@@ -33,7 +33,7 @@ NOTHING = ObjectPrompt()
 
 
 @dataclass(frozen=True)
-class Picture:
+class ShownImage:
     """A picture that is open.
 
     digest: sha256 of its pixels, the key of everything computed from them. hw: (height, width). name: of the file.
@@ -78,7 +78,7 @@ class Session:
     """
 
     model: str
-    picture: Picture | None = None
+    image: ShownImage | None = None
     prompt: ObjectPrompt = NOTHING
     past: tuple[ObjectPrompt, ...] = ()
     future: tuple[ObjectPrompt, ...] = ()
@@ -94,11 +94,11 @@ class Session:
         return self.answer.best if self.prompt.chosen is None else self.answer.indices.index(self.prompt.chosen)
 
 
-def opened(session: Session, picture: Picture) -> Session:
+def opened(session: Session, image: ShownImage) -> Session:
     """Begin anew with a picture; the same picture again keeps the prompts."""
-    if session.picture is not None and session.picture.digest == picture.digest:
-        return replace(session, picture=picture)
-    return Session(session.model, picture)
+    if session.image is not None and session.image.digest == image.digest:
+        return replace(session, image=image)
+    return Session(session.model, image)
 
 
 def with_model(session: Session, model: str) -> Session:
@@ -127,18 +127,18 @@ def apply(session: Session, action: Any) -> Session:
     Raises:
         InputError: there is no picture yet, or the action is not one of the module's description.
     """
-    if session.picture is None:
+    if session.image is None:
         raise InputError(sentence("a picture", "be open before you click", "none", "drop one on the page"))
     if not isinstance(action, Mapping):
         raise InputError(sentence("an action", "be an object", type(action).__name__, 'write {"do": "undo"}'))
     do = action.get("do")
     if do == "point":
-        return _marked(session, _with_point(_following(session.prompt), action, session.picture.hw))
+        return _marked(session, _with_point(_following(session.prompt), action, session.image.hw))
     if do == "box":
-        box = box_of(action.get("box"), session.picture.hw)
+        box = box_of(action.get("box"), session.image.hw)
         return session if box == session.prompt.box else _marked(session, replace(_following(session.prompt), box=box))
     if do == "restore":
-        return _marked(session, _restored(action, session.picture.hw))
+        return _marked(session, _restored(action, session.image.hw))
     if do == "clear":
         return _marked(session, NOTHING)
     if do == "undo":

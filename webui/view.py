@@ -8,7 +8,7 @@ from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.prompts.schema import needs_steps
 from mobilesam.webui import wire
-from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.session import Answer, Session, ShownImage
 
 
 def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
@@ -22,10 +22,10 @@ def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
         "masks": [],
         "chosen": session.chosen,
     }
-    if session.picture is not None:
-        view["image"] = picture_view(session.picture)
+    if session.image is not None:
+        view["image"] = image_view(session.image)
         if session.answer is not None and model is not None:
-            view["masks"] = mask_views(session.answer, session.picture, model)
+            view["masks"] = mask_views(session.answer, session.image, model)
     return view
 
 
@@ -35,15 +35,15 @@ def answer_view(session: Session, model: MaskModel) -> dict[str, Any]:
     return {"session": session_view(session, model), "decode_ms": decode_ms}
 
 
-def picture_view(picture: Picture) -> dict[str, Any]:
+def image_view(image: ShownImage) -> dict[str, Any]:
     """Return a picture's name and sizes: its own, and that at which pictures and masks are sent."""
-    height, width = wire.preview_hw(picture.hw)
+    height, width = wire.preview_hw(image.hw)
     return {
-        "key": picture.key,
-        "name": picture.name,
-        "note": picture.note,
-        "width": picture.hw[1],
-        "height": picture.hw[0],
+        "key": image.key,
+        "name": image.name,
+        "note": image.note,
+        "width": image.hw[1],
+        "height": image.hw[0],
         "shown": {"width": width, "height": height},
     }
 
@@ -57,9 +57,7 @@ def prompt_view(prompt: ObjectPrompt) -> dict[str, Any]:
     return view
 
 
-def mask_views(answer: Answer, picture: Picture, model: MaskModel) -> list[dict[str, Any]]:
+def mask_views(answer: Answer, image: ShownImage, model: MaskModel) -> list[dict[str, Any]]:
     """Return an answer's masks at the size at which the picture is shown."""
-    packed = wire.shown_masks(
-        answer.low_res_logits, answer.input_hw, picture.hw, model.image_size, model.mask_threshold
-    )
+    packed = wire.shown_masks(answer.low_res_logits, answer.input_hw, image.hw, model.image_size, model.mask_threshold)
     return [{"predicted_iou": score, "rle": text} for score, text in zip(answer.scores, packed, strict=True)]

@@ -19,7 +19,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from mobilesam.errors import InputError, MobileSamError, sentence
-from mobilesam.webui.session import Picture, Session
+from mobilesam.webui.session import Session, ShownImage
 from mobilesam.webui.sizes import size_of
 
 MAX_VISITORS = 2000
@@ -143,12 +143,12 @@ class Visitors:
         """Forget visitors where there are too many, or too many bytes, but not the newest."""
         if len(self._visitors) > self.limit:
             others = [token for token in self._visitors if token != newest]
-            idle = (token for token in others if self._visitors[token].session.picture is None)
+            idle = (token for token in others if self._visitors[token].session.image is None)
             self._forget(next(idle, others[0]))
         if self._bytes > self.limit_bytes:
             for shrink in (self._drop_answer, self._forget):
                 for token in [token for token in self._visitors if token != newest]:
-                    if self._bytes > self.limit_bytes and self._visitors[token].session.picture is not None:
+                    if self._bytes > self.limit_bytes and self._visitors[token].session.image is not None:
                         shrink(token)
 
     def _drop_answer(self, token: str) -> None:
@@ -172,16 +172,16 @@ class Visitors:
             return len(self._visitors)
 
 
-def showing(session: Session, picture_key: object) -> Session:
+def showing(session: Session, image_key: object) -> Session:
     """Return a state if its picture is the one that is meant, else raise GoneError."""
-    open_key = "" if session.picture is None else session.picture.key
-    if picture_key is not None and picture_key != open_key:
+    open_key = "" if session.image is None else session.image.key
+    if image_key is not None and image_key != open_key:
         raise GoneError("Another image was opened in this session. Open this image again to continue.")
     return session
 
 
-def open_picture(session: Session) -> Picture:
+def open_image(session: Session) -> ShownImage:
     """Return the picture of a state, or raise InputError if there is none."""
-    if session.picture is None:
+    if session.image is None:
         raise InputError(sentence("a picture", "be open", "none", "open one first"))
-    return session.picture
+    return session.image

@@ -46,7 +46,7 @@ def run(path: Path) -> Any:
     return notebook
 
 
-def _parts(notebook: Any, stem: str, pictures: dict[str, str | bytes]) -> Iterator[str]:
+def _parts(notebook: Any, stem: str, images: dict[str, str | bytes]) -> Iterator[str]:
     """Yield the Markdown of each cell and output, and add the pictures to ``pictures``."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
@@ -57,7 +57,7 @@ def _parts(notebook: Any, stem: str, pictures: dict[str, str | bytes]) -> Iterat
             data = output.get("data", {})
             if "image/png" in data:
                 name = f"{stem}-{cell.id}.png"
-                pictures[name] = base64.b64decode(data["image/png"])
+                images[name] = base64.b64decode(data["image/png"])
                 yield f"![What the cell shows]({name})"
             else:
                 yield f"```text\n{(output.get('text') or data['text/plain']).rstrip()}\n```"

@@ -190,7 +190,7 @@ class SamAutomaticMaskGenerator:
         hw = (pixels.shape[0], pixels.shape[1])
         if len(corners) and not control.must_stop():
             crop = self._encode(pixels, (0, 0, hw[1], hw[0]))
-            size = self._batch_size() * self.mask_model.capabilities.lanes * _CALLS_IN_A_ROUND
+            size = self._batch_size() * self.mask_model.capabilities.workers * _CALLS_IN_A_ROUND
             offset = self.settings.stability_score_offset
             while len(candidates) < len(corners) and not control.must_stop():
                 part = corners[len(candidates) : len(candidates) + size]
@@ -235,14 +235,14 @@ class SamAutomaticMaskGenerator:
         distinct: list[Box] = []
         looking_around, size = isinstance(explored, Exploration), self._batch_size()
         # Between two rounds a run can be stopped, and learns where to ask next.
-        calls = self.mask_model.capabilities.lanes * (1 if looking_around else _CALLS_IN_A_ROUND)
+        calls = self.mask_model.capabilities.workers * (1 if looking_around else _CALLS_IN_A_ROUND)
 
-        def ask(lane: MaskModel, part: IntArray) -> tuple[list[list[Candidate]], list[BoolArray]]:
-            return asker.ask(lane, part, looking_around=looking_around)
+        def ask(worker: MaskModel, part: IntArray) -> tuple[list[list[Candidate]], list[BoolArray]]:
+            return asker.ask(worker, part, looking_around=looking_around)
 
         while not control.must_stop() and len(indices := explored.take(calls * size)):
             parts = [indices[start : start + size] for start in range(0, len(indices), size)]
-            for part, (answers, inside) in zip(parts, self.mask_model.in_lanes(ask, parts), strict=True):
+            for part, (answers, inside) in zip(parts, self.mask_model.in_workers(ask, parts), strict=True):
                 found.update(zip(part.tolist(), answers, strict=True))
                 if isinstance(explored, Exploration):
                     for index, known in zip(part.tolist(), inside, strict=True):
@@ -252,7 +252,7 @@ class SamAutomaticMaskGenerator:
         # Between equal scores the order of the grid decides, as in the reference.
         candidates = [item for index in sorted(found) for item in found[index]]
         if self.settings.tile_size is None:
-            cut = near_crop_edge(np.array([item.box for item in candidates]), crop.box, crop.picture_hw)
+            cut = near_crop_edge(np.array([item.box for item in candidates]), crop.box, crop.image_hw)
             candidates = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
         scores = [item.predicted_iou for item in candidates]
         return suppress(candidates, scores, self.settings.box_nms_thresh, self.mask_model)

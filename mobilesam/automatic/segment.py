@@ -28,7 +28,7 @@ class Crop(NamedTuple):
 
     embedding: Embedding
     box: Box
-    picture_hw: tuple[int, int]
+    image_hw: tuple[int, int]
 
 
 class Asker:
@@ -88,14 +88,14 @@ class Asker:
             logits,
             self._frame,
             crop.box[:2],
-            crop.picture_hw[0],
+            crop.image_hw[0],
             threshold=self._model.mask_threshold,
             offset=settings.stability_score_offset,
             min_stability=settings.stability_score_thresh,
         )
         if measured is None:
             return []
-        box = rle.box(measured.boundaries, crop.picture_hw[0])
+        box = rle.box(measured.boundaries, crop.image_hw[0])
         x, y = (point + crop.box[:2]).tolist()
         return [Candidate(measured.boundaries, box, score, measured.stability, (x, y), crop.box)]
 

@@ -7,23 +7,28 @@ if __name__ == "__main__":
     report = segment_images(SegmentationJob(["photos"], Path("results"), workers=2, model=ModelChoice(threads=1)))
 """
 
-from mobilesam.batch.embedding import embed_pictures
+from mobilesam._moved import moved
+from mobilesam.batch.embedding import embed_images
 from mobilesam.batch.job import SegmentationJob
-from mobilesam.batch.journal import BadPicture
+from mobilesam.batch.journal import BadImage
 from mobilesam.batch.run import Report, StoppedError, segment_images, segment_pictures
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.batch.sources import read_prompts_or_coco
 
 __all__ = [
-    "BadPicture",
+    "BadImage",
     "Everything",
     "ModelChoice",
     "Prompted",
     "Report",
     "SegmentationJob",
     "StoppedError",
-    "embed_pictures",
+    "embed_images",
     "read_prompts_or_coco",
     "segment_images",
     "segment_pictures",
 ]
+
+__getattr__ = moved(
+    __name__, {"BadPicture": "mobilesam.batch.BadImage", "embed_pictures": "mobilesam.batch.embed_images"}
+)

@@ -8,11 +8,12 @@ import os
 from collections.abc import Callable, Generator, Sequence
 from pathlib import Path
 
+from mobilesam._moved import moved
 from mobilesam.arrays import UInt8Array
 from mobilesam.batch.folder import own_folder
 from mobilesam.batch.processes import run_work
 from mobilesam.batch.segmentation import ModelChoice
-from mobilesam.batch.sources import find_pictures
+from mobilesam.batch.sources import find_images
 from mobilesam.batch.tasks import ImageWork, Outcome, Task
 from mobilesam.embedding import embedding_path, save_embedding
 from mobilesam.files import unfinished_in
@@ -40,7 +41,7 @@ class EmbeddingWork(ImageWork):
         return os.fsencode(path)
 
 
-def embed_pictures(
+def embed_images(
     inputs: Sequence[str],
     folder: Path,
     *,
@@ -55,7 +56,7 @@ def embed_pictures(
     What is in the folder already is not made again. Several runs may share the folder.
 
     Args:
-        inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
+        inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
         folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
         on_warning: called with each warning about a picture, each text once.
 
@@ -66,7 +67,7 @@ def embed_pictures(
     """
     tasks = [
         Task(number, source.path, source.path, Names(folder, Path(source.path).stem))
-        for number, source in enumerate(find_pictures(inputs, folder))
+        for number, source in enumerate(find_images(inputs, folder))
     ]
     bad, told = 0, set[str]()
     with contextlib.ExitStack() as stack:
@@ -90,3 +91,6 @@ def _make_work(choice: ModelChoice, folder: Path, fast_padding: bool, unfinished
 
 def _answer(outcome: Outcome) -> Path | str:
     return Path(os.fsdecode(outcome.result)) if outcome.error is None else outcome.error
+
+
+__getattr__ = moved(__name__, {"embed_pictures": "mobilesam.batch.embedding.embed_images"})

@@ -19,7 +19,7 @@ ENGINES = ("local", "ray")
 class SegmentationJob:
     """Images to segment, and a folder for the results.
 
-    inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_pictures`.
+    inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
     out: folder of the results; made if absent.
     prompts: the objects of the images; those that it does not name are left out. None for everything mode.
     settings: Everything without prompts, Prompted with them; by default with its own defaults.

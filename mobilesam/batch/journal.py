@@ -33,12 +33,12 @@ from mobilesam.batch.journal_file import (
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import parse_json
-from mobilesam.formats.picture import MaskedPicture
+from mobilesam.formats.masked_image import MaskedImage
 
 NAME = "batch.sqlite"
 
 
-class BadPicture(NamedTuple):
+class BadImage(NamedTuple):
     """A picture that could not be done, and why."""
 
     source: str
@@ -54,7 +54,7 @@ class Journal:
         self._token = new_token()
 
     @classmethod
-    def open(cls, path: Path, about: Mapping[str, Any], pictures: Sequence[Planned], *, resume: bool = False) -> Self:
+    def open(cls, path: Path, about: Mapping[str, Any], images: Sequence[Planned], *, resume: bool = False) -> Self:
         """Go on with an earlier journal, or start one, in place of an earlier one.
 
         about: what the results depend on, JSON values; equal for every run that may share the journal.
@@ -63,11 +63,11 @@ class Journal:
             InputError: the file belongs to another run, or is no journal of this version, or cannot be written.
         """
         if not (resume and is_started(path)):
-            create(path, about, pictures)
+            create(path, about, images)
         with explained(path), ExitStack() as unless_opened:
             connection = unless_opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
             journal = cls(path, connection)
-            journal._check(about, pictures)
+            journal._check(about, images)
             unless_opened.pop_all()
         return journal
 
@@ -124,12 +124,12 @@ class Journal:
         rows = self._select("SELECT number, fingerprint FROM pictures WHERE result NOTNULL ORDER BY number")
         return {number: _fingerprint(text) for number, text in rows}
 
-    def bad(self) -> list[BadPicture]:
+    def bad(self) -> list[BadImage]:
         """Return the bad pictures in order."""
         rows = self._select("SELECT source, error FROM pictures WHERE error NOTNULL ORDER BY number")
-        return [BadPicture(parsed(source), parsed(error)) for source, error in rows]
+        return [BadImage(parsed(source), parsed(error)) for source, error in rows]
 
-    def results(self) -> Iterator[MaskedPicture]:
+    def results(self) -> Iterator[MaskedImage]:
         """Yield the pictures that have a result, in order."""
         for number in sorted(self.done()):
             yield self._result(number)
@@ -151,7 +151,7 @@ class Journal:
             shutil.rmtree(unfinished(self.path.parent, self._token), ignore_errors=True)
             fresh.replace(self.path)
 
-    def _result(self, number: int) -> MaskedPicture:
+    def _result(self, number: int) -> MaskedImage:
         ((result,),) = self._select("SELECT result FROM pictures WHERE number = ?", number)
         return unpack(result)
 
@@ -165,15 +165,15 @@ class Journal:
             self._connection.execute("BEGIN")
             self._connection.executemany(sql, rows)
 
-    def _check(self, about: Mapping[str, Any], pictures: Sequence[Planned]) -> None:
+    def _check(self, about: Mapping[str, Any], images: Sequence[Planned]) -> None:
         ((version,),) = self._select("PRAGMA user_version")
         if version != VERSION:
             self._refuse("find a journal of this version of mobilesam", "one of another version")
         with explained(self.path):
             before = planned(self._connection)
-        if before != list(pictures):
-            other = sorted(set(before) ^ set(pictures)) or [Planned("another order", "")]
-            count = f"{len(pictures)}, and a difference at {other[0].source}"
+        if before != list(images):
+            other = sorted(set(before) ^ set(images)) or [Planned("another order", "")]
+            count = f"{len(images)}, and a difference at {other[0].source}"
             self._refuse(f"be given the same {len(before)} pictures as before", count)
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
@@ -188,12 +188,12 @@ class Journal:
         raise InputError(sentence(f"--resume into {self.path.parent}", requirement, actual, remedy))
 
 
-def pack(picture: MaskedPicture) -> bytes:
+def pack(image: MaskedImage) -> bytes:
     """Return a picture and its masks as bytes; :func:`unpack` gives them back."""
-    return zlib.compress(json.dumps([picture.file_name, picture.hw, picture.records]).encode())
+    return zlib.compress(json.dumps([image.file_name, image.hw, image.records]).encode())
 
 
-def unpack(result: bytes) -> MaskedPicture:
+def unpack(result: bytes) -> MaskedImage:
     """Return what :func:`pack` packed.
 
     Raises:
@@ -205,7 +205,7 @@ def unpack(result: bytes) -> MaskedPicture:
         raise damaged(str(error)) from error
     if not (isinstance(file_name, str) and isinstance(records, list)):
         raise damaged("a result is not whole")
-    return MaskedPicture(file_name, (height, width), records)
+    return MaskedImage(file_name, (height, width), records)
 
 
 def _fingerprint(text: Any) -> Fingerprint:

@@ -67,7 +67,7 @@ def is_started(path: Path) -> bool:
     return os.path.lexists(path) and bool(_tables(path))
 
 
-def create(path: Path, about: Mapping[str, Any], pictures: Sequence[Planned]) -> None:
+def create(path: Path, about: Mapping[str, Any], images: Sequence[Planned]) -> None:
     """Put a new journal in the place of an earlier one, and remove what that one's run has not finished.
 
     Raises:
@@ -84,9 +84,7 @@ def create(path: Path, about: Mapping[str, Any], pictures: Sequence[Planned]) ->
             with closing(sqlite3.connect(path, isolation_level=None)) as fresh:
                 fresh.executescript("BEGIN;" + SCHEMA)
                 fresh.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
-                rows = (
-                    (number, json.dumps(each.source), json.dumps(each.name)) for number, each in enumerate(pictures)
-                )
+                rows = ((number, json.dumps(each.source), json.dumps(each.name)) for number, each in enumerate(images))
                 fresh.executemany("INSERT INTO pictures (number, source, name) VALUES (?, ?, ?)", rows)
                 fresh.execute("COMMIT")
         except sqlite3.Error:

@@ -29,7 +29,7 @@ class Nothing(enum.Enum):
 Take = Callable[[bool], Task | Nothing]
 
 
-class _Picture(NamedTuple):
+class _Image(NamedTuple):
     """A picture that was read, and the notices about it."""
 
     image: UInt8Array
@@ -54,7 +54,7 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
     Raises:
         InputError: a file cannot be written.
     """
-    reading: deque[tuple[Task, Future[_Picture]]] = deque()
+    reading: deque[tuple[Task, Future[_Image]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
     with (
@@ -75,32 +75,32 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
                 writing.append(_computed(work, *reading.popleft(), writers))
 
 
-def _read(work: Work, task: Task) -> _Picture:
+def _read(work: Work, task: Task) -> _Image:
     with _notices_of(task) as notices:
         content, fingerprint = work.read(task)
-        return _Picture(work.decode(task, content), fingerprint, notices)
+        return _Image(work.decode(task, content), fingerprint, notices)
 
 
-def _computed(work: Work, task: Task, reading: Future[_Picture], writers: ThreadPoolExecutor) -> Future[Outcome]:
+def _computed(work: Work, task: Task, reading: Future[_Image], writers: ThreadPoolExecutor) -> Future[Outcome]:
     """Run the model for one picture and hand it on to be written."""
     try:
-        picture = reading.result()
+        image = reading.result()
         with _notices_of(task) as notices:
-            computed = work.compute(task, picture.image)
+            computed = work.compute(task, image.image)
     except Exception as error:
         if not _is_bad(error):
             raise
         bad: Future[Outcome] = Future()
         bad.set_result(_bad(task, error))
         return bad
-    picture.notices.extend(notices)
-    return writers.submit(_written, work, task, picture, computed)
+    image.notices.extend(notices)
+    return writers.submit(_written, work, task, image, computed)
 
 
-def _written(work: Work, task: Task, picture: _Picture, computed: Any) -> Outcome:
+def _written(work: Work, task: Task, image: _Image, computed: Any) -> Outcome:
     try:
         with collect_warnings() as lost:  # what a format cannot hold is the same for all pictures
-            result = work.write(task, picture.image, computed)
+            result = work.write(task, image.image, computed)
     except Exception as error:
         cause = error.__cause__
         if _is_bad(error):
@@ -112,8 +112,8 @@ def _written(work: Work, task: Task, picture: _Picture, computed: Any) -> Outcom
         raise InputError(
             f"The files of {task.source} cannot be written: {error}. Check the folder and the disk."
         ) from error
-    notices = dict.fromkeys([*picture.notices, *lost])
-    return Outcome(task.number, result, notices=tuple(notices), fingerprint=picture.fingerprint)
+    notices = dict.fromkeys([*image.notices, *lost])
+    return Outcome(task.number, result, notices=tuple(notices), fingerprint=image.fingerprint)
 
 
 def _is_bad(error: Exception) -> bool:

@@ -7,15 +7,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
-from mobilesam.batch.journal import BadPicture, Journal
+from mobilesam.batch.journal import BadImage, Journal
 from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.sources import Source, name_files
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.image_files import ImageFiles
+from mobilesam.formats.masked_image import OBJECT
 from mobilesam.formats.naming import Names
 from mobilesam.formats.output import PER_MASK
-from mobilesam.formats.picture import OBJECT
 from mobilesam.prompts.file import PromptFile
 
 
@@ -74,7 +74,7 @@ def remove_files(task: Task, words: Sequence[str]) -> None:
 
 def reopen_changed(
     journal: Journal, tasks: Sequence[Task], words: Sequence[str], notice: Callable[[str], object] | None
-) -> dict[int, BadPicture]:
+) -> dict[int, BadImage]:
     """Reopen the images whose file has changed since they were done, or whose results are incomplete.
 
     The bytes of a file are compared if its size or time of modification differ.
@@ -83,14 +83,14 @@ def reopen_changed(
         Images that cannot be read now, by their numbers, as on a disk that is not mounted; their results are kept.
     """
     same: dict[int, Fingerprint] = {}
-    unreadable: dict[int, BadPicture] = {}
+    unreadable: dict[int, BadImage] = {}
     changed, incomplete = list[Task](), list[Task]()
     for number, before in journal.fingerprints().items():
         task = tasks[number]
         try:
             now = read_again(task.source, before)
         except OSError as error:
-            unreadable[number] = BadPicture(
+            unreadable[number] = BadImage(
                 task.source,
                 f"{task.source} can no longer be read ({error.strerror}). Its earlier results are kept. "
                 "Restore the file and run again with --resume, or start again with --force.",

@@ -60,14 +60,14 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
             for worker in workers:
                 while worker.ready and not (exhausted and not suspects):
                     alone = bool(suspects)
-                    if worker.at_hand and (alone or worker.alone or len(worker.at_hand) >= _CREDIT):
+                    if worker.in_flight and (alone or worker.alone or len(worker.in_flight) >= _CREDIT):
                         break
                     task = suspects.popleft() if alone else next(waiting, None)
                     if task is None:
                         exhausted = True
                         break
                     worker.give(task, alone=alone)
-            if exhausted and not suspects and not any(worker.at_hand for worker in workers):
+            if exhausted and not suspects and not any(worker.in_flight for worker in workers):
                 return
             readable = wait([worker.connection for worker in workers])
             for place, worker in enumerate(workers):
@@ -131,12 +131,12 @@ class _Worker:
         self.process = context.Process(target=_serve, args=(theirs, make_work), daemon=True)
         self.process.start()
         theirs.close()
-        self.at_hand: dict[int, Task] = {}
+        self.in_flight: dict[int, Task] = {}
         self.ready = False
         self.alone = False
 
     def give(self, task: Task, *, alone: bool) -> None:
-        self.at_hand[task.number] = task
+        self.in_flight[task.number] = task
         self.alone = alone
         with contextlib.suppress(ConnectionError):  # its end is noticed when it is asked for the outcome
             self.connection.send(task)
@@ -152,7 +152,7 @@ class _Worker:
             self.ready = True
             return None
         assert isinstance(message, Outcome), "a worker sends nothing else"
-        del self.at_hand[message.number]
+        del self.in_flight[message.number]
         return message
 
     def lost(self, suspects: deque[Task]) -> Iterator[Outcome]:
@@ -163,12 +163,12 @@ class _Worker:
         if not self.ready:
             what = f"A worker process exited while loading the model (code {code})."
             raise InputError(f"{what} Use fewer --workers if memory is short.")
-        if len(self.at_hand) == 1:
-            (number,) = self.at_hand
+        if len(self.in_flight) == 1:
+            (number,) = self.in_flight
             reason = f"the worker process exited at this image with code {code}, probably out of memory"
             yield Outcome(number, error=f"{reason}; use fewer workers, or a smaller image")
         else:
-            suspects.extend(self.at_hand.values())
+            suspects.extend(self.in_flight.values())
 
     def end(self) -> None:
         """End the worker at once; what it is writing is not yet under its name."""

@@ -16,12 +16,12 @@ import numpy as np
 from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
 from mobilesam.batch.job import SegmentationJob
-from mobilesam.batch.journal import NAME, BadPicture, Journal
+from mobilesam.batch.journal import NAME, BadImage, Journal
 from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
 from mobilesam.batch.plan import files_of, plan, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
-from mobilesam.batch.sources import find_pictures
+from mobilesam.batch.sources import find_images
 from mobilesam.batch.tasks import Outcome, Task
 from mobilesam.errors import InputError, MobileSamError
 from mobilesam.files import unfinished_in
@@ -45,7 +45,7 @@ class Report:
     """
 
     done: int
-    bad: list[BadPicture]
+    bad: list[BadImage]
     files: list[Path]
     left_out: list[str] = field(default_factory=list)
 
@@ -75,7 +75,7 @@ def segment_images(
     of_all = files_of_all(out, formats)
     refuse_journal(out / NAME, resume=job.resume, force=job.force)
     earlier = planned_before(out / NAME) if job.resume else []
-    sources = find_pictures(job.inputs, out, {each.source for each in earlier})
+    sources = find_images(job.inputs, out, {each.source for each in earlier})
     tasks, left_out = plan(sources, out, job.prompts, earlier)
     labels = labels_of_prompts(prompt for task in tasks for prompt in task.prompts)
     files = (files_of(task, formats) for task in tasks)
@@ -88,11 +88,11 @@ def segment_images(
         "model": job.model.settings(),
         "prompts": _digest_of_prompts(tasks),
     }
-    pictures = [Planned(task.source, _name(task, out)) for task in tasks]
+    images = [Planned(task.source, _name(task, out)) for task in tasks]
     try:
         with one_run(out):
             refuse_journal(out / NAME, resume=job.resume, force=job.force)  # again: another run may just have ended
-            with Journal.open(out / NAME, about, pictures, resume=job.resume) as journal:
+            with Journal.open(out / NAME, about, images, resume=job.resume) as journal:
                 unfinished = journal.make_folder()
                 unreadable = reopen_changed(journal, tasks, formats, on_warning)
                 done = journal.done()

@@ -17,7 +17,7 @@ from mobilesam.batch.plan import files_of
 from mobilesam.batch.tasks import ImageWork, Task
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
-from mobilesam.formats.picture import OBJECT
+from mobilesam.formats.masked_image import OBJECT
 from mobilesam.masks.records import MaskRecord
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
@@ -124,7 +124,7 @@ class Segmentation(ImageWork):
         files = files_of(task, self._words, self._labels)
         with unfinished_in(self._unfinished):
             files.write(image, computed)
-        return pack(files.picture((image.shape[0], image.shape[1]), computed))
+        return pack(files.image((image.shape[0], image.shape[1]), computed))
 
 
 def make_segmentation(

@@ -30,7 +30,7 @@ class Source(NamedTuple):
     below: Path = Path()
 
 
-def find_pictures(inputs: Sequence[str], out: Path, earlier: Collection[str] = ()) -> list[Source]:
+def find_images(inputs: Sequence[str], out: Path, earlier: Collection[str] = ()) -> list[Source]:
     """Return the pictures that inputs name, each once, folders in the order of their names.
 
     Args:

@@ -2,6 +2,6 @@
 
 from mobilesam.bench.compare import compare
 from mobilesam.bench.environment import describe_environment
-from mobilesam.bench.stages import bench_picture, bench_stages, write_sample
+from mobilesam.bench.stages import bench_image, bench_stages, write_sample
 
-__all__ = ["bench_picture", "bench_stages", "compare", "describe_environment", "write_sample"]
+__all__ = ["bench_image", "bench_stages", "compare", "describe_environment", "write_sample"]

@@ -78,20 +78,20 @@ def _predict(predictor: SamPredictor, watch: Stopwatch, hw: tuple[int, int], pla
 def write_sample(path: Path, hw: tuple[int, int] = (768, 1024)) -> None:
     """Write a synthetic photo of discs on a gradient with noise, the same every time; the suffix is the format."""
     with atomic_path(path) as temporary:
-        cv2.imwrite(str(temporary), bench_picture(hw)[..., ::-1])
+        cv2.imwrite(str(temporary), bench_image(hw)[..., ::-1])
 
 
-def bench_picture(hw: tuple[int, int]) -> UInt8Array:
+def bench_image(hw: tuple[int, int]) -> UInt8Array:
     """Return the picture that :func:`write_sample` writes, (H, W, 3) uint8 RGB."""
     height, width = hw
     random = np.random.default_rng(0)
-    picture = np.empty((height, width, 3), np.uint8)
-    picture[...] = np.linspace(60, 190, width, dtype=np.uint8)[None, :, None]
+    image = np.empty((height, width, 3), np.uint8)
+    image[...] = np.linspace(60, 190, width, dtype=np.uint8)[None, :, None]
     for _ in range(24):
         center = (int(random.integers(width)), int(random.integers(height)))
         radius = int(random.integers(max(2, min(hw) // 40), max(3, min(hw) // 8)))
-        cv2.circle(picture, center, radius, random.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
+        cv2.circle(image, center, radius, random.integers(0, 256, 3).tolist(), -1, cv2.LINE_AA)
     noise = random.integers(-6, 7, (min(height, 256), min(width, 256), 3), dtype=np.int16)
     tiled = np.tile(noise, (height // len(noise) + 1, width // noise.shape[1] + 1, 1))[:height, :width]
-    noisy: UInt8Array = np.clip(picture + tiled, 0, 255).astype(np.uint8)
+    noisy: UInt8Array = np.clip(image + tiled, 0, 255).astype(np.uint8)
     return noisy

@@ -18,7 +18,7 @@ from mobilesam.cores import usable_cores
 from mobilesam.errors import sentence
 
 if TYPE_CHECKING:
-    from mobilesam.batch import BadPicture
+    from mobilesam.batch import BadImage
 
 _MOST_WORKERS = 8  # each holds a model and a few pictures in memory
 
@@ -59,7 +59,7 @@ def batch(
     formats: options.FormatOption = "coco",
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
-    preset: options.PresetOption = options.Preset.balanced,
+    mode: options.ModeOption = options.Mode.balanced,
     grid: options.GridOption = 32,
     tiles: options.TilesOption = None,
     min_area: options.MinAreaOption = 0,
@@ -110,7 +110,7 @@ def batch(
     if ray_address and engine is Engine.local:
         raise options.UsageError(sentence("--ray-address", "come with --engine ray", "without", "add --engine ray"))
     how = (
-        Everything(preset.value, grid, tiles, min_area, max_masks)
+        Everything(mode.value, grid, tiles, min_area, max_masks)
         if everything
         else Prompted(None if select is None else select.value, fast_padding)
     )
@@ -148,7 +148,7 @@ def batch(
     tell_bad(report.done, report.bad)
 
 
-def tell_bad(done: int, bad: Sequence[BadPicture]) -> None:
+def tell_bad(done: int, bad: Sequence[BadImage]) -> None:
     """Say on stderr how many pictures are done and which are bad; the exit code is 1 if there are any."""
     typer.echo(f"{done} picture{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
     for source, reason in bad:

@@ -39,14 +39,14 @@ def embed(
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
-    from mobilesam.batch import BadPicture, embed_pictures
+    from mobilesam.batch import BadImage, embed_images
 
     count, share = split_cores(workers, threads, network)
     choice = network.choice(share)
     made: dict[str, str] = {}
-    bad: list[BadPicture] = []
+    bad: list[BadImage] = []
     with progress_bar("the same command") as (progress, warn):
-        answers = embed_pictures(
+        answers = embed_images(
             inputs,
             out,
             model=choice,
@@ -60,7 +60,7 @@ def embed(
                 if isinstance(answer, Path):
                     made[source] = str(answer)
                 else:
-                    bad.append(BadPicture(source, answer))
+                    bad.append(BadImage(source, answer))
     if as_json:
         errors = [{"image": each.source, "error": each.reason} for each in bad]
         typer.echo(json.dumps({"version": 1, "embeddings": made, "errors": errors}, indent=2))

@@ -112,7 +112,7 @@ def evaluate(
         reasons = [entry["reason"] for entry in (*summary["unreadable"], *summary["skipped"])]
         actual = f"none ({reasons[0]})" if reasons else "none"
         raise InputError(sentence("the data set", "have an instance that can be measured", actual, "check --images"))
-    selection = {"split": split.value, "limit": limit, "seed": seed, "images": len(dataset.pictures)}
+    selection = {"split": split.value, "limit": limit, "seed": seed, "images": len(dataset.images)}
     document = {**about, "format": RESULTS_FORMAT, "selection": selection, "environment": describe_environment()}
     document["summary"] = summary
     if out:

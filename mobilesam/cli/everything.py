@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 @with_model_options
 def everything(
     images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
-    preset: options.PresetOption = options.Preset.balanced,
+    mode: options.ModeOption = options.Mode.balanced,
     out: options.OutOption = Path(),
     formats: options.FormatOption = "overlay,coco",
     grid: options.GridOption = 32,
@@ -56,7 +56,7 @@ def everything(
     generator: SamAutomaticMaskGenerator | None = None
     for files, image, clock in output.read():
         # Loaded only now, so that a mistyped path is reported at once.
-        generator = generator or _generator(network.load(threads), grid, preset, tiles)
+        generator = generator or _generator(network.load(threads), grid, mode, tiles)
         try:
             with clock.measure("segment"):
                 records = _segment(generator, image, files.source, time_budget)
@@ -71,11 +71,11 @@ def everything(
     output.finish()
 
 
-def _generator(model: MaskModel, grid: int, preset: options.Preset, tiles: int | None) -> SamAutomaticMaskGenerator:
+def _generator(model: MaskModel, grid: int, mode: options.Mode, tiles: int | None) -> SamAutomaticMaskGenerator:
     from mobilesam.automatic import SamAutomaticMaskGenerator
 
     return SamAutomaticMaskGenerator(
-        model, points_per_side=grid, output_mode="uncompressed_rle", mode=preset.value, tile_size=tiles
+        model, points_per_side=grid, output_mode="uncompressed_rle", mode=mode.value, tile_size=tiles
     )
 
 

@@ -34,7 +34,7 @@ class Select(enum.StrEnum):
     single = "single"
 
 
-class Preset(enum.StrEnum):
+class Mode(enum.StrEnum):
     """How thoroughly everything mode looks."""
 
     exact = "exact"
@@ -121,8 +121,8 @@ FastPaddingOption = Annotated[
         "accurate, not equal to the reference.",
     ),
 ]
-PresetOption = Annotated[
-    Preset, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
+ModeOption = Annotated[
+    Mode, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
 ]
 GridOption = Annotated[
     int, typer.Option("--grid", min=1, max=256, metavar="N", help="Points on a side of the grid, at most 256.")

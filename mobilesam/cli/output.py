@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 from mobilesam.cli import options
-from mobilesam.cli.pictures import Clock, read_source, refuse_repeated_stdin
+from mobilesam.cli.sources import Clock, read_source, refuse_repeated_stdin
 from mobilesam.errors import InputError
 from mobilesam.formats.image_files import ImageFiles, refuse_files
 from mobilesam.formats.naming import name_outputs
@@ -21,7 +21,7 @@ from mobilesam.prompts.schema import entry_of
 
 if TYPE_CHECKING:
     from mobilesam.arrays import UInt8Array
-    from mobilesam.formats.picture import MaskedPicture
+    from mobilesam.formats.masked_image import MaskedImage
 
 JSON_VERSION = 2
 
@@ -74,7 +74,7 @@ class Output:
         refuse_files(self._files, self._of_all.values(), [*images, *map(str, read)], force=force)
         self._force, self._as_json = force, as_json
         self._images: list[dict[str, Any]] = []
-        self._masked: list[MaskedPicture] = []
+        self._masked: list[MaskedImage] = []
         self._errors: list[dict[str, str]] = []
 
     def read(self) -> Iterator[tuple[ImageFiles, UInt8Array, Clock]]:
@@ -117,7 +117,7 @@ class Output:
         size = {"image": files.source, "width": width, "height": height}
         self._images.append(size | about | described | {"files": paths, "timings_ms": clock.milliseconds})
         if self._of_all:
-            self._masked.append(files.picture((height, width), records))
+            self._masked.append(files.image((height, width), records))
         if not self._as_json and (listed := [path for of_word in paths.values() for path in of_word]):
             typer.echo("\n".join(listed))
 

@@ -9,7 +9,7 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import ModelOptions, with_model_options
-from mobilesam.cli.pictures import warnings_of
+from mobilesam.cli.sources import warnings_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompts.file import PromptFile, read_prompts
 

@@ -33,7 +33,7 @@ def next_click(prediction: BoolArray, truth: BoolArray, earlier: Collection[Clic
     return Click(*missed, True) if missed_depth > wrong_depth else Click(*wrong, False)
 
 
-def centre_click(truth: BoolArray) -> Click:
+def center_click(truth: BoolArray) -> Click:
     """Return the click at the maximum of the distance transform of a mask that is not empty."""
     click = next_click(np.zeros_like(truth), truth)
     assert click is not None, "an empty mask has no centre"

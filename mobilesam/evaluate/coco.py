@@ -38,7 +38,7 @@ class Instance:
 
 
 @dataclass(frozen=True)
-class Picture:
+class AnnotatedImage:
     """An entry of the annotations file with what is annotated on it, not yet read or checked."""
 
     file_name: str
@@ -56,7 +56,7 @@ class Dataset:
     orphans: annotations whose ``image_id`` is not among the images.
     """
 
-    pictures: tuple[Picture, ...]
+    images: tuple[AnnotatedImage, ...]
     categories: Mapping[Any, str]
     digest: str
     orphans: int = 0
@@ -79,7 +79,7 @@ def load_coco(
         )
     document = read_document(annotations, need_masks=True)
     pictures = sorted(
-        (_picture(entry, images, document.by_image[entry["id"]]) for entry in document.images),
+        (_image(entry, images, document.by_image[entry["id"]]) for entry in document.images),
         key=lambda item: item.file_name,
     )
     if split != "all":
@@ -92,11 +92,11 @@ def load_coco(
 
 
 def read_instances(
-    picture: Picture, hw: tuple[int, int], categories: Mapping[Any, str]
+    image: AnnotatedImage, hw: tuple[int, int], categories: Mapping[Any, str]
 ) -> tuple[list[Instance], list[dict[str, Any]]]:
     """Return the usable instances of a picture, and ``{"annotation_id", "reason"}`` for each other one."""
     instances, skipped = [], []
-    for annotation in picture.annotations:
+    for annotation in image.annotations:
         try:
             instances.append(_instance(annotation, hw, categories))
         except InputError as error:
@@ -125,7 +125,7 @@ def _clipped_box(bbox: Any, hw: tuple[int, int]) -> FloatArray64:
     return box
 
 
-def _picture(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mapping[str, Any]]) -> Picture:
+def _image(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mapping[str, Any]]) -> AnnotatedImage:
     name = str(entry["file_name"])
     path = images / name
     if not exists(path) and exists(images / Path(name).name):  # some files carry the name of the split's folder
@@ -133,4 +133,4 @@ def _picture(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mappi
     width, height = entry.get("width"), entry.get("height")
     stated = (height, width) if isinstance(width, int) and isinstance(height, int) else None
     domain = entry.get("domain")
-    return Picture(name, path, None if domain is None else str(domain), stated, tuple(annotations))
+    return AnnotatedImage(name, path, None if domain is None else str(domain), stated, tuple(annotations))

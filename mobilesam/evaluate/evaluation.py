@@ -11,7 +11,7 @@ from mobilesam.bench.timing import Stopwatch, TimedModel
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.coco import Dataset
 from mobilesam.evaluate.journal import Journal, Record
-from mobilesam.evaluate.report import summarise
+from mobilesam.evaluate.report import summarize
 from mobilesam.evaluate.runner import Predictor, PromptKind, Settings, measure
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
@@ -29,8 +29,8 @@ class Evaluation:
 
     @functools.cached_property
     def summary(self) -> dict[str, Any]:
-        """The report as JSON values; see :func:`mobilesam.evaluate.report.summarise`."""
-        return summarise(self.records, self.settings)
+        """The report as JSON values; see :func:`mobilesam.evaluate.report.summarize`."""
+        return summarize(self.records, self.settings)
 
     def answers(self, prompt: PromptKind) -> list[dict[str, Any]]:
         """Return the mask answered for each instance, in order, as COCO's compressed RLE."""

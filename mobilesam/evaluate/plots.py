@@ -78,10 +78,10 @@ def contact_sheet(
         for place, instance in enumerate(record["instances"])
     ]
     worst = sorted(cases, key=lambda case: (case[0], case[1]["file_name"], case[2]))[:count]
-    pictures = {picture.file_name: picture for picture in dataset.pictures}
+    images = {picture.file_name: picture for picture in dataset.images}
     tiles = []
     for _, record, place in worst:
-        picture = pictures[record["file_name"]]
+        picture = images[record["file_name"]]
         image = read_image(picture.path)
         truth = read_instances(picture, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
         tiles.append(_tile(image, truth, record, record["instances"][place], kind))

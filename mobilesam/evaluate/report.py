@@ -17,7 +17,7 @@ SIZE_CLASSES = ("small", "medium", "large")
 STAGES = ("read", "resize", "set_image", "encode", "decode", "predict", "upsample")
 
 
-def summarise(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
+def summarize(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
     """Return the report of a run as JSON values; IoUs and seconds are unrounded means and medians."""
     instances = [(record, instance) for record in records for instance in record["instances"]]
     prompts: dict[str, Any] = {}

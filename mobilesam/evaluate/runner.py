@@ -12,8 +12,8 @@ from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray, UInt
 from mobilesam.bench.timing import Stopwatch
 from mobilesam.config import ALL_MASKS, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.evaluate.clicks import Click, centre_click, next_click
-from mobilesam.evaluate.coco import Dataset, Instance, Picture, read_instances
+from mobilesam.evaluate.clicks import Click, center_click, next_click
+from mobilesam.evaluate.coco import AnnotatedImage, Dataset, Instance, read_instances
 from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
 from mobilesam.evaluate.rle import encode_mask
@@ -82,17 +82,17 @@ def measure(
     """
     run = _Run(predictor, settings, watch)
     records = []
-    for done, picture in enumerate(dataset.pictures):
+    for done, image in enumerate(dataset.images):
         if progress:
-            progress(done, len(dataset.pictures), picture.file_name)
-        record = journal.records.get(picture.file_name) if journal else None
+            progress(done, len(dataset.images), image.file_name)
+        record = journal.records.get(image.file_name) if journal else None
         if record is None:
-            record = run.picture(picture, dataset.categories)
+            record = run.measure(image, dataset.categories)
             if journal:
                 journal.append(record)
         records.append(record)
     if progress:
-        progress(len(dataset.pictures), len(dataset.pictures), "")
+        progress(len(dataset.images), len(dataset.images), "")
     return records
 
 
@@ -113,21 +113,21 @@ class _Run:
         self.watch = watch or Stopwatch()
         self.image_stage, self.prompt_stage = ("resize", "upsample") if watch else ("set_image", "predict")
 
-    def picture(self, picture: Picture, categories: Mapping[Any, str]) -> Record:
-        record: Record = {"file_name": picture.file_name, "domain": picture.domain, "error": None}
+    def measure(self, annotated: AnnotatedImage, categories: Mapping[Any, str]) -> Record:
+        record: Record = {"file_name": annotated.file_name, "domain": annotated.domain, "error": None}
         self.watch.drain()
         try:
-            if is_pipe(picture.path):  # the dataset names it, not the user
-                raise InputError(sentence("image", "be a regular file", f"the pipe {picture.path}", "check its path"))
+            if is_pipe(annotated.path):  # the dataset names it, not the user
+                raise InputError(sentence("image", "be a regular file", f"the pipe {annotated.path}", "check its path"))
             with self.watch.measure("read"):
-                image = read_image(picture.path)
+                image = read_image(annotated.path)
             height, width = image.shape[:2]
-            if picture.stated_hw not in (None, (height, width)):
-                stated = f"{picture.stated_hw[1]} x {picture.stated_hw[0]}" if picture.stated_hw else ""
+            if annotated.stated_hw not in (None, (height, width)):
+                stated = f"{annotated.stated_hw[1]} x {annotated.stated_hw[0]}" if annotated.stated_hw else ""
                 raise InputError(f"the picture is {width} x {height}, its annotations are for {stated}")
         except (InputError, OSError) as error:
             return record | {"error": str(error), "instances": [], "skipped": [], "seconds": {}}
-        instances, skipped = read_instances(picture, (height, width), categories)
+        instances, skipped = read_instances(annotated, (height, width), categories)
         scored = []
         if instances:
             with self.watch.measure(self.image_stage):
@@ -147,7 +147,7 @@ class _Run:
             answer = self.predict(SINGLE_MASK, box=instance.box_xyxy)
             about["box"] = {"box": instance.box_xyxy.tolist()} | _score(answer, instance.mask)
         if "point" in kinds or "clicks" in kinds:
-            click = centre_click(instance.mask)
+            click = center_click(instance.mask)
             answer = self.predict(MULTIMASK, **_points([click]))
             if "point" in kinds:
                 about["point"] = {"points": _plain([click])} | _score(answer, instance.mask)

@@ -1,11 +1,12 @@
 """Writers and readers of what other tools use; one module a format family."""
 
+from mobilesam._moved import moved
 from mobilesam.formats.coco import coco_dataset, read_coco, read_coco_prompts, write_coco
 from mobilesam.formats.csv import write_csv
 from mobilesam.formats.geojson import geojson_collection, read_geojson, write_geojson
 from mobilesam.formats.labelme import labelme_document, read_labelme, write_labelme
+from mobilesam.formats.masked_image import MaskedImage
 from mobilesam.formats.parquet import read_parquet, write_parquet
-from mobilesam.formats.picture import MaskedPicture
 from mobilesam.formats.png import (
     read_map,
     read_mask,
@@ -18,7 +19,7 @@ from mobilesam.formats.png import (
 from mobilesam.formats.yolo import read_yolo, write_yolo, write_yolo_names, yolo_labels
 
 __all__ = [
-    "MaskedPicture",
+    "MaskedImage",
     "coco_dataset",
     "geojson_collection",
     "labelme_document",
@@ -44,3 +45,5 @@ __all__ = [
     "write_yolo_names",
     "yolo_labels",
 ]
+
+__getattr__ = moved(__name__, {"MaskedPicture": "mobilesam.formats.MaskedImage"})

@@ -13,26 +13,24 @@ from typing import Any
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path, is_number
 from mobilesam.formats.coco_document import CocoDocument, read_document
-from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, labels_of, read_record
+from mobilesam.formats.masked_image import OBJECT, MaskedImage, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
 from mobilesam.masks.records import pixel_box
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 
-def coco_dataset(pictures: Sequence[MaskedPicture]) -> dict[str, Any]:
+def coco_dataset(pictures: Sequence[MaskedImage]) -> dict[str, Any]:
     """Return pictures and masks in COCO's words: compressed RLE, and the model's scores beside them."""
     labels = labels_of(pictures)
     annotations: list[dict[str, Any]] = []
-    for image_id, picture in enumerate(pictures, start=1):
-        annotations += _annotations(picture, image_id, len(annotations), labels)
-    images = [_image(picture, image_id) for image_id, picture in enumerate(pictures, start=1)]
+    for image_id, image in enumerate(pictures, start=1):
+        annotations += _annotations(image, image_id, len(annotations), labels)
+    images = [_image(image, image_id) for image_id, image in enumerate(pictures, start=1)]
     return {"images": images, "annotations": annotations, "categories": _categories(labels)}
 
 
-def write_coco(
-    path: Path, pictures: Iterable[MaskedPicture], *, labels: Sequence[str] = (), force: bool = False
-) -> None:
+def write_coco(path: Path, images: Iterable[MaskedImage], *, labels: Sequence[str] = (), force: bool = False) -> None:
     """Write :func:`coco_dataset` as JSON, taking one picture at a time.
 
     labels: the first categories, in this order; others follow as they appear.
@@ -44,10 +42,10 @@ def write_coco(
         tempfile.TemporaryFile("w+", encoding="utf-8") as annotations,
     ):
         file.write('{"images": [')
-        for image_id, picture in enumerate(pictures, start=1):
-            named = list(dict.fromkeys([*named, *map(label_of, picture.records)]))
-            file.write((", " if image_id > 1 else "") + json.dumps(_image(picture, image_id)))
-            for annotation in _annotations(picture, image_id, count, named):
+        for image_id, image in enumerate(images, start=1):
+            named = list(dict.fromkeys([*named, *map(label_of, image.records)]))
+            file.write((", " if image_id > 1 else "") + json.dumps(_image(image, image_id)))
+            for annotation in _annotations(image, image_id, count, named):
                 annotations.write((", " if count else "") + json.dumps(annotation))
                 count += 1
         file.write('], "annotations": [')
@@ -56,7 +54,7 @@ def write_coco(
         file.write(f'], "categories": {json.dumps(_categories(named or [OBJECT]))}}}\n')
 
 
-def read_coco(path: Path) -> list[MaskedPicture]:
+def read_coco(path: Path) -> list[MaskedImage]:
     """Read pictures and masks: polygons, RLE or compressed RLE.
 
     Raises:
@@ -64,7 +62,7 @@ def read_coco(path: Path) -> list[MaskedPicture]:
     """
     document = read_document(path, need_masks=True)
     return [
-        MaskedPicture(
+        MaskedImage(
             str(entry["file_name"]),
             hw,
             [_record(annotation, hw, document.categories, path) for annotation in document.by_image[entry["id"]]],
@@ -101,15 +99,15 @@ def coco_prompts(document: CocoDocument, path: Path) -> PromptFile:
     )
 
 
-def _image(picture: MaskedPicture, image_id: int) -> dict[str, Any]:
-    height, width = picture.hw
-    return {"id": image_id, "file_name": picture.file_name, "width": width, "height": height}
+def _image(image: MaskedImage, image_id: int) -> dict[str, Any]:
+    height, width = image.hw
+    return {"id": image_id, "file_name": image.file_name, "width": width, "height": height}
 
 
-def _annotations(picture: MaskedPicture, image_id: int, before: int, labels: Sequence[str]) -> list[dict[str, Any]]:
+def _annotations(image: MaskedImage, image_id: int, before: int, labels: Sequence[str]) -> list[dict[str, Any]]:
     """Return a picture's annotations, numbered after those ``before``; COCO counts from 1."""
     annotations = []
-    for index, record in enumerate(picture.records, start=before + 1):
+    for index, record in enumerate(image.records, start=before + 1):
         scores = {"score": known(record["predicted_iou"]), "stability_score": known(record["stability_score"])}
         annotations.append(
             {

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mobilesam.files import write_bytes
-from mobilesam.formats.picture import known
+from mobilesam.formats.masked_image import known
 from mobilesam.masks.records import MaskRecord, pixel_box
 
 COLUMNS = (

@@ -18,8 +18,8 @@ import numpy as np
 from mobilesam.arrays import FloatArray64
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes, write_bytes
+from mobilesam.formats.masked_image import OBJECT, MaskedImage, image_size, known, label_of, read_record
 from mobilesam.formats.outlines import fill, outlines
-from mobilesam.formats.picture import OBJECT, MaskedPicture, image_size, known, label_of, read_record
 from mobilesam.masks import rle
 
 Transform = Sequence[float]
@@ -28,7 +28,7 @@ IDENTITY: Transform = (1, 0, 0, 0, 1, 0)
 _VERSION = 2
 
 
-def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) -> dict[str, Any]:
+def geojson_collection(image: MaskedImage, transform: Transform = IDENTITY) -> dict[str, Any]:
     """Return a picture's masks as a feature collection.
 
     transform: a b c d e f as in rasterio, from the corner (x, y) of a pixel to (ax + by + c, dx + ey + f); by default
@@ -39,7 +39,7 @@ def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) 
     """
     a, b, c, d, e, f = matrix = _checked(transform)
     features = []
-    for number, record in enumerate(picture.records, start=1):
+    for number, record in enumerate(image.records, start=1):
         polygons = [
             [_placed(ring, matrix) for ring in (part.exterior, *part.holes)]
             for part in outlines(rle.rle_to_mask(record["segmentation"]))
@@ -55,17 +55,17 @@ def geojson_collection(picture: MaskedPicture, transform: Transform = IDENTITY) 
             "point_coords": record["point_coords"],
         }
         features.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
-    height, width = picture.hw
-    about = {"file_name": picture.file_name, "width": width, "height": height, "transform": [a, b, c, d, e, f]}
+    height, width = image.hw
+    about = {"file_name": image.file_name, "width": width, "height": height, "transform": [a, b, c, d, e, f]}
     return {"type": "FeatureCollection", "version": _VERSION, "image": about, "features": features}
 
 
-def write_geojson(path: Path, picture: MaskedPicture, *, transform: Transform = IDENTITY, force: bool = False) -> None:
+def write_geojson(path: Path, image: MaskedImage, *, transform: Transform = IDENTITY, force: bool = False) -> None:
     """Write :func:`geojson_collection` as JSON."""
-    write_bytes(path, (json.dumps(geojson_collection(picture, transform)) + "\n").encode(), force=force)
+    write_bytes(path, (json.dumps(geojson_collection(image, transform)) + "\n").encode(), force=force)
 
 
-def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Transform = IDENTITY) -> MaskedPicture:
+def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Transform = IDENTITY) -> MaskedImage:
     """Read masks: the pixels whose middle lies inside the polygons.
 
     Args:
@@ -100,7 +100,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
                     label=properties.get("label", OBJECT),
                 )
             )
-        return MaskedPicture(str(about.get("file_name", path.stem)), hw, records)
+        return MaskedImage(str(about.get("file_name", path.stem)), hw, records)
     except MALFORMED as error:
         raise _no_geojson(path, error) from error
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence
+from mobilesam.formats.masked_image import OBJECT, MaskedImage
 from mobilesam.formats.naming import STDIN, Names, refuse_overwriting
 from mobilesam.formats.output import PER_MASK, write_masks
-from mobilesam.formats.picture import OBJECT, MaskedPicture
 from mobilesam.masks.records import MaskRecord
 from mobilesam.prompts.object_prompt import ObjectPrompt
 
@@ -74,9 +74,9 @@ class ImageFiles:
                     with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
                         path.parent.rmdir()
 
-    def picture(self, hw: tuple[int, int], records: Sequence[MaskRecord]) -> MaskedPicture:
+    def image(self, hw: tuple[int, int], records: Sequence[MaskRecord]) -> MaskedImage:
         """Return the image of (height, width) with its masks, as files that hold several images take it."""
-        return MaskedPicture(self.file_name, hw, records)
+        return MaskedImage(self.file_name, hw, records)
 
     def write(self, image: UInt8Array, records: Sequence[MaskRecord]) -> dict[str, list[str]]:
         """Write the files and return their paths, by word.
@@ -89,7 +89,7 @@ class ImageFiles:
         return {word: [*map(str, self._write(word, image, records))] for word in self._own_words()}
 
     def _write(self, word: str, image: UInt8Array, records: Sequence[MaskRecord]) -> Sequence[Path]:
-        picture = self.picture((image.shape[0], image.shape[1]), records)
+        picture = self.image((image.shape[0], image.shape[1]), records)
         paths = self._paths(word, len(records))
         parts = [records]
         if word in PER_MASK:

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
-from mobilesam.formats.picture import MaskedPicture, image_size, known, label_of, read_record
+from mobilesam.formats.masked_image import MaskedImage, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
@@ -27,10 +27,10 @@ from mobilesam.masks import rle
 _VERSION = "5.5.0"  # the release whose fields these are
 
 
-def labelme_document(picture: MaskedPicture) -> dict[str, Any]:
+def labelme_document(image: MaskedImage) -> dict[str, Any]:
     """Return a picture's masks in labelme's words; the picture itself is named, not included."""
     shapes: list[dict[str, Any]] = []
-    for number, record in enumerate(picture.records, start=1):
+    for number, record in enumerate(image.records, start=1):
         rings, iou = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
         shapes += [
             {
@@ -44,24 +44,24 @@ def labelme_document(picture: MaskedPicture) -> dict[str, Any]:
             }
             for ring in rings
         ]
-    height, width = picture.hw
+    height, width = image.hw
     return {
         "version": _VERSION,
         "flags": {},
         "shapes": shapes,
-        "imagePath": picture.file_name,
+        "imagePath": image.file_name,
         "imageData": None,
         "imageHeight": height,
         "imageWidth": width,
     }
 
 
-def write_labelme(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
+def write_labelme(path: Path, image: MaskedImage, *, force: bool = False) -> None:
     """Write :func:`labelme_document` as JSON."""
-    write_bytes(path, (json.dumps(labelme_document(picture), indent=1) + "\n").encode(), force=force)
+    write_bytes(path, (json.dumps(labelme_document(image), indent=1) + "\n").encode(), force=force)
 
 
-def read_labelme(path: Path) -> MaskedPicture:
+def read_labelme(path: Path) -> MaskedImage:
     """Read the masks of a picture; shapes with one ``group_id`` are one mask.
 
     Raises:
@@ -83,7 +83,7 @@ def read_labelme(path: Path) -> MaskedPicture:
             iou = float(score[1]) if score else None
             boundaries = rle.boundaries_of(masks[key])
             records.append(read_record(boundaries, hw, predicted_iou=iou, label=_label(shape["label"])))
-        return MaskedPicture(str(content["imagePath"]), hw, records)
+        return MaskedImage(str(content["imagePath"]), hw, records)
     except MALFORMED as error:
         actual = str(error) if isinstance(error, InputError) else repr(error)
         remedy = "save it with labelme again"

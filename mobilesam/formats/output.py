@@ -14,8 +14,8 @@ from mobilesam.formats.coco import write_coco
 from mobilesam.formats.csv import write_csv
 from mobilesam.formats.geojson import write_geojson
 from mobilesam.formats.labelme import write_labelme
+from mobilesam.formats.masked_image import OBJECT, MaskedImage, known
 from mobilesam.formats.parquet import require_pyarrow, write_parquet
-from mobilesam.formats.picture import OBJECT, MaskedPicture, known
 from mobilesam.formats.yolo import write_yolo, write_yolo_names
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord, pixel_box
@@ -33,7 +33,7 @@ _OF_ALL = {"coco": "coco.json", "parquet": "masks.parquet", "yolo": "data.yaml"}
 def write_masks(
     word: str,
     path: Path,
-    picture: MaskedPicture,
+    picture: MaskedImage,
     image: Callable[[], UInt8Array],
     *,
     prompts: Sequence[ObjectPrompt] = (),
@@ -110,7 +110,7 @@ def files_of_all(folder: Path, words: Collection[str]) -> dict[str, Path]:
 
 def write_files_of_all(
     files: dict[str, Path],
-    pictures: Callable[[], Iterable[MaskedPicture]],
+    images: Callable[[], Iterable[MaskedImage]],
     labels: Sequence[str] = (OBJECT,),
     *,
     force: bool = False,
@@ -121,9 +121,9 @@ def write_files_of_all(
     """
     for word, path in files.items():
         if word == "coco":
-            write_coco(path, pictures(), labels=labels, force=force)
+            write_coco(path, images(), labels=labels, force=force)
         elif word == "parquet":
-            write_parquet(path, pictures(), force=force)
+            write_parquet(path, images(), force=force)
         else:
             write_yolo_names(path, labels, force=force)
 
@@ -134,9 +134,9 @@ def labels_of_prompts(prompts: Iterable[ObjectPrompt]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(labels)) or (OBJECT,)
 
 
-def _union(picture: MaskedPicture) -> BoolArray:
+def _union(image: MaskedImage) -> BoolArray:
     """Return what lies in any of the masks, (H, W) bool; boundaries are joined, one mask at a time is in memory."""
     joined: AnyIntArray = np.zeros(0, np.int64)
-    for record in picture.records:
+    for record in image.records:
         joined = rle.union([joined, rle.boundaries_of_rle(record["segmentation"])])
-    return rle.mask_of(joined, picture.hw)
+    return rle.mask_of(joined, image.hw)

@@ -13,7 +13,7 @@ from typing import Any
 
 from mobilesam.errors import InputError, missing_dependency, sentence
 from mobilesam.files import MALFORMED, atomic_path, open_file
-from mobilesam.formats.picture import MaskedPicture, image_size, label_of, read_record
+from mobilesam.formats.masked_image import MaskedImage, image_size, label_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord, pixel_box
@@ -29,7 +29,7 @@ def require_pyarrow() -> None:
         raise missing_dependency("pyarrow", "parquet", "Parquet") from error
 
 
-def write_parquet(path: Path, pictures: Iterable[MaskedPicture], *, force: bool = False) -> None:
+def write_parquet(path: Path, images: Iterable[MaskedImage], *, force: bool = False) -> None:
     """Write the table, taking one picture at a time.
 
     Raises:
@@ -44,12 +44,12 @@ def write_parquet(path: Path, pictures: Iterable[MaskedPicture], *, force: bool 
         atomic_path(path, force=force) as temporary,
         parquet.ParquetWriter(temporary, schema, compression="zstd") as writer,
     ):
-        rows = (row for image_id, picture in enumerate(pictures, start=1) for row in _rows(image_id, picture))
+        rows = (row for image_id, image in enumerate(images, start=1) for row in _rows(image_id, image))
         while group := list(itertools.islice(rows, _GROUP)):
             writer.write_table(pyarrow.Table.from_pylist(group, schema=schema))
 
 
-def read_parquet(path: Path) -> Iterator[MaskedPicture]:
+def read_parquet(path: Path) -> Iterator[MaskedImage]:
     """Read the pictures of a table that :func:`write_parquet` wrote, one at a time.
 
     Raises:
@@ -69,7 +69,7 @@ def read_parquet(path: Path) -> Iterator[MaskedPicture]:
                 first, *others = group
                 hw = image_size(first["height"], first["width"])
                 masks = [_record(row, hw) for row in (first, *others) if row["mask_id"] is not None]
-                yield MaskedPicture(str(first["file_name"]), hw, masks)
+                yield MaskedImage(str(first["file_name"]), hw, masks)
     except (*MALFORMED, pyarrow.ArrowException) as error:
         raise InputError(_not_ours(path, str(error) or repr(error))) from error
 
@@ -95,12 +95,12 @@ def _schema() -> Any:
     )
 
 
-def _rows(image_id: int, picture: MaskedPicture) -> Iterator[dict[str, Any]]:
-    height, width = picture.hw
-    about = {"image_id": image_id, "file_name": picture.file_name, "height": height, "width": width}
-    if not picture.records:
+def _rows(image_id: int, image: MaskedImage) -> Iterator[dict[str, Any]]:
+    height, width = image.hw
+    about = {"image_id": image_id, "file_name": image.file_name, "height": height, "width": width}
+    if not image.records:
         yield about
-    for number, record in enumerate(picture.records, start=1):
+    for number, record in enumerate(image.records, start=1):
         yield {
             **about,
             "mask_id": number,

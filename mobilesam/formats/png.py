@@ -18,7 +18,7 @@ from PIL import Image
 from mobilesam.arrays import BoolArray, UInt8Array
 from mobilesam.errors import FormatLossWarning, InputError, sentence
 from mobilesam.files import atomic_path, open_file
-from mobilesam.formats.picture import MaskedPicture, image_size, read_record
+from mobilesam.formats.masked_image import MaskedImage, image_size, read_record
 from mobilesam.image.read import DECODE_ERRORS, open_header
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
@@ -33,7 +33,7 @@ def write_mask(path: Path, mask: BoolArray, *, force: bool = False) -> None:
     _save(path, mask * np.uint8(255), force, compress_level=6)
 
 
-def write_indexed(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
+def write_indexed(path: Path, picture: MaskedImage, *, force: bool = False) -> None:
     """Write a map of at most 255 masks as an 8-bit PNG whose palette has the colours of the overlay.
 
     Raises:
@@ -45,13 +45,13 @@ def write_indexed(path: Path, picture: MaskedPicture, *, force: bool = False) ->
         image.save(temporary, format="PNG", compress_level=6)
 
 
-def write_instances(path: Path, picture: MaskedPicture, *, force: bool = False) -> None:
+def write_instances(path: Path, image: MaskedImage, *, force: bool = False) -> None:
     """Write a map of at most 65535 masks as a 16-bit gray PNG.
 
     Raises:
         InputError: there are more masks.
     """
-    _save(path, _numbers(picture, 65535, "keep fewer"), force, compress_level=6)
+    _save(path, _numbers(image, 65535, "keep fewer"), force, compress_level=6)
 
 
 def read_mask(path: Path) -> BoolArray:
@@ -64,7 +64,7 @@ def read_mask(path: Path) -> BoolArray:
     return mask
 
 
-def read_map(path: Path) -> MaskedPicture:
+def read_map(path: Path) -> MaskedImage:
     """Read a map of masks, indexed or 16-bit, in the order of their numbers.
 
     Raises:
@@ -73,7 +73,7 @@ def read_map(path: Path) -> MaskedPicture:
     numbers = _read(path)
     hw = (numbers.shape[0], numbers.shape[1])
     found = np.unique(numbers[numbers > 0]).tolist()
-    return MaskedPicture(path.name, hw, [read_record(rle.boundaries_of(numbers == each), hw) for each in found])
+    return MaskedImage(path.name, hw, [read_record(rle.boundaries_of(numbers == each), hw) for each in found])
 
 
 def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool = False) -> None:
@@ -92,11 +92,11 @@ def write_image(path: Path, image: UInt8Array, *, force: bool = False) -> None:
     _save(path, image, force)
 
 
-def _numbers(picture: MaskedPicture, limit: int, remedy: str) -> npt.NDArray[np.uint16]:
-    records: Sequence[MaskRecord] = picture.records
+def _numbers(image: MaskedImage, limit: int, remedy: str) -> npt.NDArray[np.uint16]:
+    records: Sequence[MaskRecord] = image.records
     if len(records) > limit:
         raise InputError(sentence("the masks of a map", f"be at most {limit}", len(records), remedy))
-    numbers = np.zeros(picture.hw, np.uint16)
+    numbers = np.zeros(image.hw, np.uint16)
     hidden = False
     for index in sorted(range(len(records)), key=lambda i: -records[i]["area"]):
         mask = rle.rle_to_mask(records[index]["segmentation"])

@@ -14,7 +14,7 @@ import numpy as np
 
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import MAX_TEXT_BYTES, read_bytes, write_bytes
-from mobilesam.formats.picture import OBJECT, MaskedPicture, label_of, read_record
+from mobilesam.formats.masked_image import OBJECT, MaskedImage, label_of, read_record
 from mobilesam.formats.polygons import filled, one_ring_of
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
@@ -54,7 +54,7 @@ def write_yolo_names(path: Path, labels: Sequence[str] = (OBJECT,), *, force: bo
     write_bytes(path, f"nc: {len(labels)}\nnames:\n{names}".encode(), force=force)
 
 
-def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)) -> MaskedPicture:
+def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)) -> MaskedImage:
     """Read the masks of a picture of (height, width); a class beyond ``labels`` is called by its number.
 
     Raises:
@@ -80,4 +80,4 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
         corners = np.minimum(corners, (hw[1] - 1, hw[0] - 1))
         label = labels[number] if number < len(labels) else str(number)
         records.append(read_record(rle.boundaries_of(filled([corners], hw)), hw, label=label))
-    return MaskedPicture(path.stem, hw, records)
+    return MaskedImage(path.stem, hw, records)

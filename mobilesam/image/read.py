@@ -85,8 +85,8 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
 def count_frames(content: bytes) -> int:
     """Return how many frames an image file has; 1 where a later frame is damaged, so that they cannot be counted."""
     try:
-        with open_header(io.BytesIO(content)) as picture:
-            return int(getattr(picture, "n_frames", 1))
+        with open_header(io.BytesIO(content)) as image:
+            return int(getattr(image, "n_frames", 1))
     except DECODE_ERRORS:
         return 1
 
@@ -166,20 +166,20 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
         actual = f"{name} of {size / 2**30:.1f} GiB"
         raise InputError(sentence("image", "have at most 1 GiB, unless it is a TIFF", actual, "shrink it"))
     try:
-        picture = open_header(stream)
+        image = open_header(stream)
     except DECODE_ERRORS as error:
         actual = f"{name}, which Pillow cannot read and looks like {describe(head)}"
         raise InputError(sentence("image", "be a picture", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
-    with picture:
-        width, height = picture.size
+    with image:
+        width, height = image.size
         if width * height > max_pixels:
             actual = f"{name} of {width} x {height} = {width * height / 1e6:.0f} million"
             limit = f"have at most {max_pixels / 1e6:g} million pixels"
             raise InputError(sentence("image", limit, actual, "shrink it, or raise max_pixels if you trust it"))
-        if picture.format == "EPS":  # Pillow would run Ghostscript on it
+        if image.format == "EPS":  # Pillow would run Ghostscript on it
             actual = f"{name}, which is a PostScript drawing"
             raise InputError(sentence("image", "be made of pixels", actual, "export it as PNG"))
-        return _convert(picture, name)
+        return _convert(image, name)
 
 
 def open_header(stream: BinaryIO) -> Image.Image:
@@ -196,9 +196,9 @@ def open_header(stream: BinaryIO) -> Image.Image:
             Image.MAX_IMAGE_PIXELS = limit
 
 
-def _convert(picture: Image.Image, name: str) -> UInt8Array:
+def _convert(image: Image.Image, name: str) -> UInt8Array:
     try:
-        upright = _upright(picture)
+        upright = _upright(image)
     except DECODE_ERRORS as error:
         remedy = "it is truncated or damaged: get it again"
         raise InputError(sentence("image", "be a complete picture", f"{name} ({error})", remedy)) from error
@@ -216,29 +216,29 @@ def _convert(picture: Image.Image, name: str) -> UInt8Array:
     return to_rgb(pixels)
 
 
-def _array(picture: Image.Image) -> UInt8Array:
+def _array(image: Image.Image) -> UInt8Array:
     """Copy a picture of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
-    width, height = picture.size
-    pixels = np.empty((height, width, len(picture.mode)), np.uint8)
+    width, height = image.size
+    pixels = np.empty((height, width, len(image.mode)), np.uint8)
     for top in range(0, height, _BAND):
         box = (0, top, width, min(top + _BAND, height))
         # What crop would give, without Pillow's limit on the size of pictures.
-        band = picture.resize((width, box[3] - top), Image.Resampling.NEAREST, box)
+        band = image.resize((width, box[3] - top), Image.Resampling.NEAREST, box)
         pixels[top : box[3]] = np.asarray(band)
     return pixels
 
 
-def _has_alpha(picture: Image.Image) -> bool:
+def _has_alpha(image: Image.Image) -> bool:
     # Pillow's has_transparency_data fails on a palette picture without a palette, which its ICNS reader makes.
-    in_palette = picture.palette is not None and picture.palette.mode.endswith("A")
-    return picture.mode.endswith(("A", "a")) or "transparency" in picture.info or in_palette
+    in_palette = image.palette is not None and image.palette.mode.endswith("A")
+    return image.mode.endswith(("A", "a")) or "transparency" in image.info or in_palette
 
 
-def _upright(picture: Image.Image) -> Image.Image:
+def _upright(image: Image.Image) -> Image.Image:
     """Return a picture decoded and turned as its EXIF orientation says."""
-    picture.load()
+    image.load()
     try:
-        orientation = picture.getexif().get(ExifTags.Base.Orientation, 1)
+        orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except SyntaxError:
-        return picture  # no EXIF that can be read is no orientation: as every viewer shows it, and Pillow for a JPEG
-    return picture if orientation == 1 else ImageOps.exif_transpose(picture)
+        return image  # no EXIF that can be read is no orientation: as every viewer shows it, and Pillow for a JPEG
+    return image if orientation == 1 else ImageOps.exif_transpose(image)

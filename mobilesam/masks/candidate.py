@@ -41,7 +41,7 @@ def measure(
     low_res_logits: FloatArray,
     frame: Frame,
     crop_xy: tuple[int, int],
-    picture_height: int,
+    image_height: int,
     *,
     threshold: float,
     offset: float,
@@ -70,7 +70,7 @@ def measure(
     # Eight pixels a byte, block by block: a whole window would be 24 MB on a picture of 24 megapixels.
     for x, shape, packed in blocks:
         columns = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
-        runs.append(rle.boundaries_of_columns(columns, (x + crop_xy[0], y), picture_height))
+        runs.append(rle.boundaries_of_columns(columns, (x + crop_xy[0], y), image_height))
     boundaries = rle.joined(np.concatenate([np.zeros(0, np.int64), *runs]))
     return Measured(boundaries.astype(np.int32), stability)  # hundreds are held until the best are known
 

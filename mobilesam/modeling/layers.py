@@ -26,8 +26,8 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            normalised: Tensor = self.bn(self.c(x))
-            return normalised
+            normalized: Tensor = self.bn(self.c(x))
+            return normalized
         assert self.bn.running_mean is not None
         assert self.bn.running_var is not None
         scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)

@@ -73,10 +73,10 @@ class Sam(nn.Module):
             One dict a picture: ``masks`` (B, C, H, W) bool, ``iou_predictions`` (B, C), ``low_res_logits``
             (B, C, 256, 256).
         """
-        pictures = torch.stack([self.preprocess(record["image"]) for record in batched_input])
+        images = torch.stack([self.preprocess(record["image"]) for record in batched_input])
         image_pe = self.prompt_encoder.get_dense_pe()
         outputs = []
-        for record, embedding in zip(batched_input, self.image_encoder(pictures), strict=True):
+        for record, embedding in zip(batched_input, self.image_encoder(images), strict=True):
             points = (record["point_coords"], record["point_labels"]) if "point_coords" in record else None
             sparse, dense = self.prompt_encoder(points, record.get("boxes"), record.get("mask_inputs"))
             low_res, iou_predictions = self.mask_decoder(

@@ -22,7 +22,7 @@ from mobilesam.onnx.sessions import evaluate
 _WORTH_LEAVING = 1 << 16
 
 
-def fill(skeleton: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
+def fill(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
     """Return a graph with weights.
 
     Args:
@@ -34,7 +34,7 @@ def fill(skeleton: onnx.ModelProto, state: Mapping[str, Array], metadata: Mappin
         CheckpointError: the state dict lacks a tensor, or has one of another shape.
     """
     model = onnx.ModelProto()
-    model.CopyFrom(skeleton)
+    model.CopyFrom(template)
     graph = model.graph
     weights = [value for value in graph.input if is_weight(value)]
     data = [value for value in graph.input if not is_weight(value)]

@@ -32,7 +32,7 @@ def cut(model: onnx.ModelProto) -> onnx.ModelProto:
     return onnx.utils.Extractor(model).extract_model(inputs, LOW_RES.output_names)
 
 
-class PublishedDecoder:
+class SamDecoder:
     """Runs prompts one by one; a prompt's masks come with its scores.
 
     Raises:

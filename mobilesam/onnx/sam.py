@@ -21,7 +21,7 @@ from mobilesam.image.read import image_digest
 from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
 from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.exported import PublishedDecoder
+from mobilesam.onnx.exported import SamDecoder
 from mobilesam.onnx.sessions import move_to_first_core, one_thread_per_core, open_session
 from mobilesam.onnx.split_decoder import StepDecoder
 from mobilesam.prompts.arrays import Prompts
@@ -41,17 +41,17 @@ class OnnxSam(MaskModel):
     def __init__(
         self,
         encoder: ImageEncoder,
-        decoder: StepDecoder | PublishedDecoder,
+        decoder: StepDecoder | SamDecoder,
         weights_id: str,
-        open_lane: Callable[[], StepDecoder] | None = None,
-        lanes: int = 1,
+        open_worker: Callable[[], StepDecoder] | None = None,
+        workers: int = 1,
         pin_caller: bool = False,
     ) -> None:
         self.image_size = encoder.image_size
         self._encoder = encoder
         self._decoder = decoder
         self._weights_id = weights_id
-        self._open_lane, self._lanes = open_lane, lanes
+        self._open_worker, self._workers = open_worker, workers
         self._pin_caller = pin_caller
 
     @classmethod
@@ -89,7 +89,7 @@ class OnnxSam(MaskModel):
         decoder = open_session(exported.cut(found["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
-        return cls(encoder, PublishedDecoder(decoder), _weights_id(model, path), pin_caller=pin_caller)
+        return cls(encoder, SamDecoder(decoder), _weights_id(model, path), pin_caller=pin_caller)
 
     @classmethod
     def from_checkpoint(
@@ -122,21 +122,21 @@ class OnnxSam(MaskModel):
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
         decoder = StepDecoder(image, *prompts)
 
-        def open_lane() -> StepDecoder:
-            return decoder.lane(*(open_session(file, provider, 1) for file in files[2:]))
+        def open_worker() -> StepDecoder:
+            return decoder.worker(*(open_session(file, provider, 1) for file in files[2:]))
 
         # Many prompts are decoded fastest by threads that each decode their own.
-        lanes = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
+        workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
         image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
-        return cls(image_encoder, decoder, weights_id, open_lane, lanes, pin_caller)
+        return cls(image_encoder, decoder, weights_id, open_worker, workers, pin_caller)
 
     @property
     def capabilities(self) -> Capabilities:
         return Capabilities(
             masks_per_prompt=self._decoder.masks_per_prompt,
             prompt_batch=self._decoder.prompt_batch,
-            lanes=self._lanes,
+            workers=self._workers,
             mask_input=self._decoder.takes_masks,
             device=self._encoder.session.get_providers()[0],
         )
@@ -146,8 +146,8 @@ class OnnxSam(MaskModel):
         return self._weights_id
 
     @cached_property
-    def lane(self) -> OnnxSam:
-        return OnnxSam(self._encoder, self._open_lane(), self._weights_id) if self._open_lane else self
+    def worker(self) -> OnnxSam:
+        return OnnxSam(self._encoder, self._open_worker(), self._weights_id) if self._open_worker else self
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         self._move_caller()

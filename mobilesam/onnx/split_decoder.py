@@ -52,7 +52,7 @@ class StepDecoder:
         self.prompt_batch = _CPU_BATCH if on_cpu else _ACCELERATOR_BATCH
         self._rows_at_once = _CPU_ROWS if on_cpu else _CONFIG.grid_size
 
-    def lane(self, score: onnxruntime.InferenceSession, upscale: onnxruntime.InferenceSession) -> StepDecoder:
+    def worker(self, score: onnxruntime.InferenceSession, upscale: onnxruntime.InferenceSession) -> StepDecoder:
         """Return a decoder that has other sessions for prompts, and shares the image-side work with this one."""
         other = copy.copy(self)
         other._score, other._upscale = score, upscale

@@ -31,7 +31,7 @@ TEMPLATES = {
 _DIGESTS = "sha256.json"
 
 
-def skeleton(graph: contract.Graph) -> onnx.ModelProto:
+def template(graph: contract.Graph) -> onnx.ModelProto:
     """Return a graph of :data:`TEMPLATES`, with its weights as inputs, at the default opset."""
     return onnx.load_from_string(_file(graph).read_bytes())
 
@@ -51,7 +51,7 @@ def whole_files(source: Path) -> list[Path] | list[bytes]:
         return paths
     read = checkpoint.read(source)
     contents = [
-        fill(skeleton(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
+        fill(template(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
         for graph in contract.STEPS
     ]
     return paths if _write(paths, contents) else contents
@@ -59,7 +59,7 @@ def whole_files(source: Path) -> list[Path] | list[bytes]:
 
 def _key(source: Path) -> str:
     """Return a name for what the files of a checkpoint follow from."""
-    digest = hashlib.sha256(_shipped_digest())
+    digest = hashlib.sha256(_templates_digest())
     for path in [source / name for name in checkpoint.PAIR] if exists(source) and source.is_dir() else [source]:
         if exists(path) and path.is_file():
             digest.update(_file_digest(path).encode())
@@ -95,7 +95,7 @@ def _file_digest(path: Path) -> str:
 
 
 @cache
-def _shipped_digest() -> bytes:
+def _templates_digest() -> bytes:
     digest = hashlib.sha256()
     for graph in contract.STEPS:
         digest.update(hashlib.sha256(_file(graph).read_bytes()).digest())

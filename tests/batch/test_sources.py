@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from mobilesam.batch.sources import find_pictures, name_files, read_prompts_or_coco
+from mobilesam.batch.sources import find_images, name_files, read_prompts_or_coco
 from mobilesam.errors import InputError
 
 
@@ -22,7 +22,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def found(*inputs, out="photos/out"):
-    return [source.path for source in find_pictures(inputs, Path(out))]
+    return [source.path for source in find_images(inputs, Path(out))]
 
 
 def test_a_folder_is_walked_but_for_the_results_in_it(folder):
@@ -33,7 +33,7 @@ def test_a_folder_is_walked_but_for_the_results_in_it(folder):
 
 def test_files_of_a_folder_keep_their_places(folder):
     (folder / "photos/sub/a.jpg").touch()
-    sources = find_pictures(["photos", "photos/../photos/b.jpg"], Path("photos/out"))
+    sources = find_images(["photos", "photos/../photos/b.jpg"], Path("photos/out"))
     names = [(str(names.folder), names.stem) for names in name_files(sources, Path("out"))]
     assert names == [("out", "a"), ("out", "b"), ("out/sub", "a"), ("out/sub", "a-2"), ("out/sub/deep", "a")]
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from mobilesam.bench import bench_picture, compare
+from mobilesam.bench import bench_image, compare
 
 Command = Callable[..., Any]
 TORCH = ("--backend", "torch", "--device", "cpu")
@@ -68,6 +68,6 @@ def test_only_stages_in_both_are_compared() -> None:
 
 
 def test_the_sample_picture_is_the_same_every_time_at_any_size() -> None:
-    assert (bench_picture((300, 400)) == bench_picture((300, 400))).all()
-    assert bench_picture((5, 7)).shape == (5, 7, 3)
-    assert bench_picture((700, 900)).std() > 20
+    assert (bench_image((300, 400)) == bench_image((300, 400))).all()
+    assert bench_image((5, 7)).shape == (5, 7, 3)
+    assert bench_image((700, 900)).std() > 20

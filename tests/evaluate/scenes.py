@@ -92,11 +92,11 @@ class BrightnessPredictor:
     """
 
     def __init__(self) -> None:
-        self.pictures = 0
+        self.images = 0
         self.prompts: list[dict[str, Any]] = []
 
     def set_image(self, image: npt.NDArray[np.uint8]) -> None:
-        self.pictures += 1
+        self.images += 1
         self.bright = image[..., 0] > 127
 
     def predict(

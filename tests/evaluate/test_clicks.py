@@ -1,6 +1,6 @@
 import numpy as np
 
-from mobilesam.evaluate.clicks import Click, centre_click, next_click
+from mobilesam.evaluate.clicks import Click, center_click, next_click
 from tests.evaluate.scenes import disc
 
 HW = (50, 70)
@@ -18,7 +18,7 @@ def slow_depth(region: np.ndarray) -> np.ndarray:
 
 
 def test_the_first_click_is_the_centre_of_a_disc() -> None:
-    assert centre_click(disc(HW, (40, 20), 12)) == Click(40, 20, True)
+    assert center_click(disc(HW, (40, 20), 12)) == Click(40, 20, True)
 
 
 def test_the_deepest_pixel_is_the_one_found_by_trying_all() -> None:
@@ -27,7 +27,7 @@ def test_the_deepest_pixel_is_the_one_found_by_trying_all() -> None:
         mask = EMPTY.copy()
         for _ in range(3):
             mask |= disc(HW, (int(random.integers(70)), int(random.integers(50))), int(random.integers(3, 14)))
-        click, depth = centre_click(mask), slow_depth(mask)
+        click, depth = center_click(mask), slow_depth(mask)
         assert mask[click.y, click.x]
         assert abs(depth[click.y, click.x] - depth.max()) < 1e-3
 
@@ -35,7 +35,7 @@ def test_the_deepest_pixel_is_the_one_found_by_trying_all() -> None:
 def test_the_frame_bounds_an_object() -> None:
     mask = EMPTY.copy()
     mask[:, :21] = True
-    assert centre_click(mask).x == 10
+    assert center_click(mask).x == 10
 
 
 def test_the_next_click_goes_to_the_larger_error() -> None:

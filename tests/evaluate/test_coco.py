@@ -14,14 +14,14 @@ MASK = disc(HW, (30, 25), 10)
 
 
 def names(annotations: Path, **options) -> list[str]:
-    return [picture.file_name for picture in load_coco(annotations, annotations.parent, **options).pictures]
+    return [picture.file_name for picture in load_coco(annotations, annotations.parent, **options).images]
 
 
 def test_the_three_forms_of_a_mask_give_one_instance(tmp_path: Path) -> None:
     forms = [compressed(MASK), uncompressed(MASK), polygons(MASK)]
     path = write_coco(tmp_path, {"a.png": BLANK}, [{"image_id": "a.png", "segmentation": form} for form in forms])
     dataset = load_coco(path, tmp_path)
-    instances, skipped = read_instances(dataset.pictures[0], HW, dataset.categories)
+    instances, skipped = read_instances(dataset.images[0], HW, dataset.categories)
     assert skipped == []
     assert [instance.annotation_id for instance in instances] == [1, 2, 3]
     for instance in instances:
@@ -35,7 +35,7 @@ def test_boxes_become_corners_inside_the_frame(tmp_path: Path) -> None:
     boxes = [[20, 15, 21, 21], [-5, 50, 20, 30]]
     annotations = [{"image_id": "a.png", "segmentation": compressed(MASK), "bbox": box} for box in boxes]
     dataset = load_coco(write_coco(tmp_path, {"a.png": BLANK}, annotations), tmp_path)
-    instances, _ = read_instances(dataset.pictures[0], HW, dataset.categories)
+    instances, _ = read_instances(dataset.images[0], HW, dataset.categories)
     assert [instance.box_xyxy.tolist() for instance in instances] == [[20, 15, 41, 36], [0, 50, 15, 60]]
 
 
@@ -54,7 +54,7 @@ def test_boxes_become_corners_inside_the_frame(tmp_path: Path) -> None:
 def test_unusable_annotations_are_skipped_with_a_reason(tmp_path: Path, change: dict, reason: str) -> None:
     good = {"image_id": "a.png", "segmentation": compressed(MASK)}
     dataset = load_coco(write_coco(tmp_path, {"a.png": BLANK}, [good | change, good]), tmp_path)
-    instances, skipped = read_instances(dataset.pictures[0], HW, dataset.categories)
+    instances, skipped = read_instances(dataset.images[0], HW, dataset.categories)
     assert [instance.annotation_id for instance in instances] == [2]
     assert [entry["annotation_id"] for entry in skipped] == [1]
     assert reason in skipped[0]["reason"]
@@ -112,5 +112,5 @@ def test_the_folder_in_a_file_name_may_be_absent_and_orphans_are_counted(tmp_pat
     content["images"][0]["file_name"] = "val2017/a.png"
     path.write_text(json.dumps(content))
     dataset = load_coco(path, tmp_path)
-    assert dataset.pictures[0].path == tmp_path / "a.png"
+    assert dataset.images[0].path == tmp_path / "a.png"
     assert dataset.orphans == 1

@@ -57,7 +57,7 @@ def test_each_prompt_is_answered_and_compared(dataset: Dataset) -> None:
 def test_a_picture_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset) -> None:
     predictor = BrightnessPredictor()
     evaluate(predictor, dataset, ALL)
-    assert predictor.pictures == 3
+    assert predictor.images == 3
     assert len(predictor.prompts) == 3 * 2 * 3  # box, point, second click
     second = predictor.prompts[2]
     assert second["mask_input"].shape == (1, 256, 256)
@@ -121,7 +121,7 @@ class Stop(Exception):
 class Failing(BrightnessPredictor):
     def set_image(self, image: np.ndarray) -> None:
         super().set_image(image)
-        if self.pictures == 2:
+        if self.images == 2:
             raise Stop
 
 
@@ -135,7 +135,7 @@ def test_a_stopped_run_goes_on_to_the_result_of_one_that_was_not(dataset: Datase
 
     again = BrightnessPredictor()
     resumed = evaluate(again, dataset, ALL, journal=Journal.open(path, {"settings": 1}, resume=True))
-    assert again.pictures == 2
+    assert again.images == 2
     whole = evaluate(BrightnessPredictor(), dataset, ALL, journal=Journal.open(tmp_path / "whole", {"settings": 1}))
     assert without_times(resumed.records) == without_times(whole.records)
     assert resumed.summary["prompts"] == whole.summary["prompts"]

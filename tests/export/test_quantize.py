@@ -87,7 +87,7 @@ def test_static_is_the_same_each_time(source, photos):
     found = recognition.whole_model(recognition.files_of(source))
     made = []
     for _ in range(2):
-        pictures = calibration.read_pictures(photos)  # the broken one is left out
+        pictures = calibration.read_images(photos)  # the broken one is left out
         assert [image.shape for image in pictures] == [picture(name).shape for name in ("astronaut", "rocket")]
         feeds = calibration.feeds_of(found, pictures)["image"]
         assert len(feeds) == 10

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from mobilesam.export.cases import SHAPES, cases, picture
+from mobilesam.export.cases import SHAPES, cases, synthetic_image
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
@@ -23,7 +23,7 @@ def test_cases_cover_what_they_promise():
     assert counts == {1, 2, 5, 9}
     assert {case.name for case in cases("strip")} >= {"box", "box and point", "earlier mask"}
     for shape, size in SHAPES.items():
-        assert picture(shape).shape == (*size, 3)
+        assert synthetic_image(shape).shape == (*size, 3)
 
 
 @pytest.mark.slow

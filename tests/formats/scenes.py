@@ -5,7 +5,7 @@ from __future__ import annotations
 import cv2
 import numpy as np
 
-from mobilesam.formats.picture import MaskedPicture, read_record
+from mobilesam.formats.masked_image import MaskedImage, read_record
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 
@@ -41,10 +41,10 @@ MASKS = {
     "everything": np.ones(HW, np.bool_),
     "nothing": np.zeros(HW, np.bool_),
 }
-PICTURE = MaskedPicture("photos/cat.jpg", HW, [record(mask) for mask in MASKS.values()])
-LABELLED = MaskedPicture("dog.png", HW, [record(MASKS["a disc"], "dog"), record(RING, 'ring: "round"')])
-EMPTY = MaskedPicture("none.png", (7, 9), [])
+PICTURE = MaskedImage("photos/cat.jpg", HW, [record(mask) for mask in MASKS.values()])
+LABELLED = MaskedImage("dog.png", HW, [record(MASKS["a disc"], "dog"), record(RING, 'ring: "round"')])
+EMPTY = MaskedImage("none.png", (7, 9), [])
 
 
-def masks_of(picture: MaskedPicture) -> list[np.ndarray]:
+def masks_of(picture: MaskedImage) -> list[np.ndarray]:
     return [rle.rle_to_mask(each["segmentation"]) for each in picture.records]

@@ -9,7 +9,7 @@ from PIL import Image
 
 from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats import png
-from mobilesam.formats.picture import MaskedPicture
+from mobilesam.formats.masked_image import MaskedImage
 from mobilesam.visualize import palette
 from tests.formats.scenes import HW, MASKS, PICTURE, masks_of, pixel, record
 
@@ -38,7 +38,7 @@ def test_a_mask_is_read_back(tmp_path: Path) -> None:
 
 def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
     masks = [MASKS["a disc"], pixel(31, 41), pixel(150, 5)]
-    picture = MaskedPicture("cat.png", HW, [record(mask) for mask in masks])
+    picture = MaskedImage("cat.png", HW, [record(mask) for mask in masks])
     with pytest.warns(FormatLossWarning, match="where masks overlap, the smaller one is kept"):
         png.write_indexed(tmp_path / "indexed.png", picture)
     with pytest.warns(FormatLossWarning):

@@ -19,7 +19,7 @@ from mobilesam import SamAutomaticMaskGenerator
 from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats import read_labelme, read_yolo, write_labelme, write_yolo, write_yolo_names, yolo_labels
 from mobilesam.formats.labelme import labelme_document
-from mobilesam.formats.picture import MaskedPicture
+from mobilesam.formats.masked_image import MaskedImage
 from mobilesam.formats.polygons import filled, one_ring_of, rings_of
 from tests.automatic.color_model import ColorModel, squares
 from tests.formats.scenes import HW, LABELLED, MASKS, masks_of, record
@@ -76,7 +76,7 @@ def test_yolo_text_is_read_back_as_its_own_tools_do(tmp_path: Path) -> None:
 def test_labelme_draws_the_mask_again(tmp_path: Path) -> None:
     mask = MASKS["a hole and two parts"]
     path = tmp_path / "cat.json"
-    write_labelme(path, MaskedPicture("cat.png", (120, 160), [record(mask)]))
+    write_labelme(path, MaskedImage("cat.png", (120, 160), [record(mask)]))
     document = json.loads(path.read_text())
     assert (document["imagePath"], document["imageHeight"], document["imageWidth"]) == ("cat.png", 120, 160)
     assert document["imageData"] is None
@@ -86,14 +86,14 @@ def test_labelme_draws_the_mask_again(tmp_path: Path) -> None:
         assert shape["shape_type"] == "polygon"
         ImageDraw.Draw(canvas).polygon([tuple(xy) for xy in shape["points"]], outline=1, fill=1)  # labelme's own way
     assert np.count_nonzero((np.asarray(canvas) == 1) != mask) <= 45
-    assert labelme_document(MaskedPicture("none.png", (4, 4), []))["shapes"] == []
+    assert labelme_document(MaskedImage("none.png", (4, 4), []))["shapes"] == []
 
 
 def test_what_polygons_cannot_hold_is_said_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(2):
-            yolo_labels(MaskedPicture("a.png", HW, [record(MASKS["a hole and two parts"])] * 2).records)
+            yolo_labels(MaskedImage("a.png", HW, [record(MASKS["a hole and two parts"])] * 2).records)
     assert [warning.category for warning in caught] == [FormatLossWarning]
     assert str(caught[0].message).startswith("this format's polygons have neither holes nor parts")
     yolo_labels([record(MASKS["a disc"])])  # nothing is lost, and nothing said
@@ -103,7 +103,7 @@ def test_what_polygons_cannot_hold_is_said_once() -> None:
 @pytest.mark.parametrize("name", MASKS)
 def test_polygons_are_read_back(tmp_path: Path, name: str) -> None:
     mask = MASKS[name]
-    write_labelme(tmp_path / "cat.json", MaskedPicture("cat.png", HW, [record(mask)]))
+    write_labelme(tmp_path / "cat.json", MaskedImage("cat.png", HW, [record(mask)]))
     write_yolo(tmp_path / "cat.txt", [record(mask)])
     found = [read_labelme(tmp_path / "cat.json"), read_yolo(tmp_path / "cat.txt", HW)]
     if not mask.any():

@@ -155,7 +155,7 @@ def test_weights_that_lack_a_tensor_are_refused():
     from mobilesam.onnx import contract
 
     with pytest.raises(CheckpointError, match=r"state 'mask_decoder\..*' must have shape \(.*\), got none"):
-        fill(templates.skeleton(contract.UPSCALE), {}, {})
+        fill(templates.template(contract.UPSCALE), {}, {})
 
 
 def test_files_of_different_weights_are_refused(tmp_path):
@@ -244,8 +244,8 @@ def test_logits_beyond_the_picture_can_be_left_out(onnx_sam):
 
 def test_many_prompts_are_decoded_in_lanes():
     model = mobilesam.load(backend="onnx", threads=3)
-    assert model.capabilities.lanes == 3
-    assert mobilesam.load(backend="onnx", threads=1).capabilities.lanes == 1
+    assert model.capabilities.workers == 3
+    assert mobilesam.load(backend="onnx", threads=1).capabilities.workers == 1
     embedding = model.encode(picture("coffee"))
     points = np.random.default_rng(0).random((7, 1, 2)) * [600, 400]
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}

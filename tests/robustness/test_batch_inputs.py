@@ -12,7 +12,7 @@ from PIL import Image
 
 from mobilesam import files
 from mobilesam.batch import fingerprint
-from mobilesam.batch.sources import find_pictures
+from mobilesam.batch.sources import find_images
 from mobilesam.errors import InputError
 from mobilesam.image.read import read_image
 from tests.robustness.batch_runs import contents, paint, run, segment
@@ -27,7 +27,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def found(*inputs: object) -> list[str]:
-    return [source.path for source in find_pictures([*map(str, inputs)], Path("out"))]
+    return [source.path for source in find_images([*map(str, inputs)], Path("out"))]
 
 
 def test_pipes_sockets_and_devices_of_a_folder_are_left_out(photos: Path) -> None:

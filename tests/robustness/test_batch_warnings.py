@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from mobilesam.batch import embed_pictures
+from mobilesam.batch import embed_images
 from mobilesam.batch.pipeline import run_pipeline, take_from
 from tests.automatic.color_model import squares
 from tests.batch.works import NameWork, tasks
@@ -79,7 +79,7 @@ def test_notices_of_reading_reach_the_caller(crooked: Path) -> None:
     segment([crooked], Path("out"), on_warning=batch.append)
     model = ColorChoice()
     for name in ("one", "two"):
-        list(embed_pictures([str(crooked)], Path("embeddings"), model=model, on_warning=embed.append))
+        list(embed_images([str(crooked)], Path("embeddings"), model=model, on_warning=embed.append))
         Path("embeddings").rename(name)
     assert batch == ["crooked.jpg: Corrupt EXIF data.  Expecting to read 12 bytes but only got 4. "]
     assert embed == batch * 2

@@ -30,7 +30,7 @@ from mobilesam.webui.page import server_functions
 from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
 from mobilesam.webui.service import Limits, Service
-from mobilesam.webui.session import Picture, Session
+from mobilesam.webui.session import Session, ShownImage
 from mobilesam.webui.uploads import UploadFolder
 from mobilesam.webui.view import prompt_view
 from mobilesam.webui.visitors import MAX_COPIES, GoneError, Visitors
@@ -104,7 +104,7 @@ def point(place: tuple[int, int], label: int = 1) -> dict[str, Any]:
 
 
 def key_of(service: Service, token: str) -> str:
-    picture = service.session(token).picture
+    picture = service.session(token).image
     assert picture is not None
     return picture.key
 
@@ -164,7 +164,7 @@ def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
 
     def overtaken(self: Any, image: Any, **options: Any) -> Any:
         monkeypatch.undo()
-        service.visitors.change(token, lambda state: states.opened(state, replace(state.picture, digest="other" * 4)))
+        service.visitors.change(token, lambda state: states.opened(state, replace(state.image, digest="other" * 4)))
         return encode(self, image, **options)
 
     monkeypatch.setattr(type(model), "encode", overtaken)
@@ -450,14 +450,14 @@ def test_one_visitor_who_enters_again_and_again_does_not_reach_others(
     service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "visitors", Visitors(limit=20))
-    image = Picture("digest" * 4, (4, 4), "image.png")
-    service.pictures.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
+    image = ShownImage("digest" * 4, (4, 4), "image.png")
+    service.images.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
     others = [service.visitors.admit(Session("onnx", image)) for _ in range(10)]
     first = current = service.visitors.admit(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
     for _ in range(40):
         current = page["hello"]({"token": current})["token"]
     assert len(service.visitors) == 10 + MAX_COPIES
-    assert all(service.session(other).picture == image for other in others)
+    assert all(service.session(other).image == image for other in others)
     assert (service.session(current).segments, service.session(current).run) == ((), 0)
     with pytest.raises(GoneError):
         service.session(first)
@@ -508,7 +508,7 @@ def test_a_preview_does_not_wait_for_files_that_others_save(
 def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
     small = Service(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
     try:
-        caches = (small.pictures, small.embeddings, small.feedback)
+        caches = (small.images, small.embeddings, small.feedback)
         assert sum(cache.limit for cache in caches) + small.visitors.limit_bytes == 10_000_000
     finally:
         small.close()

@@ -218,8 +218,8 @@ def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
 
 def test_an_evaluation_opens_no_pipe_of_its_dataset(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    (picture,) = load_coco(write(tmp_path, coco()), tmp_path).pictures
-    record = _Run(None, Settings(), None).picture(picture, {})
+    (picture,) = load_coco(write(tmp_path, coco()), tmp_path).images
+    record = _Run(None, Settings(), None).image(picture, {})
     assert record["error"].startswith("image must be a regular file, got the pipe ")
 
 
@@ -309,7 +309,7 @@ def test_coco_without_usable_categories_is_read(tmp_path: Path, categories: Any)
     assert read_coco_prompts(path).images["a.png"][0].box == (1, 1, 4, 4)
     assert len(read_coco(path)[0].records) == 1
     dataset = load_coco(path, tmp_path)
-    assert len(read_instances(dataset.pictures[0], (9, 9), dataset.categories)[0]) == 1
+    assert len(read_instances(dataset.images[0], (9, 9), dataset.categories)[0]) == 1
 
 
 @pytest.mark.parametrize(
@@ -337,7 +337,7 @@ def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
     with pytest.raises(InputError, match=r"annotation 1 of coco.json must have a bbox \[x, y, width, height\], got"):
         read_coco_prompts(path)
     dataset = load_coco(path, tmp_path)
-    _, skipped = read_instances(dataset.pictures[0], (9, 9), dataset.categories)
+    _, skipped = read_instances(dataset.images[0], (9, 9), dataset.categories)
     assert skipped[0]["reason"].startswith("bbox must be four finite numbers")
 
 

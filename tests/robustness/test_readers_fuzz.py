@@ -101,7 +101,7 @@ def coco_everywhere(path: Path) -> None:
             problems.append(error)
             continue
         if read not in (read_coco, read_coco_prompts):
-            for each in found.pictures:
+            for each in found.images:
                 read_instances(each, LABELLED.hw, found.categories)
     if problems:
         raise problems[0]

@@ -19,7 +19,7 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.models import Models
 from mobilesam.webui.saving import save
 from mobilesam.webui.service import Limits, Service
-from mobilesam.webui.session import Picture, Session
+from mobilesam.webui.session import Session, ShownImage
 from tests.robustness.server_client import Visitor, serving
 
 HW = (1500, 2000)
@@ -50,14 +50,14 @@ def session(masks: npt.NDArray[np.integer[Any]]) -> Session:
                 "crop_box": [0, 0, HW[1], HW[0]],
             }
         )
-    return Session("onnx", Picture("digest", HW, "many.png"), segments=tuple(records))
+    return Session("onnx", ShownImage("digest", HW, "many.png"), segments=tuple(records))
 
 
 @pytest.fixture(scope="module")
 def service() -> Service:
     service = Service(Models({}), Limits())
     image = np.broadcast_to(np.arange(1, HW[1] * 3 + 1).reshape(-1, 3) % 251 + 1, (*HW, 3)).astype(np.uint8)
-    service.pictures.put("digest", image, image.nbytes)
+    service.images.put("digest", image, image.nbytes)
     return service
 
 
@@ -83,7 +83,7 @@ def test_what_is_saved_is_the_union_of_the_segments(
     mask = Image.open(io.BytesIO(save(service, session, "mask", "everything", selected).content))
     assert (mask.mode, np.array_equal(np.asarray(mask), expected * np.uint8(255))) == ("L", True)
     cutout = np.asarray(Image.open(io.BytesIO(save(service, session, "cutout", "everything", selected).content)))
-    image = service.pictures.get("digest")
+    image = service.images.get("digest")
     assert image is not None
     assert np.array_equal(cutout[expected][:, :3], image[expected])
     assert set(np.unique(cutout[expected][:, 3])) == {255}

@@ -14,13 +14,13 @@ import pytest
 from mobilesam.masks.records import MaskRecord
 from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.session import Answer, Session, ShownImage
 from mobilesam.webui.sizes import size_of
 from mobilesam.webui.visitors import GoneError, Visitors
 from tests.pictures import picture
 from tests.robustness.server_client import Visitor, serving
 
-CAT = Picture("cat-digest", (300, 451), "cat.png")
+CAT = ShownImage("cat-digest", (300, 451), "cat.png")
 EYE = (172, 107)
 
 

@@ -11,10 +11,10 @@ import pytest
 from mobilesam.errors import InputError
 from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Answer, Picture, Session
+from mobilesam.webui.session import Answer, Session, ShownImage
 
-CAT = Picture("cat-digest", (300, 451), "cat.png")
-DOG = Picture("dog-digest", (40, 30), "dog.png")
+CAT = ShownImage("cat-digest", (300, 451), "cat.png")
+DOG = ShownImage("dog-digest", (40, 30), "dog.png")
 
 
 def opened() -> Session:
