@@ -55,7 +55,19 @@ def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path
 
 def command(arguments: argparse.Namespace, picture: Path, out: Path) -> dict[str, Any]:
     """Run ``mobilesam everything`` with all that it writes; return "seconds" and "peak_bytes" of its process."""
-    words = ["everything", picture, "--preset", "exact", "--grid", "16", "--backend", "onnx", "--out", out, "--force"]
+    words = [
+        "everything",
+        picture,
+        "--mode",
+        "exact",
+        "--points-per-side",
+        "16",
+        "--backend",
+        "onnx",
+        "--out",
+        out,
+        "--force",
+    ]
     words += ["--format", "overlay,mask,coco,csv", "--threads", arguments.threads]
     code = "from benchmarks.worker import peak_memory; import sys; from mobilesam.cli import build_app\n"
     code += "build_app()(sys.argv[1:], standalone_mode=False); print(peak_memory())"

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from mobilesam.batch import Prompted, segment_pictures
+from tests.automatic.color_model import ColorModel
 from tests.robustness.batch_runs import PROMPTS, WORDS, ColorChoice, contents, paint, segment
 
 # What the reference of the Python interface listed before the modules were put into rooms, below ``mobilesam``.
@@ -100,3 +101,22 @@ def test_the_old_call_of_a_batch_still_works(tmp_path, monkeypatch) -> None:
         )
     assert (report.done, counts[-1], warnings_of_run) == (1, (1, 1, 0), [])
     assert contents(Path("old")) == contents(Path("new"))
+
+
+def test_old_options_still_work(command, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
+    paint(tmp_path / "a.png")
+    old, new = (
+        command("everything", tmp_path / "a.png", "--out", tmp_path / name, "--format", "coco", *words)
+        for name, words in (
+            ("old", ["--preset", "fast", "--grid=8", "--tiles", "64"]),
+            ("new", ["--mode", "fast", "--points-per-side", "8", "--tile-size", "64"]),
+        )
+    )
+    assert (old.code, new.code, new.err) == (0, 0, "")
+    assert old.err.splitlines() == [
+        "warning: --preset is now --mode. The old name goes with release 0.3.",
+        "warning: --grid is now --points-per-side. The old name goes with release 0.3.",
+        "warning: --tiles is now --tile-size. The old name goes with release 0.3.",
+    ]
+    assert (tmp_path / "old/coco.json").read_bytes() == (tmp_path / "new/coco.json").read_bytes()

@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from mobilesam._version import __version__
-from mobilesam.cli.options import UsageError
+from mobilesam.cli.options import RenamingCommand, UsageError
 from mobilesam.errors import MobileSamError, is_out_of_memory
 
 
@@ -43,8 +43,8 @@ def build_app() -> typer.Typer:
     )
     app.callback()(_root)
     app.command("predict", no_args_is_help=True)(predict.predict)
-    app.command("everything", no_args_is_help=True)(everything.everything)
-    app.command("batch", no_args_is_help=True)(batch.batch)
+    app.command("everything", cls=RenamingCommand, no_args_is_help=True)(everything.everything)
+    app.command("batch", cls=RenamingCommand, no_args_is_help=True)(batch.batch)
     app.command("embed", no_args_is_help=True)(embed.embed)
     app.add_typer(weights.app, name="weights")
     app.command("eval", no_args_is_help=True)(eval.evaluate)

@@ -60,8 +60,8 @@ def batch(
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
     mode: options.ModeOption = options.Mode.balanced,
-    grid: options.GridOption = 32,
-    tiles: options.TilesOption = None,
+    points_per_side: options.PointsPerSideOption = 32,
+    tile_size: options.TileSizeOption = None,
     min_area: options.MinAreaOption = 0,
     max_masks: options.MaxMasksOption = None,
     resume: Annotated[
@@ -94,8 +94,8 @@ def batch(
     was not. Pictures that have changed since, or whose results are missing, are then done again. Pictures that the
     prompts do not name are left out.
 
-    For prompts: --select and --fast-padding, as in predict. For --everything: --preset, --grid, --tiles, --min-area and
-    --max-masks, as in everything.
+    For prompts: --select and --fast-padding, as in predict. For --everything: --mode, --points-per-side, --tile-size,
+    --min-area and --max-masks, as in everything.
 
     Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
     """
@@ -110,7 +110,7 @@ def batch(
     if ray_address and engine is Engine.local:
         raise options.UsageError(sentence("--ray-address", "come with --engine ray", "without", "add --engine ray"))
     how = (
-        Everything(mode.value, grid, tiles, min_area, max_masks)
+        Everything(mode.value, points_per_side, tile_size, min_area, max_masks)
         if everything
         else Prompted(None if select is None else select.value, fast_padding)
     )

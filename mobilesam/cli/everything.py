@@ -23,8 +23,8 @@ def everything(
     mode: options.ModeOption = options.Mode.balanced,
     out: options.OutOption = Path(),
     formats: options.FormatOption = "overlay,coco",
-    grid: options.GridOption = 32,
-    tiles: options.TilesOption = None,
+    points_per_side: options.PointsPerSideOption = 32,
+    tile_size: options.TileSizeOption = None,
     min_area: options.MinAreaOption = 0,
     max_masks: options.MaxMasksOption = None,
     time_budget: Annotated[
@@ -41,9 +41,9 @@ def everything(
 
     mobilesam everything cat.jpg
 
-    mobilesam everything *.jpg --preset fast --format overlay,mask,csv --out results
+    mobilesam everything *.jpg --mode fast --format overlay,mask,csv --out results
 
-    mobilesam everything aerial.tif --tiles 1024 --min-area 100
+    mobilesam everything aerial.tif --tile-size 1024 --min-area 100
 
     The files are named after the picture (cat-overlay.png, cat-masks/001.png, cat-masks.csv) and listed on stdout; the
     masks of all pictures together are in coco.json.
@@ -56,7 +56,7 @@ def everything(
     generator: SamAutomaticMaskGenerator | None = None
     for files, image, clock in output.read():
         # Loaded only now, so that a mistyped path is reported at once.
-        generator = generator or _generator(network.load(threads), grid, mode, tiles)
+        generator = generator or _generator(network.load(threads), points_per_side, mode, tile_size)
         try:
             with clock.measure("segment"):
                 records = _segment(generator, image, files.source, time_budget)
@@ -71,11 +71,13 @@ def everything(
     output.finish()
 
 
-def _generator(model: MaskModel, grid: int, mode: options.Mode, tiles: int | None) -> SamAutomaticMaskGenerator:
+def _generator(
+    model: MaskModel, points_per_side: int, mode: options.Mode, tile_size: int | None
+) -> SamAutomaticMaskGenerator:
     from mobilesam.automatic import SamAutomaticMaskGenerator
 
     return SamAutomaticMaskGenerator(
-        model, points_per_side=grid, output_mode="uncompressed_rle", mode=mode.value, tile_size=tiles
+        model, points_per_side=points_per_side, output_mode="uncompressed_rle", mode=mode.value, tile_size=tile_size
     )
 
 

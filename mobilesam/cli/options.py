@@ -6,9 +6,10 @@ import enum
 import math
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.prompts.file import ObjectPrompt, group
@@ -122,14 +123,15 @@ FastPaddingOption = Annotated[
     ),
 ]
 ModeOption = Annotated[
-    Mode, typer.Option("--preset", help="exact asks at every point, the others where it is likely to pay.")
+    Mode, typer.Option("--mode", help="exact asks at every point, the others where it is likely to pay.")
 ]
-GridOption = Annotated[
-    int, typer.Option("--grid", min=1, max=256, metavar="N", help="Points on a side of the grid, at most 256.")
+PointsPerSideOption = Annotated[
+    int,
+    typer.Option("--points-per-side", min=1, max=256, metavar="N", help="Points on a side of the grid, at most 256."),
 ]
-TilesOption = Annotated[
+TileSizeOption = Annotated[
     int | None,
-    typer.Option("--tiles", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
+    typer.Option("--tile-size", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
 ]
 MinAreaOption = Annotated[int, typer.Option("--min-area", min=0, metavar="PIXELS", help="Leave out smaller masks.")]
 MaxMasksOption = Annotated[
@@ -201,3 +203,23 @@ def _numbers(text: str) -> list[float]:
     except ValueError:
         return []
     return numbers if all(math.isfinite(number) for number in numbers) else []
+
+
+# Options that had another name in the release before.
+_RENAMED = {"--preset": "--mode", "--grid": "--points-per-side", "--tiles": "--tile-size"}
+
+
+class RenamingCommand(TyperCommand):
+    """A command that still takes the old names of its options, with a warning."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse arguments after replacing old names."""
+        return super().parse_args(ctx, [_renamed(argument) for argument in args])
+
+
+def _renamed(argument: str) -> str:
+    name, equals, value = argument.partition("=")
+    if name not in _RENAMED:
+        return argument
+    typer.echo(f"warning: {name} is now {_RENAMED[name]}. The old name goes with release 0.3.", err=True)
+    return f"{_RENAMED[name]}{equals}{value}"

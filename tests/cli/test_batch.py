@@ -38,7 +38,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(command, folder, *arguments, out="out", prompts=True):
-    kind = ["--prompts", folder / "prompts.json"] if prompts else ["--everything", "--grid", 8]
+    kind = ["--prompts", folder / "prompts.json"] if prompts else ["--everything", "--points-per-side", 8]
     where = ["--out", folder / out, "--model", folder / "model.bin", "--workers", 1]
     return command("batch", folder / "photos", *kind, *where, *arguments)
 
@@ -71,7 +71,9 @@ def test_everything_is_what_the_command_for_one_picture_finds(command, folder, m
     assert run(command, folder, prompts=False).code == 1
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
     sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
-    assert command("everything", *sources, "--grid", 8, "--format", "coco", "--out", folder / "one").code == 0
+    assert (
+        command("everything", *sources, "--points-per-side", 8, "--format", "coco", "--out", folder / "one").code == 0
+    )
     assert (folder / "one/coco.json").read_bytes() == (folder / "out/coco.json").read_bytes()
 
 

@@ -28,7 +28,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def run(command, folder, *arguments):
-    return command("everything", folder / "cat.png", "--out", folder / "out", "--grid", 16, *arguments)
+    return command("everything", folder / "cat.png", "--out", folder / "out", "--points-per-side", 16, *arguments)
 
 
 def test_every_format_is_written_and_listed(command, folder):
@@ -116,7 +116,9 @@ def test_force_leaves_no_mask_of_an_earlier_run(command, folder):
 
 def test_a_broken_picture_does_not_stop_the_others(command, folder):
     (folder / "broken.png").write_bytes(b"not a picture")
-    outcome = command("everything", folder / "broken.png", folder / "cat.png", "--grid", 8, "--out", folder, "--json")
+    outcome = command(
+        "everything", folder / "broken.png", folder / "cat.png", "--points-per-side", 8, "--out", folder, "--json"
+    )
     assert outcome.code == 1
     document = json.loads(outcome.out)
     assert [picture["image"] for picture in document["images"]] == [str(folder / "cat.png")]
@@ -167,8 +169,8 @@ def test_an_interrupt_leaves_no_half_written_file(command, folder, monkeypatch):
             "error: --format must be one of overlay, mask, cutout, indexed, instances, coco, labelme, yolo, csv, "
             "geojson, parquet, got 'masks'; did you mean 'mask'?",
         ),
-        (["--preset", "fastest"], "Invalid value for '--preset'"),
-        (["--grid", "0"], "Invalid value for '--grid'"),
+        (["--mode", "fastest"], "Invalid value for '--mode'"),
+        (["--points-per-side", "0"], "Invalid value for '--points-per-side'"),
     ],
 )
 def test_wrong_options(command, folder, arguments, message):
@@ -180,7 +182,9 @@ def test_wrong_options(command, folder, arguments, message):
 @pytest.mark.torch
 @pytest.mark.weights
 def test_with_the_real_model(command, photo, tmp_path):
-    outcome = command("everything", photo("coins.png"), "--preset", "fast", "--grid", 16, "--out", tmp_path, "--json")
+    outcome = command(
+        "everything", photo("coins.png"), "--mode", "fast", "--points-per-side", 16, "--out", tmp_path, "--json"
+    )
     assert outcome.code == 0, outcome.err
     masks = json.loads(outcome.out)["images"][0]["masks"]
     coins = [mask for mask in masks if 800 < mask["area"] < 4000]

@@ -173,7 +173,7 @@ def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_pa
 def test_ctrl_c_while_workers_start_is_one_line(photos: Path, tmp_path: Path, command: str, processes: int) -> None:
     """Interrupted, as a terminal does it to all processes of a command, once so many of them are there."""
     (tmp_path / "model.bin").write_bytes(b"weights")
-    kind = ["--everything", "--grid", 4] if command == "batch" else []
+    kind = ["--everything", "--points-per-side", 4] if command == "batch" else []
     arguments = [command, "photos", *kind, "--out", "out", "--workers", 3, "--model", "model.bin"]
     process = start("color_cli", *arguments, cwd=tmp_path, start_new_session=True)
     while len(descendants(process.pid)) < processes:

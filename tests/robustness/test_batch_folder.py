@@ -103,7 +103,7 @@ def test_a_second_run_is_refused_while_one_is_at_work(photos: Path, tmp_path: Pa
 
     def progress(done: int, total: int, bad: int) -> None:
         if done == 1:
-            arguments = ["photos", "--everything", "--grid", 4, "--out", "out", "--workers", 1]
+            arguments = ["photos", "--everything", "--points-per-side", 4, "--out", "out", "--workers", 1]
             refused.append(run("batch", *arguments, how, cwd=tmp_path))
             with pytest.raises(InputError, match=r"^Another run is writing into .*out\. Wait until it has ended"):
                 segment([photos], out, **{how.strip("-"): True})

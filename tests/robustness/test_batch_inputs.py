@@ -146,7 +146,7 @@ def test_names_that_are_not_unicode_are_bad_pictures(photos: Path) -> None:
     Path(odd).write_bytes((photos / "a.png").read_bytes())
     Path("list.txt").write_bytes(b"photos/a.png\nphotos/caf\xe9.png\n")
     assert found("list.txt") == ["photos/a.png", odd]
-    arguments = ["--everything", "--grid", 4, "--format", "coco,parquet,mask,csv,labelme", "--workers", 1]
+    arguments = ["--everything", "--points-per-side", 4, "--format", "coco,parquet,mask,csv,labelme", "--workers", 1]
     expected = None
     for where in (["photos"], ["list.txt"], ["photos", "--resume"]):
         outcome = run("batch", *where, *arguments, "--out", f"out-{where[0]}", "--json", cwd=Path())
@@ -163,7 +163,10 @@ def test_names_that_are_not_unicode_are_bad_pictures(photos: Path) -> None:
 
 def test_a_folder_of_results_may_have_any_name(photos: Path) -> None:
     out = os.fsdecode(b"r\xe9sultats")
-    for command, more in (("batch", ["--everything", "--grid", 4, "--format", "coco,csv,mask"]), ("embed", [])):
+    for command, more in (
+        ("batch", ["--everything", "--points-per-side", 4, "--format", "coco,csv,mask"]),
+        ("embed", []),
+    ):
         outcome = run(command, "photos", *more, "--out", out, "--workers", 1, cwd=Path())
         assert (outcome.returncode, outcome.stderr) == (0, "1 picture done, 0 bad\n")
         assert all(Path(line).is_file() for line in outcome.stdout.splitlines())

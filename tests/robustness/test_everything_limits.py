@@ -111,9 +111,9 @@ def test_tiles_have_a_limit() -> None:
 
 
 def test_a_grid_that_is_too_fine_is_wrong_usage(command, tmp_path) -> None:
-    outcome = command("everything", "x.png", "--grid", "20000", "--out", tmp_path)
+    outcome = command("everything", "x.png", "--points-per-side", "20000", "--out", tmp_path)
     assert outcome.code == 2
-    assert "Invalid value for '--grid'" in outcome.err
+    assert "Invalid value for '--points-per-side'" in outcome.err
     assert "256" in outcome.err
 
 

@@ -73,7 +73,7 @@ def test_every_command_writes_every_format_under_its_documented_names(command: A
     outcome = command("batch", "cat.png", *prompts, "--out", "batch", "--model", "model.bin", "--workers", 1)
     assert outcome.code == 0, outcome.err
     assert names("batch") == OF_IMAGE | NUMBERED | OF_ALL
-    wanted = ["--format", ALL, "--grid", 8, "--max-masks", 2, "--out", "everything"]
+    wanted = ["--format", ALL, "--points-per-side", 8, "--max-masks", 2, "--out", "everything"]
     outcome = command("everything", "cat.png", *wanted)
     assert outcome.code == 0, outcome.err
     assert names("everything") == OF_IMAGE | NUMBERED | OF_ALL
@@ -100,7 +100,7 @@ def test_predict_and_batch_write_equal_bytes_for_the_same_prompts(command: Any, 
 def test_json_says_the_same_about_a_mask_everywhere(command: Any, colors: Path) -> None:
     words = ["--format", "mask,coco", "--json"]
     predicted = json.loads(command("predict", "cat.png", *words, "--prompts", "prompts.json", "--out", "p").out)
-    found = json.loads(command("everything", "cat.png", *words, "--grid", 8, "--out", "e").out)
+    found = json.loads(command("everything", "cat.png", *words, "--points-per-side", 8, "--out", "e").out)
     assert (predicted["version"], found["version"]) == (2, 2)
     assert predicted["files"] == {"coco": [str(Path("p/coco.json"))]}
     assert not (keys(predicted) | keys(found)) & {"picture", "pictures", "score", "scores"}
@@ -131,7 +131,7 @@ def test_three_masks_of_an_object_are_in_files_of_several_masks(command: Any, co
 
 def test_no_file_is_written_twice_or_over_one_that_is_read(command: Any, colors: Path) -> None:
     shutil.copy("cat.png", "coco.png")
-    for words in (["everything", "--grid", 8], ["predict", "--point", "30,50"]):
+    for words in (["everything", "--points-per-side", 8], ["predict", "--point", "30,50"]):
         outcome = command(*words, "coco.png", "--format", "labelme,coco")
         assert outcome.code == 1
         assert "error: output file must be written once, got coco.json of two formats; rename the" in outcome.err

@@ -262,7 +262,10 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("locale", "words"),
     [
-        ({"LC_ALL": "C.UTF-8"}, ["everything", "--grid", "2", "--format", "overlay,coco,csv,labelme,geojson"]),
+        (
+            {"LC_ALL": "C.UTF-8"},
+            ["everything", "--points-per-side", "2", "--format", "overlay,coco,csv,labelme,geojson"],
+        ),
         ({"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0"}, ["predict", "--point", "40,30"]),
     ],
     ids=["UTF-8", "C"],
