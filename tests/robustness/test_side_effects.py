@@ -16,6 +16,8 @@ from mobilesam.batch import ModelChoice
 from mobilesam.bench import describe_environment
 from mobilesam.cli import doctor
 from mobilesam.cli.batch import split_cores
+from mobilesam.cli.model import ModelOptions
+from mobilesam.cli.options import Device
 from mobilesam.onnx import sessions
 from tests.conftest import ROOT
 from tests.robustness.batch_runs import ColorChoice, paint, segment
@@ -221,7 +223,7 @@ def test_all_count_the_cores_that_this_process_may_use() -> None:
     os.sched_setaffinity(0, {max(own)})
     try:
         assert cores.usable_cores() == describe_environment()["cores"] == doctor._threads(False)["processors"] == 1
-        assert split_cores(None, None, "cpu", None) == (1, 1)
+        assert split_cores(None, None, ModelOptions(device=Device.cpu)) == (1, 1)
         assert not sessions.one_thread_per_core(None)
         assert not sessions.one_thread_per_core(os.cpu_count())
     finally:
