@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch_images import make_images
+from benchmarks.batch_pictures import make_pictures
 from benchmarks.process_tree import MemoryOverTime, descendants, ray_actors
 from benchmarks.reference import ROOT
 from mobilesam import weights
@@ -85,7 +85,7 @@ def measured(command: list[str]) -> dict[str, Any]:
 
 def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     """Run the plain loop and each split on each part of the pictures, in turns."""
-    parts = split_images(arguments, work)
+    parts = split_pictures(arguments, work)
     splits = [(workers, threads) for workers, threads in arguments.splits]
     rows: dict[str, dict[str, Any]] = {}
     for turn, part in enumerate(parts):
@@ -114,11 +114,11 @@ def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
 def camera(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     """Do as :func:`speed` with fewer pictures, as large as a camera makes them."""
     larger = work / "camera"
-    make_images(arguments.photos, larger / "pictures", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
+    make_pictures(arguments.photos, larger / "pictures", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
     return speed(arguments, larger)
 
 
-def split_images(arguments: argparse.Namespace, work: Path) -> list[str]:
+def split_pictures(arguments: argparse.Namespace, work: Path) -> list[str]:
     """Put the pictures into as many folders as there are turns, as links."""
     names = sorted(path.name for path in (work / "pictures").iterdir())
     parts = [f"part-{turn}" for turn in range(arguments.turns)]
@@ -227,7 +227,7 @@ def main() -> None:
     document = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         work = Path(folder)
-        make_images(arguments.photos, work / "pictures", arguments.count, arguments.bad)
+        make_pictures(arguments.photos, work / "pictures", arguments.count, arguments.bad)
         for part in arguments.parts:
             document[part] = {
                 "pictures": arguments.camera if part == "camera" else arguments.count,

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.batch import batch_command, finish_with_errors, identical, start
-from benchmarks.batch_images import make_images
+from benchmarks.batch_pictures import make_pictures
 from mobilesam import weights
 from mobilesam.bench import describe_environment
 
@@ -136,7 +136,7 @@ def main() -> None:
     arguments = parser.parse_args()
     weights.ensure()
     with tempfile.TemporaryDirectory() as folder:
-        make_images(arguments.photos, Path(folder) / "pictures", arguments.count, arguments.bad)
+        make_pictures(arguments.photos, Path(folder) / "pictures", arguments.count, arguments.bad)
         result = changes(arguments, Path(folder))
     document = {"pictures": arguments.count, "environment": describe_environment()} | result
     print(document)

@@ -30,7 +30,7 @@ def point(
 ) -> dict[str, Any]:
     """Measure one point of a curve in a fresh process, after one warm-up for everything but the memory."""
     with Process(Path(sys.executable), package, weights, threads) as process:
-        process.ask("open", image=str(picture))
+        process.ask("open", picture=str(picture))
         process.ask("set_image")
         answers = [process.ask(task, **options) for _ in range(repeats + 1)]
     return {

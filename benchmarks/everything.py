@@ -55,19 +55,8 @@ def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path
 
 def command(arguments: argparse.Namespace, picture: Path, out: Path) -> dict[str, Any]:
     """Run ``mobilesam everything`` with all that it writes; return "seconds" and "peak_bytes" of its process."""
-    words = [
-        "everything",
-        picture,
-        "--mode",
-        "exact",
-        "--points-per-side",
-        "16",
-        "--backend",
-        "onnx",
-        "--out",
-        out,
-        "--force",
-    ]
+    words = ["everything", picture, "--mode", "exact", "--points-per-side", "16", "--backend", "onnx"]
+    words += ["--out", out, "--force"]
     words += ["--format", "overlay,mask,coco,csv", "--threads", arguments.threads]
     code = "from benchmarks.worker import peak_memory; import sys; from mobilesam.cli import build_app\n"
     code += "build_app()(sys.argv[1:], standalone_mode=False); print(peak_memory())"
@@ -94,13 +83,13 @@ def side(arguments: argparse.Namespace) -> list[dict[str, Any]]:
     """Compare with the reference on one picture: all in the reference's environment, one after the other."""
     python = reference.interpreter(arguments)
     rows = []
-    theirs = run(python, arguments, REFERENCE, arguments.image, points_per_side=arguments.grid)
+    theirs = run(python, arguments, REFERENCE, arguments.picture, points_per_side=arguments.grid)
     ours = [(f"{mode}{word}", package, {"mode": mode}) for package, word in BACKENDS for mode in MODES]
     for name, package, options in [("mobilesam-mirror", REFERENCE, {}), *ours]:
         answer = (
             theirs
             if package == REFERENCE
-            else run(python, arguments, package, arguments.image, points_per_side=arguments.grid, **options)
+            else run(python, arguments, package, arguments.picture, points_per_side=arguments.grid, **options)
         )
         rows.append(
             {

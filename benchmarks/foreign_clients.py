@@ -30,7 +30,7 @@ def main() -> None:
     """Export, segment with both, print how far they are apart, and stop if it is not the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("picture", type=Path)
-    picture = cv2.imread(str(parser.parse_args().image))
+    picture = cv2.imread(str(parser.parse_args().picture))
     height, width = picture.shape[:2]
     model = mobilesam.load(backend="torch", device="cpu")
     predictor = mobilesam.SamPredictor(model)

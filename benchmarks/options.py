@@ -61,7 +61,7 @@ def main() -> None:
         for instance in instances:
             for name, value in answers(model, embeddings, instance):
                 ious[name].append({"odd": place % 2, "square": square, "iou": value})
-        print(f"{place + 1} of {len(dataset.pictures)}", flush=True)
+        print(f"{place + 1} of {len(dataset.images)}", flush=True)
     result = {
         "environment": describe_environment(),
         "threads": arguments.threads,

@@ -80,7 +80,7 @@ def memory(start: Callable[[], Process], picture: Path) -> dict[str, int]:
     for task, arguments, _ in TASKS:
         with start() as process:
             peaks["load"] = process.load["peak_bytes"]
-            process.ask("open", image=str(picture))
+            process.ask("open", picture=str(picture))
             if task != "set_image":
                 process.ask("set_image")
             if task == "refine":
@@ -104,13 +104,13 @@ def main() -> None:
         return Process(python, package, weights, arguments.threads)
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        picture = (arguments.image or Path(folder) / "sample.png").resolve()
-        if not arguments.image:
+        picture = (arguments.picture or Path(folder) / "sample.png").resolve()
+        if not arguments.picture:
             write_sample(picture)
         found = []
         processes = {package: stack.enter_context(start(package)) for package in ORDER}
         for process in processes.values():
-            process.ask("open", image=str(picture))
+            process.ask("open", picture=str(picture))
         for task, options, turns in TASKS:
             row = compare(processes, task, options, max(2, round(turns * arguments.turns)))
             found.append(row)
@@ -126,7 +126,7 @@ def main() -> None:
         "format": "side-by-side-2",
         "order": ORDER,
         "threads": arguments.threads,
-        "picture": arguments.image.name if arguments.image else "synthetic 1024 x 768",
+        "picture": arguments.picture.name if arguments.picture else "synthetic 1024 x 768",
         "environment": describe_environment(),
         "versions": versions(python, PACKAGES),
         "tasks": found,

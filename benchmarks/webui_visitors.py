@@ -53,7 +53,7 @@ class Visitor:
             client = Client(url, verbose=False)
             while time.monotonic() < until:
                 start = time.perf_counter()
-                token = client.predict(handle_file(self.image), None, api_name="/encode")["session"]
+                token = client.predict(handle_file(self.picture), None, api_name="/encode")["session"]
                 self.encode_ms.append(round(1000 * (time.perf_counter() - start), 1))
                 for ask in range(ASKS):
                     if time.monotonic() < until:

@@ -28,7 +28,7 @@ _WORDS = {
     "balanced": ("Balanced", "Leaves out points that a good mask covers already"),
     "fast": ("Fast", "Asks at few points; small objects may be missed"),
 }
-PRESETS = {name: _WORDS.get(name, (name, "")) for name in MODES}
+OFFERED_MODES = {name: _WORDS.get(name, (name, "")) for name in MODES}
 
 
 @dataclass(frozen=True)
@@ -67,8 +67,8 @@ class Everything:
             InputError: there is no such preset, or no picture.
             GoneError, BusyError: as ``Service.open``.
         """
-        if not isinstance(preset, str) or preset not in PRESETS:
-            raise InputError(unknown_name("preset", preset, PRESETS))
+        if not isinstance(preset, str) or preset not in OFFERED_MODES:
+            raise InputError(unknown_name("preset", preset, OFFERED_MODES))
         service, mode = self._service, preset
         asked = service.session(token, image_key)
         service.image(asked)

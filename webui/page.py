@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.webui.endpoints import add_endpoints
-from mobilesam.webui.everything import MODES, Everything
+from mobilesam.webui.everything import OFFERED_MODES, Everything
 from mobilesam.webui.failures import explained, failure
 from mobilesam.webui.routes import STATIC
 from mobilesam.webui.service import Service
@@ -115,7 +115,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
         return {
             "token": token,
             "models": service.models.labels(),
-            "presets": MODES,
+            "presets": OFFERED_MODES,
             "max_upload_mb": service.limits.max_upload_mb,
             "session": session_view(session, model),
         }

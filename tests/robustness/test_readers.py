@@ -219,7 +219,7 @@ def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
 def test_an_evaluation_opens_no_pipe_of_its_dataset(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
     (picture,) = load_coco(write(tmp_path, coco()), tmp_path).images
-    record = _Run(None, Settings(), None).image(picture, {})
+    record = _Run(None, Settings(), None).measure(picture, {})
     assert record["error"].startswith("image must be a regular file, got the pipe ")
 
 

@@ -17,7 +17,7 @@ BROKEN = {
 }
 
 
-def make_images(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
+def make_pictures(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
     """Fill a folder with JPEG files and ``prompts.json``, a box and a point each; return the names of the broken ones.
 
     Picture number i is photo i modulo their number, flipped and cropped as the number of its turn says, and enlarged to
