@@ -116,12 +116,15 @@ def quantize(
     Raises:
         InputError: the source is no whole model, a file exists, or there are no pictures to calibrate on.
         ExportError: a file is quantized already.
+        MissingDependencyError: the installed ONNX Runtime is too old for the recipe "static".
     """
     if not source.is_dir():
         raise InputError(sentence("model", "be a folder of an export", source, "write one with mobilesam export"))
     if recipe is Recipe.static and calibrate is None:
         remedy = "name a folder of photos like those to be segmented with --calibrate"
         raise InputError(sentence("calibrate", "be given for the recipe static", "none", remedy))
+    if recipe is Recipe.static:
+        recipes.refuse_old_runtime()
     found = recognition.whole_model(recognition.files_of(source))
     for path, model in found.values():
         recipes.refuse_quantized(model, path.name)

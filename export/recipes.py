@@ -6,6 +6,7 @@ What each costs in accuracy and time is measured in docs/quantization.md.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import logging
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -18,7 +19,8 @@ import onnx
 from onnx import helper, numpy_helper
 
 from mobilesam.arrays import Array, FloatArray
-from mobilesam.errors import ExportError, sentence
+from mobilesam.errors import ExportError, MissingDependencyError, sentence
+from mobilesam.versions import installed_version
 
 Feeds = dict[str, Array]
 
@@ -143,6 +145,17 @@ def dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
         quantize_dynamic(source, target, operators, per_channel=True, weight_type=weight_type, nodes_to_quantize=nodes)
 
     return _through_files(model, run) if products(model, OPERATORS[Recipe.dynamic]) else model
+
+
+def refuse_old_runtime() -> None:
+    """Raise MissingDependencyError if the installed ONNX Runtime cannot quantize by kept ranges."""
+    from onnxruntime.quantization import quantize_static
+
+    if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:
+        needed = "the recipe static needs onnxruntime 1.27 or newer"
+        raise MissingDependencyError(
+            f"{needed}, got {installed_version('onnxruntime')}; run: pip install --upgrade onnxruntime"
+        )
 
 
 def static(
