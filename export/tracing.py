@@ -183,10 +183,10 @@ def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
 def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Return a graph of opset 18 or newer at an opset.
 
-    It becomes one of 17 by relabeling, which the checker confirms: it uses nothing that 18 brought.
+    A graph that uses nothing that opset 18 introduced becomes one of 17 by relabeling, which the checker confirms.
 
     Raises:
-        ExportError: it does.
+        ExportError: the graph uses something that opset 17 does not have.
     """
     if opset >= _BASE_OPSET:
         return proto

@@ -33,7 +33,7 @@ class Capabilities:
 
     masks_per_prompt: how many masks there are for a prompt, 4, or 1 if there is only the single-mask output.
     prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
-    lanes: how many threads should ask for many prompts at a time, each through :attr:`MaskModel.worker`.
+    workers: how many threads should decode many prompts at a time, each with :attr:`MaskModel.worker`.
     mask_input: whether an earlier mask can be fed back.
     device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
     """
@@ -146,11 +146,11 @@ class MaskModel(abc.ABC):
 
     @property
     def worker(self) -> MaskModel:
-        """This model, or one that answers the same and uses one thread a call, for as many threads as it has lanes."""
+        """This model, or one with equal results that uses one thread a call, for each of as many threads as workers."""
         return self
 
     def in_workers(self, function: Callable[[MaskModel, Part], Answer], parts: Sequence[Part]) -> list[Answer]:
-        """Return ``function(lane, part)`` for each part, in order, computed in as many threads as there are lanes."""
+        """Return ``function(worker, part)`` for each part, in order, computed in as many threads as workers."""
         workers = min(self.capabilities.workers, len(parts))
         if workers <= 1:
             return [function(self, part) for part in parts]

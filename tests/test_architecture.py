@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The rooms (packages and single modules) from the ground up. A module imports from its own room and from those below.
+# Packages and single modules by tier, the lowest first. A module imports from its own package and from lower tiers.
 TIERS = tuple(
     line.split()
     for line in (

@@ -86,7 +86,7 @@ def add_endpoints(service: Service, everything: Everything) -> None:
 
         Args:
             session: from ``/encode``.
-            preset: one that the page offers.
+            mode: one that the page offers.
 
         Returns:
             ``masks``, the best first, and ``partial``: whether the run was ended early.
@@ -105,7 +105,7 @@ def add_endpoints(service: Service, everything: Everything) -> None:
 
     limit = service.limits.concurrency
     image = gr.File(type="binary", visible=False, label="image")
-    model, session, mode = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "preset"))
+    model, session, mode = (gr.Textbox(visible=False, label=label) for label in ("model", "session", "mode"))
     points, box, result = (gr.JSON(visible=False, label=label) for label in ("points", "box", "result"))
     bell = gr.Button(visible=False)
     bell.click(encode, [image, model], result, api_name="encode", concurrency_limit=limit)

@@ -55,21 +55,21 @@ class Everything:
         self._numbers = itertools.count(1)
 
     def start(
-        self, token: str, preset: object, on_progress: Callable[[int, int, int], object], image_key: object = None
+        self, token: str, mode: object, on_progress: Callable[[int, int, int], object], image_key: object = None
     ) -> Job[Found]:
         """Put a run into the queue; an earlier one of the same visitor is cancelled, unless the queue is full.
 
         Args:
             on_progress: called with points done, points in all, and masks so far.
-            picture_key: see ``Service.session``.
+            image_key: see ``Service.session``.
 
         Raises:
-            InputError: there is no such preset, or no picture.
+            InputError: there is no such mode, or no image.
             GoneError, BusyError: as ``Service.open``.
         """
-        if not isinstance(preset, str) or preset not in OFFERED_MODES:
-            raise InputError(unknown_name("preset", preset, OFFERED_MODES))
-        service, mode = self._service, preset
+        if not isinstance(mode, str) or mode not in OFFERED_MODES:
+            raise InputError(unknown_name("mode", mode, OFFERED_MODES))
+        service = self._service
         asked = service.session(token, image_key)
         service.image(asked)
         number, cancelled = next(self._numbers), threading.Event()

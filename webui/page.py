@@ -115,7 +115,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
         return {
             "token": token,
             "models": service.models.labels(),
-            "presets": OFFERED_MODES,
+            "modes": OFFERED_MODES,
             "max_upload_mb": service.limits.max_upload_mb,
             "session": session_view(session, model),
         }

@@ -105,7 +105,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
 
     @app.post("/studio/everything")
     async def run_everything(request: Request) -> StreamingResponse:
-        token, key, mode = _token(request), _image_key(request), (await _json(request)).get("preset")
+        token, key, mode = _token(request), _image_key(request), (await _json(request)).get("mode")
         told = 0.0
 
         def start(emit: Emit) -> Job[Found]:

@@ -59,7 +59,7 @@ class Asker:
         """Ask at a few points, as many as one call of the decoder takes.
 
         Args:
-            model: the model, or one of its lanes.
+            model: the model, or its worker.
 
         Returns:
             For each point the candidates that pass the filters, and, if looking around, which points lie inside its

@@ -177,7 +177,7 @@ class Journal:
             self._refuse(f"be given the same {len(before)} pictures as before", count)
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
-        if earlier.get("prompts") != now.get("prompts"):  # digests, which would tell nobody anything
+        if earlier.get("prompts") != now.get("prompts"):  # their digests would say nothing in a message
             self._refuse("be given the same prompts as before", "others")
         for key in sorted({*earlier, *now}):
             if earlier.get(key) != now.get(key):

@@ -29,7 +29,7 @@ class Nothing(enum.Enum):
 Take = Callable[[bool], Task | Nothing]
 
 
-class _Image(NamedTuple):
+class _Read(NamedTuple):
     """A picture that was read, and the notices about it."""
 
     image: UInt8Array
@@ -54,7 +54,7 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
     Raises:
         InputError: a file cannot be written.
     """
-    reading: deque[tuple[Task, Future[_Image]]] = deque()
+    reading: deque[tuple[Task, Future[_Read]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
     with (
@@ -75,32 +75,32 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
                 writing.append(_computed(work, *reading.popleft(), writers))
 
 
-def _read(work: Work, task: Task) -> _Image:
+def _read(work: Work, task: Task) -> _Read:
     with _notices_of(task) as notices:
         content, fingerprint = work.read(task)
-        return _Image(work.decode(task, content), fingerprint, notices)
+        return _Read(work.decode(task, content), fingerprint, notices)
 
 
-def _computed(work: Work, task: Task, reading: Future[_Image], writers: ThreadPoolExecutor) -> Future[Outcome]:
+def _computed(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoolExecutor) -> Future[Outcome]:
     """Run the model for one picture and hand it on to be written."""
     try:
-        image = reading.result()
+        read = reading.result()
         with _notices_of(task) as notices:
-            computed = work.compute(task, image.image)
+            computed = work.compute(task, read.image)
     except Exception as error:
         if not _is_bad(error):
             raise
         bad: Future[Outcome] = Future()
         bad.set_result(_bad(task, error))
         return bad
-    image.notices.extend(notices)
-    return writers.submit(_written, work, task, image, computed)
+    read.notices.extend(notices)
+    return writers.submit(_written, work, task, read, computed)
 
 
-def _written(work: Work, task: Task, image: _Image, computed: Any) -> Outcome:
+def _written(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
     try:
         with collect_warnings() as lost:  # what a format cannot hold is the same for all pictures
-            result = work.write(task, image.image, computed)
+            result = work.write(task, read.image, computed)
     except Exception as error:
         cause = error.__cause__
         if _is_bad(error):
@@ -112,8 +112,8 @@ def _written(work: Work, task: Task, image: _Image, computed: Any) -> Outcome:
         raise InputError(
             f"The files of {task.source} cannot be written: {error}. Check the folder and the disk."
         ) from error
-    notices = dict.fromkeys([*image.notices, *lost])
-    return Outcome(task.number, result, notices=tuple(notices), fingerprint=image.fingerprint)
+    notices = dict.fromkeys([*read.notices, *lost])
+    return Outcome(task.number, result, notices=tuple(notices), fingerprint=read.fingerprint)
 
 
 def _is_bad(error: Exception) -> bool:

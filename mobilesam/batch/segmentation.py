@@ -124,7 +124,7 @@ class Segmentation(ImageWork):
         files = files_of(task, self._words, self._labels)
         with unfinished_in(self._unfinished):
             files.write(image, computed)
-        return pack(files.image((image.shape[0], image.shape[1]), computed))
+        return pack(files.masked_image((image.shape[0], image.shape[1]), computed))
 
 
 def make_segmentation(

@@ -123,7 +123,7 @@ FastPaddingOption = Annotated[
     ),
 ]
 ModeOption = Annotated[
-    Mode, typer.Option("--mode", help="exact asks at every point, the others where it is likely to pay.")
+    Mode, typer.Option("--mode", help="exact segments at every point; balanced and fast skip points.")
 ]
 PointsPerSideOption = Annotated[
     int,
@@ -214,7 +214,8 @@ class RenamingCommand(TyperCommand):
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Parse arguments after replacing old names."""
-        return super().parse_args(ctx, [_renamed(argument) for argument in args])
+        end = args.index("--") if "--" in args else len(args)  # what follows is no option
+        return super().parse_args(ctx, [*map(_renamed, args[:end]), *args[end:]])
 
 
 def _renamed(argument: str) -> str:

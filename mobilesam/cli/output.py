@@ -117,7 +117,7 @@ class Output:
         size = {"image": files.source, "width": width, "height": height}
         self._images.append(size | about | described | {"files": paths, "timings_ms": clock.milliseconds})
         if self._of_all:
-            self._masked.append(files.image((height, width), records))
+            self._masked.append(files.masked_image((height, width), records))
         if not self._as_json and (listed := [path for of_word in paths.values() for path in of_word]):
             typer.echo("\n".join(listed))
 

@@ -74,7 +74,7 @@ class ImageFiles:
                     with contextlib.suppress(OSError):  # the folder of the masks, if nothing else is in it
                         path.parent.rmdir()
 
-    def image(self, hw: tuple[int, int], records: Sequence[MaskRecord]) -> MaskedImage:
+    def masked_image(self, hw: tuple[int, int], records: Sequence[MaskRecord]) -> MaskedImage:
         """Return the image of (height, width) with its masks, as files that hold several images take it."""
         return MaskedImage(self.file_name, hw, records)
 
@@ -89,7 +89,7 @@ class ImageFiles:
         return {word: [*map(str, self._write(word, image, records))] for word in self._own_words()}
 
     def _write(self, word: str, image: UInt8Array, records: Sequence[MaskRecord]) -> Sequence[Path]:
-        picture = self.image((image.shape[0], image.shape[1]), records)
+        masked = self.masked_image((image.shape[0], image.shape[1]), records)
         paths = self._paths(word, len(records))
         parts = [records]
         if word in PER_MASK:
@@ -98,13 +98,13 @@ class ImageFiles:
             parts = [records[rank :: len(paths)] for rank in range(len(paths))]
         if word == "labelme" and self.source != STDIN:  # labelme looks for the image from its own file on
             near = os.path.relpath(self.source, self.names.folder)
-            picture = picture._replace(file_name=Path(near).as_posix())
+            masked = masked._replace(file_name=Path(near).as_posix())
         masks = self._paths("mask", len(records)) if word == "csv" and "mask" in self.words else ()
         for path, part in zip(paths, parts, strict=True):
             write_masks(
                 word,
                 path,
-                picture._replace(records=part),
+                masked._replace(records=part),
                 lambda: image,
                 prompts=self.prompts,
                 labels=self.labels,

@@ -33,7 +33,7 @@ _OF_ALL = {"coco": "coco.json", "parquet": "masks.parquet", "yolo": "data.yaml"}
 def write_masks(
     word: str,
     path: Path,
-    picture: MaskedImage,
+    masked: MaskedImage,
     image: Callable[[], UInt8Array],
     *,
     prompts: Sequence[ObjectPrompt] = (),
@@ -45,7 +45,8 @@ def write_masks(
 
     Args:
         word: one of :data:`WORDS`; "mask" and "cutout" hold what lies in any of the masks.
-        image: gives the image, (H, W, 3) uint8 RGB; called for "overlay" and "cutout" only.
+        masked: the masks, and the name and size of their image.
+        image: returns the image, (H, W, 3) uint8 RGB; called for "overlay" and "cutout" only.
         prompts: drawn on an overlay.
         labels: of YOLO's classes.
         mask_files: named in a CSV file, one for each mask.
@@ -54,7 +55,7 @@ def write_masks(
         InputError: the format cannot hold the masks, or the file cannot be written.
         MissingDependencyError: the format needs a package that is not installed.
     """
-    records = picture.records
+    records = masked.records
     if word == "overlay":
         drawn = overlay(
             image(),
@@ -65,25 +66,25 @@ def write_masks(
         )
         png.write_image(path, drawn, force=force)
     elif word == "mask":
-        png.write_mask(path, _union(picture), force=force)
+        png.write_mask(path, _union(masked), force=force)
     elif word == "cutout":
-        png.write_cutout(path, image(), _union(picture), force=force)
+        png.write_cutout(path, image(), _union(masked), force=force)
     elif word == "indexed":
-        png.write_indexed(path, picture, force=force)
+        png.write_indexed(path, masked, force=force)
     elif word == "instances":
-        png.write_instances(path, picture, force=force)
+        png.write_instances(path, masked, force=force)
     elif word == "coco":
-        write_coco(path, [picture], force=force)
+        write_coco(path, [masked], force=force)
     elif word == "labelme":
-        write_labelme(path, picture, force=force)
+        write_labelme(path, masked, force=force)
     elif word == "yolo":
         write_yolo(path, records, labels, force=force)
     elif word == "csv":
         write_csv(path, records, mask_files, force=force)
     elif word == "geojson":
-        write_geojson(path, picture, force=force)
+        write_geojson(path, masked, force=force)
     else:
-        write_parquet(path, [picture], force=force)
+        write_parquet(path, [masked], force=force)
 
 
 def describe(record: MaskRecord) -> dict[str, Any]:
@@ -117,7 +118,7 @@ def write_files_of_all(
 ) -> None:
     """Write what :func:`files_of_all` named.
 
-    pictures: gives all images in their order, each time it is called.
+    images: returns all images in their order, each time it is called.
     """
     for word, path in files.items():
         if word == "coco":

@@ -1,7 +1,8 @@
-"""Choosing one of the masks that a prompt got.
+"""Choose one of the candidate masks of a prompt.
 
-The model predicts four: a single-mask answer and three readings of an ambiguous prompt. Its own IoU prediction often
-ranks a wrong reading first; which mask the others agree with says more. Measured in docs/accuracy.md.
+The decoder predicts four masks: the single-mask output and three multimask outputs, for prompts that may mean several
+things. The highest predicted IoU is often that of a wrong mask. The mask that agrees most with the others is right more
+often; docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -19,8 +20,8 @@ def choose(rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray) -
     """Return the index of the mask to keep.
 
     Args:
-        rule: "agreement", the mask most like all four, each weighed by its predicted IoU; "score", the reading of the
-            three with the highest predicted IoU, as the reference's examples do; "single", the single-mask answer.
+        rule: "agreement", the mask most like all four, each weighed by its predicted IoU; "score", the multimask output
+            with the highest predicted IoU, as in the reference's examples; "single", the single-mask output.
         low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that makes no more.
         iou_predictions: (4,).
 

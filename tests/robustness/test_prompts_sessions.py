@@ -139,7 +139,7 @@ def test_no_request_is_answered_about_another_image(
     headers = {"X-Visitor": token, "X-Picture": cat}
     responses = [client.get("/studio/preview", headers=headers)]
     for path in ("save/mask", "save/prompts", "everything", "model/onnx"):
-        responses.append(client.post(f"/studio/{path}", headers=headers, json={"preset": "fast"}))
+        responses.append(client.post(f"/studio/{path}", headers=headers, json={"mode": "fast"}))
     assert {response.status_code for response in responses} == {410}
     for refused in [*calls, *(response.json() for response in responses)]:
         assert refused == {

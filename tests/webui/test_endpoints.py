@@ -129,7 +129,7 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
     from gradio_client import handle_file
 
     (tmp_path / "notes.jpg").write_text("no picture")
-    assert "preset must be one of" in refused(session, "slow", api_name="/everything")
+    assert "mode must be one of" in refused(session, "slow", api_name="/everything")
     assert "The session expired. Open the image again." in refused("guess", [[1, 1, 1]], None, api_name="/predict")
     assert "image must be a picture" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
     assert "image must be a file, got none" in refused(None, None, api_name="/encode")
@@ -171,7 +171,7 @@ def test_routes_need_a_visitor_and_have_limits(server: Any, session: str) -> Non
     assert "kind must be one of" in post("save/exe", json={})[1]
     assert "There is no mask to save. Click the object first." in post("save/mask", json={})[1]
     assert "source must be one of" in post("save/mask", json={"source": "disk"})[1]
-    assert "preset must be one of" in post("everything", json={"preset": ["fast"]})[1]
+    assert "mode must be one of" in post("everything", json={"mode": ["fast"]})[1]
     assert "model must be one of" in post("model/big")[1]
 
 

@@ -85,7 +85,7 @@ def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, visi
         page = visit(server.url)
         page.open(cat)
         page.page.click('[role="tab"][data-tab="everything"]')
-        page.page.click('[data-preset="exact"]')
+        page.page.click('[data-mode="exact"]')
         page.page.click('[data-do="everything"]')
         page.until("studio.part('count').textContent.includes('candidates')")
         assert server.stop(how) == 0

@@ -10,7 +10,7 @@ const MOST_RIMS = 150; // more outlines than that hide the picture
 export class Everything {
   constructor(studio) {
     this.studio = studio;
-    this.preset = null;
+    this.mode = null;
     this.segments = [];
     this.selected = new Set();
     this.hovered = null;
@@ -19,28 +19,28 @@ export class Everything {
     studio.part("sort").addEventListener("change", () => this.#list());
   }
 
-  /** Show the presets the server has: name to [label, description]. */
-  offer(presets) {
-    const names = Object.keys(presets);
-    this.preset = names[0] ?? null;
+  /** Show the modes the server has: name to [label, description]. */
+  offer(modes) {
+    const names = Object.keys(modes);
+    this.mode = names[0] ?? null;
     const buttons = names.map((name) => {
       const button = document.createElement("button");
       button.type = "button";
       button.setAttribute("role", "radio");
-      [button.textContent, button.title] = presets[name];
-      button.addEventListener("click", () => this.#choosePreset(name));
-      button.dataset.preset = name;
+      [button.textContent, button.title] = modes[name];
+      button.addEventListener("click", () => this.#chooseMode(name));
+      button.dataset.mode = name;
       return button;
     });
-    this.studio.part("presets").replaceChildren(...buttons);
-    this.studio.part("presets").hidden = names.length < 2;
-    this.#choosePreset(this.preset);
+    this.studio.part("modes").replaceChildren(...buttons);
+    this.studio.part("modes").hidden = names.length < 2;
+    this.#chooseMode(this.mode);
   }
 
-  #choosePreset(name) {
-    this.preset = name;
-    for (const button of this.studio.part("presets").children) {
-      button.setAttribute("aria-checked", String(button.dataset.preset === name));
+  #chooseMode(name) {
+    this.mode = name;
+    for (const button of this.studio.part("modes").children) {
+      button.setAttribute("aria-checked", String(button.dataset.mode === name));
     }
   }
 
@@ -63,7 +63,7 @@ export class Everything {
     this.#progress(0, "Starting …");
     try {
       const headers = { ...studio.headers, "Content-Type": "application/json" };
-      const body = JSON.stringify({ preset: this.preset });
+      const body = JSON.stringify({ mode: this.mode });
       const done = await follow("studio/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
         if (event.waiting) this.#progress(0, `Waiting in the queue, place ${event.waiting} …`);

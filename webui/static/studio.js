@@ -74,10 +74,10 @@ class Studio {
 
   async #enter() {
     try {
-      const { models, presets, max_upload_mb, session } = await this.visit.enter();
+      const { models, modes, max_upload_mb, session } = await this.visit.enter();
       this.maxUploadMb = max_upload_mb;
       this.part("model").replaceChildren(...Object.entries(models).map(([name, label]) => new Option(label, name)));
-      this.everything.offer(presets);
+      this.everything.offer(modes);
       if (session.image) this.#showPicture(session, await this.#bitmap(session.image));
       else this.#take(session);
       this.view.state(session.image ? "ready" : "empty");
