@@ -52,8 +52,8 @@ def load(
             :data:`mobilesam.onnx.providers.PROVIDERS`.
         pin_threads: whether to move the thread that calls the model to the first core that it may use, at each encode
             and decode, by changing its CPU affinity and putting it back at once. ONNX Runtime's own threads stay on
-            the other cores, so the caller does not wait for one of them: on 2 cores a click after a pause took 21 ms
-            instead of 30. By default the affinity of the caller is never changed. Without effect with PyTorch, on
+            the other cores, so the caller does not wait for one of them: on 2 cores a click after a pause took 20 ms
+            instead of 21. By default the affinity of the caller is never changed. Without effect with PyTorch, on
             other systems than Linux, and unless there is one thread for each core of the machine.
 
     Raises:
