@@ -21,12 +21,12 @@ WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/for-demo ## install, fetch the weights, segment two photos, say where the pictures are
+demo: .venv/for-demo ## install, fetch the weights, segment two photos, say where the images are
 	$(BIN)/mobilesam weights fetch
 	@photos=$$($(BIN)/python -c 'import skimage; print(skimage.data_dir)') && \
 	$(BIN)/mobilesam predict "$$photos/chelsea.png" --point 230,130 --out $(DEMO) --format overlay,cutout --force && \
 	$(BIN)/mobilesam predict "$$photos/coffee.png" --box 75,10,468,388 --out $(DEMO) --format overlay,cutout --force
-	@echo "Look at the pictures in $(CURDIR)/$(DEMO)"
+	@echo "Look at the images in $(CURDIR)/$(DEMO)"
 
 test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
@@ -54,7 +54,7 @@ docs: .venv/for-development ## run the notebooks and build the documentation int
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
 	@echo "Open $(CURDIR)/site/index.html"
 
-clean: ## remove the virtual environment, caches and the demo's pictures
+clean: ## remove the virtual environment, caches and the demo's images
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
 
 .venv/created:

@@ -1,4 +1,4 @@
-"""Many pictures: throughput against a plain loop, memory over time, a run killed and resumed, Ray with a worker lost.
+"""Many images: throughput against a plain loop, memory over time, a run killed and resumed, Ray with a worker lost.
 
 python -m benchmarks.batch --photos FOLDER --out benchmarks/results/batch.json speed camera resume ray
 
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch_pictures import make_pictures
+from benchmarks.batch_photos import make_photos
 from benchmarks.process_tree import MemoryOverTime, descendants, ray_actors
 from benchmarks.reference import ROOT
 from mobilesam import weights
@@ -38,17 +38,17 @@ def split_name(workers: int, threads: int) -> str:
     return f"{workers} x {threads}"
 
 
-def plain_command(work: Path, pictures: str, out: Path, threads: int) -> list[str]:
+def plain_command(work: Path, photos: str, out: Path, threads: int) -> list[str]:
     """Return the command of the plain loop."""
     module = [sys.executable, "-m", "benchmarks.plain_loop"]
-    return [*module, str(work / pictures), str(work / "prompts.json"), str(out), str(threads)]
+    return [*module, str(work / photos), str(work / "prompts.json"), str(out), str(threads)]
 
 
-def batch_command(work: Path, pictures: str, out: Path, workers: int, threads: int, *more: str) -> list[str]:
+def batch_command(work: Path, photos: str, out: Path, workers: int, threads: int, *more: str) -> list[str]:
     """Return the command of a batch."""
     options = ["--prompts", str(work / "prompts.json"), "--out", str(out), "--format", FORMATS]
     options += ["--workers", str(workers), "--threads", str(threads), *more]
-    return [sys.executable, "-m", "mobilesam", "batch", str(work / pictures), *options]
+    return [sys.executable, "-m", "mobilesam", "batch", str(work / photos), *options]
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
@@ -58,15 +58,15 @@ def start(command: list[str]) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, int]:
-    """Wait for a command, and return how many pictures it says are done, and how many are bad."""
+    """Wait for a command, and return how many images it says are done, and how many are bad."""
     done, bad, _ = finish_with_errors(process)
     return done, bad
 
 
 def finish_with_errors(process: subprocess.Popen[str]) -> tuple[int, int, set[str]]:
-    """Do as :func:`finish`, and return the lines that say what is wrong with bad pictures, too."""
+    """Do as :func:`finish`, and return the lines that say what is wrong with bad images, too."""
     told, _ = process.communicate()
-    match = re.search(r"(\d+) pictures? done, (\d+) bad", told)
+    match = re.search(r"(\d+) images? done, (\d+) bad", told)
     if match is None:
         raise SystemExit(f"{' '.join(process.args[1:4])} ended with code {process.returncode}:\n{told}")
     errors = {line.removeprefix("error: ") for line in told.splitlines() if line.startswith("error: ")}
@@ -84,8 +84,8 @@ def measured(command: list[str]) -> dict[str, Any]:
 
 
 def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
-    """Run the plain loop and each split on each part of the pictures, in turns."""
-    parts = split_pictures(arguments, work)
+    """Run the plain loop and each split on each part of the images, in turns."""
+    parts = split_photos(arguments, work)
     splits = [(workers, threads) for workers, threads in arguments.splits]
     rows: dict[str, dict[str, Any]] = {}
     for turn, part in enumerate(parts):
@@ -102,7 +102,7 @@ def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
                 row[key] += answer[key]
             row["memory"].append(answer["memory"])
     for name, row in rows.items():
-        row["pictures_per_second"] = row["done"] / row["seconds"]
+        row["images_per_second"] = row["done"] / row["seconds"]
         row["times_plain_loop"] = rows[PLAIN]["seconds"] / row["seconds"]
         row |= describe_memory(row.pop("memory"))
         if name != PLAIN:
@@ -112,20 +112,20 @@ def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
 
 
 def camera(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
-    """Do as :func:`speed` with fewer pictures, as large as a camera makes them."""
+    """Do as :func:`speed` with fewer images, as large as a camera makes them."""
     larger = work / "camera"
-    make_pictures(arguments.photos, larger / "pictures", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
+    make_photos(arguments.photos, larger / "images", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
     return speed(arguments, larger)
 
 
-def split_pictures(arguments: argparse.Namespace, work: Path) -> list[str]:
-    """Put the pictures into as many folders as there are turns, as links."""
-    names = sorted(path.name for path in (work / "pictures").iterdir())
+def split_photos(arguments: argparse.Namespace, work: Path) -> list[str]:
+    """Put the images into as many folders as there are turns, as links."""
+    names = sorted(path.name for path in (work / "images").iterdir())
     parts = [f"part-{turn}" for turn in range(arguments.turns)]
     for turn, part in enumerate(parts):
         (work / part).mkdir(exist_ok=True)
         for name in names[turn :: arguments.turns]:
-            (work / part / name).hardlink_to(work / "pictures" / name)
+            (work / part / name).hardlink_to(work / "images" / name)
     return parts
 
 
@@ -148,33 +148,33 @@ def describe_memory(runs: list[list[tuple[float, int]]]) -> dict[str, Any]:
 def like(ours: Path, theirs: Path) -> int:
     """Return how many masks of two runs differ in 0.1 percent of their pixels at most."""
     count = 0
-    plain = {Path(picture.file_name).name: picture for picture in read_coco(theirs / "coco.json")}
-    for picture in read_coco(ours / "coco.json"):
-        for one, other in zip(picture.records, plain[Path(picture.file_name).name].records, strict=True):
+    plain = {Path(photo.file_name).name: photo for photo in read_coco(theirs / "coco.json")}
+    for photo in read_coco(ours / "coco.json"):
+        for one, other in zip(photo.records, plain[Path(photo.file_name).name].records, strict=True):
             count += abs(one["area"] - other["area"]) <= max(2, 0.001 * other["area"])
     return count
 
 
 def resume(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Kill a run when half of the pictures are done, resume it, and compare with one that was not killed."""
+    """Kill a run when half of the images are done, resume it, and compare with one that was not killed."""
     workers, threads = arguments.splits[-1]
     whole, killed = work / "whole", work / "killed"
-    finish(start(batch_command(work, "pictures", whole, workers, threads)))
-    process = start(batch_command(work, "pictures", killed, workers, threads))
+    finish(start(batch_command(work, "images", whole, workers, threads)))
+    process = start(batch_command(work, "images", killed, workers, threads))
     at = wait_for_half(process, killed, arguments.count)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done, bad = finish(start(batch_command(work, "pictures", killed, workers, threads, "--resume")))
+    done, bad = finish(start(batch_command(work, "images", killed, workers, threads, "--resume")))
     return {"killed_at": at, "done": done, "bad": bad, "identical": identical(whole, killed)}
 
 
 def ray(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Kill one of Ray's two workers when half of the pictures are done, and compare with a run on one machine."""
+    """Kill one of Ray's two workers when half of the images are done, and compare with a run on one machine."""
     whole, other = work / "whole", work / "ray"
     if not whole.exists():
-        finish(start(batch_command(work, "pictures", whole, *arguments.splits[-1])))
+        finish(start(batch_command(work, "images", whole, *arguments.splits[-1])))
     begin = time.perf_counter()
-    process = start(batch_command(work, "pictures", other, 2, 1, "--engine", "ray"))
+    process = start(batch_command(work, "images", other, 2, 1, "--engine", "ray"))
     at = wait_for_half(process, other, arguments.count)
     actors = ray_actors(process.pid)
     os.kill(actors[0], signal.SIGKILL)
@@ -185,7 +185,7 @@ def ray(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def wait_for_half(process: subprocess.Popen[str], out: Path, count: int) -> int:
-    """Return how many pictures have their masks when it is half of them."""
+    """Return how many images have their masks when it is half of them."""
     while (done := len(list(out.glob("*-masks/002.png")))) < count / 2:
         if process.poll() is not None:
             raise SystemExit(f"the run ended before it could be killed:\n{process.communicate()[0]}")
@@ -214,23 +214,23 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("parts", nargs="+", choices=PARTS)
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--count", type=int, default=500, help="pictures made of them")
-    parser.add_argument("--camera", type=int, default=60, help="pictures of a camera's size")
+    parser.add_argument("--count", type=int, default=500, help="images made of them")
+    parser.add_argument("--camera", type=int, default=60, help="images of a camera's size")
     parser.add_argument("--bad", type=int, default=10, help="broken ones among them")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the plain loop")
     parser.add_argument("--splits", type=read_split, nargs="+", default=[(1, 2), (2, 1)], help="such as 1x2 2x1")
-    parser.add_argument("--turns", type=int, default=2, help="into which the pictures are divided, for speed")
-    parser.add_argument("--scratch", type=Path, help="folder for the pictures; by default one for the time being")
+    parser.add_argument("--turns", type=int, default=2, help="into which the images are divided, for speed")
+    parser.add_argument("--scratch", type=Path, help="folder for the images; by default one for the time being")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
     weights.ensure()
     document = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         work = Path(folder)
-        make_pictures(arguments.photos, work / "pictures", arguments.count, arguments.bad)
+        make_photos(arguments.photos, work / "images", arguments.count, arguments.bad)
         for part in arguments.parts:
             document[part] = {
-                "pictures": arguments.camera if part == "camera" else arguments.count,
+                "images": arguments.camera if part == "camera" else arguments.count,
                 "bad": arguments.bad,
                 "threads": arguments.threads,
                 "environment": describe_environment(),

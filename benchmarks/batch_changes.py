@@ -1,4 +1,4 @@
-"""Many kills of a batch whose pictures change meanwhile: does --resume notice, and are the files right in the end?
+"""Many kills of a batch whose images change meanwhile: does --resume notice, and are the files right in the end?
 
 python -m benchmarks.batch_changes --photos FOLDER --out benchmarks/results/batch_changes.json
 """
@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.batch import batch_command, finish_with_errors, identical, start
-from benchmarks.batch_pictures import make_pictures
+from benchmarks.batch_photos import make_photos
 from mobilesam import weights
 from mobilesam.bench import describe_environment
 
@@ -32,31 +32,31 @@ GONE = (
 
 
 def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
-    """Kill a run again and again, each time at a random number of pictures, and change some before it is resumed.
+    """Kill a run again and again, each time at a random number of images, and change some before it is resumed.
 
-    Between two starts, pictures that are done and others are replaced by others, damaged, removed, put back and
+    Between two starts, images that are done and others are replaced by others, damaged, removed, put back and
     touched, and some results are deleted. In the end all files, coco.json and the journal included, must be those of a
-    run over the last pictures. A picture that is gone keeps the results it had: the other run is given the file that
+    run over the last images. An image that is gone keeps the results it had: the other run is given the file that
     these were made from, if there are any, and the path of a file that does not exist if not.
     """
     chance = random.Random(0)
     workers, threads = arguments.workers, 1
-    originals, pictures, out, fresh = work / "pictures", work / "changing", work / "changed", work / "fresh"
-    shutil.copytree(originals, pictures)
-    sound, tally = sorted(path.name for path in pictures.glob("[0-9]*")), Counter[str]()
+    originals, photos, out, fresh = work / "images", work / "changing", work / "changed", work / "fresh"
+    shutil.copytree(originals, photos)
+    sound, tally = sorted(path.name for path in photos.glob("[0-9]*")), Counter[str]()
     listed = work / "listed.txt"
-    listed.write_text("".join(f"{pictures.name}/{path.name}\n" for path in sorted(pictures.iterdir())))
+    listed.write_text("".join(f"{photos.name}/{path.name}\n" for path in sorted(photos.iterdir())))
     at: list[int] = []
     while sum(done >= 0 for done in at) < arguments.kills:
-        process = start(batch_command(work, pictures.name, out, workers, threads, "--resume"))
+        process = start(batch_command(work, photos.name, out, workers, threads, "--resume"))
         at.append(wait_for_more(process, out, chance.randrange(1, max(2, len(sound) // arguments.kills))))
         process.kill()
         process.communicate()
         for name in chance.sample(sound, arguments.changed):
             what = chance.choice(("replaced", "replaced", "damaged", "removed", "touched", "without results"))
-            tally[change(what, pictures / name, originals / chance.choice(sound), out)] += 1
-    done, bad, errors = finish_with_errors(start(batch_command(work, pictures.name, out, workers, threads, "--resume")))
-    kept = restore(pictures, originals, out)
+            tally[change(what, photos / name, originals / chance.choice(sound), out)] += 1
+    done, bad, errors = finish_with_errors(start(batch_command(work, photos.name, out, workers, threads, "--resume")))
+    kept = restore(photos, originals, out)
     command = batch_command(work, listed.name, fresh, workers, threads)
     expected_done, expected_bad, expected_errors = finish_with_errors(start(command))
     expected_errors |= {f"{path} {GONE}" for path in kept}
@@ -69,36 +69,36 @@ def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     }
 
 
-def change(what: str, picture: Path, other: Path, out: Path) -> str:
-    """Do to a picture, or to its results, what the word says, and return what was done."""
-    if not picture.exists():
+def change(what: str, photo: Path, other: Path, out: Path) -> str:
+    """Do to an image, or to its results, what the word says, and return what was done."""
+    if not photo.exists():
         if what not in ("replaced", "damaged"):
             return "none: it is gone"
         what = "put back" if what == "replaced" else "put back damaged"
     if what == "without results":
-        for path in out.glob(f"{picture.stem}-masks/001.png"):
+        for path in out.glob(f"{photo.stem}-masks/001.png"):
             path.unlink()
     elif what == "removed":
-        picture.unlink()
+        photo.unlink()
     elif what == "touched":
-        os.utime(picture)
+        os.utime(photo)
     else:
         content = other.read_bytes()
-        picture.write_bytes(content[: len(content) // 3] if "damaged" in what else content)
+        photo.write_bytes(content[: len(content) // 3] if "damaged" in what else content)
     return what
 
 
-def restore(pictures: Path, originals: Path, out: Path) -> list[Path]:
-    """Put back the pictures that are gone and have results, as they were when these were made; return their paths."""
+def restore(photos: Path, originals: Path, out: Path) -> list[Path]:
+    """Put back the images that are gone and have results, as they were when these were made; return their paths."""
     by_digest = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in originals.iterdir()}
     restored = []
     with contextlib.closing(connect(out)) as journal:
-        rows = journal.execute("SELECT source, fingerprint FROM pictures WHERE result NOTNULL").fetchall()
+        rows = journal.execute("SELECT source, fingerprint FROM images WHERE result NOTNULL").fetchall()
     for source, fingerprint in rows:
         path = Path(json.loads(source))
         _, mtime_ns, digest = json.loads(fingerprint)
         if not path.exists():
-            assert path.parent == pictures
+            assert path.parent == photos
             shutil.copyfile(by_digest[digest], path)
             os.utime(path, ns=(mtime_ns, mtime_ns))
             restored.append(path)
@@ -111,11 +111,11 @@ def connect(out: Path) -> sqlite3.Connection:
 
 
 def wait_for_more(process: subprocess.Popen[str], out: Path, more: int) -> int:
-    """Return how many pictures are in the journal when it is so many more than at first, or the run has ended."""
+    """Return how many images are in the journal when it is so many more than at first, or the run has ended."""
     first = None
     while process.poll() is None:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(out)) as journal:
-            ((done,),) = journal.execute("SELECT count(*) FROM pictures WHERE result NOTNULL OR error NOTNULL")
+            ((done,),) = journal.execute("SELECT count(*) FROM images WHERE result NOTNULL OR error NOTNULL")
             first = done if first is None else min(first, done)  # less once what has changed is done again
             if done >= first + more:
                 return int(done)
@@ -127,18 +127,18 @@ def main() -> None:
     """Run it and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--count", type=int, default=100, help="pictures made of them")
+    parser.add_argument("--count", type=int, default=100, help="images made of them")
     parser.add_argument("--bad", type=int, default=5, help="broken ones among them")
     parser.add_argument("--kills", type=int, default=20)
-    parser.add_argument("--changed", type=int, default=8, help="pictures changed after each kill")
+    parser.add_argument("--changed", type=int, default=8, help="images changed after each kill")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
     weights.ensure()
     with tempfile.TemporaryDirectory() as folder:
-        make_pictures(arguments.photos, Path(folder) / "pictures", arguments.count, arguments.bad)
+        make_photos(arguments.photos, Path(folder) / "images", arguments.count, arguments.bad)
         result = changes(arguments, Path(folder))
-    document = {"pictures": arguments.count, "environment": describe_environment()} | result
+    document = {"images": arguments.count, "environment": describe_environment()} | result
     print(document)
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
 

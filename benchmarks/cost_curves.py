@@ -1,4 +1,4 @@
-"""Time and peak memory of this package against picture size, number of prompts and threads.
+"""Time and peak memory of this package against image size, number of prompts and threads.
 
 python -m benchmarks.cost_curves --out benchmarks/results/cost_curves.json
 """
@@ -26,11 +26,11 @@ HW = (768, 1024)
 
 
 def point(
-    package: str, weights: Path, threads: int, picture: Path, task: str, repeats: int, **options: Any
+    package: str, weights: Path, threads: int, photo: Path, task: str, repeats: int, **options: Any
 ) -> dict[str, Any]:
     """Measure one point of a curve in a fresh process, after one warm-up for everything but the memory."""
     with Process(Path(sys.executable), package, weights, threads) as process:
-        process.ask("open", picture=str(picture))
+        process.ask("open", photo=str(photo))
         process.ask("set_image")
         answers = [process.ask(task, **options) for _ in range(repeats + 1)]
     return {
@@ -46,11 +46,11 @@ def curves(package: str, weights: Path, threads: int, folder: Path) -> dict[str,
     found: dict[str, list[dict[str, Any]]] = {"size": [], "prompts": [], "threads": []}
     for megapixels in MEGAPIXELS:
         height = round((megapixels * 1e6 / ASPECT) ** 0.5)
-        picture = folder / f"{megapixels}.png"
-        write_sample(picture, (height, round(height * ASPECT)))
+        photo = folder / f"{megapixels}.png"
+        write_sample(photo, (height, round(height * ASPECT)))
         row: dict[str, Any] = {"megapixels": megapixels}
         for task, options in (("set_image", {}), ("click", {"x": 0.5, "y": 0.5})):
-            row[task] = point(package, weights, threads, picture, task, 3, **options)
+            row[task] = point(package, weights, threads, photo, task, 3, **options)
         found["size"].append(_shown("size", row))
     for count in PROMPTS:
         repeats = 3 if count <= 64 else 1

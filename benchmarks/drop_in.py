@@ -3,7 +3,7 @@
 Run in an environment that holds this package, PyPI's mobilesam-mirror (mobile_sam), segment-anything 1.0, torch and
 torchvision:
 
-    python benchmarks/drop_in.py CHECKPOINT.pt PICTURE
+    python benchmarks/drop_in.py CHECKPOINT.pt IMAGE
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ SCRIPTS = Path(__file__).parent / "reference_scripts"
 
 
 def main() -> None:
-    checkpoint, picture = (str(Path(argument).resolve()) for argument in sys.argv[1:])
+    checkpoint, photo = (str(Path(argument).resolve()) for argument in sys.argv[1:])
     warnings.simplefilter("ignore")
-    compare_scripts(checkpoint, picture)
-    compare_foreign_classes(checkpoint, cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB))
+    compare_scripts(checkpoint, photo)
+    compare_foreign_classes(checkpoint, cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB))
 
 
-def compare_scripts(checkpoint: str, picture: str) -> None:
+def compare_scripts(checkpoint: str, photo: str) -> None:
     """Run each script as it is, then with its import changed, and compare what they write."""
     with tempfile.TemporaryDirectory() as folder:
         for script in sorted(SCRIPTS.glob("*.py")):
@@ -39,7 +39,7 @@ def compare_scripts(checkpoint: str, picture: str) -> None:
                 changed = Path(folder) / f"{package}_{script.name}"
                 changed.write_text(re.sub(r"\bfrom mobile_sam\b", f"from {package}", text))
                 out = changed.with_suffix(".npz")
-                subprocess.run([sys.executable, "-W", "ignore", changed, checkpoint, picture, out], check=True)
+                subprocess.run([sys.executable, "-W", "ignore", changed, checkpoint, photo, out], check=True)
                 results.append(np.load(out))
             reference, ours = results
             report(f"script {script.name}", ours["masks"], reference["masks"], ours["scores"], reference["scores"])

@@ -1,4 +1,4 @@
-"""Everything mode: against the reference, recall and time of the modes, time and memory against grid and picture size.
+"""Everything mode: against the reference, recall and time of the modes, time and memory against grid and image size.
 
 python -m benchmarks.everything --out benchmarks/results/everything.json --photos FOLDER side recall memory curve
 
@@ -29,13 +29,13 @@ GRIDS = (4, 8, 16, 24, 32)
 PHOTOS = 20
 
 
-def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path, **options: Any) -> dict[str, Any]:
-    """Segment one picture in a fresh process; return "seconds", "peak_bytes" and the "masks" as COCO RLE."""
+def run(python: Path, arguments: argparse.Namespace, package: str, photo: Path, **options: Any) -> dict[str, Any]:
+    """Segment one image in a fresh process; return "seconds", "peak_bytes" and the "masks" as COCO RLE."""
     request = {
         "package": package,
         "weights": str(reference.checkpoint(arguments).resolve()),
         "threads": arguments.threads,
-        "picture": str(picture.resolve()),
+        "image": str(photo.resolve()),
         "options": options,
     }
     process = subprocess.run(
@@ -53,9 +53,9 @@ def run(python: Path, arguments: argparse.Namespace, package: str, picture: Path
     return answer
 
 
-def command(arguments: argparse.Namespace, picture: Path, out: Path) -> dict[str, Any]:
+def command(arguments: argparse.Namespace, photo: Path, out: Path) -> dict[str, Any]:
     """Run ``mobilesam everything`` with all that it writes; return "seconds" and "peak_bytes" of its process."""
-    words = ["everything", picture, "--mode", "exact", "--points-per-side", "16", "--backend", "onnx"]
+    words = ["everything", photo, "--mode", "exact", "--points-per-side", "16", "--backend", "onnx"]
     words += ["--out", out, "--force"]
     words += ["--format", "overlay,mask,coco,csv", "--threads", arguments.threads]
     code = "from benchmarks.worker import peak_memory; import sys; from mobilesam.cli import build_app\n"
@@ -80,16 +80,16 @@ def recall(found: list[dict[str, Any]], wanted: list[dict[str, Any]]) -> int:
 
 
 def side(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Compare with the reference on one picture: all in the reference's environment, one after the other."""
+    """Compare with the reference on one image: all in the reference's environment, one after the other."""
     python = reference.interpreter(arguments)
     rows = []
-    theirs = run(python, arguments, REFERENCE, arguments.picture, points_per_side=arguments.grid)
+    theirs = run(python, arguments, REFERENCE, arguments.photo, points_per_side=arguments.grid)
     ours = [(f"{mode}{word}", package, {"mode": mode}) for package, word in BACKENDS for mode in MODES]
     for name, package, options in [("mobilesam-mirror", REFERENCE, {}), *ours]:
         answer = (
             theirs
             if package == REFERENCE
-            else run(python, arguments, package, arguments.picture, points_per_side=arguments.grid, **options)
+            else run(python, arguments, package, arguments.photo, points_per_side=arguments.grid, **options)
         )
         rows.append(
             {
@@ -131,17 +131,17 @@ def recalls(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the peak memory against the size of the picture: from Python as COCO RLE, and of the command."""
+    """Return the peak memory against the size of the image: from Python as COCO RLE, and of the command."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in MEGAPIXELS:
             height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-            picture = Path(folder) / f"{megapixels}.png"
-            write_sample(picture, (height, round(height * 4 / 3)))
+            photo = Path(folder) / f"{megapixels}.png"
+            write_sample(photo, (height, round(height * 4 / 3)))
             answers = {
-                "Python": run(Path(sys.executable), arguments, OURS_ONNX, picture, points_per_side=16),
-                "Python, PyTorch": run(Path(sys.executable), arguments, OURS, picture, points_per_side=16),
-                "mobilesam everything": command(arguments, picture, Path(folder) / "out"),
+                "Python": run(Path(sys.executable), arguments, OURS_ONNX, photo, points_per_side=16),
+                "Python, PyTorch": run(Path(sys.executable), arguments, OURS, photo, points_per_side=16),
+                "mobilesam everything": command(arguments, photo, Path(folder) / "out"),
             }
             for how, answer in answers.items():
                 found = {key: answer[key] for key in ("seconds", "peak_bytes")}
@@ -151,15 +151,15 @@ def memory(arguments: argparse.Namespace) -> list[dict[str, Any]]:
 
 
 def curve(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """Return the time of exact runs against grid and picture size."""
+    """Return the time of exact runs against grid and image size."""
     rows = []
     with tempfile.TemporaryDirectory() as folder:
         for megapixels in (0.3, 6):
             height = round((megapixels * 1e6 * 3 / 4) ** 0.5)
-            picture = Path(folder) / f"{megapixels}.png"
-            write_sample(picture, (height, round(height * 4 / 3)))
+            photo = Path(folder) / f"{megapixels}.png"
+            write_sample(photo, (height, round(height * 4 / 3)))
             for grid in GRIDS:
-                answer = run(Path(sys.executable), arguments, OURS_ONNX, picture, points_per_side=grid)
+                answer = run(Path(sys.executable), arguments, OURS_ONNX, photo, points_per_side=grid)
                 rows.append({"megapixels": megapixels, "grid": grid, "seconds": answer["seconds"]})
                 print(rows[-1], flush=True)
     return rows
@@ -178,7 +178,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     reference.add_arguments(parser)
     parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--picture", type=Path, help="for side")
+    parser.add_argument("--image", type=Path, help="for side")
     parser.add_argument("--grid", type=int, default=32, help="points on a side, for side")
     parser.add_argument("--photos", type=Path, help="folder, for recall")
     parser.add_argument("--at-once", type=int, default=PHOTOS, help="photos to add in this run, for recall")

@@ -14,7 +14,7 @@ _COLORS = ((15, 118, 110), (202, 98, 23), (88, 80, 180))
 
 
 def everything_side(results: Results) -> str:
-    """Return time and memory against the reference, on one picture."""
+    """Return time and memory against the reference, on one image."""
     rows = [
         [
             row["name"],
@@ -37,7 +37,7 @@ def everything_recall(results: Results) -> str:
 
 
 def everything_memory(results: Results) -> str:
-    """Return peak memory against the size of the picture."""
+    """Return peak memory against the size of the image."""
     rows = [
         [f"{row['megapixels']:g}", row["how"], f"{row['peak_bytes'] / 2**20:.0f}", f"{row['seconds']:.1f}"]
         for row in results["everything"]["memory"]["rows"]
@@ -46,7 +46,7 @@ def everything_memory(results: Results) -> str:
 
 
 def everything_curve(results: Results) -> str:
-    """Return the time of an exact run against the grid and the size of the picture."""
+    """Return the time of an exact run against the grid and the size of the image."""
     rows = results["everything"]["curve"]["rows"]
     grids, sizes = _axes(rows)
     seconds = {(row["megapixels"], row["grid"]): row["seconds"] for row in rows}

@@ -16,7 +16,7 @@ from benchmarks.worker import peak_memory
 
 
 def main() -> None:
-    """Answer {"seconds", "peak_bytes", "torch", "masks"}; loading and reading the picture are not timed."""
+    """Answer {"seconds", "peak_bytes", "torch", "masks"}; loading and reading the image are not timed."""
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever a package prints must not be taken for an answer
     request = json.load(sys.stdin)
@@ -25,7 +25,7 @@ def main() -> None:
         from mobile_sam import SamAutomaticMaskGenerator
     else:
         from mobilesam import SamAutomaticMaskGenerator
-    image = np.asarray(Image.open(request["picture"]).convert("RGB"))
+    image = np.asarray(Image.open(request["image"]).convert("RGB"))
     generator = SamAutomaticMaskGenerator(predictor.model, output_mode="coco_rle", **request["options"])
     start = time.perf_counter()
     records = generator.generate(image)

@@ -4,7 +4,7 @@ Run in an environment that holds this package with its export extra and samexpor
 that needs:
 
     pip install --no-deps samexporter==0.5.0
-    python -m benchmarks.foreign_clients PICTURE
+    python -m benchmarks.foreign_clients IMAGE
 
 It exports with the default options, which are what such clients need: an encoder of rank 4 and SAM's decoder. With
 --preprocess float32 the encoder is of rank 3, as samexporter writes it with --use-preprocess. Such clients take
@@ -29,12 +29,12 @@ from mobilesam.loading import require_torch
 def main() -> None:
     """Export, segment with both, print how far they are apart, and stop if it is not the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("picture", type=Path)
-    picture = cv2.imread(str(parser.parse_args().picture))
-    height, width = picture.shape[:2]
+    parser.add_argument("image", type=Path)
+    photo = cv2.imread(str(parser.parse_args().photo))
+    height, width = photo.shape[:2]
     model = mobilesam.load(backend="torch", device="cpu")
     predictor = mobilesam.SamPredictor(model)
-    predictor.set_image(picture, image_format="BGR")
+    predictor.set_image(photo, image_format="BGR")
     x, y = width // 2, height // 2
     point, box = [x, y], [width // 4, height // 4, 3 * width // 4, 3 * height // 4]
     for preprocess in ("none", "float32"):
@@ -44,7 +44,7 @@ def main() -> None:
                 str(file.path) for file in export_onnx(require_torch(model, "export").sam, folder, plan)
             )
             client = SegmentAnythingONNX(encoder, decoder, providers="cpu")
-        embedding = client.encode(picture)
+        embedding = client.encode(photo)
         # It adds a padding point to a box, too; label -1 does the same here.
         prompts = {
             "point": ([{"type": "point", "data": point, "label": 1}], {"point_coords": [point], "point_labels": [1]}),

@@ -8,7 +8,7 @@ from mobilesam.evaluate.report import table
 
 Results = Any  # the JSON files by name: benchmarks.render.Results
 _TIMES = {
-    "set_image": "encode a picture (`set_image`), ms",
+    "set_image": "encode an image (`set_image`), ms",
     "click": "then one click, three masks, ms",
     "boxes": "{count} boxes at once, ms",
     "points": "{count} points at once, three masks each, ms",

@@ -28,7 +28,7 @@ def padding(results: Results) -> str:
 def padding_seconds(results: Results) -> str:
     found = results["options"]
     samples = {
-        "the evaluation's pictures that are not square": [
+        "the evaluation's images that are not square": [
             row for row in found["encode_seconds"] if row["hw"][0] != row["hw"][1]
         ],
         "16:9 crops": found["wide"],
@@ -38,7 +38,7 @@ def padding_seconds(results: Results) -> str:
         square, fast = (statistics.median(row[way] for row in sample) for way in ("square", "empty"))
         ratio = statistics.median(row["square"] / row["empty"] for row in sample)
         rows.append([name, str(len(sample)), f"{square:.3f}", f"{fast:.3f}", f"{ratio:.2f}"])
-    return table(["pictures", "n", "padded square s", "fast padding s", "times faster"], rows)
+    return table(["images", "n", "padded square s", "fast padding s", "times faster"], rows)
 
 
 def selection(results: Results) -> str:

@@ -1,4 +1,4 @@
-"""What is free accuracy and speed? Each option of the predictor on the same objects, even and odd pictures apart.
+"""What is free accuracy and speed? Each option of the predictor on the same objects, even and odd images apart.
 
 python -m benchmarks.options --images DIR --annotations instances.json --out benchmarks/results/options.json
 
@@ -28,7 +28,7 @@ from mobilesam.evaluate.clicks import center_click
 from mobilesam.evaluate.coco import Instance, load_coco, read_instances
 from mobilesam.evaluate.metrics import iou
 from mobilesam.files import write_bytes
-from mobilesam.image import read as pictures
+from mobilesam.image import read as photos
 from mobilesam.masks import selection
 from mobilesam.masks import upsampling as masks
 from mobilesam.model import Embedding
@@ -52,12 +52,12 @@ def main() -> None:
     dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     ious: dict[str, list[dict[str, Any]]] = defaultdict(list)
     seconds = []
-    for place, picture in enumerate(dataset.images):
-        image = pictures.read_image(picture.path)
+    for place, photo in enumerate(dataset.images):
+        image = photos.read_image(photo.path)
         embeddings, times = encode(model, image)
         square = image.shape[0] == image.shape[1]
         seconds.append({"hw": list(image.shape[:2]), **times})
-        instances, _ = read_instances(picture, (image.shape[0], image.shape[1]), dataset.categories)
+        instances, _ = read_instances(photo, (image.shape[0], image.shape[1]), dataset.categories)
         for instance in instances:
             for name, value in answers(model, embeddings, instance):
                 ious[name].append({"odd": place % 2, "square": square, "iou": value})
@@ -67,7 +67,7 @@ def main() -> None:
         "threads": arguments.threads,
         "mean_iou": {name: means(values) for name, values in ious.items()},
         "encode_seconds": seconds,
-        "wide": wide(model, [pictures.read_image(picture.path) for picture in dataset.images[:12]]),
+        "wide": wide(model, [photos.read_image(photo.path) for photo in dataset.images[:12]]),
         "torch": settings(model),
     }
     write_bytes(arguments.out, json.dumps(result, indent=1, default=float).encode() + b"\n")
@@ -121,7 +121,7 @@ def _decode(model: TorchSam, embedding: Embedding, prompt: dict[str, Any], truth
 
 
 def means(values: list[dict[str, Any]]) -> dict[str, float | None]:
-    """Return the mean IoU over all objects, those of even and odd pictures, and of pictures that are not square."""
+    """Return the mean IoU over all objects, those of even and odd images, and of images that are not square."""
     parts: dict[str, Callable[[dict[str, Any]], bool]] = {
         "all": lambda value: True,
         "even": lambda value: not value["odd"],

@@ -23,12 +23,12 @@ def load_predictor(package: str, weights: Path, threads: int) -> Any:
 
 
 def predict_boxes(predictor: Any, boxes: np.ndarray) -> Any:
-    """Segment many boxes of one picture at once, in the way each package documents; masks at full size in NumPy."""
+    """Segment many boxes of one image at once, in the way each package documents; masks at full size in NumPy."""
     return _predict_many(predictor, boxes=boxes, multimask_output=False)
 
 
 def predict_points(predictor: Any, points: np.ndarray) -> Any:
-    """Segment many single points of one picture at once, three masks each."""
+    """Segment many single points of one image at once, three masks each."""
     return _predict_many(predictor, points=points, multimask_output=True)
 
 

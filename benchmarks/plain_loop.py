@@ -1,6 +1,6 @@
-"""What ``mobilesam batch`` is compared with: a plain loop over pictures with the package's own predictor.
+"""What ``mobilesam batch`` is compared with: a plain loop over images with the package's own predictor.
 
-python -m benchmarks.plain_loop PICTURES PROMPTS OUT THREADS
+python -m benchmarks.plain_loop IMAGES PROMPTS OUT THREADS
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ def main() -> None:
     """Segment, and write a PNG for each mask and COCO JSON for all."""
     folder, prompts, out = map(Path, sys.argv[1:4])
     predictor = mobilesam.SamPredictor(mobilesam.load(threads=int(sys.argv[4])))
-    objects, pictures, bad = read_prompts(prompts), [], 0
+    objects, photos, bad = read_prompts(prompts), [], 0
     for path in sorted(folder.iterdir()):
         try:
             image = read_image(path)
@@ -36,9 +36,9 @@ def main() -> None:
             write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", found.masks[0])
             iou = float(found.iou_predictions[0])
             records.append(read_record(rle.boundaries_of(found.masks[0]), hw, predicted_iou=iou))
-        pictures.append(MaskedImage(path.name, hw, records))
-    write_coco(out / "coco.json", pictures)
-    print(f"{len(pictures)} pictures done, {bad} bad")
+        photos.append(MaskedImage(path.name, hw, records))
+    write_coco(out / "coco.json", photos)
+    print(f"{len(photos)} images done, {bad} bad")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 python -m benchmarks.quantization --calibrate PHOTOS --annotations FILE --images DIR \\
     --out benchmarks/results/quantization.json
 
-The pictures calibrated on must not be those measured on.
+The images calibrated on must not be those measured on.
 """
 
 from __future__ import annotations
@@ -26,10 +26,10 @@ from mobilesam.onnx import OnnxSam
 def main() -> None:
     """Export, quantize by each recipe, measure, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--calibrate", type=Path, required=True, help="folder of pictures")
+    parser.add_argument("--calibrate", type=Path, required=True, help="folder of images")
     parser.add_argument("--annotations", type=Path, required=True, help="ground truth, COCO JSON")
-    parser.add_argument("--images", type=Path, required=True, help="its pictures")
-    parser.add_argument("--limit", type=int, help="at most so many pictures")
+    parser.add_argument("--images", type=Path, required=True, help="its images")
+    parser.add_argument("--limit", type=int, help="at most so many images")
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--skip-accuracy", action="store_true", help="time again, and keep the accuracy in --out")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
@@ -58,7 +58,7 @@ def main() -> None:
     document = {
         "threads": arguments.threads,
         "environment": describe_environment(),
-        "pictures": len(dataset.images),
+        "images": len(dataset.images),
         "recipes": rows,
     }
     arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")

@@ -61,7 +61,7 @@ def conditions_quantization(results: Results) -> str:
     environment = found["environment"]
     versions = ", ".join(f"{name} {version}" for name, version in environment["versions"].items() if version)
     where = f"{environment['processor']}, {environment['cores']} cores, commit {environment['commit']}"
-    return f"- {where}, {found['threads']} threads, {found['pictures']} pictures, {versions}"
+    return f"- {where}, {found['threads']} threads, {found['photos']} images, {versions}"
 
 
 def _megabytes(size: int) -> str:

@@ -143,7 +143,7 @@ def conditions_eval(results: Results) -> str:
 
 def conditions_side_by_side(results: Results) -> str:
     found = results["side_by_side"]
-    machine = f"{_machine(found['environment'])}, {found['threads']} threads, picture: {found['picture']}"
+    machine = f"{_machine(found['environment'])}, {found['threads']} threads, image: {found['photo']}"
     return f"- {machine}\n- {_listed(found['versions'])}"
 
 

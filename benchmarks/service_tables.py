@@ -1,4 +1,4 @@
-"""The tables of the page and of many pictures: see benchmarks/webui_latency.py, webui_visitors.py and batch.py."""
+"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_visitors.py and batch.py."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ Results = Any  # the JSON files by name: benchmarks.render.Results
 
 
 def page_latency(results: Results) -> str:
-    """Return the time from a click to its painted mask, by the size of the picture."""
+    """Return the time from a click to its painted mask, by the size of the image."""
     found = results["webui_latency"]
     rows = []
-    for picture in found["pictures"]:
-        shown, decoded = picture["click_to_mask_ms"], picture["decode_ms"]
-        numbers = [shown["median"], shown["p95"], shown["max"], decoded["median"], picture["encode_ms"]]
+    for photo in found["images"]:
+        shown, decoded = photo["click_to_mask_ms"], photo["decode_ms"]
+        numbers = [shown["median"], shown["p95"], shown["max"], decoded["median"], photo["encode_ms"]]
         rows.append(
-            [f"{picture['width']} x {picture['height']}", *(f"{n:.0f}" for n in numbers), str(len(shown["values"]))]
+            [f"{photo['width']} x {photo['height']}", *(f"{n:.0f}" for n in numbers), str(len(shown["values"]))]
         )
-    head = ["picture", "click to mask ms", "95th percentile", "longest", "decode ms", "encode ms", "clicks"]
+    head = ["image", "click to mask ms", "95th percentile", "longest", "decode ms", "encode ms", "clicks"]
     return table(head, rows)
 
 
 def page_load(results: Results) -> str:
-    """Return the time until an empty page takes a picture."""
+    """Return the time until an empty page takes an image."""
     loads = results["webui_latency"]["page_load_seconds"]
     return f"A page is ready {loads['median']:.1f} s after its address is opened (longest {loads['max']:.1f} s)."
 
@@ -41,7 +41,7 @@ def page_visitors(results: Results) -> str:
         ["masks, of them wrong", f"{len(found['predict_ms']['values'])}, {found['wrong_masks']}"],
         ["errors", str(len(found["errors"]))],
         ["a mask, median and 95th percentile, ms", _both(found["predict_ms"])],
-        ["a picture, median and 95th percentile, ms", _both(found["encode_ms"])],
+        ["an image, median and 95th percentile, ms", _both(found["encode_ms"])],
         ["memory of the server before, then median of the second half, MB", _memory(memory)],
         ["its growth in the second half, MB a minute", f"{growth:.1f}"],
     ]
@@ -55,9 +55,9 @@ def batch(results: Results) -> str:
         found = results["batch"][part]
         rows += [
             [
-                f"{found['pictures']} {size}",
+                f"{found['photos']} {size}",
                 row["name"],
-                f"{row['pictures_per_second']:.2f}",
+                f"{row['photos_per_second']:.2f}",
                 f"{row['times_plain_loop']:.2f}",
                 f"{row['peak_bytes'] / 2**20:.0f}",
                 "" if row["last_quarter_to_second"] is None else f"{row['last_quarter_to_second']:.2f}",
@@ -65,7 +65,7 @@ def batch(results: Results) -> str:
             ]
             for row in found["result"]
         ]
-    head = ["pictures", "workers x threads", "a second", "times the plain loop", "peak MiB"]
+    head = ["images", "workers x threads", "a second", "times the plain loop", "peak MiB"]
     return table([*head, "memory, last quarter to second", "done, bad"], rows)
 
 
@@ -81,7 +81,7 @@ def batch_faults(results: Results) -> str:
         result = results["batch"][part]["result"]
         same = "the same files, byte for byte" if result["identical"] else "other files"
         rows.append([label, str(result["killed_at"]), f"{result['done']}, {result['bad']}", same])
-    return table(["", "killed at picture", "done, bad", "against an undisturbed run"], rows)
+    return table(["", "killed at image", "done, bad", "against an undisturbed run"], rows)
 
 
 def _both(found: dict[str, Any]) -> str:

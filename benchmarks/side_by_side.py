@@ -74,13 +74,13 @@ def _compared(pairs: list[tuple[float, float]]) -> dict[str, float]:
     return {"seconds": seconds, "ratio": median, "ratio_q1": q1, "ratio_q3": q3}
 
 
-def memory(start: Callable[[], Process], picture: Path) -> dict[str, int]:
-    """Return the peak memory in bytes of fresh processes: after loading, and after each task on a loaded picture."""
+def memory(start: Callable[[], Process], photo: Path) -> dict[str, int]:
+    """Return the peak memory in bytes of fresh processes: after loading, and after each task on a loaded image."""
     peaks = {}
     for task, arguments, _ in TASKS:
         with start() as process:
             peaks["load"] = process.load["peak_bytes"]
-            process.ask("open", picture=str(picture))
+            process.ask("open", photo=str(photo))
             if task != "set_image":
                 process.ask("set_image")
             if task == "refine":
@@ -93,7 +93,7 @@ def main() -> None:
     """Compare, print a line a task, and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     reference.add_arguments(parser)
-    parser.add_argument("--picture", type=Path, help="by default a synthetic one of 1024 x 768")
+    parser.add_argument("--image", type=Path, help="by default a synthetic one of 1024 x 768")
     parser.add_argument("--turns", type=float, default=1.0, help="factor for the number of turns")
     parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
@@ -104,13 +104,13 @@ def main() -> None:
         return Process(python, package, weights, arguments.threads)
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        picture = (arguments.picture or Path(folder) / "sample.png").resolve()
-        if not arguments.picture:
-            write_sample(picture)
+        photo = (arguments.photo or Path(folder) / "sample.png").resolve()
+        if not arguments.photo:
+            write_sample(photo)
         found = []
         processes = {package: stack.enter_context(start(package)) for package in ORDER}
         for process in processes.values():
-            process.ask("open", picture=str(picture))
+            process.ask("open", photo=str(photo))
         for task, options, turns in TASKS:
             row = compare(processes, task, options, max(2, round(turns * arguments.turns)))
             found.append(row)
@@ -119,14 +119,14 @@ def main() -> None:
             )
             print(f"{task}: reference {row['reference']:.4f} s, {', '.join(ours)}", flush=True)
         stack.close()
-        peaks = {package: memory(lambda package=package: start(package), picture) for package in ORDER}
+        peaks = {package: memory(lambda package=package: start(package), photo) for package in ORDER}
     for task in peaks[REFERENCE]:
         print(f"{task}: peak MiB {', '.join(f'{package} {peaks[package][task] / 2**20:.0f}' for package in ORDER)}")
     document = {
         "format": "side-by-side-2",
         "order": ORDER,
         "threads": arguments.threads,
-        "picture": arguments.picture.name if arguments.picture else "synthetic 1024 x 768",
+        "image": arguments.photo.name if arguments.photo else "synthetic 1024 x 768",
         "environment": describe_environment(),
         "versions": versions(python, PACKAGES),
         "tasks": found,

@@ -18,16 +18,16 @@ LABELS = np.array([1, 1])
 
 
 class Worker:
-    """The tasks, each timed inside the process, on a picture decoded before."""
+    """The tasks, each timed inside the process, on an image decoded before."""
 
     def load(self, package: str, weights: str, threads: int) -> float:
         start = time.perf_counter()
         self.predictor = load_predictor(package, Path(weights), threads)
         return time.perf_counter() - start
 
-    def open(self, picture: str) -> float:
+    def open(self, photo: str) -> float:
         start = time.perf_counter()
-        self.image = np.asarray(Image.open(picture).convert("RGB"))
+        self.image = np.asarray(Image.open(photo).convert("RGB"))
         return time.perf_counter() - start
 
     def set_image(self) -> float:

@@ -1,4 +1,4 @@
-"""What the graphs of a model are given while it segments pictures, and which of their operators bear rounding least."""
+"""What the graphs of a model are given while it segments images, and which of their operators bear rounding least."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sessions import open_session
 from mobilesam.prompts.arrays import make_prompts
 
-# Pictures that ranges are seen on, and those of them that operators are judged by.
+# Images that ranges are seen on, and those of them that operators are judged by.
 MOST_IMAGES = 16
 _JUDGES = 2
-# Operators judged together: neighbours of one type.
+# Operators judged together: neighbors of one type.
 _GROUP = 8
 # How far the outputs may be off when what loses least is in int8, as a share of their root mean square.
 _MOST_ERROR = 0.05
@@ -32,16 +32,16 @@ _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
 
 def read_images(folder: Path) -> list[UInt8Array]:
-    """Return at most :data:`MOST_IMAGES` of a folder's pictures, evenly spread over their names' order.
+    """Return at most :data:`MOST_IMAGES` of a folder's images, evenly spread over their names' order.
 
     Raises:
-        InputError: the folder is none, or has no picture that can be read.
+        InputError: the folder is none, or has no image that can be read.
     """
     if not folder.is_dir():
-        raise InputError(sentence("calibration", "be a folder of pictures", folder, "check the path"))
+        raise InputError(sentence("calibration", "be a folder of images", folder, "check the path"))
     paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in _SUFFIXES)
     chosen = [paths[round(index)] for index in np.linspace(0, len(paths) - 1, min(len(paths), MOST_IMAGES))]
-    images, reason = [], "no picture"
+    images, reason = [], "no image"
     for path in chosen:
         try:
             images.append(read_image(path))
@@ -49,12 +49,12 @@ def read_images(folder: Path) -> list[UInt8Array]:
             reason = str(error)
     if not images:
         remedy = "choose a folder of photos like those to be segmented"
-        raise InputError(sentence("calibration", "hold pictures that can be read", f"{folder}: {reason}", remedy))
+        raise InputError(sentence("calibration", "hold images that can be read", f"{folder}: {reason}", remedy))
     return images
 
 
 def feeds_of(found: recognition.Found, images: Sequence[UInt8Array]) -> dict[str, list[Feeds]]:
-    """Return for each role of a model what its graph is given when points and boxes on pictures are segmented."""
+    """Return for each role of a model what its graph is given when points and boxes on images are segmented."""
     sessions = {role: open_session(path, "cpu") for role, (path, _) in found.items()}
     encoder = ImageEncoder(sessions[contract.ENCODER.role], contract.IMAGE_SIZE)
     feeds: dict[str, list[Feeds]] = {role: [] for role in sessions}
@@ -113,7 +113,7 @@ def _follow(
 def static(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> tuple[onnx.ModelProto, list[str]]:
     """Compute in int8 what bears it, and return the graph with the types of the operators that stayed in float32.
 
-    Neighbouring operators are quantized by themselves and the error of the outputs measured on samples; the groups that
+    Neighboring operators are quantized by themselves and the error of the outputs measured on samples; the groups that
     lose most stay in float32, until the others' errors together, as independent noise, are small enough.
     """
     model = recipes.with_names(model)
@@ -134,7 +134,7 @@ def static(model: onnx.ModelProto, feeds: Sequence[Feeds]) -> tuple[onnx.ModelPr
 
 
 def _groups(model: onnx.ModelProto) -> Iterator[list[str]]:
-    """Yield names of neighbouring operators of one type that multiply by weights."""
+    """Yield names of neighboring operators of one type that multiply by weights."""
     for operator in OPERATORS[Recipe.static]:
         nodes = recipes.products(model, (operator,))
         for start in range(0, len(nodes), _GROUP):

@@ -1,4 +1,4 @@
-"""What a model is tried on: drawn pictures of five shapes, and every kind of prompt.
+"""What a model is tried on: drawn images of five shapes, and every kind of prompt.
 
 Nothing is read from files, so a check gives the same numbers everywhere.
 """
@@ -31,7 +31,7 @@ class Case(NamedTuple):
 
 
 def synthetic_image(shape: str) -> UInt8Array:
-    """Return a picture, (H, W, 3) uint8, of discs on a soft background."""
+    """Return an image, (H, W, 3) uint8, of discs on a soft background."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape))
     y, x = np.mgrid[:height, :width].astype(np.float32)
@@ -45,7 +45,7 @@ def synthetic_image(shape: str) -> UInt8Array:
 
 
 def cases(shape: str) -> Iterator[Case]:
-    """Yield prompts for a picture: 1, 2, 5 and 9 points, a box, a box with points, and an earlier mask."""
+    """Yield prompts for an image: 1, 2, 5 and 9 points, a box, a box with points, and an earlier mask."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape) + 100)
     places = generator.random((9, 2)) * (width, height)

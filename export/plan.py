@@ -24,7 +24,7 @@ class Plan:
     parts: what to write: "encoder"; "steps", the decoder for many prompts, in three graphs; "decoder", SAM's contract.
     opset: version of ONNX's operators, 17 or newer.
     dynamic_size: the encoder takes any height and width that are multiples of 16.
-    preprocess: the encoder normalises and pads by itself and takes (H, W, 3) RGB pixels of this type in 0..255.
+    preprocess: the encoder normalizes and pads by itself and takes (H, W, 3) RGB pixels of this type in 0..255.
     return_single_mask, use_stability_score, return_extra_metrics: as in SAM's exporter, for "decoder".
     low_res_only: "decoder" resizes nothing, for runtimes that have no dynamic sizes.
     gelu_approximate: the tanh formula, for runtimes that have no error function; results differ by about 0.01.
@@ -50,7 +50,7 @@ class Plan:
         if self.preprocess not in PREPROCESSING:
             raise InputError(unknown_name("preprocess", self.preprocess, PREPROCESSING))
         if self.dynamic_size and self.preprocess != "none":
-            remedy = "leave one of them out: a graph that preprocesses takes pictures of any size"
+            remedy = "leave one of them out: a graph that preprocesses takes images of any size"
             raise InputError(sentence("dynamic_size", "go without preprocess", self.preprocess, remedy))
         if self.low_res_only and self.return_extra_metrics:
             remedy = "leave one of them out: they are metrics of full-size masks"

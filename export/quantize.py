@@ -109,12 +109,12 @@ def quantize(
         source: folder of an export in float32.
         out: folder for the files and their manifest.json; made if absent.
         recipe: how; see :class:`mobilesam.export.recipes.Recipe`.
-        calibrate: folder of pictures that the recipe "static" sees ranges on.
+        calibrate: folder of images that the recipe "static" sees ranges on.
         force: overwrite files that exist.
         progress: called with what is under way.
 
     Raises:
-        InputError: the source is no whole model, a file exists, or there are no pictures to calibrate on.
+        InputError: the source is no whole model, a file exists, or there are no images to calibrate on.
         ExportError: a file is quantized already.
         MissingDependencyError: the installed ONNX Runtime is too old for the recipe "static".
     """
@@ -135,7 +135,7 @@ def quantize(
     feeds: dict[str, list[recipes.Feeds]] = {}
     if recipe is Recipe.static:
         assert calibrate is not None
-        progress("running the model on the pictures to calibrate with")
+        progress("running the model on the images to calibrate with")
         feeds = calibration.feeds_of(found, calibration.read_images(calibrate))
     # Everything is made before anything is written.
     files, contents = [], []
@@ -221,7 +221,7 @@ def _seconds(predictors: Sequence[SamPredictor]) -> dict[str, tuple[float, float
             start = time.perf_counter()
             predictor.set_image(image)
             taken["set_image"][index].append(time.perf_counter() - start)
-            predictor.predict(point, [1])  # does the picture's share of the decoder's work
+            predictor.predict(point, [1])  # does the image's share of the decoder's work
             start = time.perf_counter()
             predictor.predict(point, [1])
             taken["click"][index].append(time.perf_counter() - start)

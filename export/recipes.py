@@ -29,7 +29,7 @@ class Recipe(StrEnum):
     """weights: large weights stored as int8 with a scale for each channel, computed with in float32.
 
     dynamic: matrix products in int8, activations measured as they come; the other weights as in "weights".
-    static: operators in int8 by ranges seen on pictures, but for those that lose most; the rest as in "weights".
+    static: operators in int8 by ranges seen on images, but for those that lose most; the rest as in "weights".
     half: float16 but for norms, softmax and what else overflows; for GPUs.
     """
 
@@ -52,7 +52,7 @@ OPERATORS = {Recipe.dynamic: ("MatMul", "Gemm"), Recipe.static: ("Conv", "MatMul
 # Tensors below this many elements are a thousandth of a file and stay as they are.
 _SMALLEST = 2048
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-# Statistics, sums over many values and places in a picture, which overflow or round badly in half precision.
+# Statistics, sums over many values and places in an image, which overflow or round badly in half precision.
 _SENSITIVE_TO_HALF = (
     *("LayerNormalization", "Softmax", "Exp", "Erf", "Sin", "Cos", "ReduceMean", "ReduceSum", "ReduceMax"),
     *("Resize", "Range", "GatherND", "ScatterND", "Where"),

@@ -108,7 +108,7 @@ def _varying(graph: contract.Graph) -> list[dict[int, Any] | None]:
         varying = {}
         for axis, dim in enumerate(value.shape):
             if isinstance(dim, str):
-                # The sides of normalised pixels are multiples of the patch size.
+                # The sides of normalized pixels are multiples of the patch size.
                 in_patches = dim in ("height", "width") and len(value.shape) == 4
                 symbol = symbols.setdefault(dim, torch.export.Dim(f"{dim}_in_patches" if in_patches else dim))
                 varying[axis] = _PATCH * symbol if in_patches else symbol
@@ -212,7 +212,7 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:
-    """Translate GELU to the order of operations that ONNX Runtime recognises and fuses."""
+    """Translate GELU to the order of operations that ONNX Runtime recognizes and fuses."""
     one = op.CastLike(1.0, x)
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, op.CastLike(math.sqrt(2), x))), one)), op.CastLike(0.5, x))
 

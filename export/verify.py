@@ -1,4 +1,4 @@
-"""How far ONNX files are from the network, or from other files, over pictures and prompts of every kind."""
+"""How far ONNX files are from the network, or from other files, over images and prompts of every kind."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def single(answer: Decoded, num_points: int) -> Decoded:
 
 
 class _FullSize:
-    """A decoder with its resizing to the original picture, compared with our own resizing of its logits."""
+    """A decoder with its resizing to the original image, compared with our own resizing of its logits."""
 
     def __init__(self, path: Path) -> None:
         self._session = open_session(path)

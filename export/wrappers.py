@@ -28,7 +28,7 @@ class Wrapper(nn.Module):
 
 
 class Encoder(Wrapper):
-    """Normalised pixels to an embedding."""
+    """Normalized pixels to an embedding."""
 
     def forward(self, input_image: Tensor) -> Tensor:
         return self.sam.image_encoder(input_image)

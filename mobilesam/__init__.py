@@ -1,4 +1,4 @@
-"""Segment anything in a picture, on a laptop: MobileSAM behind SAM's own API.
+"""Segment anything in an image, on a laptop: MobileSAM behind SAM's own API.
 
 Public names are loaded when they are first used, so that importing the package loads neither torch nor onnxruntime.
 """

@@ -1,4 +1,4 @@
-"""Embeddings on disk, one or a folder, so that a picture is encoded once even across programs."""
+"""Embeddings on disk, one or a folder, so that an image is encoded once even across programs."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _MAX_SIDE = 2**24  # of an image, in pixels
 
 
 def save_embedding(path: str | os.PathLike[str], embedding: Embedding, model: MaskModel) -> None:
-    """Write an embedding as .npz, with the digests of its picture and of the weights that made it."""
+    """Write an embedding as .npz, with the digests of its image and of the weights that made it."""
     target = Path(path)
     if target.suffix != ".npz":
         raise InputError(sentence("embedding path", "end in .npz", repr(str(path)), "add the suffix"))
@@ -45,23 +45,23 @@ def load_embedding(path: str | os.PathLike[str], model: MaskModel, image: UInt8A
     """Read an embedding that :func:`save_embedding` wrote.
 
     Args:
-        image: the picture, (H, W, 3) uint8 RGB, if the embedding is to be checked against it.
+        image: the image, (H, W, 3) uint8 RGB, if the embedding is to be checked against it.
 
     Raises:
-        InputError: the file is no embedding, or one of other weights or of another picture.
+        InputError: the file is no embedding, or one of other weights or of another image.
     """
     fields = _read(Path(path), model)
     if fields.weights_id != model.weights_id:
         actual = f"{path}, which is one of other weights"
-        raise InputError(sentence("embedding", "come from the weights in use", actual, "encode the picture again"))
+        raise InputError(sentence("embedding", "come from the weights in use", actual, "encode the image again"))
     if image is not None and fields.image_digest != image_digest(image):
-        actual = f"{path}, which is one of another picture"
-        raise InputError(sentence("embedding", "belong to this picture", actual, "encode the picture again"))
+        actual = f"{path}, which is one of another image"
+        raise InputError(sentence("embedding", "belong to this image", actual, "encode the image again"))
     return Embedding(model.load_features(fields.features), fields.original_hw, fields.input_hw, fields.image_digest)
 
 
 def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> MaskModel:
-    """Return a model that takes the embeddings of pictures from a folder, if there is one.
+    """Return a model that takes the embeddings of images from a folder, if there is one.
 
     Raises:
         InputError: the folder does not exist.
@@ -70,13 +70,13 @@ def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> 
 
 
 def embedding_path(folder: Path, image: UInt8Array, weights_id: str, *, fast_padding: bool = False) -> Path:
-    """Return where a picture's embedding is, by its pixels, (H, W, 3) uint8 RGB, and by what made it."""
+    """Return where an image's embedding is, by its pixels, (H, W, 3) uint8 RGB, and by what made it."""
     kind = "-fast" if fast_padding else ""
     return folder / f"{image_digest(image)[:32]}-{weights_id[:16]}{kind}.npz"
 
 
 class PreparedModel(Wrapped):
-    """A model that encodes only the pictures whose embedding is not in the folder; all else is the model's own."""
+    """A model that encodes only the images whose embedding is not in the folder; all else is the model's own."""
 
     def __init__(self, model: MaskModel, folder: Path) -> None:
         if not folder.is_dir():
@@ -85,7 +85,7 @@ class PreparedModel(Wrapped):
         self._folder = folder
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        """Return the picture's embedding from the folder, or make it."""
+        """Return the image's embedding from the folder, or make it."""
         path = embedding_path(self._folder, image, self.weights_id, fast_padding=fast_padding)
         if path.exists():
             return load_embedding(path, self._model, image)
@@ -101,7 +101,7 @@ class _Fields(NamedTuple):
 
 
 def _read(path: Path, model: MaskModel) -> _Fields:
-    remedy = "give a file that save_embedding wrote, or encode the picture again"
+    remedy = "give a file that save_embedding wrote, or encode the image again"
     names = ("format", "features", "original_hw", "input_hw", "image_digest", "weights_id")
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:

@@ -18,7 +18,7 @@ class MobileSamError(Exception):
 
 
 class InputError(MobileSamError, ValueError):
-    """An argument, a picture, a prompt or a file's content is not usable."""
+    """An argument, an image, a prompt or a file's content is not usable."""
 
 
 class ImageNotSetError(MobileSamError, RuntimeError):
@@ -26,7 +26,7 @@ class ImageNotSetError(MobileSamError, RuntimeError):
 
 
 class CheckpointError(MobileSamError, RuntimeError):
-    """A checkpoint cannot be read, recognised or loaded."""
+    """A checkpoint cannot be read, recognized or loaded."""
 
 
 class WeightsError(MobileSamError, RuntimeError):
@@ -42,7 +42,7 @@ class MissingDependencyError(MobileSamError, ImportError):
 
 
 class OutOfImageWarning(UserWarning):
-    """A prompt lies outside the picture; the model answers all the same, as the reference does."""
+    """A prompt lies outside the image; the model answers all the same, as the reference does."""
 
 
 class SingleMaskWarning(UserWarning):

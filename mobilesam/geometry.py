@@ -1,7 +1,7 @@
-"""The three frames of a picture and the maps between them.
+"""The three frames of an image and the maps between them.
 
-- *original*: pixels of the picture as given, (H, W);
-- *model*: the picture resized so that its longer side is ``image_size`` (1024), before padding to a square;
+- *original*: pixels of the image as given, (H, W);
+- *model*: the image resized so that its longer side is ``image_size`` (1024), before padding to a square;
 - *logits*: the 256 × 256 grid of low-resolution mask logits, a quarter of the padded square.
 
 Points are (x, y), sizes are (height, width).
@@ -17,7 +17,7 @@ from mobilesam.arrays import AnyFloatArray, FloatArray
 
 
 def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]:
-    """Return the (height, width) of a picture whose longer side is scaled to ``image_size``.
+    """Return the (height, width) of an image whose longer side is scaled to ``image_size``.
 
     The rounding is floor(x + 0.5), as in SAM's ResizeLongestSide; a side never becomes zero.
     """
@@ -27,7 +27,7 @@ def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]
 
 
 def covered_tokens(input_hw: tuple[int, int], image_size: int, grid_size: int) -> tuple[int, int]:
-    """Return how many rows and columns of image tokens the logits follow from that a picture's pixels are mixed of.
+    """Return how many rows and columns of image tokens the logits follow from that an image's pixels are mixed of.
 
     A token makes 4 × 4 logits, and bilinear upsampling mixes the logits on both sides of a pixel.
     """

@@ -47,12 +47,12 @@ class Capabilities:
 
 @dataclass(frozen=True, eq=False)
 class Embedding:
-    """An encoded picture.
+    """An encoded image.
 
     features: (1, 256, 64, 64) in the backend's own array type.
-    original_hw: (height, width) of the picture as given.
+    original_hw: (height, width) of the image as given.
     input_hw: (height, width) in the model frame, before padding.
-    image_digest: sha256 of the picture's RGB pixels and size, or "" if unknown.
+    image_digest: sha256 of the image's RGB pixels and size, or "" if unknown.
     """
 
     features: Any
@@ -107,10 +107,10 @@ class MaskModel(abc.ABC):
 
     @abc.abstractmethod
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        """Encode a picture, (H, W, 3) uint8 RGB.
+        """Encode an image, (H, W, 3) uint8 RGB.
 
-        fast_padding: encode only the rows and columns that the picture covers, rounded up to whole tokens, and take the
-            rest of the square from the embedding of an empty one. Faster for pictures that are not square; the
+        fast_padding: encode only the rows and columns that the image covers, rounded up to whole tokens, and take the
+            rest of the square from the embedding of an empty one. Faster for images that are not square; the
             embedding is near to, not equal, that of the padded square.
         """
 

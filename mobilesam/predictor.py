@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Prediction(NamedTuple):
     """What :meth:`SamPredictor.predict` returns; it unpacks like the reference's triple.
 
-    masks: (C, H, W) bool in the original picture, or float32 logits with ``return_logits``; (B, C, H, W) for a batch.
+    masks: (C, H, W) bool in the original image, or float32 logits with ``return_logits``; (B, C, H, W) for a batch.
     iou_predictions: (C,) or (B, C) float32, the model's estimate of each mask's quality.
     low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32, to be fed back as ``mask_input``.
     """
@@ -41,14 +41,14 @@ class Prediction(NamedTuple):
 
 
 class SamPredictor:
-    """Segments what you point at in one picture.
+    """Segments what you point at in one image.
 
-    The state is one immutable embedding: a failed ``set_image`` leaves the earlier picture usable, and once a picture
+    The state is one immutable embedding: a failed ``set_image`` leaves the earlier image usable, and once an image
     is set, several threads may predict at the same time.
 
     Args:
         sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
-        fast_padding: encode only what the picture covers of the padded square. A 16:9 picture encodes about 1.7 times
+        fast_padding: encode only what the image covers of the padded square. A 16:9 image encodes about 1.7 times
             faster; results are as accurate, not equal to the reference's: see docs/accuracy.md.
     """
 
@@ -60,7 +60,7 @@ class SamPredictor:
         self._embedding: Embedding | None = None
 
     def set_image(self, image: Any, image_format: str = "RGB") -> None:
-        """Encode a picture.
+        """Encode an image.
 
         Args:
             image: (H, W, 3) uint8, or anything that :func:`mobilesam.image.read.read_image` takes: a path, a Pillow
@@ -68,13 +68,13 @@ class SamPredictor:
             image_format: order of the channels of an array, "RGB" or "BGR".
 
         Raises:
-            InputError: the picture cannot be used; the earlier one stays set.
+            InputError: the image cannot be used; the earlier one stays set.
         """
-        picture = images.read_image(image, image_format)
-        self._embedding = self.mask_model.encode(picture, fast_padding=self.fast_padding)
+        pixels = images.read_image(image, image_format)
+        self._embedding = self.mask_model.encode(pixels, fast_padding=self.fast_padding)
 
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
-        """Encode a picture that is resized to the model frame already.
+        """Encode an image that is resized to the model frame already.
 
         Args:
             transformed_image: (1, 3, h, w), RGB in 0..255, longer side 1024.
@@ -111,15 +111,15 @@ class SamPredictor:
         """Segment what the prompts point at.
 
         Args:
-            point_coords: (N, 2), x y in pixels of the original picture; (B, N, 2) for B independent prompts.
+            point_coords: (N, 2), x y in pixels of the original image; (B, N, 2) for B independent prompts.
             point_labels: (N,) or (B, N), 1 for foreground, 0 for background, -1 for padding.
-            box: (4,) or (1, 4), x1 y1 x2 y2 in pixels of the original picture; (B, 4) for B independent prompts.
+            box: (4,) or (1, 4), x1 y1 x2 y2 in pixels of the original image; (B, 4) for B independent prompts.
             mask_input: (1, 256, 256) logits of an earlier prediction; (B, 1, 256, 256) for B prompts.
             multimask_output: three masks a prompt, for prompts that may mean several things, instead of one.
             return_logits: float logits instead of bool masks.
 
         Raises:
-            ImageNotSetError: no picture is set.
+            ImageNotSetError: no image is set.
             InputError: a prompt cannot be used.
         """
         return self._predict(
@@ -147,7 +147,7 @@ class SamPredictor:
             As :meth:`predict`, with C = 1.
 
         Raises:
-            ImageNotSetError: no picture is set.
+            ImageNotSetError: no image is set.
             InputError: a prompt or the rule cannot be used.
         """
         return self._predict((point_coords, point_labels, box, mask_input), ALL_MASKS, select, return_logits)
@@ -173,7 +173,7 @@ class SamPredictor:
             Masks (B, C, H, W), IoU predictions (B, C), low-resolution logits (B, C, 256, 256), on the model's device.
 
         Raises:
-            ImageNotSetError: no picture is set.
+            ImageNotSetError: no image is set.
             MissingDependencyError: the model does not run on PyTorch.
         """
         model = self._torch_model("predict_torch")
@@ -186,47 +186,47 @@ class SamPredictor:
         return masks if return_logits else masks > model.mask_threshold, iou_predictions, low_res
 
     def get_image_embedding(self) -> Any:
-        """Return the embedding of the picture, (1, 256, 64, 64), in the model's own array type."""
+        """Return the embedding of the image, (1, 256, 64, 64), in the model's own array type."""
         return self._require_image().features
 
     def save_embedding(self, path: str | os.PathLike[str]) -> None:
-        """Write the embedding, with the digests of the picture and the weights, as .npz; see ``load_embedding``."""
+        """Write the embedding, with the digests of the image and the weights, as .npz; see ``load_embedding``."""
         save_embedding(path, self._require_image(), self.mask_model)
 
     def load_embedding(self, path: str | os.PathLike[str], image: Any = None) -> None:
-        """Set the picture whose embedding ``save_embedding`` wrote, without encoding it.
+        """Set the image whose embedding ``save_embedding`` wrote, without encoding it.
 
         Args:
             path: the .npz file.
-            image: the picture, if it is to be checked that the embedding is its own.
+            image: the image, if it is to be checked that the embedding is its own.
 
         Raises:
-            InputError: the file is no embedding, or one of other weights or of another picture.
+            InputError: the file is no embedding, or one of other weights or of another image.
         """
         self._embedding = load_embedding(path, self.mask_model, None if image is None else images.read_image(image))
 
     def reset_image(self) -> None:
-        """Forget the picture."""
+        """Forget the image."""
         self._embedding = None
 
     @property
     def is_image_set(self) -> bool:
-        """Whether a picture is set."""
+        """Whether an image is set."""
         return self._embedding is not None
 
     @property
     def features(self) -> Any:
-        """The embedding of the picture, (1, 256, 64, 64), or None."""
+        """The embedding of the image, (1, 256, 64, 64), or None."""
         return None if self._embedding is None else self._embedding.features
 
     @property
     def original_size(self) -> tuple[int, int] | None:
-        """(height, width) of the picture, or None."""
+        """(height, width) of the image, or None."""
         return None if self._embedding is None else self._embedding.original_hw
 
     @property
     def input_size(self) -> tuple[int, int] | None:
-        """(height, width) of the picture in the model frame, or None."""
+        """(height, width) of the image in the model frame, or None."""
         return None if self._embedding is None else self._embedding.input_hw
 
     @property
@@ -242,7 +242,7 @@ class SamPredictor:
         select: str | None,
         return_logits: bool,
     ) -> Prediction:
-        """Decode a prompt, choose among its answers if ``select`` says how, and bring them to the picture."""
+        """Decode a prompt, choose among its answers if ``select`` says how, and bring them to the image."""
         embedding = self._require_image()
         prompts, batched = make_prompts(*prompt, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
         logits, iou_predictions = self.mask_model.decode(embedding, prompts, mask_indices)

@@ -1,4 +1,4 @@
-"""Pictures of masks: translucent fills, crisp outlines and the prompts that made them."""
+"""Images of masks: translucent fills, crisp outlines and the prompts that made them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ WHITE = (255, 255, 255)
 SHADOW = (20, 20, 20)
 
 _GOLDEN_ANGLE = 137.50776  # degrees: each next hue falls into the widest gap that is left
-_BAND = 256  # rows blended at a time, so that a large picture is not copied for each mask
+_BAND = 256  # rows blended at a time, so that a large image is not copied for each mask
 _SUBPIXEL_BITS = 4  # OpenCV draws in fixed point; sixteenths of a pixel
 
 
 def palette(count: int) -> UInt8Array:
-    """Return ``count`` distinct colours, (count, 3) uint8 RGB; the first ones are the same whatever the count.
+    """Return ``count`` distinct colors, (count, 3) uint8 RGB; the first ones are the same whatever the count.
 
-    Hues step by the golden angle at one lightness and chroma of the OKLab space (Ottosson, 2020), so no colour is
+    Hues step by the golden angle at one lightness and chroma of the OKLab space (Ottosson, 2020), so no color is
     louder than another.
     """
     index = np.arange(count)
@@ -61,21 +61,21 @@ def overlay(
     boxes: npt.ArrayLike = (),
     alpha: float = 0.45,
 ) -> UInt8Array:
-    """Draw masks and prompts over a picture and return the new picture, (H, W, 3) uint8 RGB.
+    """Draw masks and prompts over an image and return the new image, (H, W, 3) uint8 RGB.
 
-    Mask i has colour i of :func:`palette`. Smaller masks lie on top of larger ones, and each is blended with the
-    picture, not with the masks below. Lines and dots grow with the picture.
+    Mask i has color i of :func:`palette`. Smaller masks lie on top of larger ones, and each is blended with the
+    image, not with the masks below. Lines and dots grow with the image.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
         masks: N masks, each (H, W) bool.
-        point_coords: (P, 2) x y in pixels; points outside the picture are not drawn.
+        point_coords: (P, 2) x y in pixels; points outside the image are not drawn.
         point_labels: (P,) 1 foreground (a green plus), 0 background (a red minus).
-        boxes: (B, 4) x1 y1 x2 y2 in pixels, clipped to the picture.
+        boxes: (B, 4) x1 y1 x2 y2 in pixels, clipped to the image.
         alpha: opacity of the fill, 0 to 1.
 
     Raises:
-        InputError: the picture, a mask or a prompt has another shape or type.
+        InputError: the image, a mask or a prompt has another shape or type.
     """
     _check(image, masks)
     points = _rows(point_coords, 2, "point_coords")
@@ -111,7 +111,7 @@ def _check(image: UInt8Array, masks: Sequence[BoolArray] | BoolArray) -> None:
             raise InputError(
                 sentence(
                     "each mask",
-                    f"be {image.shape[:2]} bool, as the picture",
+                    f"be {image.shape[:2]} bool, as the image",
                     f"{mask.shape} {mask.dtype}",
                     "pass masks[i] of one prediction, thresholded",
                 )
@@ -134,7 +134,7 @@ def _line_width(image: UInt8Array) -> float:
 def _paint(
     result: UInt8Array, image: UInt8Array, mask: BoolArray, color: UInt8Array, alpha: float, width: float
 ) -> None:
-    """Blend one mask's colour into ``result``, in the mask's own window only, and outline it."""
+    """Blend one mask's color into ``result``, in the mask's own window only, and outline it."""
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     window = np.s_[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     table = np.rint(np.arange(256)[:, None] * (1 - alpha) + color * alpha).astype(np.uint8).reshape(1, 256, 3)
@@ -148,7 +148,7 @@ def _paint(
     outlines = [_fixed_point(_smooth(np.asarray(contour, np.int32)[:, 0], width)) for contour in contours]
     speckles = [outline for outline in outlines if len(outline) <= 6 * width]  # a full line would swell them
     outlines = [outline for outline in outlines if len(outline) > 6 * width]
-    if width > 2:  # a hair of dark around the colour keeps the outline readable on any background
+    if width > 2:  # a hair of dark around the color keeps the outline readable on any background
         cv2.polylines(result, outlines, True, SHADOW, round(width) + 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(result, outlines, True, color.tolist(), round(width), cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(result, speckles, True, color.tolist(), 1, cv2.LINE_AA, _SUBPIXEL_BITS)

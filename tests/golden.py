@@ -19,17 +19,17 @@ import numpy as np
 import numpy.typing as npt
 from pycocotools import mask as coco
 
-from tests.pictures import picture
+from tests.photos import photo
 
 FOLDER = Path(os.environ.get("MOBILESAM_GOLDEN", Path(__file__).parent / "data"))
 
 
 @functools.cache
 def predictions() -> dict[str, Any]:
-    """Return the recorded predictions by picture, having checked that each picture is the one recorded."""
+    """Return the recorded predictions by image, having checked that each image is the one recorded."""
     recorded: dict[str, Any] = json.loads((FOLDER / "predictor.json").read_text())
     for name, entry in recorded.items():
-        assert hashlib.sha256(picture(name).tobytes()).hexdigest() == entry["sha256_rgb"], name
+        assert hashlib.sha256(photo(name).tobytes()).hexdigest() == entry["sha256_rgb"], name
     return recorded
 
 

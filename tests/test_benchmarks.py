@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import render
-from benchmarks.batch_pictures import make_pictures
+from benchmarks.batch_photos import make_photos
 from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
 from benchmarks.process_tree import memory
 from benchmarks.processes import Process, versions
@@ -96,7 +96,7 @@ def test_a_worker_runs_every_task_of_this_package(tmp_path: Path, package: str) 
 
     write_sample(tmp_path / "sample.png", (300, 400))
     with Process(Path(sys.executable), package, weights.ensure(), 2) as process:
-        process.ask("open", picture=str(tmp_path / "sample.png"))
+        process.ask("open", photo=str(tmp_path / "sample.png"))
         answers = [
             process.ask("set_image"),
             process.ask("click", x=0.5, y=0.5),
@@ -119,10 +119,10 @@ def test_versions_are_those_of_the_interpreter_asked() -> None:
     }
 
 
-def test_pictures_for_a_batch_differ_and_the_broken_ones_are_broken(photo, tmp_path: Path) -> None:
+def test_photos_for_a_batch_differ_and_the_broken_ones_are_broken(photo, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     shutil.copy(photo("rocket.jpg"), tmp_path / "photos")
-    broken = make_pictures(tmp_path / "photos", tmp_path / "made", count=9, bad=5)
+    broken = make_photos(tmp_path / "photos", tmp_path / "made", count=9, bad=5)
     sound = sorted(path for path in (tmp_path / "made").iterdir() if path.name not in broken)
     assert (len(sound), len(broken)) == (9, 5)
     assert len({image_digest(read_image(path)) for path in sound}) == 9

@@ -55,8 +55,8 @@ def test_iou():
         ((120, 300, 350, 350), True),  # 20 pixels from the left edge of the crop
         ((121, 300, 350, 350), False),
         ((300, 300, 480, 350), True),
-        ((300, 0, 350, 350), False),  # the crop's upper edge is the picture's
+        ((300, 0, 350, 350), False),  # the crop's upper edge is the image's
     ],
 )
-def test_near_an_edge_of_the_crop_that_is_none_of_the_picture(box, near):
+def test_near_an_edge_of_the_crop_that_is_none_of_the_photo(box, near):
     assert near_crop_edge(np.array([box]), (100, 0, 500, 600), (1000, 1000)).tolist() == [near]

@@ -408,7 +408,7 @@ def test_half_of_an_onnx_pair(tmp_path: Path) -> None:
         ({"bert.a": (1,), "bert.b": (2,)}, "2 tensors of an unknown network, the first named 'bert.a': "),
     ],
 )
-def test_another_network_is_recognised(tmp_path: Path, shapes: dict[str, tuple[int, ...]], is_a: str) -> None:
+def test_another_network_is_recognized(tmp_path: Path, shapes: dict[str, tuple[int, ...]], is_a: str) -> None:
     path = tmp_path / "a.safetensors"
     tensor_files.write_safetensors(path, {key: np.zeros(shape, np.float32) for key, shape in shapes.items()})
     assert refusal(path).startswith(is_a)
@@ -452,7 +452,7 @@ def test_without_torch_only_a_listed_pt_is_read(
         role = "test"
         [[weights.sources]]
         url = "http://127.0.0.1:9"
-        licence = "Apache-2.0"
+        license = "Apache-2.0"
         files = [{{path = "a.pt", size = {path.stat().st_size}, sha256 = "{digest}"}}]
     '''
     monkeypatch.setattr("mobilesam.weights.store.default_store", lambda: Store(tmp_path, listing))

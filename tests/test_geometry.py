@@ -54,7 +54,7 @@ def test_a_point_keeps_its_place_in_the_model_frame(height: int, width: int, rig
     np.testing.assert_allclose(place, [right, down], rtol=1e-6, atol=1e-6)
 
 
-def test_corners_of_the_picture_map_to_corners_of_the_model_frame() -> None:
+def test_corners_of_the_photo_map_to_corners_of_the_model_frame() -> None:
     corners = np.array([[0, 0], [600, 400]])
     mapped = points_to_model(corners, (400, 600), (683, 1024))
     assert mapped.dtype == np.float32

@@ -1,4 +1,4 @@
-"""Pictures from files, streams and Pillow, and the encoder's input made of them."""
+"""Images from files, streams and Pillow, and the encoder's input made of them."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from mobilesam.errors import InputError
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD, encoder_input, normalize, pad, resize
 from mobilesam.image.read import MAX_PIXELS, image_digest, read_image
 
-# From the record of the reference package's outputs: sha256 of a picture's RGB bytes, and of what its
+# From the record of the reference package's outputs: sha256 of an image's RGB bytes, and of what its
 # ResizeLongestSide(1024).apply_image makes of them.
 REFERENCE_SHA256 = {
     "astronaut": (
@@ -50,9 +50,9 @@ def photo() -> Any:
 
 
 def encode(pixels: Any, suffix: str = "PNG", **options: Any) -> bytes:
-    picture = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
+    photo = pixels if isinstance(pixels, Image.Image) else Image.fromarray(pixels)
     buffer = io.BytesIO()
-    picture.save(buffer, suffix, **options)
+    photo.save(buffer, suffix, **options)
     return buffer.getvalue()
 
 
@@ -62,7 +62,7 @@ def oriented(orientation: int) -> Image.Exif:
     return exif
 
 
-# Where a picture comes from
+# Where an image comes from
 
 
 def test_every_source_gives_the_same_pixels(photo: Any, tmp_path: Path) -> None:
@@ -113,13 +113,13 @@ def test_image_format_is_of_arrays_only(photo: Any) -> None:
 
 
 def test_a_pillow_image_is_left_as_it_was(photo: Any) -> None:
-    picture = Image.open(io.BytesIO(encode(photo, exif=oriented(6))))
-    read_image(picture)
-    assert picture.size == (90, 60)
-    assert picture.getexif()[ExifTags.Base.Orientation] == 6
+    photo = Image.open(io.BytesIO(encode(photo, exif=oriented(6))))
+    read_image(photo)
+    assert photo.size == (90, 60)
+    assert photo.getexif()[ExifTags.Base.Orientation] == 6
 
 
-# What a picture may be
+# What an image may be
 
 
 @pytest.mark.parametrize(
@@ -167,20 +167,20 @@ def test_orientation_applies_to_sixteen_bits(photo: Any) -> None:
 
 @pytest.mark.parametrize("mode", ["L", "1", "P", "CMYK", "YCbCr", "HSV", "RGBX"])
 def test_modes_without_transparency_are_what_pillow_shows(photo: Any, mode: str) -> None:
-    picture = Image.fromarray(photo).convert(mode)
-    np.testing.assert_array_equal(read_image(picture), np.asarray(picture.convert("RGB")))
+    photo = Image.fromarray(photo).convert(mode)
+    np.testing.assert_array_equal(read_image(photo), np.asarray(photo.convert("RGB")))
 
 
-def test_a_cmyk_jpeg_keeps_its_colours(photo: Any) -> None:
+def test_a_cmyk_jpeg_keeps_its_colors(photo: Any) -> None:
     rgb = read_image(encode(Image.fromarray(photo).convert("CMYK"), "JPEG", quality=95))
     assert np.abs(rgb.astype(int) - photo).mean() < 3
 
 
 @pytest.mark.parametrize("mode", ["RGBA", "LA", "PA"])
 def test_transparency_is_laid_over_white(mode: str) -> None:
-    picture = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
-    picture.putpixel((1, 0), (0, 0, 0, 0))
-    converted = picture.convert("LA") if mode == "LA" else picture
+    photo = Image.new("RGBA", (2, 1), (0, 0, 0, 255))
+    photo.putpixel((1, 0), (0, 0, 0, 0))
+    converted = photo.convert("LA") if mode == "LA" else photo
     if mode == "PA":
         converted = Image.new("PA", (2, 1))
         converted.putpalette([0, 0, 0])
@@ -189,18 +189,18 @@ def test_transparency_is_laid_over_white(mode: str) -> None:
 
 
 def test_a_palette_with_a_transparent_entry() -> None:
-    picture = Image.new("P", (2, 1), 0)
-    picture.putpalette([10, 20, 30, 0, 0, 0])
-    picture.putpixel((1, 0), 1)
+    photo = Image.new("P", (2, 1), 0)
+    photo.putpalette([10, 20, 30, 0, 0, 0])
+    photo.putpixel((1, 0), 1)
     for transparency in (1, b"\xff\x00"):
-        content = encode(picture, "PNG", transparency=transparency)
+        content = encode(photo, "PNG", transparency=transparency)
         np.testing.assert_array_equal(read_image(content)[0], [[10, 20, 30], [255] * 3])
 
 
-def test_a_transparent_colour() -> None:
-    picture = Image.new("RGB", (2, 1), (10, 20, 30))
-    picture.putpixel((1, 0), (0, 255, 0))
-    content = encode(picture, "PNG", transparency=(0, 255, 0))
+def test_a_transparent_color() -> None:
+    photo = Image.new("RGB", (2, 1), (10, 20, 30))
+    photo.putpixel((1, 0), (0, 255, 0))
+    content = encode(photo, "PNG", transparency=(0, 255, 0))
     np.testing.assert_array_equal(read_image(content)[0], [[10, 20, 30], [255] * 3])
 
 
@@ -229,12 +229,12 @@ def test_integers_and_floats_of_thirty_two_bits() -> None:
 
 
 def test_the_first_frame_is_read(photo: Any) -> None:
-    frames = [Image.new("RGB", (4, 4), colour) for colour in ("red", "blue")]
+    frames = [Image.new("RGB", (4, 4), color) for color in ("red", "blue")]
     content = encode(frames[0], "TIFF", save_all=True, append_images=frames[1:])
     np.testing.assert_array_equal(read_image(content)[0, 0], [255, 0, 0])
-    picture = Image.open(io.BytesIO(content))
-    picture.seek(1)
-    np.testing.assert_array_equal(read_image(picture)[0, 0], [0, 0, 255])
+    photo = Image.open(io.BytesIO(content))
+    photo.seek(1)
+    np.testing.assert_array_equal(read_image(photo)[0, 0], [0, 0, 255])
 
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 500), (500, 1)])
@@ -306,11 +306,11 @@ def test_missing_files(tmp_path: Path) -> None:
     )
     assert refusal(tmp_path / "zebra.png").endswith(f"it is not in {tmp_path}")
     assert refusal(tmp_path / "no" / "cat.png").endswith(f"there is no directory {tmp_path}/no")
-    assert refusal("https://example.org/cat.png").endswith("download it first: pictures are read from files")
+    assert refusal("https://example.org/cat.png").endswith("download it first: images are read from files")
 
 
 def test_directories(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == f"image must be a file, got the directory {tmp_path}; name a picture inside it"
+    assert refusal(tmp_path) == f"image must be a file, got the directory {tmp_path}; name an image inside it"
 
 
 def test_paths_that_cannot_be_opened(tmp_path: Path) -> None:
@@ -348,9 +348,9 @@ def test_files_without_permission(photo: Any, closed: str) -> None:
 def test_empty_files(tmp_path: Path) -> None:
     path = tmp_path / "empty.png"
     path.touch()
-    assert refusal(path) == f"image must be a picture, got {path}, which is empty (zero bytes); get it again"
-    assert refusal(b"") == "image must be a picture, got data, which is empty (zero bytes); get it again"
-    assert refusal(io.BytesIO()).startswith("image must be a picture, got data, which is empty")
+    assert refusal(path) == f"image must be an image, got {path}, which is empty (zero bytes); get it again"
+    assert refusal(b"") == "image must be an image, got data, which is empty (zero bytes); get it again"
+    assert refusal(io.BytesIO()).startswith("image must be an image, got data, which is empty")
 
 
 @pytest.mark.parametrize(
@@ -363,11 +363,11 @@ def test_empty_files(tmp_path: Path) -> None:
         (bytes(range(1, 200)), "data beginning with the bytes 01 02 03 04 05 06 07 08"),
     ],
 )
-def test_files_that_are_not_pictures(content: bytes, kind: str, tmp_path: Path) -> None:
+def test_files_that_are_not_photos(content: bytes, kind: str, tmp_path: Path) -> None:
     path = tmp_path / "photo.jpg"
     path.write_bytes(content)
     assert refusal(path) == (
-        f"image must be a picture, got {path}, which Pillow cannot read and looks like {kind}; "
+        f"image must be an image, got {path}, which Pillow cannot read and looks like {kind}; "
         "give a sound JPEG, PNG, WebP or TIFF"
     )
 
@@ -378,14 +378,14 @@ def test_truncated_files(photo: Any, suffix: str, tmp_path: Path) -> None:
     content = encode(photo, suffix)
     path.write_bytes(content[: len(content) * 2 // 3])
     message = refusal(path)
-    assert message.startswith((f"image must be a complete picture, got {path} (", "image must be a picture, got"))
+    assert message.startswith((f"image must be a complete image, got {path} (", "image must be an image, got"))
     assert "; " in message
 
 
 def test_a_truncated_pillow_image(photo: Any) -> None:
     content = encode(photo, "JPEG")
     message = refusal(Image.open(io.BytesIO(content[: len(content) // 2])))
-    assert message.startswith("image must be a complete picture, got a Pillow image (")
+    assert message.startswith("image must be a complete image, got a Pillow image (")
     assert message.endswith("it is truncated or damaged: get it again")
 
 
@@ -408,10 +408,10 @@ def test_text_streams() -> None:
 
 def test_arrays_are_checked_too() -> None:
     assert refusal(np.zeros((3, 20, 30))).endswith("its channels come first: pass image.transpose(1, 2, 0)")
-    assert refusal(None).startswith("image must be a picture, got None")
+    assert refusal(None).startswith("image must be an image, got None")
 
 
-def test_damaged_files_give_a_sentence_or_a_picture(photo: Any) -> None:
+def test_damaged_files_give_a_sentence_or_a_photo(photo: Any) -> None:
     generator = np.random.default_rng(0)
     warnings.simplefilter("ignore")  # Pillow's remarks on what it repairs
     for suffix in ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "PPM", "ICO"):
@@ -429,10 +429,10 @@ def test_damaged_files_give_a_sentence_or_a_picture(photo: Any) -> None:
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "L"])
-def test_a_picture_of_many_rows_is_read_whole(mode: str) -> None:
+def test_a_photo_of_many_rows_is_read_whole(mode: str) -> None:
     gray = np.random.default_rng(3).integers(0, 256, (700, 90), dtype=np.uint8)
-    picture = Image.fromarray(gray).convert(mode)
-    np.testing.assert_array_equal(read_image(picture), np.repeat(gray[..., None], 3, axis=-1))
+    photo = Image.fromarray(gray).convert(mode)
+    np.testing.assert_array_equal(read_image(photo), np.repeat(gray[..., None], 3, axis=-1))
 
 
 # What the encoder is fed
@@ -490,7 +490,7 @@ def test_the_digest_is_of_pixels_and_shape(photo: Any) -> None:
 
 
 @pytest.mark.parametrize("name", REFERENCE_SHA256)
-def test_pictures_and_their_resizing_are_the_references(name: str) -> None:
+def test_photos_and_their_resizing_are_the_references(name: str) -> None:
     image = read_image(getattr(skimage.data, name)())
     pixels, resized = REFERENCE_SHA256[name]
     assert hashlib.sha256(image).hexdigest() == pixels

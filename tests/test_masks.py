@@ -1,4 +1,4 @@
-"""Upsampling on windows, against PyTorch on the whole picture."""
+"""Upsampling on windows, against PyTorch on the whole image."""
 
 from __future__ import annotations
 

@@ -117,7 +117,7 @@ def test_the_installed_program_runs_outside_the_checkout(wheel: Path, tmp_path: 
     where = run("-c", "import mobilesam, mobilesam.export, mobilesam.webui; print(mobilesam.__file__)")
     assert Path(where.strip()).is_relative_to(site)
     assert "Usage: mobilesam" in run(str(site / "bin" / "mobilesam"), "--help")
-    assert "ready to segment pictures" in run(str(site / "bin" / "mobilesam"), "doctor")
+    assert "ready to segment images" in run(str(site / "bin" / "mobilesam"), "doctor")
 
 
 def test_the_public_workflow_runs_what_the_gate_runs() -> None:

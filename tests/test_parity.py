@@ -7,7 +7,7 @@ import pytest
 
 from mobilesam import SamPredictor
 from tests import golden
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = [pytest.mark.weights, pytest.mark.torch]
 
@@ -17,7 +17,7 @@ NAMES = ("astronaut", "chelsea", "coffee", "coffee_portrait", "coins", "china")
 @pytest.fixture(scope="module", params=NAMES)
 def case(request, torch_sam):
     predictor = SamPredictor(torch_sam)
-    predictor.set_image(picture(request.param))
+    predictor.set_image(photo(request.param))
     return request.param, predictor, golden.predictions()[request.param]
 
 
@@ -28,7 +28,7 @@ def assert_same(predicted, recorded, name):
     assert golden.logits_error(name, low_res_logits) < 0.05
 
 
-def test_every_recorded_picture_is_compared():
+def test_every_recorded_photo_is_compared():
     assert set(NAMES) == set(golden.predictions())
 
 

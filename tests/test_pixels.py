@@ -45,7 +45,7 @@ def test_gray_is_repeated(shape: tuple[int, ...], image_format: str) -> None:
 
 def test_transparent_pixels_show_white_and_opaque_ones_themselves() -> None:
     pixel = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [10, 20, 30, 128]]], dtype=np.uint8)
-    expected = [[10, 20, 30], [255, 255, 255], [132, 137, 142]]  # 255 - (255 - colour) * 128 / 255, rounded
+    expected = [[10, 20, 30], [255, 255, 255], [132, 137, 142]]  # 255 - (255 - color) * 128 / 255, rounded
     np.testing.assert_array_equal(to_rgb(pixel)[0], expected)
     np.testing.assert_array_equal(to_rgb(pixel[..., [2, 1, 0, 3]], "BGR")[0], expected)
 
@@ -89,17 +89,17 @@ def test_float_rounding_beyond_one_is_clipped() -> None:
 @pytest.mark.parametrize(
     ("array", "message"),
     [
-        (None, "image must be a picture, got None; pass a path, a Pillow image or an (H, W, 3) array"),
+        (None, "image must be an image, got None; pass a path, a Pillow image or an (H, W, 3) array"),
         (
             np.zeros((3, 20, 30)),
             "image must be an (H, W), (H, W, 1..4) array, got shape (3, 20, 30); "
             "its channels come first: pass image.transpose(1, 2, 0)",
         ),
         (np.zeros((1, 20, 30, 3)), "got shape (1, 20, 30, 3); pass image[0]"),
-        (np.zeros((2, 20, 30, 3)), "got shape (2, 20, 30, 3); pass one picture at a time"),
+        (np.zeros((2, 20, 30, 3)), "got shape (2, 20, 30, 3); pass one image at a time"),
         (np.zeros((20, 30, 5)), "got shape (20, 30, 5); choose the three channels that show the object"),
-        (np.zeros(20), "got shape (20,); pass one picture at a time"),
-        (np.uint8(3), "got shape (); pass one picture at a time"),
+        (np.zeros(20), "got shape (20,); pass one image at a time"),
+        (np.uint8(3), "got shape (); pass one image at a time"),
         (np.zeros((0, 0, 3)), "image must have pixels, got shape (0, 0, 3); check how it was read or cropped"),
         (np.zeros((20, 0), dtype=np.uint8), "image must have pixels, got shape (20, 0)"),
         (np.array([[0, np.nan], [np.inf, 0]]), "image must be finite, got 2 NaN or infinite values"),
@@ -136,7 +136,7 @@ any_array = npst.arrays(
 
 @settings(deadline=None)
 @given(any_array)
-def test_any_array_of_numbers_gives_a_picture_or_a_sentence(array: Any) -> None:
+def test_any_array_of_numbers_gives_a_photo_or_a_sentence(array: Any) -> None:
     try:
         rgb = to_rgb(array)
     except InputError:

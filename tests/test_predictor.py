@@ -13,7 +13,7 @@ import mobilesam
 from mobilesam import SamPredictor
 from mobilesam.errors import ImageNotSetError, InputError
 from mobilesam.masks import selection
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = [pytest.mark.weights, pytest.mark.torch]
 
@@ -22,9 +22,9 @@ CAT_NOSE = [[235, 165]]
 
 @pytest.fixture(scope="module")
 def cat(torch_sam):
-    """A predictor with the cat set; tests must not set another picture."""
+    """A predictor with the cat set; tests must not set another image."""
     predictor = SamPredictor(torch_sam)
-    predictor.set_image(picture("chelsea"))
+    predictor.set_image(photo("chelsea"))
     return predictor
 
 
@@ -88,7 +88,7 @@ def test_a_batch_equals_its_prompts_one_by_one(cat):
 
 
 def test_padding_points_change_nothing_that_the_reference_would_not(cat):
-    """A point labelled -1 takes part as "no point", wherever it is."""
+    """A point labeled -1 takes part as "no point", wherever it is."""
     here = cat.predict([*CAT_NOSE, [0, 0]], [1, -1]).low_res_logits
     there = cat.predict([*CAT_NOSE, [400, 200]], [1, -1]).low_res_logits
     np.testing.assert_array_equal(here, there)
@@ -102,8 +102,8 @@ def test_a_mask_alone_is_a_prompt(cat):
     assert (again.masks[0] & expected).sum() / (again.masks[0] | expected).sum() > 0.8
 
 
-def test_bgr_rgb_path_and_pillow_are_one_picture(torch_sam, tmp_path):
-    rgb = picture("coins")[:96, :128].copy()
+def test_bgr_rgb_path_and_pillow_are_one_photo(torch_sam, tmp_path):
+    rgb = photo("coins")[:96, :128].copy()
     rgb[..., 0] //= 2
     path = tmp_path / "coins.png"
     Image.fromarray(rgb).save(path)
@@ -125,16 +125,16 @@ def test_set_torch_image_is_set_image(sam, cat):
     import torch
 
     predictor = SamPredictor(sam)
-    resized = predictor.transform.apply_image(picture("chelsea"))
+    resized = predictor.transform.apply_image(photo("chelsea"))
     tensor = torch.from_numpy(resized.copy()).permute(2, 0, 1)[None]
-    predictor.set_torch_image(tensor, picture("chelsea").shape[:2])
+    predictor.set_torch_image(tensor, photo("chelsea").shape[:2])
     assert (predictor.input_size, predictor.original_size) == ((681, 1024), (300, 451))
     np.testing.assert_allclose(predictor.features, cat.features, atol=1e-5)
     with pytest.raises(InputError, match=r"transformed_image must have shape \(1, 3, h, w\).*got \(1, 3, 300, 451\)"):
         predictor.set_torch_image(torch.zeros(1, 3, 300, 451), (300, 451))
 
 
-def test_no_picture_set(sam):
+def test_no_photo_set(sam):
     predictor = SamPredictor(sam)
     sentence = "an image must be set before predicting, got none; call set_image first"
     for call in (lambda: predictor.predict(CAT_NOSE, [1]), predictor.get_image_embedding):
@@ -156,13 +156,13 @@ def test_reset_forgets_everything(fresh):
 
 
 @pytest.mark.parametrize("bad", [None, np.zeros((0, 5, 3), np.uint8), np.full((4, 4, 3), np.nan), "no such file.png"])
-def test_a_bad_picture_leaves_the_earlier_one_usable(fresh, cat, bad):
+def test_a_bad_photo_leaves_the_earlier_one_usable(fresh, cat, bad):
     with pytest.raises(InputError):
         fresh.set_image(bad)
     np.testing.assert_array_equal(fresh.predict(CAT_NOSE, [1]).masks, cat.predict(CAT_NOSE, [1]).masks)
 
 
-def test_a_bad_prompt_leaves_the_picture_usable(fresh, cat):
+def test_a_bad_prompt_leaves_the_photo_usable(fresh, cat):
     with pytest.raises(InputError, match="point_coords must come with point_labels"):
         fresh.predict(CAT_NOSE)
     with pytest.raises(InputError, match=r"mask_input must have shape"):
@@ -170,7 +170,7 @@ def test_a_bad_prompt_leaves_the_picture_usable(fresh, cat):
     np.testing.assert_array_equal(fresh.predict(CAT_NOSE, [1]).masks, cat.predict(CAT_NOSE, [1]).masks)
 
 
-def test_threads_share_a_picture(cat):
+def test_threads_share_a_photo(cat):
     prompts = [[[20 * i + 10, 10 * i + 20]] for i in range(12)]
     expected = [cat.predict(prompt, [1]).low_res_logits for prompt in prompts]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
@@ -186,14 +186,14 @@ def test_decoder_weights_loaded_after_a_prediction_are_the_ones_used(sam):
 
     changing = copy.deepcopy(sam)
     predictor = SamPredictor(changing)
-    predictor.set_image(picture("coins")[:64, :64])
+    predictor.set_image(photo("coins")[:64, :64])
     before = predictor.predict([[30, 30]], [1]).low_res_logits
     with torch.no_grad():
         for layer in (changing.mask_decoder.transformer.layers[0].cross_attn_token_to_image.k_proj,):
             layer.weight.mul_(1.5)
     after = predictor.predict([[30, 30]], [1]).low_res_logits
     assert np.abs(after - before).max() > 0.01
-    predictor.set_image(picture("coins")[:64, :64])
+    predictor.set_image(photo("coins")[:64, :64])
     np.testing.assert_array_equal(predictor.predict([[30, 30]], [1]).low_res_logits, after)
 
 
@@ -201,7 +201,7 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
     fresh.reset_image()
-    fresh.load_embedding(path, picture("chelsea"))
+    fresh.load_embedding(path, photo("chelsea"))
     np.testing.assert_array_equal(fresh.predict(CAT_NOSE, [1]).masks, cat.predict(CAT_NOSE, [1]).masks)
     assert (fresh.original_size, fresh.input_size) == (cat.original_size, cat.input_size)
 
@@ -209,8 +209,8 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
 def test_embedding_refused(cat, fresh, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
-    with pytest.raises(InputError, match=r"this picture, got .*cat\.npz, which is one of another picture; encode"):
-        fresh.load_embedding(path, picture("coins"))
+    with pytest.raises(InputError, match=r"this image, got .*cat\.npz, which is one of another image; encode"):
+        fresh.load_embedding(path, photo("coins"))
     fields = dict(np.load(path))
     np.savez(tmp_path / "other.npz", **{**fields, "weights_id": np.array("0" * 64)})
     with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which is one of other w"):
@@ -236,7 +236,7 @@ def test_half_precision_masks_are_near(sam, cat):
     import copy
 
     predictor = SamPredictor(copy.deepcopy(sam).bfloat16())
-    predictor.set_image(picture("chelsea"))
+    predictor.set_image(photo("chelsea"))
     box = [120, 40, 350, 280]
     found, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
     assert (found & expected).sum() / (found | expected).sum() > 0.97
@@ -275,12 +275,12 @@ def test_an_absent_accelerator_is_refused_not_replaced():
 
 def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     predictor = SamPredictor(sam, fast_padding=True)
-    predictor.set_image(picture("chelsea"))
+    predictor.set_image(photo("chelsea"))
     covered = 43  # rows of tokens: 681 of 1024 pixels
     found, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
     similarity = found @ expected / (found.norm() * expected.norm())
     assert 0.95 < similarity < 0.9999
-    square = picture("astronaut")[:128, :128]
+    square = photo("astronaut")[:128, :128]
     predictor.set_image(square)
     fast = predictor.features
     predictor.fast_padding = False

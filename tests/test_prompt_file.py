@@ -19,14 +19,14 @@ BOXED_CAT = ObjectPrompt(((90, 90),), (1,), (10, 20, 200, 180))
 DOG = ObjectPrompt(box=(1, 2, 3, 4))
 
 
-def test_objects_of_named_pictures() -> None:
+def test_objects_of_named_photos() -> None:
     prompts = parse_prompts(TEXT)
     assert prompts == PromptFile({"photos/cat.jpg": (CAT, BOXED_CAT), "dog.png": (DOG,)})
     assert prompts.for_image("photos/cat.jpg") == [CAT, BOXED_CAT]
 
 
 @pytest.mark.parametrize("path", ["/home/me/photos/cat.jpg", "elsewhere/photos/cat.jpg", Path("photos/cat.jpg")])
-def test_a_picture_is_found_by_the_end_of_its_path(path: str | Path) -> None:
+def test_a_photo_is_found_by_the_end_of_its_path(path: str | Path) -> None:
     assert parse_prompts(TEXT).for_image(path) == [CAT, BOXED_CAT]
 
 
@@ -43,12 +43,12 @@ def test_a_name_is_not_found_by_a_part_of_a_word() -> None:
     with pytest.raises(InputError) as caught:
         parse_prompts(TEXT).for_image("bigdog.png")
     assert str(caught.value) == (
-        "prompt file must name the picture, got 'bigdog.png', which it does not name; "
+        "prompt file must name the image, got 'bigdog.png', which it does not name; "
         "it names 2 others, such as 'dog.png'"
     )
 
 
-def test_objects_for_every_picture() -> None:
+def test_objects_for_every_photo() -> None:
     prompts = parse_prompts('{"version": 1, "objects": [{"points": [[5, 6]]}, {"box": [1, 2, 3, 4]}]}')
     assert prompts.for_image("any.png") == prompts.for_image("-") == [ObjectPrompt(((5, 6),), (1,)), DOG]
 
@@ -147,11 +147,11 @@ def document(entry: str) -> str:
         (
             '{"version": 1}',
             "p.json must have either images or objects, got neither; "
-            "images names pictures, objects holds for every picture",
+            "images names images, objects holds for every image",
         ),
         ('{"version": 1, "images": {}, "objects": []}', "p.json must have either images or objects, got both"),
-        ('{"version": 1, "images": {}}', "p.json: images must map picture names to lists of objects, got {}; name one"),
-        ('{"version": 1, "images": [1]}', "p.json: images must map picture names to lists of objects, got [1]"),
+        ('{"version": 1, "images": {}}', "p.json: images must map image names to lists of objects, got {}; name one"),
+        ('{"version": 1, "images": [1]}', "p.json: images must map image names to lists of objects, got [1]"),
         ('{"version": 1, "objects": []}', "p.json: objects must be a list of objects, got []"),
         ('{"version": 1, "objects": {"box": [1, 2, 3, 4]}}', "p.json: objects must be a list of objects, got {"),
         ('{"version": 1, "version": 1}', "prompts: 'version' must be written once, got it twice"),

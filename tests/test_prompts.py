@@ -132,7 +132,7 @@ def test_the_arguments_are_not_changed() -> None:
     np.testing.assert_array_equal(labels, [1])
 
 
-# Outside the picture
+# Outside the image
 
 
 def test_boxes_partly_outside_pass_unclipped_without_a_word() -> None:
@@ -151,7 +151,7 @@ def test_a_point_outside_gives_one_warning_and_passes(point: list[float]) -> Non
     assert len(caught) == 1
     x, y = point
     assert str(caught[0].message) == (
-        f"point [{x}, {y}] lies outside the picture, 600 wide and 400 high; x comes before y"
+        f"point [{x}, {y}] lies outside the image, 600 wide and 400 high; x comes before y"
     )
     np.testing.assert_array_equal(prompts.point_coords[0, :1], moved((x, y)))
 
@@ -160,7 +160,7 @@ def test_many_prompts_outside_give_one_warning() -> None:
     with pytest.warns(OutOfImageWarning) as caught:
         make(box=[[1, 2, 3, 4], [600, 0, 700, 50], [-9, -9, 0, 5], [0, 400, 5, 500]])
     assert [str(one.message) for one in caught] == [
-        "box [600, 0, 700, 50] lies outside the picture, 600 wide and 400 high (and so do 2 more); x comes before y"
+        "box [600, 0, 700, 50] lies outside the image, 600 wide and 400 high (and so do 2 more); x comes before y"
     ]
 
 

@@ -1,4 +1,4 @@
-"""Small regions: the windowed clean-up is the clean-up of the whole picture."""
+"""Small regions: the windowed clean-up is the clean-up of the whole image."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from mobilesam.masks.regions import clean, remove_small_regions
 
 
 def plain_clean(mask, min_area):
-    """Fill holes, then remove islands, in the whole picture, one region at a time."""
+    """Fill holes, then remove islands, in the whole image, one region at a time."""
     mask, changed = mask.copy(), False
     _, labels = cv2.connectedComponents((~mask).astype(np.uint8), connectivity=8)
     for label in range(1, labels.max() + 1):

@@ -75,15 +75,15 @@ def test_area_and_box(mask):
     assert rle.box(boundaries, mask.shape[0]) == expected
 
 
-def test_a_window_is_encoded_as_the_whole_picture_is():
+def test_a_window_is_encoded_as_the_whole_photo_is():
     random = np.random.default_rng(1)
     for x1, y1, x2, y2 in [(0, 0, 30, 20), (3, 0, 9, 20), (5, 4, 6, 5), (0, 7, 30, 20), (29, 0, 30, 20)]:
-        picture = np.zeros((20, 30), bool)
-        picture[y1:y2, x1:x2] = random.random((y2 - y1, x2 - x1)) < 0.7
-        window = picture[y1:y2, x1:x2]
+        photo = np.zeros((20, 30), bool)
+        photo[y1:y2, x1:x2] = random.random((y2 - y1, x2 - x1)) < 0.7
+        window = photo[y1:y2, x1:x2]
         boundaries = rle.boundaries_of_columns(window.T, (x1, y1), 20)
-        np.testing.assert_array_equal(boundaries, rle.boundaries_of(picture))
-        np.testing.assert_array_equal(rle.columns_of(boundaries, 20, x1, x2), picture[:, x1:x2])
+        np.testing.assert_array_equal(boundaries, rle.boundaries_of(photo))
+        np.testing.assert_array_equal(rle.columns_of(boundaries, 20, x1, x2), photo[:, x1:x2])
 
 
 def test_union_intersection_and_iou():

@@ -67,7 +67,7 @@ def test_it_runs_from_top_to_bottom(site: Path, name: str) -> None:
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
     shown = [output.data["image/png"] for output in outputs if "image/png" in output.get("data", {})]
     assert len(shown) >= 2
-    for picture in shown:
-        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(picture))))
+    for photo in shown:
+        pixels = np.asarray(Image.open(io.BytesIO(base64.b64decode(photo))))
         assert min(pixels.shape[:2]) > 100
         assert pixels.std() > 20

@@ -18,7 +18,7 @@ def square(height: int, width: int, rows: slice, columns: slice) -> np.ndarray:
     return mask
 
 
-def test_palette_is_stable_and_its_first_colours_are_far_apart() -> None:
+def test_palette_is_stable_and_its_first_colors_are_far_apart() -> None:
     assert palette(0).shape == (0, 3)
     np.testing.assert_array_equal(palette(5), palette(40)[:5])
     lab = cv2.cvtColor((palette(8)[None] / 255).astype(np.float32), cv2.COLOR_RGB2LAB)[0]
@@ -34,7 +34,7 @@ def test_no_mask_and_no_prompt_gives_an_equal_copy() -> None:
     assert result is not image
 
 
-def test_fill_blends_with_the_picture_inside_and_leaves_the_outside_alone() -> None:
+def test_fill_blends_with_the_photo_inside_and_leaves_the_outside_alone() -> None:
     image = np.random.default_rng(0).integers(0, 256, (100, 120, 3), dtype=np.uint8)
     mask = square(100, 120, np.s_[20:80], np.s_[30:90])
     before = image.copy()
@@ -46,13 +46,13 @@ def test_fill_blends_with_the_picture_inside_and_leaves_the_outside_alone() -> N
     np.testing.assert_array_equal(result[:, 95:], image[:, 95:])
 
 
-def test_outline_has_the_full_colour_of_the_mask() -> None:
+def test_outline_has_the_full_color_of_the_mask() -> None:
     result = overlay(gray(200, 200), [square(200, 200, np.s_[50:150], np.s_[50:150])])
     np.testing.assert_allclose(result[100, 50].astype(int), palette(1)[0], atol=40)
     assert np.abs(result[100, 50].astype(int) - result[100, 100]).sum() > 60
 
 
-def test_the_smaller_mask_lies_on_top_whatever_the_order_and_keeps_its_own_colour() -> None:
+def test_the_smaller_mask_lies_on_top_whatever_the_order_and_keeps_its_own_color() -> None:
     large = square(100, 100, np.s_[10:90], np.s_[10:90])
     small = square(100, 100, np.s_[40:60], np.s_[40:60])
     for masks, index in (([large, small], 1), ([small, large], 0)):
@@ -80,7 +80,7 @@ def test_a_speckle_of_one_pixel_is_visible() -> None:
     assert (result[25, 25] != 128).any()
 
 
-def test_points_are_green_or_red_dots_that_grow_with_the_picture() -> None:
+def test_points_are_green_or_red_dots_that_grow_with_the_photo() -> None:
     extents = []
     for side in (400, 4000):
         at = side // 4
@@ -92,7 +92,7 @@ def test_points_are_green_or_red_dots_that_grow_with_the_picture() -> None:
     assert 4 < extents[1] / extents[0] < 7
 
 
-def test_prompts_outside_the_picture_are_clipped_or_left_out() -> None:
+def test_prompts_outside_the_photo_are_clipped_or_left_out() -> None:
     image = gray(60, 80)
     np.testing.assert_array_equal(overlay(image, point_coords=[(1e9, -5)], point_labels=[1]), image)
     result = overlay(image, boxes=[(-1e9, 20, 1e9, 1e9)])
@@ -106,8 +106,8 @@ def test_prompts_outside_the_picture_are_clipped_or_left_out() -> None:
         ({"image": np.zeros((4, 4), np.uint8)}, "image must be (H, W, 3) uint8 RGB, got (4, 4) uint8;"),
         ({"image": np.zeros((4, 4, 3))}, "image must be (H, W, 3) uint8 RGB, got (4, 4, 3) float64;"),
         ({"image": None}, "image must be (H, W, 3) uint8 RGB, got NoneType;"),
-        ({"masks": [np.zeros((4, 5), bool)]}, "each mask must be (4, 4) bool, as the picture, got (4, 5) bool;"),
-        ({"masks": [np.zeros((4, 4))]}, "each mask must be (4, 4) bool, as the picture, got (4, 4) float64;"),
+        ({"masks": [np.zeros((4, 5), bool)]}, "each mask must be (4, 4) bool, as the image, got (4, 5) bool;"),
+        ({"masks": [np.zeros((4, 4))]}, "each mask must be (4, 4) bool, as the image, got (4, 4) float64;"),
         ({"point_coords": [(1, 2)]}, "point_labels must have one label a point (1), got 0;"),
         ({"point_coords": [(1, 2, 3)]}, "point_coords must be (N, 2) numbers, got (1, 3);"),
         ({"boxes": [(1, 2, 3, np.nan)]}, "boxes must be (N, 4) numbers, got NaN;"),

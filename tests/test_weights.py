@@ -119,7 +119,7 @@ def manifest(*urls: str, content: bytes = CONTENT) -> str:
         text += f"""
             [[weights.sources]]
             url = "{url}"
-            licence = "Apache-2.0"
+            license = "Apache-2.0"
             [[weights.sources.files]]
             path = "mobile_sam.pt"
             size = {len(content)}
@@ -371,12 +371,12 @@ def test_importing_is_light() -> None:
     assert not {"torch", "onnx", "onnxruntime", "cv2", "safetensors", "rich"} & set(result.stdout.split())
 
 
-def test_the_shipped_manifest_names_whole_digests_and_licences() -> None:
+def test_the_shipped_manifest_names_whole_digests_and_licenses() -> None:
     assert weights.names() == ["mobile_sam"]
     sources = weights.default_store().entry("mobile_sam").sources
     assert [bool(source.url) for source in sources] == [True, True, False]
     assert sources[0].url == "https://github.com/ChaoningZhang/MobileSAM/raw/master/weights/mobile_sam.pt"
-    assert [source.licence for source in sources] == ["Apache-2.0", "Apache-2.0", "MIT"]
+    assert [source.license for source in sources] == ["Apache-2.0", "Apache-2.0", "MIT"]
     for source in sources:
         assert all(re.fullmatch("[0-9a-f]{64}", file.sha256) and file.size > 1e7 for file in source.all_files)
 

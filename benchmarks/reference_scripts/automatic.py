@@ -1,4 +1,4 @@
-"""A script written for the reference: all masks of a picture."""
+"""A script written for the reference: all masks of an image."""
 
 import sys
 
@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 from mobile_sam import SamAutomaticMaskGenerator, sam_model_registry
 
-checkpoint, picture, out = sys.argv[1:]
-image = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+checkpoint, photo, out = sys.argv[1:]
+image = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)
 
 sam = sam_model_registry["vit_t"](checkpoint=checkpoint)
 sam.eval()

@@ -1,4 +1,4 @@
-"""A script written for the reference: prompts for two pictures through Sam's own forward."""
+"""A script written for the reference: prompts for two images through Sam's own forward."""
 
 import sys
 
@@ -8,8 +8,8 @@ import torch
 from mobile_sam import sam_model_registry
 from mobile_sam.utils.transforms import ResizeLongestSide
 
-checkpoint, picture, out = sys.argv[1:]
-image = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+checkpoint, photo, out = sys.argv[1:]
+image = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)
 sam = sam_model_registry["vit_t"](checkpoint=checkpoint)
 sam.eval()
 resize = ResizeLongestSide(sam.image_encoder.img_size)

@@ -1,4 +1,4 @@
-"""A script written for the reference: one picture, a point, a box, a refinement."""
+"""A script written for the reference: one image, a point, a box, a refinement."""
 
 import sys
 
@@ -7,8 +7,8 @@ import numpy as np
 from mobile_sam import SamPredictor, sam_model_registry
 from mobile_sam.utils.transforms import ResizeLongestSide
 
-checkpoint, picture, out = sys.argv[1:]
-image = cv2.cvtColor(cv2.imread(picture), cv2.COLOR_BGR2RGB)
+checkpoint, photo, out = sys.argv[1:]
+image = cv2.cvtColor(cv2.imread(photo), cv2.COLOR_BGR2RGB)
 height, width = image.shape[:2]
 
 sam = sam_model_registry["vit_t"](checkpoint=checkpoint)

@@ -1,6 +1,6 @@
 """Notebooks as pages: each is run from top to bottom, and its text, code and outputs are written as Markdown.
 
-A picture that cell ``box`` of ``predictor_example.ipynb`` shows is ``notebooks/predictor_example-box.png``, so that
+An image that cell ``box`` of ``predictor_example.ipynb`` shows is ``notebooks/predictor_example-box.png``, so that
 other pages can show it, too. The notebook with its outputs lies beside its page.
 """
 
@@ -25,7 +25,7 @@ _QUIET = ["--log-level=ERROR"]  # the kernel warns that its sockets on this mach
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
-    """Add a page, its pictures and the notebook that was run, for each notebook."""
+    """Add a page, its images and the notebook that was run, for each notebook."""
     for path in NOTEBOOKS:
         notebook = run(path)
         made: dict[str, str | bytes] = {f"{path.stem}.ipynb": nbformat.writes(notebook)}
@@ -47,7 +47,7 @@ def run(path: Path) -> Any:
 
 
 def _parts(notebook: Any, stem: str, images: dict[str, str | bytes]) -> Iterator[str]:
-    """Yield the Markdown of each cell and output, and add the pictures to ``pictures``."""
+    """Yield the Markdown of each cell and output, and add the images to ``images``."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
             yield re.sub(r"\]\(([\w-]+)\.ipynb\)", r"](\1.md)", cell.source.replace("](../docs/", "](../"))

@@ -1,4 +1,4 @@
-"""Everything mode: all the masks of a picture, without prompts from a person."""
+"""Everything mode: all the masks of an image, without prompts from a person."""
 
 from mobilesam.automatic.generator import SamAutomaticMaskGenerator
 from mobilesam.masks.records import MaskRecord, MaskRecords

@@ -32,15 +32,15 @@ class Control:
         if time_budget_s is not None:
             check_number("time_budget_s", time_budget_s, 0)
         self._progress = progress
-        self._cancelled = cancel.is_set if isinstance(cancel, threading.Event) else cancel
+        self._canceled = cancel.is_set if isinstance(cancel, threading.Event) else cancel
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
         self.total = self.done = self.found = 0
         self.stopped = False
 
     def must_stop(self) -> bool:
-        """Tell whether the caller cancelled or the time is up; from then on it stays so."""
+        """Tell whether the caller canceled or the time is up; from then on it stays so."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
-        self.stopped = self.stopped or late or (self._cancelled is not None and bool(self._cancelled()))
+        self.stopped = self.stopped or late or (self._canceled is not None and bool(self._canceled()))
         return self.stopped
 
     def advance(self, prompts: int, found: int = 0) -> None:

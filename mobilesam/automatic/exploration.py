@@ -1,7 +1,7 @@
 """Which points to ask when not all are asked.
 
-Most points of a grid repeat what their neighbours said. The next point asked is always the least known one: a point is
-known from the answers to earlier points in whose finest mask it lies, the more so the more its place in the picture
+Most points of a grid repeat what their neighbors said. The next point asked is always the least known one: a point is
+known from the answers to earlier points in whose finest mask it lies, the more so the more its place in the image
 looks like theirs to the image encoder. The finest answer, the smallest mask that holds the point it was asked for,
 leaves out small things that lie on a large one; and small things look different. Answers that fail the filters count
 too: where the model is not sure, it will not be surer one point further.
@@ -37,7 +37,7 @@ class Exploration:
 
     Args:
         points: (N, 2) x y in pixels.
-        looks: (N, E) unit vectors, how the picture looks at the points.
+        looks: (N, E) unit vectors, how the image looks at the points.
         limit: how many points to ask.
     """
 
@@ -139,7 +139,7 @@ class _Cells:
 
 
 def looks_at(features: FloatArray, cells_xy: IntArray) -> FloatArray:
-    """Return how a picture looks at places, (N, E) unit vectors relative to the mean of all places.
+    """Return how an image looks at places, (N, E) unit vectors relative to the mean of all places.
 
     Args:
         features: (1, E, h, w) float32, the image embedding.

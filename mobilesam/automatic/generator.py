@@ -30,7 +30,7 @@ _CALLS_IN_A_ROUND = 8
 
 
 class SamAutomaticMaskGenerator:
-    """Finds all the masks of a picture by asking at a grid of points.
+    """Finds all the masks of an image by asking at a grid of points.
 
     Arguments and results are those of SAM's class of the same name.
 
@@ -44,18 +44,18 @@ class SamAutomaticMaskGenerator:
             ``stability_score_offset`` above and below the cut-off.
         stability_score_offset: see above.
         box_nms_thresh: of two masks whose boxes overlap by more than this IoU, keep the better one.
-        crop_n_layers: also look at crops of the picture: 2^i × 2^i of them in layer i.
+        crop_n_layers: also look at crops of the image: 2^i × 2^i of them in layer i.
         crop_nms_thresh: like ``box_nms_thresh``, between crops; smaller crops win.
-        crop_overlap_ratio: overlap of the crops of layer 1, as a share of the picture's shorter side.
+        crop_overlap_ratio: overlap of the crops of layer 1, as a share of the image's shorter side.
         crop_n_points_downscale_factor: the grid's side is divided by this with each layer.
         point_grids: instead of ``points_per_side``: for each layer points, (N, 2), x y in 0..1 of the crop.
         min_mask_region_area: fill holes and remove islands of fewer pixels.
-        output_mode: "binary_mask", "uncompressed_rle" or "coco_rle", which alone is small for large pictures.
+        output_mode: "binary_mask", "uncompressed_rle" or "coco_rle", which alone is small for large images.
         mode: "exact" asks at every point; "balanced" and "fast" ask at 3/8 and 11/64 of the points, always where least
             is known, and find most of the same masks.
-        tile_size: look at a picture that is larger than this also in tiles of this many pixels a side, for objects that
-            are small in a large picture; instead of ``crop_n_layers``. Objects that a tile's border cuts are joined.
-        tile_overlap: overlap of neighbouring tiles, at least this share of their side.
+        tile_size: look at an image that is larger than this also in tiles of this many pixels a side, for objects that
+            are small in a large image; instead of ``crop_n_layers``. Objects that a tile's border cuts are joined.
+        tile_overlap: overlap of neighboring tiles, at least this share of their side.
 
     Raises:
         InputError: an argument is not usable.
@@ -133,7 +133,7 @@ class SamAutomaticMaskGenerator:
                 planning its points, asking at some of them. A stopped run returns what it has, with ``partial`` set.
 
         Raises:
-            InputError: the picture cannot be used, or has too many tiles or points for it.
+            InputError: the image cannot be used, or has too many tiles or points for it.
         """
         control = Control(progress, cancel, time_budget_s)
         pixels = read_image(image)
@@ -172,12 +172,12 @@ class SamAutomaticMaskGenerator:
         """Return a record for each box of a detector, in their order and whatever its quality.
 
         Args:
-            boxes: (N, 4), x1 y1 x2 y2 in pixels of the picture; N may be 0.
+            boxes: (N, 4), x1 y1 x2 y2 in pixels of the image; N may be 0.
 
         The other arguments are those of :meth:`generate`.
 
         Raises:
-            InputError: the picture or a box cannot be used.
+            InputError: the image or a box cannot be used.
         """
         control = Control(progress, cancel, time_budget_s)
         corners = np.asarray(boxes, dtype=np.float64) if np.size(boxes) else np.zeros((0, 4))
@@ -204,7 +204,7 @@ class SamAutomaticMaskGenerator:
         return records
 
     def _crops(self, hw: tuple[int, int]) -> list[tuple[Box, FloatArray64]]:
-        """Return the parts of a picture to look at, each with its points."""
+        """Return the parts of an image to look at, each with its points."""
         settings = self.settings
         whole: Box = (0, 0, hw[1], hw[0])
         if settings.tile_size is not None:

@@ -1,4 +1,4 @@
-"""Where to ask: grids of points, and crops of a picture."""
+"""Where to ask: grids of points, and crops of an image."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ def build_point_grid(n_per_side: int) -> FloatArray64:
 
 
 def build_all_layer_point_grids(n_per_side: int, n_layers: int, scale_per_layer: int) -> list[FloatArray64]:
-    """Return the grid of the whole picture and of each layer of crops; a layer's has 1 / scale of the side before."""
+    """Return the grid of the whole image and of each layer of crops; a layer's has 1 / scale of the side before."""
     return [build_point_grid(int(n_per_side / scale_per_layer**layer)) for layer in range(n_layers + 1)]
 
 
 def generate_crop_boxes(
     im_size: tuple[int, ...], n_layers: int, overlap_ratio: float
 ) -> tuple[list[list[int]], list[int]]:
-    """Return overlapping crops of a picture: boxes x1 y1 x2 y2, and the layer of each.
+    """Return overlapping crops of an image: boxes x1 y1 x2 y2, and the layer of each.
 
-    Layer 0 is the whole picture, layer i has 2^i × 2^i crops. A picture too narrow to be divided has fewer.
+    Layer 0 is the whole image, layer i has 2^i × 2^i crops. An image too narrow to be divided has fewer.
 
     Args:
         im_size: (height, width).
-        n_layers: layers beyond the whole picture.
-        overlap_ratio: overlap of the crops of layer 1, as a share of the picture's shorter side; layer by layer
+        n_layers: layers beyond the whole image.
+        overlap_ratio: overlap of the crops of layer 1, as a share of the image's shorter side; layer by layer
             it halves.
     """
     height, width = im_size

@@ -1,4 +1,4 @@
-"""What the model answers for points and boxes in one crop of a picture, as candidates."""
+"""What the model answers for points and boxes in one crop of an image, as candidates."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from mobilesam.prompts.arrays import make_prompts
 
 
 class Crop(NamedTuple):
-    """A part of a picture that was encoded by itself.
+    """A part of an image that was encoded by itself.
 
-    box: x1 y1 x2 y2 in the picture. picture_hw: (height, width) of the picture.
+    box: x1 y1 x2 y2 in the image. image_hw: (height, width) of the image.
     """
 
     embedding: Embedding
@@ -108,12 +108,12 @@ class Asker:
         return exploration.inside_finest(logits, cells[index], cells, threshold, offset)
 
     def _cells(self, side: int) -> IntArray:
-        """Return column and row of each point on a square grid over the padded picture, (N, 2)."""
+        """Return column and row of each point on a square grid over the padded image, (N, 2)."""
         return np.minimum(self._places * side, side - 1).astype(np.int64)
 
 
 def ask_boxes(model: MaskModel, crop: Crop, boxes: FloatArray64, offset: float) -> list[Candidate]:
-    """Return the single-mask answer to each of a few boxes in a crop that is the whole picture, whatever its quality.
+    """Return the single-mask answer to each of a few boxes in a crop that is the whole image, whatever its quality.
 
     Args:
         boxes: (B, 4), x1 y1 x2 y2 in pixels.

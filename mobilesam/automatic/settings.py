@@ -72,7 +72,7 @@ class Settings:
             raise InputError(sentence("points_per_side or point_grids", "be given", actual, remedy))
 
     def layer_points(self) -> list[FloatArray64]:
-        """Return the points of the whole picture and of each layer of crops, (N, 2) x y in 0..1.
+        """Return the points of the whole image and of each layer of crops, (N, 2) x y in 0..1.
 
         Raises:
             InputError: ``point_grids`` has a wrong shape or value, or a layer has no points or all have too many.

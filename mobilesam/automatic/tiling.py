@@ -1,7 +1,7 @@
-"""Large pictures in overlapping tiles: where the tiles lie, and how masks that a border cut are put together again.
+"""Large images in overlapping tiles: where the tiles lie, and how masks that a border cut are put together again.
 
 An object smaller than the overlap lies whole in some tile. A larger one is cut by the borders of all its tiles; its
-parts agree where their tiles overlap, and are joined. A cut mask that no neighbour confirms is dropped: its straight
+parts agree where their tiles overlap, and are joined. A cut mask that no neighbor confirms is dropped: its straight
 edge is the tile's, not the object's.
 """
 
@@ -25,11 +25,11 @@ MAX_TILES = 100_000  # at half a second each, half a day
 
 
 def tile_boxes(hw: tuple[int, int], tile_size: int, overlap: float) -> list[Box]:
-    """Return tiles x1 y1 x2 y2 that cover a picture of (height, width) evenly; one if it is no larger than a tile.
+    """Return tiles x1 y1 x2 y2 that cover an image of (height, width) evenly; one if it is no larger than a tile.
 
     Args:
         tile_size: side in pixels.
-        overlap: of neighbours, at least this share of the side.
+        overlap: of neighbors, at least this share of the side.
 
     Raises:
         InputError: there are more than :data:`MAX_TILES` of them.
@@ -52,7 +52,7 @@ def stitch(candidates: Sequence[Candidate], hw: tuple[int, int], iou_threshold: 
     """Join what borders cut, and remove duplicates between tiles.
 
     Args:
-        candidates: of all tiles and of the whole picture; ``crop_box`` tells which.
+        candidates: of all tiles and of the whole image; ``crop_box`` tells which.
         iou_threshold: of two masks whose own IoU is above this, the one from the smaller tile is kept, then the one of
             the better predicted IoU.
     """

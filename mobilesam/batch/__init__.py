@@ -1,4 +1,4 @@
-"""Many pictures at once: what ``mobilesam batch`` and ``mobilesam embed`` do, for Python.
+"""Many images at once: what ``mobilesam batch`` and ``mobilesam embed`` do, for Python.
 
 from pathlib import Path
 from mobilesam.batch import ModelChoice, SegmentationJob, segment_images

@@ -1,4 +1,4 @@
-"""The work of ``mobilesam embed``: encode pictures, and keep their embeddings in a folder."""
+"""The work of ``mobilesam embed``: encode images, and keep their embeddings in a folder."""
 
 from __future__ import annotations
 
@@ -51,14 +51,14 @@ def embed_images(
     progress: Callable[[int, int, int], object] | None = None,
     on_warning: Callable[[str], object] | None = None,
 ) -> Generator[tuple[str, Path | str]]:
-    """Encode pictures, and yield for each its name and the file of its embedding, or why there is none, as they come.
+    """Encode images, and yield for each its name and the file of its embedding, or why there is none, as they come.
 
     What is in the folder already is not made again. Several runs may share the folder.
 
     Args:
-        inputs: pictures, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
-        folder: to hold the embeddings; they are found there by the picture's pixels, whatever it is called.
-        on_warning: called with each warning about a picture, each text once.
+        inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
+        folder: to hold the embeddings; they are found there by the image's pixels, whatever it is called.
+        on_warning: called with each warning about an image, each text once.
 
     The other arguments are those of :class:`mobilesam.batch.SegmentationJob`.
 

@@ -1,6 +1,6 @@
 """What has been done of a run, in SQLite, so that it goes on where it was stopped, however it was.
 
-A picture is in the journal once its own files are written. The files of all pictures are made from it in the end.
+An image is in the journal once its own files are written. The files of all images are made from it in the end.
 Whoever opens a journal has its folder for itself, see :func:`mobilesam.batch.folder.one_run`.
 """
 
@@ -39,14 +39,14 @@ NAME = "batch.sqlite"
 
 
 class BadImage(NamedTuple):
-    """A picture that could not be done, and why."""
+    """An image that could not be done, and why."""
 
     source: str
     reason: str
 
 
 class Journal:
-    """The pictures of a run in their order, each open, done or bad. Used by one process at a time."""
+    """The images of a run in their order, each open, done or bad. Used by one process at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -94,7 +94,7 @@ class Journal:
         return folder
 
     def record(self, outcome: Outcome) -> None:
-        """Note what came of a picture; it is on the disk when this returns."""
+        """Note what came of an image; it is on the disk when this returns."""
         good = outcome.error is None
         row = (
             json.dumps(outcome.fingerprint) if good else None,
@@ -103,39 +103,39 @@ class Journal:
             outcome.number,
         )
         with explained(self.path):
-            self._connection.execute("UPDATE pictures SET fingerprint = ?, error = ?, result = ? WHERE number = ?", row)
+            self._connection.execute("UPDATE images SET fingerprint = ?, error = ?, result = ? WHERE number = ?", row)
 
     def confirm(self, fingerprints: Mapping[int, Fingerprint]) -> None:
         """Note the fingerprints of files whose bytes are those of before."""
         rows = [(json.dumps(fingerprint), number) for number, fingerprint in fingerprints.items()]
-        self._change("UPDATE pictures SET fingerprint = ? WHERE number = ?", rows)
+        self._change("UPDATE images SET fingerprint = ? WHERE number = ?", rows)
 
     def reopen(self, numbers: Iterable[int]) -> None:
-        """Forget the results of pictures."""
-        sql = "UPDATE pictures SET fingerprint = NULL, error = NULL, result = NULL WHERE number = ?"
+        """Forget the results of images."""
+        sql = "UPDATE images SET fingerprint = NULL, error = NULL, result = NULL WHERE number = ?"
         self._change(sql, [(number,) for number in numbers])
 
     def done(self) -> set[int]:
-        """Return the numbers of the pictures that have a result."""
-        return {number for (number,) in self._select("SELECT number FROM pictures WHERE result NOTNULL")}
+        """Return the numbers of the images that have a result."""
+        return {number for (number,) in self._select("SELECT number FROM images WHERE result NOTNULL")}
 
     def fingerprints(self) -> dict[int, Fingerprint]:
-        """Return the fingerprints of the pictures that have a result, by their numbers."""
-        rows = self._select("SELECT number, fingerprint FROM pictures WHERE result NOTNULL ORDER BY number")
+        """Return the fingerprints of the images that have a result, by their numbers."""
+        rows = self._select("SELECT number, fingerprint FROM images WHERE result NOTNULL ORDER BY number")
         return {number: _fingerprint(text) for number, text in rows}
 
     def bad(self) -> list[BadImage]:
-        """Return the bad pictures in order."""
-        rows = self._select("SELECT source, error FROM pictures WHERE error NOTNULL ORDER BY number")
+        """Return the bad images in order."""
+        rows = self._select("SELECT source, error FROM images WHERE error NOTNULL ORDER BY number")
         return [BadImage(parsed(source), parsed(error)) for source, error in rows]
 
     def results(self) -> Iterator[MaskedImage]:
-        """Yield the pictures that have a result, in order."""
+        """Yield the images that have a result, in order."""
         for number in sorted(self.done()):
             yield self._result(number)
 
     def mask_count(self, number: int) -> int:
-        """Return how many masks a picture has that is done."""
+        """Return how many masks an image has that is done."""
         return len(self._result(number).records)
 
     def close_finished(self) -> None:
@@ -144,7 +144,7 @@ class Journal:
         with explained(self.path):
             self._connection.execute("ATTACH ? AS fresh", (os.fsencode(fresh),))
             self._connection.executescript(SCHEMA.replace("main.", "fresh."))
-            for table in ("about", "pictures"):
+            for table in ("about", "images"):
                 self._connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM main.{table} ORDER BY 1")
             self._connection.close()
             # Until the last step, the journal in place knows the token of what lies in the folder.
@@ -152,7 +152,7 @@ class Journal:
             fresh.replace(self.path)
 
     def _result(self, number: int) -> MaskedImage:
-        ((result,),) = self._select("SELECT result FROM pictures WHERE number = ?", number)
+        ((result,),) = self._select("SELECT result FROM images WHERE number = ?", number)
         return unpack(result)
 
     def _select(self, sql: str, *parameters: int) -> list[Any]:
@@ -174,7 +174,7 @@ class Journal:
         if before != list(images):
             other = sorted(set(before) ^ set(images)) or [Planned("another order", "")]
             count = f"{len(images)}, and a difference at {other[0].source}"
-            self._refuse(f"be given the same {len(before)} pictures as before", count)
+            self._refuse(f"be given the same {len(before)} images as before", count)
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
         if earlier.get("prompts") != now.get("prompts"):  # their digests would say nothing in a message
@@ -189,7 +189,7 @@ class Journal:
 
 
 def pack(image: MaskedImage) -> bytes:
-    """Return a picture and its masks as bytes; :func:`unpack` gives them back."""
+    """Return an image and its masks as bytes; :func:`unpack` gives them back."""
     return zlib.compress(json.dumps([image.file_name, image.hw, image.records]).encode())
 
 

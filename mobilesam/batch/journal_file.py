@@ -16,23 +16,23 @@ from mobilesam.batch.folder import is_token, remove_unfinished
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import parse_json
 
-VERSION = 2  # of the schema
+VERSION = 3  # of the schema; before 3, the table "images" was called "pictures"
 # Texts and fingerprints are JSON, which also holds file names that are not Unicode.
 SCHEMA = f"""
 PRAGMA main.user_version = {VERSION};
 CREATE TABLE main.about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE main.pictures (
+CREATE TABLE main.images (
     number INTEGER PRIMARY KEY, source TEXT NOT NULL, name TEXT NOT NULL, fingerprint TEXT, error TEXT, result BLOB
 );
 CREATE TABLE main.unfinished (token TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-_OUR_TABLES = {"about", "pictures"}  # in every version
+_OUR_TABLES = ({"about", "images"}, {"about", "pictures"})
 
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class Planned(NamedTuple):
-    """A picture of a run, and the name of its files below the folder of the results, such as ``sub/cat``."""
+    """An image of a run, and the name of its files below the folder of the results, such as ``sub/cat``."""
 
     source: str
     name: str
@@ -46,7 +46,7 @@ def refuse_journal(path: Path, *, resume: bool, force: bool) -> None:
 
 
 def planned_before(path: Path) -> list[Planned]:
-    """Return the pictures of an earlier run, or none if there is no journal.
+    """Return the images of an earlier run, or none if there is no journal.
 
     Raises:
         InputError: the file is no journal, or a damaged one.
@@ -85,7 +85,7 @@ def create(path: Path, about: Mapping[str, Any], images: Sequence[Planned]) -> N
                 fresh.executescript("BEGIN;" + SCHEMA)
                 fresh.executemany("INSERT INTO about VALUES (?, ?)", [(k, json.dumps(v)) for k, v in about.items()])
                 rows = ((number, json.dumps(each.source), json.dumps(each.name)) for number, each in enumerate(images))
-                fresh.executemany("INSERT INTO pictures (number, source, name) VALUES (?, ?, ?)", rows)
+                fresh.executemany("INSERT INTO images (number, source, name) VALUES (?, ?, ?)", rows)
                 fresh.execute("COMMIT")
         except sqlite3.Error:
             path.unlink(missing_ok=True)
@@ -93,16 +93,16 @@ def create(path: Path, about: Mapping[str, Any], images: Sequence[Planned]) -> N
 
 
 def planned(connection: sqlite3.Connection) -> list[Planned]:
-    """Return the pictures of a journal.
+    """Return the images of a journal.
 
     Raises:
         InputError: the journal is damaged.
     """
-    rows = connection.execute("SELECT number, source, name FROM pictures ORDER BY number").fetchall()
+    rows = connection.execute("SELECT number, source, name FROM images ORDER BY number").fetchall()
     found = [Planned(parsed(source), parsed(name)) for _, source, name in rows]
     texts = all(isinstance(text, str) for each in found for text in each)
     if not texts or [number for number, *_ in rows] != list(range(len(rows))):
-        raise damaged("its list of pictures is not whole")
+        raise damaged("its list of images is not whole")
     return found
 
 
@@ -166,6 +166,6 @@ def _tables(path: Path) -> set[str]:
             if getattr(error, "sqlite_errorcode", -1) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 with explained(path):
                     raise
-    if names and not names >= _OUR_TABLES:
+    if names and not any(names >= tables for tables in _OUR_TABLES):
         raise InputError(f"{path.name} in {path.parent} is not a journal of mobilesam. Choose another --out.")
     return names

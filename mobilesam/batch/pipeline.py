@@ -1,4 +1,4 @@
-"""Reading, computing and writing at the same time, in one process, for a bounded number of pictures."""
+"""Reading, computing and writing at the same time, in one process, for a bounded number of images."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilesam.batch.notices import collect_warnings, divert_warnings
 from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.errors import InputError, is_out_of_memory
 
-AHEAD = 2  # pictures read before the model wants them, and as many written after it has done with them
+AHEAD = 2  # images read before the model wants them, and as many written after it has done with them
 
 
 class Nothing(enum.Enum):
@@ -30,7 +30,7 @@ Take = Callable[[bool], Task | Nothing]
 
 
 class _Read(NamedTuple):
-    """A picture that was read, and the notices about it."""
+    """An image that was read, and the notices about it."""
 
     image: UInt8Array
     fingerprint: Fingerprint
@@ -82,7 +82,7 @@ def _read(work: Work, task: Task) -> _Read:
 
 
 def _computed(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoolExecutor) -> Future[Outcome]:
-    """Run the model for one picture and hand it on to be written."""
+    """Run the model for one image and hand it on to be written."""
     try:
         read = reading.result()
         with _notices_of(task) as notices:
@@ -99,7 +99,7 @@ def _computed(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoo
 
 def _written(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
     try:
-        with collect_warnings() as lost:  # what a format cannot hold is the same for all pictures
+        with collect_warnings() as lost:  # what a format cannot hold is the same for all images
             result = work.write(task, read.image, computed)
     except Exception as error:
         cause = error.__cause__
@@ -122,13 +122,13 @@ def _is_bad(error: Exception) -> bool:
 
 
 def _bad(task: Task, error: Exception) -> Outcome:
-    reason = str(error) if isinstance(error, InputError) else "the picture does not fit into memory"
+    reason = str(error) if isinstance(error, InputError) else "the image does not fit into memory"
     return Outcome(task.number, error=reason)
 
 
 @contextlib.contextmanager
 def _notices_of(task: Task) -> Iterator[list[str]]:
-    """Collect warnings with the picture's name before them."""
+    """Collect warnings with the image's name before them."""
     with collect_warnings() as texts:
         yield texts
         texts[:] = [f"{task.source}: {text}" for text in texts]

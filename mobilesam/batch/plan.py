@@ -1,4 +1,4 @@
-"""Which pictures a run has to do, under which names, and which of those that are done must be done again."""
+"""Which images a run has to do, under which names, and which of those that are done must be done again."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mobilesam.prompts.file import PromptFile
 def plan(
     sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()
 ) -> tuple[list[Task], list[str]]:
-    """Return the tasks, and the pictures for which there is no prompt.
+    """Return the tasks, and the images for which there is no prompt.
 
     Args:
         earlier: the images of the run that is resumed. Those that no longer exist keep their place and name, whether
             or not they are given.
 
     Raises:
-        InputError: there is no prompt for any picture.
+        InputError: there is no prompt for any image.
     """
     tasks: list[Task] = []
     left_out: list[str] = []
@@ -51,7 +51,7 @@ def plan(
         tasks = [task for task in again if task is not None] or tasks
     if not tasks:
         actual = f"none of {len(left_out)}, such as {left_out[0]!r}"
-        raise InputError(sentence("the prompts", "name a picture that is given", actual, "check the names in the file"))
+        raise InputError(sentence("the prompts", "name an image that is given", actual, "check the names in the file"))
     return tasks, left_out
 
 
@@ -61,7 +61,7 @@ def files_of(task: Task, words: Sequence[str], labels: Sequence[str] = (OBJECT,)
 
 
 def remove_files(task: Task, words: Sequence[str]) -> None:
-    """Remove the files of a picture that has become bad.
+    """Remove the files of an image that has become bad.
 
     Raises:
         InputError: they cannot be removed.
@@ -108,12 +108,12 @@ def reopen_changed(
     journal.reopen([task.number for task in (*changed, *incomplete)])
     for found, what in ((changed, "changed since they were done"), (incomplete, "have results that are missing")):
         if found and notice:
-            notice(f"pictures that {what}: {len(found)}, such as {found[0].source}; they are done again")
+            notice(f"images that {what}: {len(found)}, such as {found[0].source}; they are done again")
     return unreadable
 
 
 def _task(number: int, source: str, names: Names, prompts: PromptFile | None) -> Task | None:
-    """Return the task of a picture, or None if there are prompts and none for it."""
+    """Return the task of an image, or None if there are prompts and none for it."""
     if prompts is None or not prompts.images:
         objects = () if prompts is None else tuple(prompts.for_image(source))
         return Task(number, source, Path(source).as_posix(), names, objects)

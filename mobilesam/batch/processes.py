@@ -1,7 +1,7 @@
 """Worker processes, each with a model and a pipeline of its own.
 
-A worker that is killed, as for want of memory, is replaced. What it had at hand is tried again, one picture at a time;
-the one at which a worker then ends once more is a bad picture.
+A worker that is killed, as for want of memory, is replaced. What it had at hand is tried again, one image at a time;
+the one at which a worker then ends once more is a bad image.
 """
 
 from __future__ import annotations

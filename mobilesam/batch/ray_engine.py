@@ -1,9 +1,9 @@
 """The same work on Ray: Ray Data reads the files, actors decode them and hold the model, outcomes come to the journal.
 
-Ray starts a lost worker again and gives it what it had at hand. A picture done twice writes the same files twice, and
-its outcome comes once. A picture that no worker survives is tried without end; the local engine tells which it is.
+Ray starts a lost worker again and gives it what it had at hand. An image done twice writes the same files twice, and
+its outcome comes once. An image that no worker survives is tried without end; the local engine tells which it is.
 
-On a cluster the pictures and the folder of the results have the same paths on every machine.
+On a cluster the images and the folder of the results have the same paths on every machine.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
 from mobilesam.formats.naming import Names
 
-_AT_ONCE = 4  # pictures that an actor is given together: one is written while the next one is computed
+_AT_ONCE = 4  # images that an actor is given together: one is written while the next one is computed
 _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
-_PER_BLOCK = 4  # pictures that one task reads, and whose outcomes come together
+_PER_BLOCK = 4  # images that one task reads, and whose outcomes come together
 
 
 def run_with_ray(
@@ -161,7 +161,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
     for row in outcomes.iter_rows():
         task = by_number.pop(int(row["number"]), None)
         if task is None:
-            continue  # Ray promises each row once; a picture counted twice would be the worse mistake
+            continue  # Ray promises each row once; an image counted twice would be the worse mistake
         error, notices, fingerprint = json.loads(row["told"])
         absolute = str(Path(task.source).absolute())
         yield Outcome(
@@ -171,7 +171,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
             tuple(text.replace(absolute, task.source) for text in notices),
             fingerprint and Fingerprint(*fingerprint),
         )
-    assert not by_number, f"Ray lost {len(by_number)} pictures"
+    assert not by_number, f"Ray lost {len(by_number)} images"
 
 
 def _absolute(task: Task) -> Task:

@@ -32,7 +32,7 @@ Progress = Callable[[int, int, int], object]
 
 
 class StoppedError(MobileSamError):
-    """A strict run met a bad picture."""
+    """A strict run met a bad image."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Report:
 
     done: images with a result, also those of the run that was resumed. bad: the others, also those with results of an
     earlier run that can no longer be read; these results are kept.
-    files: what holds the results of all pictures. left_out: pictures for which there is no prompt.
+    files: what holds the results of all images. left_out: images for which there is no prompt.
     """
 
     done: int

@@ -1,4 +1,4 @@
-"""The work of a batch: segment a picture by its prompts, or everything in it, and write its files."""
+"""The work of a batch: segment an image by its prompts, or everything in it, and write its files."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class Segmentation(ImageWork):
             self._segment = functools.partial(segment_prompts, model, how)
 
     def read(self, task: Task) -> ImageFile:
-        """Return the picture's file, whose name all formats must be able to hold."""
+        """Return the image's file, whose name all formats must be able to hold."""
         try:
             task.source.encode()
         except UnicodeEncodeError as error:

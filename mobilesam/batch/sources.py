@@ -1,4 +1,4 @@
-"""Which pictures: files, folders, globs, lists; and which prompts: a prompt file, or the boxes of a COCO file."""
+"""Which images: files, folders, globs, lists; and which prompts: a prompt file, or the boxes of a COCO file."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilesam.formats.coco_document import check_document, is_coco
 from mobilesam.formats.naming import Names, name_outputs
 from mobilesam.prompts.file import PromptFile, parse_prompts, read_content
 
-# What is taken for a picture in a folder; a picture that is named itself may be called anything.
+# What is taken for an image in a folder; an image that is named itself may be called anything.
 SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".jp2", ".avif", ".heic", ".ppm", ".pgm"),
@@ -24,36 +24,36 @@ SUFFIXES = (
 
 
 class Source(NamedTuple):
-    """A picture's file, and where it lies below the folder that was given."""
+    """An image's file, and where it lies below the folder that was given."""
 
     path: str
     below: Path = Path()
 
 
 def find_images(inputs: Sequence[str], out: Path, earlier: Collection[str] = ()) -> list[Source]:
-    """Return the pictures that inputs name, each once, folders in the order of their names.
+    """Return the images that inputs name, each once, folders in the order of their names.
 
     Args:
-        inputs: pictures; folders, with all below them; globs; lists, text files (.txt) of one picture a line, from
+        inputs: images; folders, with all below them; globs; lists, text files (.txt) of one image a line, from
             the list's own folder on. Pipes, sockets and devices in a folder are left out, and links to folders are
             not followed.
         out: the folder of the results, which is left out of a folder that it lies in.
         earlier: files that may be named although they are gone.
 
     Raises:
-        InputError: an input is none of these, or there is no picture.
+        InputError: an input is none of these, or there is no image.
     """
     found: dict[str, Source] = {}
     for each in inputs:
         for source in [Source(each)] if each in earlier and not exists(Path(each)) else _expand(each, out):
             found.setdefault(os.path.normpath(source.path), source)
     if not found:
-        raise InputError(sentence("INPUT", "hold a picture", f"none in {', '.join(inputs)}", "check the path"))
+        raise InputError(sentence("INPUT", "hold an image", f"none in {', '.join(inputs)}", "check the path"))
     return list(found.values())
 
 
 def name_files(sources: Sequence[Source], out: Path) -> list[Names]:
-    """Return the names of the files of each picture: a folder's pictures keep their places below ``out``."""
+    """Return the names of the files of each image: a folder's images keep their places below ``out``."""
     by_folder: dict[Path, list[int]] = {}
     for place, source in enumerate(sources):
         by_folder.setdefault(source.below, []).append(place)
@@ -85,7 +85,7 @@ def _expand(each: str, out: Path) -> Iterator[Source]:
     if path.is_dir():
         if real_path(path) == real_path(out):
             remedy = "name another folder with --out"
-            raise InputError(sentence("the folder of the results", "not be one of the pictures", path, remedy))
+            raise InputError(sentence("the folder of the results", "not be one of the images", path, remedy))
         yield from _walk(path, real_path(out))
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from _listed(path)
@@ -96,7 +96,7 @@ def _expand(each: str, out: Path) -> Iterator[Source]:
     else:
         kind = "a pattern that matches nothing" if glob.has_magic(each) else "which does not exist"
         remedy = "check the path"
-        raise InputError(sentence("INPUT", "be a picture, a folder, a glob or a list", f"{each!r}, {kind}", remedy))
+        raise InputError(sentence("INPUT", "be an image, a folder, a glob or a list", f"{each!r}, {kind}", remedy))
 
 
 def _walk(folder: Path, out: Path) -> Iterator[Source]:
@@ -129,7 +129,7 @@ def _glob(pattern: str) -> list[str]:
 
 
 def _is_special(path: Path) -> bool:
-    """Return whether a path is a pipe, a socket or a device; one that leads nowhere is a bad picture, not special."""
+    """Return whether a path is a pipe, a socket or a device; one that leads nowhere is a bad image, not special."""
     return exists(path) and not path.is_file()
 
 

@@ -1,4 +1,4 @@
-"""What is to be done with one picture, and what came of it."""
+"""What is to be done with one image, and what came of it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilesam.prompts.file import ObjectPrompt
 
 @dataclass(frozen=True)
 class Task:
-    """A picture in its place.
+    """An image in its place.
 
     number: from 0, in the order of the results. source: its file. file_name: what results call it.
     names: of its files. prompts: its objects, if it is not asked for everything.
@@ -50,25 +50,25 @@ class Work(Protocol):
     """
 
     def read(self, task: Task) -> ImageFile:
-        """Return the picture's file."""
+        """Return the image's file."""
 
     def decode(self, task: Task, content: bytes) -> UInt8Array:
-        """Return the picture, (H, W, 3) uint8 RGB, that the file holds."""
+        """Return the image, (H, W, 3) uint8 RGB, that the file holds."""
 
     def compute(self, task: Task, image: UInt8Array) -> Any:
         """Run the model."""
 
     def write(self, task: Task, image: UInt8Array, computed: Any) -> bytes:
-        """Write the picture's files, and return its result for the journal."""
+        """Write the image's files, and return its result for the journal."""
 
 
 class ImageWork:
     """The first two steps of work on image files."""
 
     def read(self, task: Task) -> ImageFile:
-        """Return the picture's file."""
+        """Return the image's file."""
         return read_file(task.source)
 
     def decode(self, task: Task, content: bytes) -> UInt8Array:
-        """Return the picture; one without content is read from its path, see :class:`ImageFile`."""
+        """Return the image; one without content is read from its path, see :class:`ImageFile`."""
         return decode_image(content, task.source) if content else read_image(task.source)

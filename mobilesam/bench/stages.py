@@ -17,13 +17,13 @@ from mobilesam.image.read import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
 
-FORMAT = "mobilesam-bench-2"  # before, image_hw and image were picture_hw and picture
+FORMAT = "mobilesam-bench-2"  # before, image_hw and image were image_hw and image
 STAGES = ("read", "resize", "encode", "first decode", "decode", "upsample")
 
 
 def bench_stages(
     model: MaskModel,
-    picture: Path,
+    image_file: Path,
     *,
     repeats: int = 10,
     warmup: int = 2,
@@ -32,12 +32,12 @@ def bench_stages(
 ) -> dict[str, Any]:
     """Return median, quartiles and every value in seconds of each stage.
 
-    The stages are "read" (file to RGB), "resize", "encode" (with normalising and padding), "first decode" (a point's
-    prediction with what the decoder prepares once a picture), "decode" (the next point) and "upsample" (three masks to
-    the picture's size).
+    The stages are "read" (file to RGB), "resize", "encode" (with normalizing and padding), "first decode" (a point's
+    prediction with what the decoder prepares once an image), "decode" (the next point) and "upsample" (three masks to
+    the image's size).
 
     Raises:
-        InputError: the picture cannot be read, or ``repeats`` is below 1.
+        InputError: the image cannot be read, or ``repeats`` is below 1.
     """
     if repeats < 1:
         raise InputError(sentence("repeats", "be at least 1", repeats, "10 is the default"))
@@ -49,7 +49,7 @@ def bench_stages(
         if progress:
             progress(turn + warmup, warmup + repeats)
         with watch.measure("read"):
-            image = read_image(picture)
+            image = read_image(image_file)
         hw = (image.shape[0], image.shape[1])
         predictor.set_image(image)
         taken = watch.drain()
@@ -82,7 +82,7 @@ def write_sample(path: Path, hw: tuple[int, int] = (768, 1024)) -> None:
 
 
 def bench_image(hw: tuple[int, int]) -> UInt8Array:
-    """Return the picture that :func:`write_sample` writes, (H, W, 3) uint8 RGB."""
+    """Return the image that :func:`write_sample` writes, (H, W, 3) uint8 RGB."""
     height, width = hw
     random = np.random.default_rng(0)
     image = np.empty((height, width, 3), np.uint8)

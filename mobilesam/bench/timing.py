@@ -68,7 +68,7 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 class TimedModel(Wrapped):
     """A model that reports "resize", "encode" and "decode" to a stopwatch; its answers are those of ``model``.
 
-    "encode" is everything from the resized picture to the embedding, "decode" everything from the prompts to the
+    "encode" is everything from the resized image to the embedding, "decode" everything from the prompts to the
     low-resolution logits.
     """
 
@@ -77,7 +77,7 @@ class TimedModel(Wrapped):
         self._watch = watch
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        """Encode a picture, (H, W, 3) uint8 RGB."""
+        """Encode an image, (H, W, 3) uint8 RGB."""
         with self._watch.measure("resize"):
             resized = resize(image, self.image_size)
         with self._watch.measure("encode"):

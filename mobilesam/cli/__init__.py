@@ -99,7 +99,7 @@ def _root(
         bool, typer.Option("--version", help="Print the version and exit.", is_eager=True, callback=_print_version)
     ] = False,
 ) -> None:
-    """Segment anything in a picture, on a laptop."""
+    """Segment anything in an image, on a laptop."""
 
 
 def _print_version(wanted: bool) -> None:

@@ -1,4 +1,4 @@
-"""``mobilesam batch``: segment folders of pictures, and go on where it was stopped."""
+"""``mobilesam batch``: segment folders of images, and go on where it was stopped."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mobilesam.errors import sentence
 if TYPE_CHECKING:
     from mobilesam.batch import BadImage
 
-_MOST_WORKERS = 8  # each holds a model and a few pictures in memory
+_MOST_WORKERS = 8  # each holds a model and a few images in memory
 
 
 class Engine(enum.StrEnum):
@@ -33,7 +33,7 @@ class Engine(enum.StrEnum):
 InputArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT...", help="Pictures, folders with all below them, globs, or lists (.txt) of one picture a line."
+        metavar="INPUT...", help="Images, folders with all below them, globs, or lists (.txt) of one image a line."
     ),
 ]
 WorkersOption = Annotated[
@@ -65,9 +65,9 @@ def batch(
     min_area: options.MinAreaOption = 0,
     max_masks: options.MaxMasksOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a stopped run in --out, and try its bad pictures again.")
+        bool, typer.Option("--resume", help="Go on with a stopped run in --out, and try its bad images again.")
     ] = False,
-    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad picture.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image.")] = False,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
     workers: WorkersOption = None,
@@ -81,7 +81,7 @@ def batch(
     *,
     network: ModelOptions,
 ) -> None:
-    """Segment any number of pictures, by prompts or everything.
+    """Segment any number of images, by prompts or everything.
 
     mobilesam batch photos --everything --out results --format coco,overlay
 
@@ -89,15 +89,15 @@ def batch(
 
     mobilesam batch photos --everything --out results --resume
 
-    The results of all pictures are in coco.json or masks.parquet; files of a picture are named after it, folders keep
+    The results of all images are in coco.json or masks.parquet; files of an image are named after it, folders keep
     their places. A run that was stopped, however it was, goes on with --resume, and its files are those of a run that
-    was not. Pictures that have changed since, or whose results are missing, are then done again. Pictures that the
+    was not. Images that have changed since, or whose results are missing, are then done again. Images that the
     prompts do not name are left out.
 
     For prompts: --select and --fast-padding, as in predict. For --everything: --mode, --points-per-side, --tile-size,
     --min-area and --max-masks, as in everything.
 
-    Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
+    Bad images are listed at the end and do not stop the run; the exit code is then 1.
     """
     from mobilesam.batch import Everything, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
     from mobilesam.formats.naming import refuse_overwriting
@@ -136,7 +136,7 @@ def batch(
         )
         report = segment_images(job, progress=progress, on_warning=notice)
     if report.left_out:
-        left_out = f"{len(report.left_out)} pictures have no prompt, such as {report.left_out[0]}"
+        left_out = f"{len(report.left_out)} images have no prompt, such as {report.left_out[0]}"
         typer.echo(printable(left_out), err=True)
     if as_json:
         bad = [{"image": each.source, "error": each.reason} for each in report.bad]
@@ -149,8 +149,8 @@ def batch(
 
 
 def tell_bad(done: int, bad: Sequence[BadImage]) -> None:
-    """Say on stderr how many pictures are done and which are bad; the exit code is 1 if there are any."""
-    typer.echo(f"{done} picture{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
+    """Say on stderr how many images are done and which are bad; the exit code is 1 if there are any."""
+    typer.echo(f"{done} image{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
     for source, reason in bad:
         named = source in reason or repr(source) in reason
         typer.echo(printable(f"error: {reason}" if named else f"error: {source}: {reason}"), err=True)
@@ -194,7 +194,7 @@ def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None],
 
     class Rate(ProgressColumn):
         def render(self, task: Task) -> Text:
-            return Text("" if task.speed is None else f"{task.speed:.1f} pictures/s")
+            return Text("" if task.speed is None else f"{task.speed:.1f} images/s")
 
     columns = (BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn(), TextColumn("{task.description}"))
     console = Console(stderr=True)

@@ -18,12 +18,12 @@ from mobilesam.errors import sentence
 @with_model_options
 def bench(
     image: Annotated[
-        Path | None, typer.Option("--image", metavar="FILE", help="Picture; by default a synthetic 1024 x 768 JPEG.")
+        Path | None, typer.Option("--image", metavar="FILE", help="Image; by default a synthetic 1024 x 768 JPEG.")
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Measured runs.")] = 10,
     warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="N", help="Runs before, not measured.")] = 2,
     fast_padding: Annotated[
-        bool, typer.Option("--fast-padding", help="Encode only what the picture covers of the padded square.")
+        bool, typer.Option("--fast-padding", help="Encode only what the image covers of the padded square.")
     ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
@@ -56,11 +56,11 @@ def bench(
         refuse_existing(out, force=force)
     model = network.load(threads)
     with tempfile.TemporaryDirectory() as folder:
-        picture = image or Path(folder) / "sample.jpg"
+        image_file = image or Path(folder) / "sample.jpg"
         if image is None:
-            write_sample(picture)
+            write_sample(image_file)
         found = bench_stages(
-            model, picture, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
+            model, image_file, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
         )
     about = {
         "weights_id": model.weights_id,

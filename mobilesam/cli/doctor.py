@@ -30,7 +30,7 @@ class Package(NamedTuple):
 
 PACKAGES = (
     Package("numpy", "numpy", "", "arrays", True),
-    Package("pillow", "PIL", "", "pictures", True),
+    Package("pillow", "PIL", "", "images", True),
     Package("opencv-python", "cv2", "", "overlays and contours", True),
     Package("onnx", "onnx", "", "reading ONNX weights", True),
     Package("onnxruntime", "onnxruntime", "", "running the network", True),
@@ -54,7 +54,7 @@ _OPENCV_LIBRARIES = ("libGL", "libglib", "libgthread")
 def doctor(as_json: options.JsonOption = False) -> None:
     """Show versions, devices, weights, and what is missing.
 
-    The exit code is 0 if pictures can be segmented here as it is, else 1.
+    The exit code is 0 if images can be segmented here as it is, else 1.
     """
     report = examine()
     if as_json:
@@ -180,7 +180,7 @@ def _show(report: dict[str, Any]) -> None:
     console.print(f"{'':10}{'threads':16}{threads}")
     weights = report["weights"]
     line("weights", "missing" if weights["problem"] else "ok", _problem(weights) or f"{weights['path']}, verified")
-    console.print("ready to segment pictures" if report["ready"] else "not ready: see the lines marked missing")
+    console.print("ready to segment images" if report["ready"] else "not ready: see the lines marked missing")
 
 
 def _problem(item: dict[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""``mobilesam embed``: encode pictures once, for ``predict`` and the web page."""
+"""``mobilesam embed``: encode images once, for ``predict`` and the web page."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def embed(
     *,
     network: ModelOptions,
 ) -> None:
-    """Encode pictures, and keep their embeddings, 4 MB each.
+    """Encode images, and keep their embeddings, 4 MB each.
 
     mobilesam embed photos --out embeddings
 
@@ -34,10 +34,10 @@ def embed(
 
     mobilesam webui --embeddings embeddings
 
-    An embedding is found by the pixels of its picture, whatever it is called, and by the weights and by --fast-padding.
+    An embedding is found by the pixels of its image, whatever it is called, and by the weights and by --fast-padding.
     Those that are there are not made again, so a stopped run goes on when it is started again.
 
-    Bad pictures are listed at the end and do not stop the run; the exit code is then 1.
+    Bad images are listed at the end and do not stop the run; the exit code is then 1.
     """
     from mobilesam.batch import BadImage, embed_images
 

@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 JOURNAL, RESULTS, TABLE = "instances.jsonl", "results.json", "results.md"
 FORMAT = "mobilesam-eval-1"  # of the journal
-RESULTS_FORMAT = "mobilesam-eval-2"  # of the report; before, images were called pictures
+RESULTS_FORMAT = "mobilesam-eval-2"  # of the report; before, images were called images
 
 
 class Split(StrEnum):
-    """Which of the pictures in name order."""
+    """Which of the images in name order."""
 
     all = "all"
     even = "even"
@@ -34,7 +34,7 @@ class Split(StrEnum):
 
 @with_model_options
 def evaluate(
-    images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder with the pictures.")],
+    images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder with the images.")],
     annotations: Annotated[
         Path, typer.Option("--annotations", metavar="FILE", help="Ground truth as COCO instance JSON.")
     ],
@@ -46,17 +46,17 @@ def evaluate(
             help="box; point (inmost pixel of the mask); clicks (corrections of the largest error, fed back).",
         ),
     ] = "box,point",
-    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most N pictures.")] = None,
+    limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most N images.")] = None,
     seed: Annotated[
         int | None, typer.Option("--seed", metavar="S", help="Choose them at random; without it, the first by name.")
     ] = None,
-    split: Annotated[Split, typer.Option("--split", help="Pictures at even or odd places in name order.")] = Split.all,
+    split: Annotated[Split, typer.Option("--split", help="Images at even or odd places in name order.")] = Split.all,
     max_clicks: Annotated[int, typer.Option("--max-clicks", min=1, metavar="N", help="Clicks an object.")] = 10,
     all_masks: Annotated[
         bool, typer.Option("--all-masks", help="Also score the masks that are not the answer; untimed.")
     ] = False,
     fast_padding: Annotated[
-        bool, typer.Option("--fast-padding", help="Encode only what the picture covers of the padded square.")
+        bool, typer.Option("--fast-padding", help="Encode only what the image covers of the padded square.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for report, plots and records; none by default.")
@@ -77,12 +77,12 @@ def evaluate(
     predicted IoU can be trusted, and the time of each stage. The table is printed; --out keeps it with JSON, plots and
     the worst cases.
 
-    Pictures that cannot be read and annotations that cannot be used are counted and named, and do not stop the run.
+    Images that cannot be read and annotations that cannot be used are counted and named, and do not stop the run.
     """
     if resume and out is None:
         raise options.UsageError(sentence("--resume", "come with --out", "none", "name the folder of the stopped run"))
     if seed is not None and limit is None:
-        raise options.UsageError(sentence("--seed", "come with --limit", "none", "say how many pictures to choose"))
+        raise options.UsageError(sentence("--seed", "come with --limit", "none", "say how many images to choose"))
     from mobilesam.bench.environment import describe_environment
     from mobilesam.evaluate import Settings, load_coco
     from mobilesam.evaluate import evaluate as run

@@ -1,4 +1,4 @@
-"""``mobilesam everything``: all the masks of a picture, or of many."""
+"""``mobilesam everything``: all the masks of an image, or of many."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @with_model_options
 def everything(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images; - reads one from standard input.")],
     mode: options.ModeOption = options.Mode.balanced,
     out: options.OutOption = Path(),
     formats: options.FormatOption = "overlay,coco",
@@ -29,7 +29,7 @@ def everything(
     max_masks: options.MaxMasksOption = None,
     time_budget: Annotated[
         float | None,
-        typer.Option("--time-budget", min=0, metavar="SECONDS", help="Stop each picture then, with what is found."),
+        typer.Option("--time-budget", min=0, metavar="SECONDS", help="Stop each image then, with what is found."),
     ] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
@@ -37,7 +37,7 @@ def everything(
     *,
     network: ModelOptions,
 ) -> None:
-    """Find all the masks of a picture.
+    """Find all the masks of an image.
 
     mobilesam everything cat.jpg
 
@@ -45,10 +45,10 @@ def everything(
 
     mobilesam everything aerial.tif --tile-size 1024 --min-area 100
 
-    The files are named after the picture (cat-overlay.png, cat-masks/001.png, cat-masks.csv) and listed on stdout; the
-    masks of all pictures together are in coco.json.
+    The files are named after the image (cat-overlay.png, cat-masks/001.png, cat-masks.csv) and listed on stdout; the
+    masks of all images together are in coco.json.
 
-    A picture that cannot be read is reported on stderr; the others are still done, and the exit code is 1.
+    An image that cannot be read is reported on stderr; the others are still done, and the exit code is 1.
     """
     from mobilesam.cli.output import Output
 
@@ -84,7 +84,7 @@ def _generator(
 def _segment(
     generator: SamAutomaticMaskGenerator, image: UInt8Array, source: str, time_budget: float | None
 ) -> MaskRecords:
-    """Segment a picture behind a progress bar, on a terminal."""
+    """Segment an image behind a progress bar, on a terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn

@@ -31,7 +31,7 @@ def export(
         typer.Option(
             "--preprocess",
             metavar="none|float32|uint8",
-            help="The encoder takes (H, W, 3) RGB pixels of this type, longer side 1024, and normalises them itself.",
+            help="The encoder takes (H, W, 3) RGB pixels of this type, longer side 1024, and normalizes them itself.",
         ),
     ] = "none",
     single_mask: Annotated[
@@ -58,7 +58,7 @@ def export(
 
     mobilesam export --out web --parts encoder,decoder --preprocess float32 --return-single-mask
 
-    Needs PyTorch. Every command takes the folder as --model; mobilesam verify compares it over pictures and prompts.
+    Needs PyTorch. Every command takes the folder as --model; mobilesam verify compares it over images and prompts.
     """
     import importlib.util
 

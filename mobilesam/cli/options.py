@@ -101,7 +101,7 @@ BoxOption = Annotated[
 PromptsOption = Annotated[
     Path | None,
     typer.Option(
-        "--prompts", metavar="FILE", help="Prompts for one or many pictures, as JSON; instead of the two above."
+        "--prompts", metavar="FILE", help="Prompts for one or many images, as JSON; instead of the two above."
     ),
 ]
 
@@ -118,7 +118,7 @@ FastPaddingOption = Annotated[
     bool,
     typer.Option(
         "--fast-padding",
-        help="Encode only what a picture covers of the padded square: faster from the second picture on, as "
+        help="Encode only what an image covers of the padded square: faster from the second image on, as "
         "accurate, not equal to the reference.",
     ),
 ]

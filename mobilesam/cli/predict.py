@@ -1,4 +1,4 @@
-"""``mobilesam predict``: segment what points and boxes show, in one picture or many."""
+"""``mobilesam predict``: segment what points and boxes show, in one image or many."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MULTIMASK_OUTPUTS = 3
 
 @with_model_options
 def predict(
-    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Pictures; - reads one from standard input.")],
+    images: Annotated[list[str], typer.Argument(metavar="IMAGE", help="Images; - reads one from standard input.")],
     point: options.PointOption = None,
     box: options.BoxOption = None,
     prompts: options.PromptsOption = None,
@@ -49,7 +49,7 @@ def predict(
     mobilesam predict cat.jpg --box 80,20,420,300 --box 10,10,70,90 --format cutout --out results
 
     Several points are one object, several boxes are several objects; points go with at most one box. Points of label 0
-    need one of label 1, or a box, beside them. The files are named after the picture (cat-overlay.png, cat-mask.png,
+    need one of label 1, or a box, beside them. The files are named after the image (cat-overlay.png, cat-mask.png,
     cat-mask-2.png for the second object) and listed on stdout.
 
     One mask is kept for each object. --select says which of the decoder's four: agreement, the one that the others
@@ -57,7 +57,7 @@ def predict(
     the default for boxes and several points; score, the multimask output of the highest predicted IoU, as SAM's
     examples do. A mask that a prompt file chooses is kept whatever --select says.
 
-    A picture that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
+    An image that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
     """
     from mobilesam.cli.output import Output
     from mobilesam.embedding import with_embeddings
@@ -94,7 +94,7 @@ def predict(
         for number, (best, *_) in enumerate(found, start=1):
             share = best["area"] / (image.shape[0] * image.shape[1])
             typer.echo(
-                f"{files.source}: object {number}, score {best['predicted_iou']:.2f}, {share:.1%} of the picture",
+                f"{files.source}: object {number}, score {best['predicted_iou']:.2f}, {share:.1%} of the image",
                 err=True,
             )
     output.finish()

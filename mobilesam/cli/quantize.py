@@ -35,12 +35,12 @@ def quantize(
         typer.Option(
             "--recipe",
             help="weights: int8 in the file, float32 at work; dynamic: matrix products in int8; static: convolutions "
-            "too, by ranges seen on pictures; half: float16, for GPUs.",
+            "too, by ranges seen on images; half: float16, for GPUs.",
         ),
     ] = RecipeName.weights,
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", metavar="DIR", help="Pictures like those to be segmented, for static."),
+        typer.Option("--calibrate", metavar="DIR", help="Images like those to be segmented, for static."),
     ] = None,
     annotations: Annotated[
         Path | None,
@@ -48,10 +48,10 @@ def quantize(
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="The pictures of --eval. Default: images beside the JSON."),
+        typer.Option("--images", metavar="DIR", help="The images of --eval. Default: images beside the JSON."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option("--limit", min=1, metavar="N", help="Measure on at most N pictures.")
+        int | None, typer.Option("--limit", min=1, metavar="N", help="Measure on at most N images.")
     ] = None,
     max_drop: Annotated[
         float | None,
@@ -92,7 +92,7 @@ def quantize(
     write_bytes(out / REPORT, json.dumps(report.as_json(), indent=2).encode() + b"\n")
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(_lines(report)))
     if max_drop is not None and report.drop > max_drop:
-        remedy = "use another recipe, or other pictures to calibrate with"
+        remedy = "use another recipe, or other images to calibrate with"
         raise ExportError(sentence("mean IoU", f"drop by at most {max_drop:g}", f"{report.drop:.4f}", remedy))
 
 

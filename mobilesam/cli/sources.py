@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def read_source(source: str) -> UInt8Array:
-    """Return the picture at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
+    """Return the image at a path, or on standard input for ``-``, (H, W, 3) uint8 RGB."""
     from mobilesam.formats.naming import STDIN
     from mobilesam.image.read import read_image
 
@@ -31,12 +31,12 @@ def read_source(source: str) -> UInt8Array:
 
 
 def refuse_repeated_stdin(sources: Sequence[str]) -> None:
-    """Raise UsageError if standard input, which holds one picture, is named twice."""
+    """Raise UsageError if standard input, which holds one image, is named twice."""
     from mobilesam.formats.naming import STDIN
 
     if sources.count(STDIN) > 1:
         actual = f"{sources.count(STDIN)} times"
-        raise UsageError(sentence("-", "be given once", actual, "standard input holds one picture"))
+        raise UsageError(sentence("-", "be given once", actual, "standard input holds one image"))
 
 
 class Clock:
@@ -55,7 +55,7 @@ class Clock:
 
 @contextmanager
 def warnings_of(source: str) -> Iterator[None]:
-    """Name the picture in each warning about it."""
+    """Name the image in each warning about it."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield

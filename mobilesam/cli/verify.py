@@ -27,7 +27,7 @@ def verify(
     backend: options.BackendOption = options.Backend.auto,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare ONNX files with the network over five shapes of picture, points, boxes and an earlier mask.
+    """Compare ONNX files with the network over five shapes of image, points, boxes and an earlier mask.
 
     mobilesam verify onnx
 

@@ -44,18 +44,18 @@ def webui(
     auth: Annotated[
         str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Ask for a login.")
     ] = None,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest picture file.")] = 50,
-    max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Most pixels a picture may have.")] = (
+    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest image file.")] = 50,
+    max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Most pixels an image may have.")] = (
         50_000_000
     ),
     concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Pictures encoded or segmented at the same time.")
+        int, typer.Option("--concurrency", min=1, help="Images encoded or segmented at the same time.")
     ] = 2,
     cache_mb: Annotated[
         int, typer.Option("--cache-mb", min=1, help="Memory for images, embeddings and the visitors' sessions.")
     ] = 512,
 ) -> None:
-    """Open a page in the browser where pictures are segmented by clicks and drags.
+    """Open a page in the browser where images are segmented by clicks and drags.
 
     mobilesam webui --model mobile_sam --model my-int8-export
 

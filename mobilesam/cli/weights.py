@@ -31,7 +31,7 @@ def show(as_json: options.JsonOption = False) -> None:
                 "role": entry.role,
                 "path": found and str(found),
                 "size": source.result.size,
-                "licence": source.licence,
+                "license": source.license,
                 "sources": [str(each) for each in entry.sources],
             }
         )
@@ -39,7 +39,7 @@ def show(as_json: options.JsonOption = False) -> None:
         typer.echo(json.dumps({"folder": str(store.folder), "weights": rows}, indent=2))
         return
     for row in rows:
-        typer.echo(f"{row['name']}  {row['path'] or 'not fetched'}  {row['size']:,} bytes  {row['licence']}")
+        typer.echo(f"{row['name']}  {row['path'] or 'not fetched'}  {row['size']:,} bytes  {row['license']}")
         typer.echo(f"  {row['role']}")
 
 

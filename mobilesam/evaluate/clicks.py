@@ -17,7 +17,7 @@ from mobilesam.evaluate.rle import tight_box
 
 
 class Click(NamedTuple):
-    """A pixel of the picture, and whether it is on the object."""
+    """A pixel of the image, and whether it is on the object."""
 
     x: int
     y: int
@@ -36,7 +36,7 @@ def next_click(prediction: BoolArray, truth: BoolArray, earlier: Collection[Clic
 def center_click(truth: BoolArray) -> Click:
     """Return the click at the maximum of the distance transform of a mask that is not empty."""
     click = next_click(np.zeros_like(truth), truth)
-    assert click is not None, "an empty mask has no centre"
+    assert click is not None, "an empty mask has no center"
     return click
 
 

@@ -1,4 +1,4 @@
-"""Ground truth: COCO instance annotations and the pictures they describe."""
+"""Ground truth: COCO instance annotations and the images they describe."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ Split = Literal["all", "even", "odd"]
 
 @dataclass(frozen=True, eq=False)
 class Instance:
-    """One object of a picture.
+    """One object of an image.
 
-    box_xyxy: (4,) float64, x1 y1 x2 y2 in pixels of the picture, clipped to its frame.
+    box_xyxy: (4,) float64, x1 y1 x2 y2 in pixels of the image, clipped to its frame.
     mask: (H, W) bool.
     area: pixels of the mask; the annotation's own ``area`` is not read, because files disagree on what it means.
     """
@@ -50,7 +50,7 @@ class AnnotatedImage:
 
 @dataclass(frozen=True)
 class Dataset:
-    """The pictures to evaluate, in name order.
+    """The images to evaluate, in name order.
 
     digest: sha256 of the annotations file.
     orphans: annotations whose ``image_id`` is not among the images.
@@ -67,34 +67,32 @@ def load_coco(
 ) -> Dataset:
     """Read a COCO instance file.
 
-    split: of the pictures in name order, those at even or at odd places (the first is even), or all.
-    limit: keep at most so many pictures: the first ones, or a random choice if ``seed`` is given.
+    split: of the images in name order, those at even or at odd places (the first is even), or all.
+    limit: keep at most so many images: the first ones, or a random choice if ``seed`` is given.
 
     Raises:
         InputError: the file cannot be read, is not COCO instance JSON, or ``images`` is not a folder.
     """
     if not images.is_dir():
-        raise InputError(
-            sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the pictures")
-        )
+        raise InputError(sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the images"))
     document = read_document(annotations, need_masks=True)
-    pictures = sorted(
+    chosen = sorted(
         (_image(entry, images, document.by_image[entry["id"]]) for entry in document.images),
         key=lambda item: item.file_name,
     )
     if split != "all":
-        pictures = pictures[(0 if split == "even" else 1) :: 2]
-    if limit is not None and limit < len(pictures):
+        chosen = chosen[(0 if split == "even" else 1) :: 2]
+    if limit is not None and limit < len(chosen):
         if seed is not None:
-            pictures = sorted(random.Random(seed).sample(pictures, limit), key=lambda item: item.file_name)
-        pictures = pictures[:limit]
-    return Dataset(tuple(pictures), document.categories, document.digest, document.orphans)
+            chosen = sorted(random.Random(seed).sample(chosen, limit), key=lambda item: item.file_name)
+        chosen = chosen[:limit]
+    return Dataset(tuple(chosen), document.categories, document.digest, document.orphans)
 
 
 def read_instances(
     image: AnnotatedImage, hw: tuple[int, int], categories: Mapping[Any, str]
 ) -> tuple[list[Instance], list[dict[str, Any]]]:
-    """Return the usable instances of a picture, and ``{"annotation_id", "reason"}`` for each other one."""
+    """Return the usable instances of an image, and ``{"annotation_id", "reason"}`` for each other one."""
     instances, skipped = [], []
     for annotation in image.annotations:
         try:

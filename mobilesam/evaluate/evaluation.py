@@ -21,7 +21,7 @@ from mobilesam.predictor import SamPredictor
 class Evaluation:
     """What a run found.
 
-    records: one a picture, JSON values: every instance with its IoUs, predicted IoUs, prompts and masks (RLE).
+    records: one an image, JSON values: every instance with its IoUs, predicted IoUs, prompts and masks (RLE).
     """
 
     records: list[Record]

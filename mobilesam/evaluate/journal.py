@@ -1,4 +1,4 @@
-"""A file of finished pictures, one JSON object a line, so that a stopped run goes on where it was."""
+"""A file of finished images, one JSON object a line, so that a stopped run goes on where it was."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """The records of a run by picture, each written to disk before the next picture begins.
+    """The records of a run by image, each written to disk before the next image begins.
 
     The first line says what is being measured; a run resumes only what it would measure the same way.
     """
@@ -42,7 +42,7 @@ class Journal:
         return cls(path, {})
 
     def append(self, record: Record) -> None:
-        """Add the record of one picture, under its ``file_name``."""
+        """Add the record of one image, under its ``file_name``."""
         with self.path.open("ab") as file:
             file.write(_line(record))
             file.flush()

@@ -13,7 +13,7 @@ from mobilesam.arrays import BoolArray
 from mobilesam.evaluate.rle import tight_box
 
 SMALL_AREA, LARGE_AREA = 32**2, 96**2  # COCO's limits, in pixels
-BOUNDARY_RATIO = 0.02  # of the picture's diagonal (Cheng et al. 2021, Boundary IoU, section 5)
+BOUNDARY_RATIO = 0.02  # of the image's diagonal (Cheng et al. 2021, Boundary IoU, section 5)
 
 
 class Bin(NamedTuple):
@@ -33,7 +33,7 @@ def iou(prediction: BoolArray, truth: BoolArray) -> float:
 
 
 def boundary_iou(prediction: BoolArray, truth: BoolArray, ratio: float = BOUNDARY_RATIO) -> float:
-    """Return the IoU of the inner borders of two masks, ``ratio`` of the picture's diagonal wide, at least a pixel."""
+    """Return the IoU of the inner borders of two masks, ``ratio`` of the image's diagonal wide, at least a pixel."""
     width = max(1, round(ratio * math.hypot(*truth.shape)))
     if not (prediction.any() or truth.any()):
         return 1.0

@@ -1,4 +1,4 @@
-"""Pictures of a run: how the IoUs spread, what clicks bring, and the cases that went worst."""
+"""Images of a run: how the IoUs spread, what clicks bring, and the cases that went worst."""
 
 from __future__ import annotations
 
@@ -78,12 +78,12 @@ def contact_sheet(
         for place, instance in enumerate(record["instances"])
     ]
     worst = sorted(cases, key=lambda case: (case[0], case[1]["file_name"], case[2]))[:count]
-    images = {picture.file_name: picture for picture in dataset.images}
+    images = {entry.file_name: entry for entry in dataset.images}
     tiles = []
     for _, record, place in worst:
-        picture = images[record["file_name"]]
-        image = read_image(picture.path)
-        truth = read_instances(picture, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
+        entry = images[record["file_name"]]
+        image = read_image(entry.path)
+        truth = read_instances(entry, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
         tiles.append(_tile(image, truth, record, record["instances"][place], kind))
     blank = np.full((TILE_HW[0] + CAPTION_HEIGHT, TILE_HW[1], 3), 255, np.uint8)
     tiles += [blank] * (-len(tiles) % columns)
@@ -138,7 +138,7 @@ def _heading(text: str, width: int) -> UInt8Array:
 
 
 def _window(region: BoolArray) -> tuple[int, int, int, int]:
-    """Return x1 y1 x2 y2 around a region with what lies about it, shaped as a tile where the picture allows it."""
+    """Return x1 y1 x2 y2 around a region with what lies about it, shaped as a tile where the image allows it."""
     height, width = region.shape
     left, top, right, bottom = tight_box(region).astype(int).tolist()
     tile_height, tile_width = TILE_HW
@@ -158,6 +158,6 @@ def _color(index: int) -> RGB:
 
 
 def save(pixels: UInt8Array, path: Path) -> None:
-    """Write a picture as PNG, atomically."""
+    """Write an image as PNG, atomically."""
     with atomic_path(path) as temporary:
         Image.fromarray(pixels).save(temporary)

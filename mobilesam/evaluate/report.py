@@ -41,7 +41,7 @@ def summarize(records: Sequence[Record], settings: Settings) -> dict[str, Any]:
 def to_markdown(summary: Mapping[str, Any]) -> str:
     """Return the report as Markdown: accuracy, then clicks, calibration and time, as far as they were measured."""
     parts = [
-        f"{summary['instances']} instances on {summary['images'] - len(summary['unreadable'])} pictures"
+        f"{summary['instances']} instances on {summary['images'] - len(summary['unreadable'])} images"
         + _left_out(summary)
     ]
     prompts: Mapping[str, Any] = summary["prompts"]
@@ -206,7 +206,7 @@ def _number(value: float | None) -> str:
 
 def _left_out(summary: Mapping[str, Any]) -> str:
     unreadable, skipped = len(summary["unreadable"]), len(summary["skipped"])
-    return f"; {unreadable} pictures and {skipped} annotations could not be used" if unreadable or skipped else ""
+    return f"; {unreadable} images and {skipped} annotations could not be used" if unreadable or skipped else ""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

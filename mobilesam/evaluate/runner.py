@@ -1,4 +1,4 @@
-"""The measurement: every instance of every picture prompted, answered and compared with its mask."""
+"""The measurement: every instance of every image prompted, answered and compared with its mask."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Predictor(Protocol):
     """What SamPredictor of this package and of the reference have in common."""
 
     def set_image(self, image: UInt8Array) -> None:
-        """Encode a picture, (H, W, 3) uint8 RGB."""
+        """Encode an image, (H, W, 3) uint8 RGB."""
 
     def predict(
         self,
@@ -73,12 +73,12 @@ def measure(
     journal: Journal | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Record]:
-    """Return one record a picture, in the data set's order.
+    """Return one record an image, in the data set's order.
 
     watch: a stopwatch that the predictor's network already reports "encode" and "decode" to; without one, the stages
         are "set_image" and "predict".
-    journal: pictures found there are not measured again; others are added to it.
-    progress: called with the number of pictures done, the number there are, and the name of the next ("" at the end).
+    journal: images found there are not measured again; others are added to it.
+    progress: called with the number of images done, the number there are, and the name of the next ("" at the end).
     """
     run = _Run(predictor, settings, watch)
     records = []
@@ -124,7 +124,7 @@ class _Run:
             height, width = image.shape[:2]
             if annotated.stated_hw not in (None, (height, width)):
                 stated = f"{annotated.stated_hw[1]} x {annotated.stated_hw[0]}" if annotated.stated_hw else ""
-                raise InputError(f"the picture is {width} x {height}, its annotations are for {stated}")
+                raise InputError(f"the image is {width} x {height}, its annotations are for {stated}")
         except (InputError, OSError) as error:
             return record | {"error": str(error), "instances": [], "skipped": [], "seconds": {}}
         instances, skipped = read_instances(annotated, (height, width), categories)

@@ -1,4 +1,4 @@
-"""COCO's instance format: one JSON file for any number of pictures."""
+"""COCO's instance format: one JSON file for any number of images."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ from mobilesam.masks.records import pixel_box
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 
-def coco_dataset(pictures: Sequence[MaskedImage]) -> dict[str, Any]:
-    """Return pictures and masks in COCO's words: compressed RLE, and the model's scores beside them."""
-    labels = labels_of(pictures)
+def coco_dataset(masked: Sequence[MaskedImage]) -> dict[str, Any]:
+    """Return images and masks in COCO's words: compressed RLE, and the model's scores beside them."""
+    labels = labels_of(masked)
     annotations: list[dict[str, Any]] = []
-    for image_id, image in enumerate(pictures, start=1):
+    for image_id, image in enumerate(masked, start=1):
         annotations += _annotations(image, image_id, len(annotations), labels)
-    images = [_image(image, image_id) for image_id, image in enumerate(pictures, start=1)]
+    images = [_image(image, image_id) for image_id, image in enumerate(masked, start=1)]
     return {"images": images, "annotations": annotations, "categories": _categories(labels)}
 
 
 def write_coco(path: Path, images: Iterable[MaskedImage], *, labels: Sequence[str] = (), force: bool = False) -> None:
-    """Write :func:`coco_dataset` as JSON, taking one picture at a time.
+    """Write :func:`coco_dataset` as JSON, taking one image at a time.
 
     labels: the first categories, in this order; others follow as they appear.
     """
@@ -55,10 +55,10 @@ def write_coco(path: Path, images: Iterable[MaskedImage], *, labels: Sequence[st
 
 
 def read_coco(path: Path) -> list[MaskedImage]:
-    """Read pictures and masks: polygons, RLE or compressed RLE.
+    """Read images and masks: polygons, RLE or compressed RLE.
 
     Raises:
-        InputError: the file is not COCO instance JSON, a picture has no size, or an annotation no usable mask.
+        InputError: the file is not COCO instance JSON, an image has no size, or an annotation no usable mask.
     """
     document = read_document(path, need_masks=True)
     return [
@@ -73,12 +73,12 @@ def read_coco(path: Path) -> list[MaskedImage]:
 
 
 def read_coco_prompts(path: Path) -> PromptFile:
-    """Read the boxes of a COCO file as prompts for its pictures, labelled with their categories.
+    """Read the boxes of a COCO file as prompts for its images, labeled with their categories.
 
     A crowd region is not one object, and is left out.
 
     Raises:
-        InputError: the file is not COCO instance JSON, names no picture, or a box is no x y width height.
+        InputError: the file is not COCO instance JSON, names no image, or a box is no x y width height.
     """
     return coco_prompts(read_document(path), path)
 
@@ -86,7 +86,7 @@ def read_coco_prompts(path: Path) -> PromptFile:
 def coco_prompts(document: CocoDocument, path: Path) -> PromptFile:
     """Return the prompts of a COCO file that has been read; see :func:`read_coco_prompts`."""
     if not document.images:
-        raise InputError(sentence(f"annotations {path.name}", "name a picture", "none", "export it again"))
+        raise InputError(sentence(f"annotations {path.name}", "name an image", "none", "export it again"))
     return PromptFile(
         {
             str(entry["file_name"]): tuple(
@@ -105,7 +105,7 @@ def _image(image: MaskedImage, image_id: int) -> dict[str, Any]:
 
 
 def _annotations(image: MaskedImage, image_id: int, before: int, labels: Sequence[str]) -> list[dict[str, Any]]:
-    """Return a picture's annotations, numbered after those ``before``; COCO counts from 1."""
+    """Return an image's annotations, numbered after those ``before``; COCO counts from 1."""
     annotations = []
     for index, record in enumerate(image.records, start=before + 1):
         scores = {"score": known(record["predicted_iou"]), "stability_score": known(record["stability_score"])}
@@ -160,6 +160,6 @@ def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:
         return image_size(entry.get("height"), entry.get("width"))
     except InputError as error:
         actual = f"{entry['file_name']!r} with {error}"
-        requirement = "state each picture's size"
+        requirement = "state each image's size"
         remedy = "write width and height as whole numbers"
         raise InputError(sentence(f"annotations {path.name}", requirement, actual, remedy)) from error

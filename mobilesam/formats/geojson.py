@@ -1,8 +1,8 @@
-"""GeoJSON: the masks of one picture as features, in pixels or in the coordinates of a map.
+"""GeoJSON: the masks of one image as features, in pixels or in the coordinates of a map.
 
 A feature's geometry is the exact outline of the mask along the edges of pixels: one or several polygons, with holes;
 null for an empty mask. Exteriors run as RFC 7946 wants. Beside the features, ``image`` holds the name, the size and the
-transform, with which the masks can be read back; in files of version 1, which are read too, it is called ``picture``.
+transform, with which the masks can be read back; in files of version 1, which are read too, it is called ``image``.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _VERSION = 2
 
 
 def geojson_collection(image: MaskedImage, transform: Transform = IDENTITY) -> dict[str, Any]:
-    """Return a picture's masks as a feature collection.
+    """Return an image's masks as a feature collection.
 
     transform: a b c d e f as in rasterio, from the corner (x, y) of a pixel to (ax + by + c, dx + ey + f); by default
         coordinates are pixels, x to the right and y downwards.
@@ -69,7 +69,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
     """Read masks: the pixels whose middle lies inside the polygons.
 
     Args:
-        hw: (height, width) of the picture, needed where the file does not say it.
+        hw: (height, width) of the image, needed where the file does not say it.
         transform: used where the file does not say it.
 
     Raises:

@@ -1,4 +1,4 @@
-"""labelme's JSON: one file a picture, to be corrected by hand.
+"""labelme's JSON: one file an image, to be corrected by hand.
 
 An object is one polygon a part, all with one ``group_id``; a hole is joined to its outline by a bridge of no width,
 because labelme's polygons have none.
@@ -28,7 +28,7 @@ _VERSION = "5.5.0"  # the release whose fields these are
 
 
 def labelme_document(image: MaskedImage) -> dict[str, Any]:
-    """Return a picture's masks in labelme's words; the picture itself is named, not included."""
+    """Return an image's masks in labelme's words; the image itself is named, not included."""
     shapes: list[dict[str, Any]] = []
     for number, record in enumerate(image.records, start=1):
         rings, iou = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
@@ -62,7 +62,7 @@ def write_labelme(path: Path, image: MaskedImage, *, force: bool = False) -> Non
 
 
 def read_labelme(path: Path) -> MaskedImage:
-    """Read the masks of a picture; shapes with one ``group_id`` are one mask.
+    """Read the masks of an image; shapes with one ``group_id`` are one mask.
 
     Raises:
         InputError: the file is not labelme's JSON, or has shapes that are no areas.

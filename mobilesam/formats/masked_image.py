@@ -1,4 +1,4 @@
-"""What every format holds: a picture's masks, as the records of everything mode with uncompressed RLE.
+"""What every format holds: an image's masks, as the records of everything mode with uncompressed RLE.
 
 Errors about the content of a file give the reason alone; the reader of the file puts it into a sentence.
 """
@@ -21,7 +21,7 @@ OBJECT = "object"  # the label of what has none
 
 
 class MaskedImage(NamedTuple):
-    """A picture's name and (height, width), and its masks as uncompressed RLE."""
+    """An image's name and (height, width), and its masks as uncompressed RLE."""
 
     file_name: str
     hw: tuple[int, int]

@@ -1,4 +1,4 @@
-"""Names of output files, after the pictures' own."""
+"""Names of output files, after the images' own."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ STDIN = "-"
 
 @dataclass(frozen=True)
 class Names:
-    """The file names of one picture: ``cat-mask.png`` for its first object's best mask, and so on.
+    """The file names of one image: ``cat-mask.png`` for its first object's best mask, and so on.
 
     The second object has ``cat-mask-2.png``, its second best mask ``cat-mask-2-alt2.png``. An overlay shows all objects
-    of the picture; ``cat-overlay-alt2.png`` shows their second best masks.
+    of the image; ``cat-overlay-alt2.png`` shows their second best masks.
     """
 
     folder: Path
@@ -31,7 +31,7 @@ class Names:
 
 
 def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:
-    """Name the outputs of pictures after their own names; the second ``cat`` becomes ``cat-2``.
+    """Name the outputs of images after their own names; the second ``cat`` becomes ``cat-2``.
 
     Names are compared without case, since some file systems do.
     """

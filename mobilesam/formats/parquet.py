@@ -1,6 +1,6 @@
-"""Parquet: a table with one row a mask, for any number of pictures; needs pyarrow.
+"""Parquet: a table with one row a mask, for any number of images; needs pyarrow.
 
-A mask is COCO's compressed run lengths, so a row is small whatever the picture's size. A picture without masks has one
+A mask is COCO's compressed run lengths, so a row is small whatever the image's size. An image without masks has one
 row whose ``mask_id`` is null.
 """
 
@@ -30,7 +30,7 @@ def require_pyarrow() -> None:
 
 
 def write_parquet(path: Path, images: Iterable[MaskedImage], *, force: bool = False) -> None:
-    """Write the table, taking one picture at a time.
+    """Write the table, taking one image at a time.
 
     Raises:
         MissingDependencyError: pyarrow is not installed.
@@ -50,7 +50,7 @@ def write_parquet(path: Path, images: Iterable[MaskedImage], *, force: bool = Fa
 
 
 def read_parquet(path: Path) -> Iterator[MaskedImage]:
-    """Read the pictures of a table that :func:`write_parquet` wrote, one at a time.
+    """Read the images of a table that :func:`write_parquet` wrote, one at a time.
 
     Raises:
         InputError: the file cannot be read or is no such table.

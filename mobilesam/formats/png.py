@@ -1,6 +1,6 @@
-"""Pictures as PNG files: a binary mask, a map of all the masks, a cut-out object, any RGB picture.
+"""Images as PNG files: a binary mask, a map of all the masks, a cut-out object, any RGB image.
 
-A map holds each pixel's mask by its number, 0 for none: 8-bit with colours for up to 255 masks ("indexed"), or 16-bit
+A map holds each pixel's mask by its number, 0 for none: 8-bit with colors for up to 255 masks ("indexed"), or 16-bit
 for up to 65535 ("instances"). A pixel has room for one mask only; smaller ones lie on top of larger ones.
 """
 
@@ -33,13 +33,13 @@ def write_mask(path: Path, mask: BoolArray, *, force: bool = False) -> None:
     _save(path, mask * np.uint8(255), force, compress_level=6)
 
 
-def write_indexed(path: Path, picture: MaskedImage, *, force: bool = False) -> None:
-    """Write a map of at most 255 masks as an 8-bit PNG whose palette has the colours of the overlay.
+def write_indexed(path: Path, masked: MaskedImage, *, force: bool = False) -> None:
+    """Write a map of at most 255 masks as an 8-bit PNG whose palette has the colors of the overlay.
 
     Raises:
         InputError: there are more masks.
     """
-    image = Image.fromarray(_numbers(picture, 255, "write the 16-bit map instead").astype(np.uint8))
+    image = Image.fromarray(_numbers(masked, 255, "write the 16-bit map instead").astype(np.uint8))
     image.putpalette(np.concatenate([np.zeros((1, 3), np.uint8), palette(255)]).tobytes())
     with atomic_path(path, force=force) as temporary:
         image.save(temporary, format="PNG", compress_level=6)
@@ -58,7 +58,7 @@ def read_mask(path: Path) -> BoolArray:
     """Read a binary mask, (H, W) bool: what is not 0.
 
     Raises:
-        InputError: the file is no gray picture.
+        InputError: the file is no gray image.
     """
     mask: BoolArray = _read(path) > 0
     return mask
@@ -68,7 +68,7 @@ def read_map(path: Path) -> MaskedImage:
     """Read a map of masks, indexed or 16-bit, in the order of their numbers.
 
     Raises:
-        InputError: the file is no gray or indexed picture.
+        InputError: the file is no gray or indexed image.
     """
     numbers = _read(path)
     hw = (numbers.shape[0], numbers.shape[1])
@@ -77,9 +77,9 @@ def read_map(path: Path) -> MaskedImage:
 
 
 def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool = False) -> None:
-    """Write the masked part of a picture, (H, W, 3) uint8 RGB, as an RGBA PNG of the same size.
+    """Write the masked part of an image, (H, W, 3) uint8 RGB, as an RGBA PNG of the same size.
 
-    Outside the mask all four channels are 0, so nothing of the rest of the picture is in the file.
+    Outside the mask all four channels are 0, so nothing of the rest of the image is in the file.
     """
     cutout = np.empty((*mask.shape, 4), np.uint8)
     np.multiply(image, mask[..., None], out=cutout[..., :3])
@@ -88,7 +88,7 @@ def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool 
 
 
 def write_image(path: Path, image: UInt8Array, *, force: bool = False) -> None:
-    """Write a picture, (H, W, 3) uint8 RGB."""
+    """Write an image, (H, W, 3) uint8 RGB."""
     _save(path, image, force)
 
 
@@ -119,7 +119,7 @@ def _read(path: Path) -> npt.NDArray[Any]:
     except DECODE_ERRORS as error:
         raise InputError(sentence("mask", "be a readable PNG", f"{path} ({error})", "check the path")) from error
     if pixels.ndim != 2:
-        remedy = "give the mask itself, not the picture drawn with it"
+        remedy = "give the mask itself, not the image drawn with it"
         raise InputError(sentence("mask", "be gray or indexed", f"{path.name} of mode {mode}", remedy))
     return pixels
 

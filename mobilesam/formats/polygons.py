@@ -1,6 +1,6 @@
 """Masks as polygons, for formats that know nothing else.
 
-Corners are the centres of the mask's outermost pixels, as OpenCV finds them: filled together with its line, a polygon
+Corners are the centers of the mask's outermost pixels, as OpenCV finds them: filled together with its line, a polygon
 covers exactly the mask. A hole is joined to the outline around it by a bridge of no width, there and back. That is said
 once, since a reader that draws lines fills the bridge.
 """

@@ -22,7 +22,7 @@ def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolArray:
     """Return the (H, W) bool mask of an annotation's ``segmentation``.
 
     Raises:
-        InputError: it is missing, malformed, or made for a picture of another size.
+        InputError: it is missing, malformed, or made for an image of another size.
     """
     if isinstance(segmentation, list) and segmentation:
         return _from_polygons(segmentation, hw)
@@ -51,9 +51,9 @@ def _from_polygons(polygons: list[Any], hw: tuple[int, int]) -> BoolArray:
 def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
     size = rle.get("size")
     if not isinstance(size, list) or size != list(hw):
-        raise InputError(f"the RLE is for height and width {reprlib.repr(size)}, the picture has {list(hw)}")
+        raise InputError(f"the RLE is for height and width {reprlib.repr(size)}, the image has {list(hw)}")
     counts = _expand(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
-    # pycocotools returns uninitialised memory for runs that do not fill the frame, so the sum is checked first.
+    # pycocotools returns uninitialized memory for runs that do not fill the frame, so the sum is checked first.
     valid = isinstance(counts, list) and all(is_number(run) and isinstance(run, int) and run >= 0 for run in counts)
     if not valid or sum(counts) != hw[0] * hw[1]:
         raise InputError("the RLE counts do not fill the frame")

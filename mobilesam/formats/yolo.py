@@ -1,4 +1,4 @@
-"""YOLO's segmentation labels: one text file a picture, one line an object, and the names of its classes in YAML.
+"""YOLO's segmentation labels: one text file an image, one line an object, and the names of its classes in YAML.
 
 A line is a class number and one polygon, x y of each corner as shares of the width and height. The format has neither
 holes nor parts: both are joined by bridges of no width, as Ultralytics' own converter does. It has no scores either.
@@ -44,7 +44,7 @@ def yolo_labels(records: Iterable[MaskRecord], labels: Sequence[str] = (OBJECT,)
 def write_yolo(
     path: Path, records: Sequence[MaskRecord], labels: Sequence[str] = (OBJECT,), *, force: bool = False
 ) -> None:
-    """Write :func:`yolo_labels` of a picture."""
+    """Write :func:`yolo_labels` of an image."""
     write_bytes(path, yolo_labels(records, labels).encode(), force=force)
 
 
@@ -55,7 +55,7 @@ def write_yolo_names(path: Path, labels: Sequence[str] = (OBJECT,), *, force: bo
 
 
 def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)) -> MaskedImage:
-    """Read the masks of a picture of (height, width); a class beyond ``labels`` is called by its number.
+    """Read the masks of an image of (height, width); a class beyond ``labels`` is called by its number.
 
     Raises:
         InputError: the file cannot be read, or a line is not a class and at least three x y pairs.

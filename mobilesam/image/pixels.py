@@ -1,6 +1,6 @@
 """Any array of pixels to RGB.
 
-- *alpha*: transparent pixels are laid over white, as a viewer shows them; opaque ones keep their colour.
+- *alpha*: transparent pixels are laid over white, as a viewer shows them; opaque ones keep their color.
 - *uint16*: values are scaled by the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest of them, because
   cameras and microscopes store 10 to 14 bits in 16.
 - *float*: 0..1 times 255, rounded. Another range is refused, since guessing it would change the answer silently.
@@ -18,12 +18,12 @@ from mobilesam.errors import InputError, sentence, unknown_name
 
 
 def to_rgb(array: Any, image_format: str = "RGB", name: str = "image") -> UInt8Array:
-    """Return an array as a contiguous (H, W, 3) uint8 RGB picture, sharing memory with ``array`` where it can.
+    """Return an array as a contiguous (H, W, 3) uint8 RGB image, sharing memory with ``array`` where it can.
 
     Args:
-        array: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) colour, (H, W, 4) colour and alpha;
+        array: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) color, (H, W, 4) color and alpha;
             bool, integers in 0..255, uint16, or float in 0..1.
-        image_format: "RGB" or "BGR", the order of the colour channels; alpha is last in both.
+        image_format: "RGB" or "BGR", the order of the color channels; alpha is last in both.
         name: what messages call the array.
 
     Raises:
@@ -52,7 +52,7 @@ def check_format(image_format: str) -> None:
 def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
     shapes = "be an (H, W), (H, W, 1..4) array"
     if array is None:
-        raise InputError(sentence(name, "be a picture", None, "pass a path, a Pillow image or an (H, W, 3) array"))
+        raise InputError(sentence(name, "be an image", None, "pass a path, a Pillow image or an (H, W, 3) array"))
     try:
         pixels = np.asarray(array)
     except (ValueError, TypeError, RuntimeError) as error:
@@ -64,7 +64,7 @@ def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
         raise InputError(sentence(name, "have pixels", f"shape {pixels.shape}", "check how it was read or cropped"))
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4):
         return pixels
-    remedy = "pass one picture at a time"
+    remedy = "pass one image at a time"
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
         remedy = "its channels come first: pass image.transpose(1, 2, 0)"
     elif pixels.ndim == 4 and pixels.shape[0] == 1:
@@ -87,7 +87,7 @@ def _to_uint8(pixels: npt.NDArray[Any], name: str) -> UInt8Array:
         eight_bit = ((np.arange(top + 1) * 255 + top // 2) // top).astype(np.uint8)
         return np.take(eight_bit, pixels)
     if low < 0 or high > 255:
-        remedy = "scale it to 0..255, or pass uint16 for pictures of 10 to 16 bits"
+        remedy = "scale it to 0..255, or pass uint16 for images of 10 to 16 bits"
         raise InputError(sentence(name, "have integers in 0..255", f"{low}..{high} ({pixels.dtype})", remedy))
     return pixels.astype(np.uint8)
 
@@ -98,7 +98,7 @@ def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> UInt8Array:
         actual = f"{faulty} NaN or infinite values"
         raise InputError(sentence(name, "be finite", actual, "fill them, with np.nan_to_num"))
     low, high = float(pixels.min()), float(pixels.max())
-    slack = 1e-4  # rounding of the arithmetic that made the picture
+    slack = 1e-4  # rounding of the arithmetic that made the image
     if low < -slack or high > 1 + slack:
         remedy = "use image.astype(np.uint8)" if low >= 0 and 1 < high <= 255 else "scale it to 0..1"
         raise InputError(sentence(name, "have floats in 0..1", f"{low:g}..{high:g}", remedy))

@@ -1,11 +1,11 @@
-"""Any picture to RGB.
+"""Any image to RGB.
 
 Rules a reader may want to know:
 
-- *alpha*: a transparent picture is laid over white, as a viewer shows it; opaque pixels keep their colour.
-- *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Pillow reads 16-bit *colour* files by their high byte.
+- *alpha*: a transparent image is laid over white, as a viewer shows it; opaque pixels keep their color.
+- *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Pillow reads 16-bit *color* files by their high byte.
 - *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
-- *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the picture as viewed.
+- *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the image as viewed.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ _open_lock = threading.Lock()
 
 
 def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Return a picture as (H, W, 3) uint8 RGB.
+    """Return an image as (H, W, 3) uint8 RGB.
 
     Args:
         source: a path of a regular file, the bytes of an image file, a pipe or binary file object of at most 1 GiB (it
@@ -68,7 +68,7 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
         max_pixels: a file of more pixels is refused before it is decoded.
 
     Raises:
-        InputError: the source is missing, unreadable, damaged, not a picture, or too large for this or for memory.
+        InputError: the source is missing, unreadable, damaged, not an image, or too large for this or for memory.
     """
     check_format(image_format)
     if isinstance(source, Image.Image):
@@ -92,7 +92,7 @@ def count_frames(content: bytes) -> int:
 
 
 def image_digest(image_rgb: UInt8Array) -> str:
-    """Return the sha256 of a picture's size and pixels, (H, W, 3) uint8 RGB, as 64 hexadecimal digits."""
+    """Return the sha256 of an image's size and pixels, (H, W, 3) uint8 RGB, as 64 hexadecimal digits."""
     height, width = image_rgb.shape[:2]
     digest = hashlib.sha256(f"{height}x{width}x3".encode())
     digest.update(np.ascontiguousarray(image_rgb).data)
@@ -122,7 +122,7 @@ def _read_path(path: Path, max_pixels: int) -> UInt8Array:
         piped = is_pipe(path)
         stream = io.BytesIO(read_bytes(path, MAX_BYTES, pipes=True)) if piped else open_file(path)
     except IsADirectoryError as error:
-        raise InputError(sentence("image", "be a file", f"the directory {path}", "name a picture inside it")) from error
+        raise InputError(sentence("image", "be a file", f"the directory {path}", "name an image inside it")) from error
     except FileNotFoundError as error:
         raise InputError(sentence("image", "be an existing file", path, _missing_remedy(path))) from error
     except OSError as error:
@@ -134,7 +134,7 @@ def _read_path(path: Path, max_pixels: int) -> UInt8Array:
 
 def _missing_remedy(path: Path) -> str:
     if "://" in str(path) or str(path).startswith(("http:", "https:")):
-        return "download it first: pictures are read from files"
+        return "download it first: images are read from files"
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
     try:
@@ -161,7 +161,7 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
         actual = f"{name} ({error.strerror or error})"
         raise InputError(sentence("image", "be a readable file", actual, "check the disk that it is on")) from error
     if not head:
-        raise InputError(sentence("image", "be a picture", f"{name}, which is empty (zero bytes)", "get it again"))
+        raise InputError(sentence("image", "be an image", f"{name}, which is empty (zero bytes)", "get it again"))
     if size > MAX_BYTES and not head.startswith((b"II", b"MM")):  # of a TIFF only the first frame is read
         actual = f"{name} of {size / 2**30:.1f} GiB"
         raise InputError(sentence("image", "have at most 1 GiB, unless it is a TIFF", actual, "shrink it"))
@@ -169,7 +169,7 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
         image = open_header(stream)
     except DECODE_ERRORS as error:
         actual = f"{name}, which Pillow cannot read and looks like {describe(head)}"
-        raise InputError(sentence("image", "be a picture", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
+        raise InputError(sentence("image", "be an image", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
     with image:
         width, height = image.size
         if width * height > max_pixels:
@@ -201,7 +201,7 @@ def _convert(image: Image.Image, name: str) -> UInt8Array:
         upright = _upright(image)
     except DECODE_ERRORS as error:
         remedy = "it is truncated or damaged: get it again"
-        raise InputError(sentence("image", "be a complete picture", f"{name} ({error})", remedy)) from error
+        raise InputError(sentence("image", "be a complete image", f"{name} ({error})", remedy)) from error
     if upright.mode.startswith("I") or upright.mode == "F":
         pixels = np.asarray(upright)
     else:
@@ -217,25 +217,25 @@ def _convert(image: Image.Image, name: str) -> UInt8Array:
 
 
 def _array(image: Image.Image) -> UInt8Array:
-    """Copy a picture of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
+    """Copy an image of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
     width, height = image.size
     pixels = np.empty((height, width, len(image.mode)), np.uint8)
     for top in range(0, height, _BAND):
         box = (0, top, width, min(top + _BAND, height))
-        # What crop would give, without Pillow's limit on the size of pictures.
+        # What crop would give, without Pillow's limit on the size of images.
         band = image.resize((width, box[3] - top), Image.Resampling.NEAREST, box)
         pixels[top : box[3]] = np.asarray(band)
     return pixels
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    # Pillow's has_transparency_data fails on a palette picture without a palette, which its ICNS reader makes.
+    # Pillow's has_transparency_data fails on a palette image without a palette, which its ICNS reader makes.
     in_palette = image.palette is not None and image.palette.mode.endswith("A")
     return image.mode.endswith(("A", "a")) or "transparency" in image.info or in_palette
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return a picture decoded and turned as its EXIF orientation says."""
+    """Return an image decoded and turned as its EXIF orientation says."""
     image.load()
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)

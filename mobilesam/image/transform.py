@@ -1,4 +1,4 @@
-"""The maps between a picture and the model frame, under the names that code written for SAM uses."""
+"""The maps between an image and the model frame, under the names that code written for SAM uses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class ResizeLongestSide:
-    """Scales pictures, points and boxes so that the longer side of the picture becomes ``target_length``.
+    """Scales images, points and boxes so that the longer side of the image becomes ``target_length``.
 
     The NumPy methods are this package's own arithmetic; the torch methods do the same on tensors, on any device.
     """
@@ -25,19 +25,19 @@ class ResizeLongestSide:
         self.target_length = target_length
 
     def apply_image(self, image_rgb: UInt8Array) -> UInt8Array:
-        """Resize a picture, (H, W, 3) uint8, to (h, w, 3)."""
+        """Resize an image, (H, W, 3) uint8, to (h, w, 3)."""
         return resize(image_rgb, self.target_length)
 
     def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
-        """Map points, (..., 2) x y in pixels of a picture of (height, width), to the model frame."""
+        """Map points, (..., 2) x y in pixels of an image of (height, width), to the model frame."""
         return np.asarray(coords, dtype=np.float64) * self._scale(original_size)
 
     def apply_boxes(self, boxes: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
-        """Map boxes, (..., 4) x1 y1 x2 y2 in pixels of a picture of (height, width), to (B, 4) in the model frame."""
+        """Map boxes, (..., 4) x1 y1 x2 y2 in pixels of an image of (height, width), to (B, 4) in the model frame."""
         return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     def apply_image_torch(self, image_batch: Tensor) -> Tensor:
-        """Resize pictures, (B, 3, H, W) float, by torch's antialiased bilinear filter; near to, not equal, Pillow's."""
+        """Resize images, (B, 3, H, W) float, by torch's antialiased bilinear filter; near to, not equal, Pillow's."""
         from torch.nn import functional as F
 
         size = self.get_preprocess_shape(image_batch.shape[2], image_batch.shape[3], self.target_length)
@@ -55,7 +55,7 @@ class ResizeLongestSide:
 
     @staticmethod
     def get_preprocess_shape(oldh: int, oldw: int, long_side_length: int) -> tuple[int, int]:
-        """Return the (height, width) of a picture in the model frame."""
+        """Return the (height, width) of an image in the model frame."""
         return geometry.resized_hw((oldh, oldw), long_side_length)
 
     def _scale(self, original_size: tuple[int, ...]) -> FloatArray64:

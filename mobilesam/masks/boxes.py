@@ -39,11 +39,11 @@ def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
 
 
 def near_crop_edge(boxes: Array, crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]) -> BoolArray:
-    """Tell which boxes touch an edge of their crop that is no edge of the picture: (N,) bool.
+    """Tell which boxes touch an edge of their crop that is no edge of the image: (N,) bool.
 
     Args:
-        boxes: (N, 4) x1 y1 x2 y2 in the picture.
-        crop_box: x1 y1 x2 y2 in the picture.
+        boxes: (N, 4) x1 y1 x2 y2 in the image.
+        crop_box: x1 y1 x2 y2 in the image.
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4)
     at_crop = np.abs(corners - np.array(crop_box)) <= EDGE_TOLERANCE

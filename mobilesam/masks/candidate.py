@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]
 
 
 class Candidate(NamedTuple):
-    """One mask in the picture.
+    """One mask in the image.
 
     boundaries: its runs, see :mod:`mobilesam.masks.rle`.
     box: x1 y1 x2 y2 of its outermost pixels.
@@ -31,7 +31,7 @@ class Candidate(NamedTuple):
 
 
 class Measured(NamedTuple):
-    """A mask's runs in the picture, and how little it depends on the threshold (0 for an empty mask)."""
+    """A mask's runs in the image, and how little it depends on the threshold (0 for an empty mask)."""
 
     boundaries: AnyIntArray
     stability: np.float32
@@ -53,7 +53,7 @@ def measure(
 
     Args:
         low_res_logits: (256, 256) float32.
-        frame: of the crop that was encoded. crop_xy: where in the picture it lies.
+        frame: of the crop that was encoded. crop_xy: where in the image it lies.
     """
     window = window_above(low_res_logits, frame, threshold - offset)
     certain = possible = 0
@@ -67,7 +67,7 @@ def measure(
         return None
     y = window.y1 + crop_xy[1]
     runs = []
-    # Eight pixels a byte, block by block: a whole window would be 24 MB on a picture of 24 megapixels.
+    # Eight pixels a byte, block by block: a whole window would be 24 MB on an image of 24 megapixels.
     for x, shape, packed in blocks:
         columns = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
         runs.append(rle.boundaries_of_columns(columns, (x + crop_xy[0], y), image_height))
@@ -76,7 +76,7 @@ def measure(
 
 
 def candidate_of(logits: FloatArray, score: np.float32, frame: Frame, *, threshold: float, offset: float) -> Candidate:
-    """Return the candidate of one answer, (256, 256) logits, about a whole picture, whatever its quality."""
+    """Return the candidate of one answer, (256, 256) logits, about a whole image, whatever its quality."""
     height, width = frame.original_hw
     measured = measure(logits, frame, (0, 0), height, threshold=threshold, offset=offset)
     assert measured is not None, "without a threshold every mask is measured"

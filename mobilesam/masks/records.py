@@ -49,7 +49,7 @@ _ENCODERS: dict[str, Callable[[AnyIntArray, tuple[int, int]], Any]] = {
 
 
 def make_record(candidate: Candidate, hw: tuple[int, int], output_mode: str) -> MaskRecord:
-    """Return the record of a candidate in a picture of (height, width)."""
+    """Return the record of a candidate in an image of (height, width)."""
     return {
         "segmentation": _ENCODERS[output_mode](candidate.boundaries, hw),
         "area": rle.area(candidate.boundaries),

@@ -13,7 +13,7 @@ from mobilesam.masks import rle
 def remove_small_regions(mask: BoolArray, area_thresh: float, mode: str) -> tuple[BoolArray, bool]:
     """Fill holes, or remove islands, of fewer than ``area_thresh`` pixels; return the mask and whether it changed.
 
-    Pixels are neighbours at their corners too. The largest island stays however small it is.
+    Pixels are neighbors at their corners too. The largest island stays however small it is.
 
     Args:
         mask: (H, W) bool.

@@ -30,8 +30,8 @@ def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height
 
     Args:
         columns: (n, m) bool, n columns of m pixels.
-        origin_xy: where in the picture the first of them is.
-        height: of the picture.
+        origin_xy: where in the image the first of them is.
+        height: of the image.
     """
     x, y = origin_xy
     count, length = columns.shape
@@ -86,7 +86,7 @@ def _columns(boundaries: AnyIntArray, height: int, x1: int, x2: int) -> BoolArra
 
 
 def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> AnyIntArray:
-    """Return the boundaries of a filled rectangle, x2 and y2 exclusive, in a picture of this height."""
+    """Return the boundaries of a filled rectangle, x2 and y2 exclusive, in an image of this height."""
     columns = np.arange(x1, x2, dtype=np.int64)[:, None] * height
     return joined((columns + np.array([y1, y2])).ravel())
 

@@ -1,6 +1,6 @@
-"""What happens to mask logits after the network: upsampling, in NumPy, on any window of the picture.
+"""What happens to mask logits after the network: upsampling, in NumPy, on any window of the image.
 
-SAM brings 256 × 256 logits to the picture in two bilinear steps: to the padded 1024 × 1024 square, whose used part is
+SAM brings 256 × 256 logits to the image in two bilinear steps: to the padded 1024 × 1024 square, whose used part is
 cut out, then to the original size. Both steps are linear and separable, so each axis is one matrix with a few entries a
 row, and a window of the result needs only that window's rows of it. No full-size intermediate exists.
 """
@@ -27,10 +27,10 @@ _BLOCK = 2**18
 
 
 class Frame(NamedTuple):
-    """How low-resolution logits lie on a picture.
+    """How low-resolution logits lie on an image.
 
-    input_hw: (height, width) of the picture in the model frame.
-    original_hw: (height, width) of the original picture.
+    input_hw: (height, width) of the image in the model frame.
+    original_hw: (height, width) of the original image.
     image_size: side of the padded square, 1024.
     """
 
@@ -40,7 +40,7 @@ class Frame(NamedTuple):
 
 
 class Window(NamedTuple):
-    """A part of the original picture, x1 and y1 inclusive, x2 and y2 exclusive."""
+    """A part of the original image, x1 and y1 inclusive, x2 and y2 exclusive."""
 
     x1: int
     y1: int
@@ -57,14 +57,14 @@ def upsample(
     window_xyxy: tuple[int, int, int, int] | None = None,
     threshold: float | None = None,
 ) -> FloatArray | BoolArray:
-    """Bring low-resolution logits to the original picture.
+    """Bring low-resolution logits to the original image.
 
     Args:
         low_res_logits: (..., h, w) float32, covering the padded square.
-        input_hw: (height, width) of the picture in the model frame.
-        original_hw: (height, width) of the original picture.
+        input_hw: (height, width) of the image in the model frame.
+        original_hw: (height, width) of the original image.
         image_size: side of the padded square, 1024.
-        window_xyxy: the part of the original picture that is wanted; all of it by default.
+        window_xyxy: the part of the original image that is wanted; all of it by default.
         threshold: give a bool mask of the logits above it instead of the logits.
 
     Returns:
@@ -93,7 +93,7 @@ def upsampled_columns(low_res_logits: FloatArray, frame: Frame, window: Window) 
 def window_above(low_res_logits: FloatArray, frame: Frame, threshold: float) -> Window:
     """Return a window outside of which no upsampled logit exceeds a threshold; empty if none does anywhere.
 
-    An upsampled logit is a mean of neighbours, so it cannot exceed what all of its neighbours stay below.
+    An upsampled logit is a mean of neighbors, so it cannot exceed what all of its neighbors stay below.
 
     Args:
         low_res_logits: (h, w) float32.
@@ -192,7 +192,7 @@ def _axis_weights(low: int, square: int, used: int, original: int) -> FloatArray
 
 
 def _bilinear(source: int, target: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """Neighbours and fraction of each target pixel, pixel centres at half, edges repeated (align_corners=False).
+    """Neighbors and fraction of each target pixel, pixel centers at half, edges repeated (align_corners=False).
 
     In float32 like torch's own: in float64 the fractions differ enough to move a pixel across the threshold.
     """

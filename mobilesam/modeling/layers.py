@@ -49,7 +49,7 @@ class LayerNorm2d(nn.Module):
         return self.channels_last(x.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
     def channels_last(self, x: Tensor) -> Tensor:
-        """Normalise (..., C)."""
+        """Normalize (..., C)."""
         return F.layer_norm(x, self.weight.shape, self.weight, self.bias, self.eps)
 
 

@@ -30,14 +30,14 @@ class PositionEncoding(nn.Module):
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)
 
     def forward(self, size: tuple[int, int]) -> Tensor:
-        """Encode the centres of a grid of (h, w) cells: (E, h, w)."""
+        """Encode the centers of a grid of (h, w) cells: (E, h, w)."""
         device = self.positional_encoding_gaussian_matrix.device
         ys, xs = (((torch.arange(side, device=device) + 0.5) / side) for side in size)
         grid = torch.stack(torch.meshgrid(xs, ys, indexing="xy"), dim=-1)  # (h, w, 2)
         return self._pe_encoding(grid).permute(2, 0, 1)
 
     def forward_with_coords(self, coords_input: Tensor, image_size: tuple[int, int]) -> Tensor:
-        """Encode coords, (B, N, 2) x y in pixels of a picture of (height, width), to (B, N, E)."""
+        """Encode coords, (B, N, 2) x y in pixels of an image of (height, width), to (B, N, E)."""
         height, width = image_size
         return self._pe_encoding(coords_input.to(torch.float32) / coords_input.new_tensor([width, height]).float())
 
@@ -68,7 +68,7 @@ class PromptEncoder(nn.Module):
         self.no_mask_embed = nn.Embedding(1, self.embed_dim)
 
     def embed_points(self, point_coords: Tensor, point_labels: Tensor) -> Tensor:
-        """Embed labelled points.
+        """Embed labeled points.
 
         Args:
             point_coords: (B, N, 2) float, x y in pixels of the model frame.

@@ -39,17 +39,17 @@ class Sam(nn.Module):
         return self.pixel_mean.device
 
     def preprocess(self, x: Tensor) -> Tensor:
-        """Normalise pixels, (..., 3, h, w) in 0..255, and pad with zeros to the right and below to the square."""
+        """Normalize pixels, (..., 3, h, w) in 0..255, and pad with zeros to the right and below to the square."""
         size = self.config.image_size
         x = (x - self.pixel_mean) / self.pixel_std
         return F.pad(x, (0, size - x.shape[-1], 0, size - x.shape[-2]))
 
     def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
-        """Bring low-resolution logits, (B, C, 256, 256), to the original picture.
+        """Bring low-resolution logits, (B, C, 256, 256), to the original image.
 
         Args:
             input_size: (height, width) in the model frame, without the padding.
-            original_size: (height, width) of the original picture.
+            original_size: (height, width) of the original image.
 
         Returns:
             (B, C, H, W) logits.
@@ -61,16 +61,16 @@ class Sam(nn.Module):
 
     @torch.no_grad()
     def forward(self, batched_input: list[dict[str, Any]], multimask_output: bool) -> list[dict[str, Tensor]]:
-        """Segment several pictures, each with its own prompts.
+        """Segment several images, each with its own prompts.
 
         Args:
-            batched_input: one dict a picture: ``image`` (3, h, w), resized to the model frame; ``original_size``
+            batched_input: one dict an image: ``image`` (3, h, w), resized to the model frame; ``original_size``
                 (height, width); and where given ``point_coords`` (B, N, 2) and ``point_labels`` (B, N), ``boxes``
                 (B, 4), in the model frame, ``mask_inputs`` (B, 1, 256, 256).
             multimask_output: three masks a prompt instead of one.
 
         Returns:
-            One dict a picture: ``masks`` (B, C, H, W) bool, ``iou_predictions`` (B, C), ``low_res_logits``
+            One dict an image: ``masks`` (B, C, H, W) bool, ``iou_predictions`` (B, C), ``low_res_logits``
             (B, C, 256, 256).
         """
         images = torch.stack([self.preprocess(record["image"]) for record in batched_input])

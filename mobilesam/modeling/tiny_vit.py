@@ -1,10 +1,10 @@
 """TinyViT, the image encoder (Wu et al. 2022, arXiv:2207.10666), with SAM's neck.
 
-Nothing here depends on the size of the picture: any height and width that are multiples of the patch size run, in
+Nothing here depends on the size of the image: any height and width that are multiples of the patch size run, in
 batches. Between blocks the features are (B, C, H, W) in channels-last memory, so that the view (B, H, W, C), on which
 attention and the MLPs work, costs nothing.
 
-Attribute names follow the published checkpoint's keys. Letters: B pictures, C channels, H W the stage's grid, S the
+Attribute names follow the published checkpoint's keys. Letters: B images, C channels, H W the stage's grid, S the
 side of a window, N = S * S its tokens, M heads.
 """
 
@@ -157,7 +157,7 @@ class TinyViT(nn.Module):
 
     Args:
         config: widths, depths, heads and windows of the stages.
-        image_size: side of the square picture that SAM feeds it; only recorded, as ``img_size``.
+        image_size: side of the square image that SAM feeds it; only recorded, as ``img_size``.
         out_channels: width of the embedding.
     """
 
@@ -186,10 +186,10 @@ class TinyViT(nn.Module):
         self.register_load_state_dict_pre_hook(_drop_unused_keys)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:
-        """Embed normalised pictures.
+        """Embed normalized images.
 
         Args:
-            x: (B, 3, H, W) float, normalised and padded; H and W multiples of the patch size, 16.
+            x: (B, 3, H, W) float, normalized and padded; H and W multiples of the patch size, 16.
 
         Returns:
             (B, 256, H / 16, W / 16).

@@ -64,7 +64,7 @@ class TorchSam(MaskModel):
 
     @torch.no_grad()
     def encode_tensor(self, pixels: Tensor) -> Tensor:
-        """Embed normalised and padded pixels, (1, 3, 1024, 1024), to (1, 256, 64, 64)."""
+        """Embed normalized and padded pixels, (1, 3, 1024, 1024), to (1, 256, 64, 64)."""
         return self.sam.image_encoder(pixels.to(self.sam.device, self._dtype))  # type: ignore[no-any-return]
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:

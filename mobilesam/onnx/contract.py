@@ -1,10 +1,10 @@
 """The ONNX graphs as data: exporter, runtime and tests read names, shapes and types from this one place.
 
 A model is an encoder and either SAM's published decoder, one graph for one prompt, or the three steps of
-:class:`mobilesam.model.MaskModel`, which serve many prompts of one picture:
+:class:`mobilesam.model.MaskModel`, which serve many prompts of one image:
 
-    encoder   a picture -> image_embeddings
-    image     image_embeddings, mask_input -> what all prompts of the picture share
+    encoder   an image -> image_embeddings
+    image     image_embeddings, mask_input -> what all prompts of the image share
     score     that, prompts -> iou_predictions, and the kernels and tokens that upscaling needs
     upscale   kernels, tokens -> low_res_logits
     decoder   image_embeddings, one prompt -> masks, iou_predictions, low_res_masks
@@ -72,7 +72,7 @@ _IMAGE_TOKENS = (
 )
 _KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
-# Normalised and zero-padded pixels, as :func:`mobilesam.image.model_input.encoder_input` makes them.
+# Normalized and zero-padded pixels, as :func:`mobilesam.image.model_input.encoder_input` makes them.
 ENCODER = Graph(
     "encoder",
     (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),
@@ -84,7 +84,7 @@ ENCODER_DYNAMIC = Graph(
     (Value("input_image", ("batch", 3, "height", "width")),),
     (Value("image_embeddings", ("batch", _DIM, "rows", "columns")),),
 )
-# RGB in 0..255 with the longer side at 1024; the graph normalises and pads.
+# RGB in 0..255 with the longer side at 1024; the graph normalizes and pads.
 ENCODER_HWC = Graph("encoder", (Value("input_image", ("height", "width", 3)),), (_EMBEDDINGS,))
 ENCODER_HWC_UINT8 = Graph("encoder", (Value("input_image", ("height", "width", 3), "uint8"),), (_EMBEDDINGS,))
 

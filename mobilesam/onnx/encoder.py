@@ -30,10 +30,10 @@ class Encoded(NamedTuple):
 
 
 class ImageEncoder:
-    """Turns pictures into embeddings.
+    """Turns images into embeddings.
 
-    Two kinds of input are known, told apart by rank: (B, 3, 1024, 1024) normalised and padded outside, and (H, W, 3)
-    RGB in 0..255, normalised and padded in the graph, as samexporter's and Acly's files have it.
+    Two kinds of input are known, told apart by rank: (B, 3, 1024, 1024) normalized and padded outside, and (H, W, 3)
+    RGB in 0..255, normalized and padded in the graph, as samexporter's and Acly's files have it.
 
     Raises:
         InputError: the file's input or output is another one.
@@ -54,7 +54,7 @@ class ImageEncoder:
             raise InputError(sentence("encoder", requirement, f"{self._input.type} {shape}", remedy))
 
     def encode(self, image: UInt8Array, fast_padding: bool) -> Encoded:
-        """Embed a picture, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
+        """Embed an image, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
 
         Raises:
             InputError: the file cannot do ``fast_padding``, or does not give MobileSAM's embedding.
@@ -65,7 +65,7 @@ class ImageEncoder:
         if empty is not None:
             features = complete_features(features, empty)
         if features.shape != _FEATURES:
-            remedy = "use an encoder of MobileSAM or SAM for pictures of this size"
+            remedy = "use an encoder of MobileSAM or SAM for images of this size"
             raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
         return Encoded(features, input_hw)
 
@@ -87,12 +87,12 @@ class ImageEncoder:
             if self._in_graph or isinstance(self._input.shape[2], int):
                 actual = f"an input of {tuple(self._input.shape)}"
                 remedy = "export it with --dynamic-size, or leave fast_padding out"
-                raise InputError(sentence("encoder", "take pictures of any size for fast_padding", actual, remedy))
+                raise InputError(sentence("encoder", "take images of any size for fast_padding", actual, remedy))
             self._empty_features = self.run(empty_input(self.image_size))
         return self._empty_features
 
     def run(self, pixels: Array) -> FloatArray:
         """Return the features of what :meth:`prepare` made."""
-        with refusing("encoder", f"take pictures of {'x'.join(map(str, pixels.shape))}"):
+        with refusing("encoder", f"take images of {'x'.join(map(str, pixels.shape))}"):
             (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
         return features  # type: ignore[no-any-return]

@@ -19,7 +19,7 @@ FLOAT32 = "float32"
 
 
 def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -> dict[str, str]:
-    """Return the metadata of a file: its role, its weights, and what must be done to a picture before."""
+    """Return the metadata of a file: its role, its weights, and what must be done to an image before."""
     entries = {
         "contract": str(contract.VERSION),
         "model": next(iter(VARIANTS)),

@@ -1,4 +1,4 @@
-"""The mask decoder in three graphs, which serve many prompts of one picture."""
+"""The mask decoder in three graphs, which serve many prompts of one image."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class StepDecoder:
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         """See :meth:`mobilesam.model.MaskModel.upscale`."""
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
-        # Neighbours are fed where they lie; only a choice with gaps is copied, at 4 MB a prompt.
+        # Neighbors are fed where they lie; only a choice with gaps is copied, at 4 MB a prompt.
         joined = len(prompts) == prompts[-1] - prompts[0] + 1
         chosen = slice(prompts[0], prompts[-1] + 1) if joined else prompts
         kernels, image_tokens = (part[chosen] for part in scored.state)
@@ -84,7 +84,7 @@ class StepDecoder:
         return complete(logits, _CONFIG.logits_size)
 
     def _image_tokens(self, embedding: Embedding) -> list[FloatArray]:
-        with self._preparing:  # threads that ask about one picture wait for the first
+        with self._preparing:  # threads that ask about one image wait for the first
             known = self._images.get(embedding)
             if known is None:
                 known = self._images[embedding] = self._prepare(embedding, None)

@@ -1,6 +1,6 @@
 """What the user points at, validated once and put into the one form every model takes.
 
-A prompt is a list of labelled points, as in SAM's ONNX contract: label 1 is foreground, 0 background, -1 padding that
+A prompt is a list of labeled points, as in SAM's ONNX contract: label 1 is foreground, 0 background, -1 padding that
 is ignored, 2 and 3 are the upper left and lower right corner of a box. A prompt without a box ends with one padding
 point; a prompt of nothing but an earlier mask has no points at all.
 """
@@ -54,7 +54,7 @@ def make_prompts(
 ) -> tuple[Prompts, bool]:
     """Validate what a caller of ``predict`` passed, and map it to the model frame.
 
-    Anything NumPy takes is accepted. A prompt partly or wholly outside the picture is passed on unclipped, as in the
+    Anything NumPy takes is accepted. A prompt partly or wholly outside the image is passed on unclipped, as in the
     reference; points and boxes that lie wholly outside give one OutOfImageWarning.
 
     Args:
@@ -71,7 +71,7 @@ def make_prompts(
     Raises:
         InputError: an argument has a wrong shape, type or value, two do not fit together, or none is given.
     """
-    points = _labelled_points(point_coords, point_labels)
+    points = _labeled_points(point_coords, point_labels)
     boxes = _boxes(box)
     masks = None if mask_input is None else _numbers(mask_input, "mask_input")
     if points is None and boxes is None and masks is None:
@@ -101,7 +101,7 @@ class _Points(NamedTuple):
     labels: FloatArray64
 
 
-def _labelled_points(point_coords: Any, point_labels: Any) -> _Points | None:
+def _labeled_points(point_coords: Any, point_labels: Any) -> _Points | None:
     if point_coords is None and point_labels is None:
         return None
     if point_coords is None:
@@ -206,7 +206,7 @@ def _warn_outside(points: _Points | None, boxes: FloatArray64 | None, original_h
         outside += [f"box {_listed(corners)}" for corners in boxes[lost]]
     if outside:
         more = f" (and so do {len(outside) - 1} more)" if len(outside) > 1 else ""
-        message = f"{outside[0]} lies outside the picture, {width} wide and {height} high{more}; x comes before y"
+        message = f"{outside[0]} lies outside the image, {width} wide and {height} high{more}; x comes before y"
         # Shown at the line that calls predict or predict_one, which share the method that calls make_prompts.
         warnings.warn(message, OutOfImageWarning, stacklevel=5)
 

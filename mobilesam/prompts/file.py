@@ -64,7 +64,7 @@ class PromptFile:
             return list(self.images[name])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
         remedy = f"it names {len(self.images)} others, such as {near[0]!r}"
-        raise InputError(sentence("prompt file", "name the picture", f"{str(path)!r}, which it does not name", remedy))
+        raise InputError(sentence("prompt file", "name the image", f"{str(path)!r}, which it does not name", remedy))
 
     def name_of(self, path: str | os.PathLike[str]) -> str | None:
         """Return the name of an image here, its path or the longest end of it, or None."""
@@ -132,13 +132,13 @@ def parse_prompts(content: str | bytes, name: str = "prompts") -> PromptFile:
         raise InputError(sentence(f"{name}: version", "be 1 or 2", actual, 'write "version": 1, or 2 for steps'))
     if ("images" in document) == ("objects" in document):
         actual = "both" if "images" in document else "neither"
-        remedy = "images names pictures, objects holds for every picture"
+        remedy = "images names images, objects holds for every image"
         raise InputError(sentence(name, "have either images or objects", actual, remedy))
     if "objects" in document:
         return PromptFile(objects=parse_objects(document["objects"], f"{name}: objects", version))
     if not isinstance(document["images"], dict) or not document["images"]:
         actual = shown(document["images"])
-        raise InputError(sentence(f"{name}: images", "map picture names to lists of objects", actual, "name one"))
+        raise InputError(sentence(f"{name}: images", "map image names to lists of objects", actual, "name one"))
     return PromptFile(
         {key: parse_objects(value, f"{name}: images[{key!r}]", version) for key, value in document["images"].items()}
     )

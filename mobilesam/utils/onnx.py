@@ -17,7 +17,7 @@ class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the fol
     from the inputs of :func:`mobilesam.onnx.contract.decoder` in their order. The model is put into eval mode.
 
     To write a file, :func:`mobilesam.export.export_onnx` takes the network itself and compares the file with it.
-    PyTorch's older exporter (``dynamo=False``) would freeze the size of the picture, as it does with SAM's class.
+    PyTorch's older exporter (``dynamo=False``) would freeze the size of the image, as it does with SAM's class.
     """
 
     def __init__(

@@ -47,7 +47,7 @@ _BROKEN = (
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """The tensors of a file that has been recognised.
+    """The tensors of a file that has been recognized.
 
     state: float32 arrays (and int64 counters) under the official keys, without the unused classifier.
     description: what the file is and where it was, for messages.
@@ -104,7 +104,7 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
             raise _refusal(path, "one ONNX file, which is half of a model", remedy)
         if kind not in _READERS:
             raise _refusal(path, kind)
-        return _recognised(path, _READERS[kind](path))
+        return _recognized(path, _READERS[kind](path))
     except OSError as error:
         raise _refusal(path, f"a file that cannot be read ({error.strerror or error})", "check the path") from error
 
@@ -235,7 +235,7 @@ def _read_pair(paths: Sequence[Path]) -> Checkpoint:
     return Checkpoint(state, f"a MobileSAM ONNX pair ({' and '.join(map(str, paths))})")
 
 
-def _recognised(path: Path, content: object) -> Checkpoint:
+def _recognized(path: Path, content: object) -> Checkpoint:
     """Unwrap what was read and compare it with the official keys."""
     while isinstance(content, Mapping) and (inner := [key for key in _WRAPPERS if isinstance(content.get(key), dict)]):
         content = content[inner[0]]

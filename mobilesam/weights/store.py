@@ -30,7 +30,7 @@ class Source:
 
     url: str
     npm: str
-    licence: str
+    license: str
     files: tuple[RemoteFile, ...]
     converted: RemoteFile | None
 
@@ -258,7 +258,7 @@ def _entry(table: dict[str, Any], home: Path) -> Entry:
         Source(
             url=_text(source.get("url", "")),
             npm=_text(source.get("npm", "")),
-            licence=_text(source["licence"]),
+            license=_text(source["license"]),
             files=tuple(_file(file, home) for file in source["files"]),
             converted=_file(source["converted"], home) if "converted" in source else None,
         )

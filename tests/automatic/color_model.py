@@ -1,4 +1,4 @@
-"""A model that needs no weights: the mask of a point is the area of one colour around it."""
+"""A model that needs no weights: the mask of a point is the area of one color around it."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class ColorModel(MaskModel):
 
 
 def squares(hw, boxes):
-    """Return a black picture of (height, width) with a square of its own colour in each box x1 y1 x2 y2."""
+    """Return a black image of (height, width) with a square of its own color in each box x1 y1 x2 y2."""
     image = np.zeros((*hw, 3), np.uint8)
     for index, (x1, y1, x2, y2) in enumerate(boxes):
         image[y1:y2, x1:x2] = (60 + 20 * index % 190, 240 - 30 * index % 200, 40 + 10 * index % 180)

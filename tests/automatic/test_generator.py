@@ -1,4 +1,4 @@
-"""Everything mode around the model: records, filters, crops, tiles, cancelling, errors."""
+"""Everything mode around the model: records, filters, crops, tiles, canceling, errors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from mobilesam.errors import InputError
 from tests.automatic.color_model import ColorModel, squares
 
 SQUARES = [(10, 20, 90, 110), (120, 30, 200, 90), (220, 120, 300, 190)]
-PICTURE = squares((200, 320), SQUARES)
+PHOTO = squares((200, 320), SQUARES)
 KEYS = ["segmentation", "area", "bbox", "predicted_iou", "point_coords", "stability_score", "crop_box"]
 
 
@@ -38,7 +38,7 @@ def corners(record):
 
 
 def test_every_object_is_found_once():
-    records = generator().generate(PICTURE)
+    records = generator().generate(PHOTO)
     assert isinstance(records, MaskRecords)
     assert isinstance(records, list)
     assert records.partial is False
@@ -46,7 +46,7 @@ def test_every_object_is_found_once():
 
 
 def test_a_record_is_that_of_sams_class():
-    record = generator().generate(PICTURE)[0]
+    record = generator().generate(PHOTO)[0]
     assert list(record) == KEYS
     assert record["segmentation"].shape == (200, 320)
     assert record["segmentation"].dtype == np.bool_
@@ -61,7 +61,7 @@ def test_a_record_is_that_of_sams_class():
 
 def test_the_three_forms_of_a_mask_agree():
     masks = {
-        mode: [record["segmentation"] for record in generator(output_mode=mode).generate(PICTURE)]
+        mode: [record["segmentation"] for record in generator(output_mode=mode).generate(PHOTO)]
         for mode in ("binary_mask", "uncompressed_rle", "coco_rle")
     }
     for plain, runs, compressed in zip(*masks.values(), strict=True):
@@ -80,7 +80,7 @@ def test_the_best_predicted_iou_comes_first():
             scored.iou_predictions[:, 1] = 0.9 + prompts.point_coords[:, 0, 0] / 1e5
             return scored
 
-    scores = [record["predicted_iou"] for record in generator(Uneven()).generate(PICTURE)]
+    scores = [record["predicted_iou"] for record in generator(Uneven()).generate(PHOTO)]
     assert len(scores) == 4
     assert scores == sorted(scores, reverse=True)
 
@@ -88,29 +88,29 @@ def test_the_best_predicted_iou_comes_first():
 def test_the_batch_is_the_models_own_and_at_most_what_was_asked():
     for points_per_batch, largest in ((64, 4), (3, 3)):
         model = ColorModel(batch=4)
-        generator(model, points_per_batch=points_per_batch).generate(PICTURE)
+        generator(model, points_per_batch=points_per_batch).generate(PHOTO)
         assert max(model.batches) == largest
         assert sum(model.batches) == 64
 
 
 @pytest.mark.parametrize("options", [{}, {"crop_n_layers": 1}, {"tile_size": 128}, {"min_mask_region_area": 50}])
-def test_a_picture_without_masks_gives_an_empty_list(options):
-    assert generator(ColorModel(quality=0.5), **options).generate(PICTURE) == []
+def test_a_photo_without_masks_gives_an_empty_list(options):
+    assert generator(ColorModel(quality=0.5), **options).generate(PHOTO) == []
 
 
 @pytest.mark.parametrize("hw", [(1, 1), (1, 300), (300, 1)])
 @pytest.mark.parametrize("options", [{}, {"crop_n_layers": 1}, {"tile_size": 128}, {"min_mask_region_area": 50}])
-def test_thin_pictures(hw, options):
+def test_thin_photos(hw, options):
     records = generator(points_per_side=2, **options).generate(np.full((*hw, 3), 90, np.uint8))
     assert [record["area"] for record in records] == [hw[0] * hw[1]]
 
 
 def test_no_thresholds_keep_everything_as_in_the_reference():
     options = {"pred_iou_thresh": 0.0, "stability_score_thresh": 0.0, "box_nms_thresh": 1.0}
-    assert len(generator(points_per_side=2, **options).generate(PICTURE)) == 4 * 3
+    assert len(generator(points_per_side=2, **options).generate(PHOTO)) == 4 * 3
 
 
-def test_crops_find_what_is_too_small_for_the_whole_picture():
+def test_crops_find_what_is_too_small_for_the_whole_photo():
     small = [(50, 50, 58, 58), (200, 150, 208, 158)]
     options = {
         "points_per_side": None,
@@ -143,21 +143,21 @@ def test_tiles_join_what_their_borders_cut():
     assert_squares(records, boxes, tolerance=6)
 
 
-def test_tiles_leave_a_small_picture_alone():
+def test_tiles_leave_a_small_photo_alone():
     model = ColorModel()
-    assert_squares(generator(model, tile_size=512).generate(PICTURE))
+    assert_squares(generator(model, tile_size=512).generate(PHOTO))
     assert model.encoded == 1
 
 
 def test_progress_counts_points_and_masks():
     calls = []
-    records = generator().generate(PICTURE, progress=lambda *counts: calls.append(counts))
+    records = generator().generate(PHOTO, progress=lambda *counts: calls.append(counts))
     assert [done for done, _, _ in calls] == list(range(4, 65, 4))
     assert {total for _, total, _ in calls} == {64}
     assert calls[-1][2] >= len(records)
 
 
-def test_cancelling_returns_what_was_found():
+def test_canceling_returns_what_was_found():
     stop = threading.Event()
 
     def progress(done, total, found):
@@ -165,16 +165,16 @@ def test_cancelling_returns_what_was_found():
             stop.set()
 
     model = ColorModel()
-    records = generator(model).generate(PICTURE, progress=progress, cancel=stop)
+    records = generator(model).generate(PHOTO, progress=progress, cancel=stop)
     assert records.partial is True
     assert 1 <= len(records) <= 4
     assert len(model.points) == 32
-    assert generator().generate(PICTURE, cancel=lambda: True) == []
+    assert generator().generate(PHOTO, cancel=lambda: True) == []
 
 
 def test_a_run_cut_short_has_looked_everywhere():
     model = ColorModel()
-    generator(model, points_per_side=16).generate(PICTURE, cancel=lambda: len(model.points) >= 64)
+    generator(model, points_per_side=16).generate(PHOTO, cancel=lambda: len(model.points) >= 64)
     points = np.array(model.points)
     for axis, extent in ((0, 1024), (1, 640)):
         assert np.ptp(points[:, axis]) > 0.8 * extent
@@ -187,7 +187,7 @@ def test_the_time_budget_ends_a_run():
             return super().score_prompts(embedding, prompts)
 
     start = time.monotonic()
-    records = generator(Slow(), points_per_side=32).generate(PICTURE, time_budget_s=0.3)
+    records = generator(Slow(), points_per_side=32).generate(PHOTO, time_budget_s=0.3)
     assert time.monotonic() - start < 2  # all of it would take 5
     assert records.partial is True
     assert len(records) >= 1
@@ -195,13 +195,13 @@ def test_the_time_budget_ends_a_run():
 
 def test_boxes_of_a_detector_keep_their_order():
     boxes = [SQUARES[2], SQUARES[0], SQUARES[1]]
-    records = generator().generate_from_boxes(PICTURE, boxes)
+    records = generator().generate_from_boxes(PHOTO, boxes)
     assert [record["prompt_box"] for record in records] == [list(map(float, box)) for box in boxes]
     for record, box in zip(records, boxes, strict=True):
         assert np.abs(corners(record) - box).max() <= 4
         assert record["point_coords"] == []
-    assert generator().generate_from_boxes(PICTURE, []) == []
-    assert generator().generate_from_boxes(PICTURE, boxes, cancel=lambda: True).partial is True
+    assert generator().generate_from_boxes(PHOTO, []) == []
+    assert generator().generate_from_boxes(PHOTO, boxes, cancel=lambda: True).partial is True
 
 
 BAD = [
@@ -250,13 +250,13 @@ def test_bad_options_are_named(options, message):
 
 def test_bad_arguments_of_a_run():
     with pytest.raises(InputError, match="progress must be callable, got int; pass a function"):
-        generator().generate(PICTURE, progress=3)
+        generator().generate(PHOTO, progress=3)
     with pytest.raises(InputError, match=r"cancel must be callable, got bool; pass a function or a threading\.Event"):
-        generator().generate(PICTURE, cancel=True)
+        generator().generate(PHOTO, cancel=True)
     with pytest.raises(InputError, match="time_budget_s must be a number of at least 0, got -1"):
-        generator().generate(PICTURE, time_budget_s=-1)
+        generator().generate(PHOTO, time_budget_s=-1)
     with pytest.raises(InputError, match=r"boxes must have shape \(N, 4\), got \(4,\)"):
-        generator().generate_from_boxes(PICTURE, [1, 2, 3, 4])
+        generator().generate_from_boxes(PHOTO, [1, 2, 3, 4])
     with pytest.raises(InputError, match=r"model must be a model of this package, got builtins\.str"):
         SamAutomaticMaskGenerator("vit_t")
 

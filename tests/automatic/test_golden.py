@@ -13,7 +13,7 @@ import pytest
 from pycocotools import mask as coco
 
 from mobilesam import SamAutomaticMaskGenerator
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = pytest.mark.weights
 
@@ -62,7 +62,7 @@ def differences(found, recorded):
 def test_a_recorded_run(request, network, run):
     model = request.getfixturevalue(network)
     generator = SamAutomaticMaskGenerator(model, output_mode="coco_rle", **run["options"])
-    found = generator.generate(picture(run["image"]))
+    found = generator.generate(photo(run["image"]))
     recorded = records_of(run)
     assert len(found) == len(recorded)
     assert differences(found, recorded) == []

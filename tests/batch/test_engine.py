@@ -10,16 +10,16 @@ from mobilesam.errors import InputError
 from tests.batch.works import BrokenWork, NameWork, killed_while_made, tasks
 
 
-def test_outcomes_come_in_order_and_bad_pictures_have_reasons():
+def test_outcomes_come_in_order_and_bad_photos_have_reasons():
     done = list(run_pipeline(NameWork(), take_from(tasks("a", "bad", "slow", "large", "many", "b"))))
     assert [outcome.number for outcome in done] == [0, 1, 2, 3, 4, 5]
     assert [outcome.result for outcome in done] == [b"A", b"", b"SLOW", b"", b"", b"B"]
     reasons = [outcome.error for outcome in done]
-    assert reasons[1] == "image must be a picture, got none; get it again"
-    assert reasons[3:5] == ["the picture does not fit into memory", "too many masks"]
+    assert reasons[1] == "image must be an image, got none; get it again"
+    assert reasons[3:5] == ["the image does not fit into memory", "too many masks"]
 
 
-def test_only_a_few_pictures_are_open_at_once():
+def test_only_a_few_photos_are_open_at_once():
     work = NameWork()
     assert len(list(run_pipeline(work, take_from(tasks(*["slow"] * 40))))) == 40
     assert 2 <= work.open_most <= 2 * AHEAD + 1
@@ -41,7 +41,7 @@ def test_outcomes_are_told_before_the_next_task_is_there():
     assert come == [0, 1, 2]
 
 
-def test_warnings_are_told_with_the_picture_but_for_what_a_format_cannot_hold():
+def test_warnings_are_told_with_the_photo_but_for_what_a_format_cannot_hold():
     done = list(run_pipeline(NameWork(), take_from(tasks("warned", "a", "lossy", "lossy"))))
     notices = [text for outcome in done for text in outcome.notices]
     assert set(notices) == {"warned: a box lies outside", "holes are lost"}
@@ -53,7 +53,7 @@ def test_a_file_that_cannot_be_written_ends_the_run():
             list(run)
 
 
-def test_a_killed_worker_loses_no_picture_but_the_deadly_one():
+def test_a_killed_worker_loses_no_photo_but_the_deadly_one():
     names = [*"abcdefgh", "deadly", *"ijkl"]
     done = list(run_in_processes(NameWork, tasks(*names), 2))
     assert sorted(outcome.number for outcome in done) == list(range(len(names)))

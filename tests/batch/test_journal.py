@@ -10,7 +10,7 @@ from mobilesam.batch.journal import Journal, pack, unpack
 from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError
-from tests.formats.scenes import EMPTY, LABELLED, PICTURE, record
+from tests.formats.scenes import EMPTY, LABELLED, PHOTO, record
 
 SOURCES = ["a.png", "b.png", "c.png"]
 FINGERPRINT = Fingerprint(3, 2**70, "00")  # later than SQLite's largest number
@@ -18,24 +18,24 @@ ABOUT = {"version": 1, "words": ["coco"]}
 
 
 def open_journal(tmp_path, about=ABOUT, sources=SOURCES, **how):
-    pictures = [Planned(source, source.removesuffix(".png")) for source in sources]
-    return Journal.open(tmp_path / "batch.sqlite", about, pictures, **how)
+    photos = [Planned(source, source.removesuffix(".png")) for source in sources]
+    return Journal.open(tmp_path / "batch.sqlite", about, photos, **how)
 
 
-def good(number, picture):
-    return Outcome(number, pack(picture), fingerprint=FINGERPRINT)
+def good(number, photo):
+    return Outcome(number, pack(photo), fingerprint=FINGERPRINT)
 
 
 def test_results_come_back_in_order(tmp_path):
     with open_journal(tmp_path) as journal:
         journal.record(good(2, LABELLED))
         journal.record(Outcome(1, error="broken"))
-        journal.record(good(0, PICTURE))
+        journal.record(good(0, PHOTO))
     with open_journal(tmp_path, resume=True) as journal:
         assert journal.done() == {0, 2}
         assert journal.bad() == [("b.png", "broken")]
         first, second = journal.results()
-        assert (first, second) == (PICTURE, LABELLED)
+        assert (first, second) == (PHOTO, LABELLED)
         assert journal.fingerprints() == {0: FINGERPRINT, 2: FINGERPRINT}
         assert journal.mask_count(2) == len(LABELLED.records)
         journal.record(good(1, EMPTY))
@@ -45,12 +45,12 @@ def test_results_come_back_in_order(tmp_path):
 
 
 def test_scores_come_back_to_the_last_bit():
-    odd = PICTURE._replace(records=[record(np.eye(3) > 0, predicted_iou=1 / 3)])
+    odd = PHOTO._replace(records=[record(np.eye(3) > 0, predicted_iou=1 / 3)])
     assert unpack(pack(odd)).records[0]["predicted_iou"] == 1 / 3
 
 
 def test_a_finished_journal_is_the_same_whatever_happened(tmp_path):
-    outcomes = [good(0, PICTURE), Outcome(1, error="broken"), good(2, EMPTY)]
+    outcomes = [good(0, PHOTO), Outcome(1, error="broken"), good(2, EMPTY)]
     contents = set()
     for name, steps in {"straight": [outcomes], "resumed": [outcomes[2:], outcomes[:0:-1], outcomes[:2]]}.items():
         for step in steps:
@@ -67,7 +67,7 @@ def test_a_finished_journal_is_the_same_whatever_happened(tmp_path):
 
 def test_another_run_is_refused(tmp_path):
     with open_journal(tmp_path) as journal:
-        journal.record(good(0, PICTURE))
+        journal.record(good(0, PHOTO))
     for how, message in (
         (
             {"about": ABOUT | {"words": ["csv"]}, "resume": True},
@@ -75,7 +75,7 @@ def test_another_run_is_refused(tmp_path):
         ),
         (
             {"sources": ["a.png", "b.png", "new.png"], "resume": True},
-            "must be given the same 3 pictures as before, got 3, and a difference at c.png",
+            "must be given the same 3 images as before, got 3, and a difference at c.png",
         ),
     ):
         with pytest.raises(InputError, match=message):

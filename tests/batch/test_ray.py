@@ -25,7 +25,7 @@ COUNT = 16
 
 
 class MortalModel(Wrapped):
-    """The same model; the first one that comes to its sixth picture kills its process, once in all processes."""
+    """The same model; the first one that comes to its sixth image kills its process, once in all processes."""
 
     encoded = 0
 
@@ -41,7 +41,7 @@ class MortalModel(Wrapped):
 class MortalChoice(ModelChoice):
     """Writes into the folder ``seen`` which GPUs Ray has given to each process that loads the model.
 
-    The model encodes each of two crops once, which takes most of its time; every picture has a box of its own.
+    The model encodes each of two crops once, which takes most of its time; every image has a box of its own.
     """
 
     def load(self):
@@ -66,7 +66,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 @pytest.mark.slow
 @pytest.mark.weights
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
-def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypatch):
+def test_a_killed_worker_loses_and_doubles_no_photo(photo, tmp_path, monkeypatch):
     """Ray is started by the run, with two GPUs although this machine may have none, and ended with it."""
     import ray
 
@@ -78,7 +78,7 @@ def test_a_killed_worker_loses_and_doubles_no_picture(photo, tmp_path, monkeypat
     with Image.open(photo("chelsea.png")) as cat:
         for number in range(COUNT):
             cat.crop((number % 2, 0, 200 + number % 2, 150)).save(f"photos/{number:02}.png")
-    Path("photos/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    Path("photos/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     box, point = ObjectPrompt(box=(20, 20, 150, 130)), ObjectPrompt(((100, 75),), (1,))
     objects = {f"{number:02}.png": (replace(box, box=(20 + number, 20, 150, 130)), point) for number in range(COUNT)}
     prompts = PromptFile(objects | {"broken.jpg": (point,)})

@@ -1,4 +1,4 @@
-"""Which pictures an input names, and what their files are called."""
+"""Which images an input names, and what their files are called."""
 
 from __future__ import annotations
 
@@ -49,10 +49,10 @@ def test_globs_lists_and_files(folder):
 @pytest.mark.parametrize(
     ("inputs", "out", "message"),
     [
-        (["photo"], "o", "INPUT must be a picture, a folder, a glob or a list, got 'photo', which does not exist"),
+        (["photo"], "o", "INPUT must be an image, a folder, a glob or a list, got 'photo', which does not exist"),
         (["*.gif"], "o", r"got '\*.gif', a pattern that matches nothing"),
-        (["photos/.hidden/../empty"], "o", "INPUT must hold a picture, got none in"),
-        (["photos"], "photos", "the folder of the results must not be one of the pictures, got photos"),
+        (["photos/.hidden/../empty"], "o", "INPUT must hold an image, got none in"),
+        (["photos"], "photos", "the folder of the results must not be one of the images, got photos"),
     ],
 )
 def test_inputs_that_name_nothing(folder, inputs, out, message):

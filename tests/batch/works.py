@@ -1,4 +1,4 @@
-"""Work without a model, for worker processes: what it does to a picture is in the picture's name."""
+"""Work without a model, for worker processes: what it does to an image is in the image's name."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def tasks(*names: str) -> list[Task]:
 
 
 class NameWork:
-    """Answers with the picture's name in capitals; bad, deadly, full, warned and slow ones do as they are called."""
+    """Answers with the image's name in capitals; bad, deadly, full, warned and slow ones do as they are called."""
 
     def __init__(self) -> None:
         self.open = self.open_most = 0
@@ -39,7 +39,7 @@ class NameWork:
     def decode(self, task: Task, content: bytes) -> np.ndarray:
         assert content == task.source.encode()
         if "bad" in task.source:
-            raise InputError("image must be a picture, got none; get it again")
+            raise InputError("image must be an image, got none; get it again")
         if "crooked" in task.source:
             warnings.warn("its EXIF is damaged", UserWarning, stacklevel=1)
         return np.zeros((2, 3, 3), np.uint8)

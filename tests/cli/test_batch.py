@@ -25,12 +25,12 @@ CORNERS = 4  # which a mask of a quarter of the side rounds off
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    """A folder with five pictures, one of them broken, and a model without weights."""
+    """A folder with five images, one of them broken, and a model without weights."""
     monkeypatch.setattr("mobilesam.loading.load", lambda *_, **__: ColorModel())
     (tmp_path / "photos/sub").mkdir(parents=True)
     for number, name in enumerate(("a.png", "b.png", "c.png", "sub/a.png")):
         Image.fromarray(squares(HW, BOXES[: 1 + number % 2])).save(tmp_path / "photos" / name)
-    (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (tmp_path / "photos/broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     (tmp_path / "model.bin").write_bytes(b"weights")
     box = {"box": [40, 80, 320, 440]}
     (tmp_path / "prompts.json").write_text(json.dumps({"version": 1, "objects": [box, {"points": [[500, 200]]}]}))
@@ -47,27 +47,27 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_a_folder_is_done_and_the_bad_picture_listed(command, folder):
+def test_a_folder_is_done_and_the_bad_photo_listed(command, folder):
     outcome = run(command, folder, "--format", "coco,parquet,overlay,mask,labelme")
     assert outcome.code == 1
     assert outcome.out.splitlines() == [str(folder / "out" / name) for name in ("coco.json", "masks.parquet")]
     told = outcome.err.splitlines()
-    assert told[-2] == "4 pictures done, 1 bad"
-    assert told[-1].startswith("error: image must be a picture, got ")
+    assert told[-2] == "4 images done, 1 bad"
+    assert told[-1].startswith("error: image must be an image, got ")
     assert "broken.jpg" in told[-1]
-    pictures = formats.read_coco(folder / "out/coco.json")
-    assert [Path(each.file_name).name for each in pictures] == ["a.png", "b.png", "c.png", "a.png"]
-    assert list(formats.read_parquet(folder / "out/masks.parquet"))[3].file_name == pictures[3].file_name
-    for picture in pictures:
-        boxed, pointed = masks_of(picture)
+    photos = formats.read_coco(folder / "out/coco.json")
+    assert [Path(each.file_name).name for each in photos] == ["a.png", "b.png", "c.png", "a.png"]
+    assert list(formats.read_parquet(folder / "out/masks.parquet"))[3].file_name == photos[3].file_name
+    for photo in photos:
+        boxed, pointed = masks_of(photo)
         assert boxed.sum() == boxed[80:440, 40:320].sum() == 280 * 360 - CORNERS
         assert pointed[200, 500]
     first = contents(folder / "out")
     assert {"a-overlay.png", "sub/a-overlay.png", "sub/a-masks/002.png", "sub/a.json"} <= first.keys()
-    np.testing.assert_array_equal(formats.read_mask(folder / "out/sub/a-masks/001.png"), masks_of(pictures[3])[0])
+    np.testing.assert_array_equal(formats.read_mask(folder / "out/sub/a-masks/001.png"), masks_of(photos[3])[0])
 
 
-def test_everything_is_what_the_command_for_one_picture_finds(command, folder, monkeypatch):
+def test_everything_is_what_the_command_for_one_photo_finds(command, folder, monkeypatch):
     assert run(command, folder, prompts=False).code == 1
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
     sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
@@ -80,11 +80,11 @@ def test_everything_is_what_the_command_for_one_picture_finds(command, folder, m
 def test_an_interrupted_run_goes_on_and_ends_the_same(command, folder, monkeypatch):
     words = ("--format", "coco,overlay,parquet")
     run(command, folder, *words)
-    encode, pictures = ColorModel.encode, []
+    encode, photos = ColorModel.encode, []
 
     def interrupted(self, image, **how):
-        pictures.append(image)
-        if len(pictures) == 3:
+        photos.append(image)
+        if len(photos) == 3:
             raise KeyboardInterrupt
         return encode(self, image, **how)
 
@@ -95,11 +95,11 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(command, folder, monkeypat
     assert not (folder / "again/coco.json").exists()
     outcome = run(command, folder, *words, "--resume", out="again")
     assert outcome.code == 1
-    assert 4 <= len(pictures) <= 6, "what was done is not done again"
+    assert 4 <= len(photos) <= 6, "what was done is not done again"
     assert contents(folder / "again") == contents(folder / "out")
 
 
-def test_a_mended_picture_is_done_on_resume(command, folder):
+def test_a_mended_photo_is_done_on_resume(command, folder):
     assert run(command, folder).code == 1
     Image.fromarray(squares(HW, BOXES)).save(folder / "photos/broken.jpg")
     assert run(command, folder, "--resume").code == 0
@@ -107,11 +107,11 @@ def test_a_mended_picture_is_done_on_resume(command, folder):
     assert contents(folder / "out") == contents(folder / "fresh")
 
 
-def test_strict_stops_at_the_first_bad_picture(command, folder):
+def test_strict_stops_at_the_first_bad_photo(command, folder):
     outcome = run(command, folder, "--strict")
     assert outcome.code == 1
     path = folder / "photos/broken.jpg"
-    assert outcome.err.startswith(f"error: Stopped at the first bad image. image must be a picture, got {path}, which ")
+    assert outcome.err.startswith(f"error: Stopped at the first bad image. image must be an image, got {path}, which ")
     assert outcome.err.endswith(". Fix the file, then run again with --resume.\n")
     assert not (folder / "out/coco.json").exists()
     (folder / "photos/broken.jpg").unlink()
@@ -134,7 +134,7 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
     assert outcome.code == 0, outcome.err
     document = json.loads(outcome.out)
     assert (document["done"], document["errors"], len(document["left_out"])) == (2, [], 3)
-    assert "3 pictures have no prompt, such as" in outcome.err
+    assert "3 images have no prompt, such as" in outcome.err
     first, second = formats.read_coco(folder / "out/coco.json")
     assert (first.file_name, second.file_name, len(second.records)) == ("photos/b.png", "sub/a.png", 0)
     assert [(each["label"], each["area"]) for each in first.records] == [
@@ -187,7 +187,7 @@ def photos(tmp_path, photo):
     with Image.open(photo("chelsea.png")) as cat:
         for number in range(6):
             cat.crop((number, 0, 200 + number, 150)).save(folder / f"{number}.png")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no picture")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8\xff no image")
     box = {"box": [20, 20, 150, 130], "label": "cat"}
     (tmp_path / "prompts.json").write_text(json.dumps({"version": 1, "objects": [box, {"points": [[100, 75]]}]}))
     return tmp_path
@@ -204,7 +204,7 @@ def start(folder, out, *arguments):
 def test_killed_in_the_middle_a_run_goes_on_and_ends_the_same(photos):
     """Two workers and then two others do what one does, to the byte."""
     whole = start(photos, "whole", "--workers", "1", "--threads", "1")
-    assert whole.communicate()[1].splitlines()[0] == "6 pictures done, 1 bad"
+    assert whole.communicate()[1].splitlines()[0] == "6 images done, 1 bad"
     killed = start(photos, "killed", "--workers", "2", "--threads", "1")
     while not list((photos / "killed").glob("*-overlay.png")):
         assert killed.poll() is None
@@ -213,7 +213,7 @@ def test_killed_in_the_middle_a_run_goes_on_and_ends_the_same(photos):
     killed.communicate()
     assert not (photos / "killed/coco.json").exists()
     resumed = start(photos, "killed", "--workers", "2", "--threads", "1", "--resume")
-    assert resumed.communicate()[1].splitlines()[0] == "6 pictures done, 1 bad"
+    assert resumed.communicate()[1].splitlines()[0] == "6 images done, 1 bad"
     assert (whole.returncode, resumed.returncode) == (1, 1)
     assert contents(photos / "killed") == contents(photos / "whole")
 
@@ -230,7 +230,7 @@ def test_embeddings_made_beforehand_are_used(command, photos, monkeypatch):
     assert command(*ask, "--out", "fresh").code == 0
 
     def encode(*_, **__):
-        raise AssertionError("the picture is encoded already")
+        raise AssertionError("the image is encoded already")
 
     monkeypatch.setattr("mobilesam.onnx.OnnxSam.encode", encode)
     assert command("embed", "photos/2.png", "--out", "embeddings", "--workers", 1).code == 0

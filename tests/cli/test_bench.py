@@ -67,7 +67,7 @@ def test_only_stages_in_both_are_compared() -> None:
     assert compare(before, after) == [{"stage": "encode", "before": 1.0, "after": 0.25, "ratio": 4.0}]
 
 
-def test_the_sample_picture_is_the_same_every_time_at_any_size() -> None:
+def test_the_sample_photo_is_the_same_every_time_at_any_size() -> None:
     assert (bench_image((300, 400)) == bench_image((300, 400))).all()
     assert bench_image((5, 7)).shape == (5, 7, 3)
     assert bench_image((700, 900)).std() > 20

@@ -62,7 +62,7 @@ def test_the_text_has_a_line_for_each_thing(command: Callable[..., Any]) -> None
     assert outcome.code == 0
     assert f"ok        numpy           {version('numpy')}\n" in outcome.out
     assert ", verified\n" in outcome.out
-    assert outcome.out.endswith("ready to segment pictures\n")
+    assert outcome.out.endswith("ready to segment images\n")
 
 
 def test_missing_and_broken_packages_and_weights_are_named_with_their_remedies(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from tests.evaluate.scenes import coins, compressed, write_coco
-from tests.pictures import picture
+from tests.photos import photo
 
 Command = Callable[..., Any]
 TORCH = ("--backend", "torch", "--device", "cpu")
@@ -19,11 +19,11 @@ TORCH = ("--backend", "torch", "--device", "cpu")
 
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two pictures of coins; one annotation is empty, one picture missing."""
+    """Two images of coins; one annotation is empty, one image missing."""
     names = ("a.png", "b.png", "gone.png")
     found = [{"image_id": name, "segmentation": compressed(mask)} for name in names for mask in coins()[:2]]
     found.append({"image_id": "a.png", "segmentation": []})
-    path = write_coco(tmp_path_factory.mktemp("coins"), dict.fromkeys(names, picture("coins")), found)
+    path = write_coco(tmp_path_factory.mktemp("coins"), dict.fromkeys(names, photo("coins")), found)
     (path.parent / "gone.png").unlink()
     return path
 
@@ -38,7 +38,7 @@ def test_a_run_writes_report_records_and_plots_and_can_go_on(
     first = command(*base, "--prompts", "box,clicks", "--max-clicks", 2, "--limit", 1, "--out", out)
     assert first.code == 0
     assert first.out == (out / "results.md").read_text()
-    assert first.out.startswith("2 instances on 1 pictures; 0 pictures and 1 annotations could not be used\n")
+    assert first.out.startswith("2 instances on 1 images; 0 images and 1 annotations could not be used\n")
     assert "warning: a.png, annotation 7: segmentation is missing or empty" in first.err
 
     more = command(*base, "--prompts", "box,clicks", "--max-clicks", 2, "--out", out, "--resume", "--json")

@@ -16,14 +16,14 @@ from mobilesam.masks import rle
 from tests.automatic.color_model import ColorModel, squares
 
 SQUARES = [(40, 80, 320, 440), (400, 120, 720, 360), (760, 400, 960, 600)]
-PICTURE = squares((640, 1024), SQUARES)  # of the model's own size, so that no edge is blurred
+PHOTO = squares((640, 1024), SQUARES)  # of the model's own size, so that no edge is blurred
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
     """A folder with cat.png, and the command without weights."""
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
-    Image.fromarray(PICTURE).save(tmp_path / "cat.png")
+    Image.fromarray(PHOTO).save(tmp_path / "cat.png")
     return tmp_path
 
 
@@ -39,22 +39,22 @@ def test_every_format_is_written_and_listed(command, folder):
     assert all((folder / "out" / name).exists() for name in names)
     assert ": 4 masks in " in outcome.err
     overlay = np.array(Image.open(folder / "out/cat-overlay.png"))
-    assert overlay.shape == PICTURE.shape
-    assert (overlay != PICTURE).any(axis=2).mean() > 0.5
+    assert overlay.shape == PHOTO.shape
+    assert (overlay != PHOTO).any(axis=2).mean() > 0.5
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 def test_the_files_agree(command, folder):
     outcome = run(command, folder, "--format", "mask,coco,csv", "--json")
-    (picture,) = json.loads(outcome.out)["images"]
-    assert (picture["width"], picture["height"], picture["partial"]) == (1024, 640, False)
+    (photo,) = json.loads(outcome.out)["images"]
+    assert (photo["width"], photo["height"], photo["partial"]) == (1024, 640, False)
     dataset = COCO(str(folder / "out/coco.json"))
     with (folder / "out/cat-masks.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     annotations = dataset.loadAnns(dataset.getAnnIds())
-    assert len(picture["masks"]) == len(rows) == len(annotations) == 4
+    assert len(photo["masks"]) == len(rows) == len(annotations) == 4
     assert dataset.loadImgs(1) == [{"id": 1, "file_name": str(folder / "cat.png"), "width": 1024, "height": 640}]
-    for described, row, annotation in zip(picture["masks"], rows, annotations, strict=True):
+    for described, row, annotation in zip(photo["masks"], rows, annotations, strict=True):
         mask = np.array(Image.open(folder / "out" / row["file"])) > 0
         y, x = np.nonzero(mask)
         box = [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
@@ -84,8 +84,8 @@ def test_the_other_formats_hold_the_same_masks(command, folder):
     assert (folder / "out" / found["labelme"].file_name).resolve() == folder / "cat.png"
     with Image.open(files["cutout"][0]) as image:
         np.testing.assert_array_equal(np.array(image)[..., 3] > 0, masks[0])
-    for word, picture in found.items():
-        for record, mask in zip(picture.records, masks, strict=True):
+    for word, photo in found.items():
+        for record, mask in zip(photo.records, masks, strict=True):
             again = rle.rle_to_mask(record["segmentation"])
             assert np.count_nonzero(again != mask) <= (0 if word in ("coco", "parquet", "geojson") else 900), word
 
@@ -114,35 +114,35 @@ def test_force_leaves_no_mask_of_an_earlier_run(command, folder):
     assert [path.name for path in (folder / "out/cat-masks").iterdir()] == ["001.png"]
 
 
-def test_a_broken_picture_does_not_stop_the_others(command, folder):
-    (folder / "broken.png").write_bytes(b"not a picture")
+def test_a_broken_photo_does_not_stop_the_others(command, folder):
+    (folder / "broken.png").write_bytes(b"not an image")
     outcome = command(
         "everything", folder / "broken.png", folder / "cat.png", "--points-per-side", 8, "--out", folder, "--json"
     )
     assert outcome.code == 1
     document = json.loads(outcome.out)
-    assert [picture["image"] for picture in document["images"]] == [str(folder / "cat.png")]
+    assert [photo["image"] for photo in document["images"]] == [str(folder / "cat.png")]
     assert [error["image"] for error in document["errors"]] == [str(folder / "broken.png")]
     assert "Traceback" not in outcome.err
 
 
-def test_where_no_picture_can_be_read_no_file_is_written(command, tmp_path):
+def test_where_no_photo_can_be_read_no_file_is_written(command, tmp_path):
     broken = tmp_path / "broken.png"
-    broken.write_bytes(b"no picture")
+    broken.write_bytes(b"no image")
     outcome = command("everything", broken, "--out", tmp_path / "out", "--format", "coco")
     assert outcome.code == 1
-    assert "error: image must be a picture, got" in outcome.err
+    assert "error: image must be an image, got" in outcome.err
     assert outcome.out == ""
     assert not (tmp_path / "out").exists()
 
 
-def test_a_picture_without_masks_still_has_its_files(command, folder, monkeypatch):
+def test_a_photo_without_masks_still_has_its_files(command, folder, monkeypatch):
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_: ColorModel(quality=0.2))
     outcome = run(command, folder, "--format", "overlay,mask,coco,csv")
     assert outcome.code == 0
     assert ": 0 masks in " in outcome.err
     assert json.loads((folder / "out/coco.json").read_text())["annotations"] == []
-    np.testing.assert_array_equal(np.array(Image.open(folder / "out/cat-overlay.png")), PICTURE)
+    np.testing.assert_array_equal(np.array(Image.open(folder / "out/cat-overlay.png")), PHOTO)
 
 
 def test_a_time_budget_is_told(command, folder):

@@ -1,4 +1,4 @@
-"""Names of output files never collide, and never hit a picture that is read."""
+"""Names of output files never collide, and never hit an image that is read."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_all_names_are_one_overlay_a_rank_and_one_mask_an_object_and_rank() -> N
         ["-", "stdin.jpg"],
     ],
 )
-def test_no_two_pictures_share_a_name(sources: list[str]) -> None:
+def test_no_two_photos_share_a_name(sources: list[str]) -> None:
     names = name_outputs(sources, Path("out"))
     paths = [str(path).casefold() for name in names for path in planned(name, objects=3, ranks=3)]
     assert len(paths) == len(set(paths))
@@ -52,7 +52,7 @@ def test_the_second_of_a_name_is_numbered() -> None:
     assert [name.stem for name in name_outputs(["a/cat.jpg", "b/cat.jpg"], Path())] == ["cat", "cat-2"]
 
 
-def test_a_picture_that_is_read_is_never_overwritten(tmp_path: Path) -> None:
+def test_a_photo_that_is_read_is_never_overwritten(tmp_path: Path) -> None:
     source = tmp_path / "cat-mask.png"
     source.write_bytes(b"mine")
     with pytest.raises(InputError, match=r"output file must not be a file that is read, got .*cat-mask\.png;"):

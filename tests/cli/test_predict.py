@@ -1,4 +1,4 @@
-"""``mobilesam predict`` on real photos with the real model, and on what is not a picture."""
+"""``mobilesam predict`` on real photos with the real model, and on what is not an image."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ CAT, CUP, CUP_BOX = (230, 130), (300, 150), (140, 40, 470, 330)
 
 
 def pixels(path: Path | str) -> np.ndarray:
-    with Image.open(path) as picture:
-        return np.asarray(picture)
+    with Image.open(path) as photo:
+        return np.asarray(photo)
 
 
 def text(numbers: tuple[int, ...]) -> str:
@@ -81,11 +81,11 @@ class TestRealPhotos:
         assert outcome.code == 0
         document = json.loads(outcome.out)
         assert (document["version"], document["errors"]) == (2, [])
-        (picture,) = document["images"]
-        assert (picture["width"], picture["height"]) == (600, 400)
-        assert set(picture["timings_ms"]) == {"read", "encode", "decode", "write"}
-        assert picture["timings_ms"]["encode"] > 10
-        (item,) = picture["objects"]
+        (photo,) = document["images"]
+        assert (photo["width"], photo["height"]) == (600, 400)
+        assert set(photo["timings_ms"]) == {"read", "encode", "decode", "write"}
+        assert photo["timings_ms"]["encode"] > 10
+        (item,) = photo["objects"]
         assert item["prompt"] == {"box": [140, 40, 470, 330]}
         (mask,) = item["masks"]
         expected, scores, _ = cup.predict(box=CUP_BOX, multimask_output=False)
@@ -114,26 +114,26 @@ class TestRealPhotos:
         assert listed == {path.name for path in Path().iterdir()}
         assert len(listed) == 3 + 6
 
-    def test_one_bad_picture_does_not_stop_the_others(
+    def test_one_bad_photo_does_not_stop_the_others(
         self, command: Callable[..., Any], photo: Callable[[str], Path]
     ) -> None:
         Path("broken.png").write_bytes(photo("chelsea.png").read_bytes()[:100_000])
         outcome = command("predict", "broken.png", "nowhere.jpg", photo("chelsea.png"), "--point", text(CAT), "--json")
         assert outcome.code == 1
         document = json.loads(outcome.out)
-        assert [Path(picture["image"]).name for picture in document["images"]] == ["chelsea.png"]
+        assert [Path(photo["image"]).name for photo in document["images"]] == ["chelsea.png"]
         assert [entry["image"] for entry in document["errors"]] == ["broken.png", "nowhere.jpg"]
-        assert "error: image must be a complete picture, got broken.png" in outcome.err
+        assert "error: image must be a complete image, got broken.png" in outcome.err
         assert "error: image must be an existing file, got nowhere.jpg;" in outcome.err
         assert Path("chelsea-mask.png").exists()
 
-    def test_a_picture_on_standard_input(self, command: Callable[..., Any], photo: Callable[[str], Path]) -> None:
+    def test_a_photo_on_standard_input(self, command: Callable[..., Any], photo: Callable[[str], Path]) -> None:
         stdin = SimpleNamespace(buffer=io.BytesIO(photo("chelsea.png").read_bytes()))
         outcome = command("predict", "-", "--point", text(CAT), "--format", "mask", stdin=stdin)
         assert (outcome.code, outcome.out) == (0, "stdin-mask.png\n")
         assert pixels("stdin-mask.png").shape == (300, 451)
 
-    def test_prompts_of_a_file_go_to_their_pictures(
+    def test_prompts_of_a_file_go_to_their_photos(
         self, command: Callable[..., Any], photo: Callable[[str], Path]
     ) -> None:
         cat, cup = [{"points": [[230, 130]]}], [{"box": list(CUP_BOX)}, {"points": [[300, 150], [20, 20, 0]]}]
@@ -141,7 +141,7 @@ class TestRealPhotos:
         Path("prompts.json").write_text(json.dumps(document))
         words = ("--prompts", "prompts.json", "--json", "--format", "mask")
         found = json.loads(command("predict", photo("coffee.png"), photo("chelsea.png"), *words).out)
-        prompts = [[item["prompt"] for item in picture["objects"]] for picture in found["images"]]
+        prompts = [[item["prompt"] for item in photo["objects"]] for photo in found["images"]]
         assert prompts == [
             [{"box": list(CUP_BOX)}, {"points": [[300, 150, 1], [20, 20, 0]]}],
             [{"points": [[230, 130, 1]]}],
@@ -162,7 +162,7 @@ class TestRealPhotos:
         outcome = command("predict", photo("chelsea.png"), "--point", "9000,10", "--format", "mask")
         assert outcome.code == 0
         assert outcome.err.count("warning:") == 1
-        assert "point [9000, 10] lies outside the picture, 451 wide and 300 high" in outcome.err
+        assert "point [9000, 10] lies outside the image, 451 wide and 300 high" in outcome.err
 
     def test_a_full_disk_leaves_no_half_file(self, photo: Callable[[str], Path]) -> None:
         # A limit on the size of files makes the system refuse a write half-way, as a full disk does.
@@ -198,12 +198,12 @@ def test_nothing_is_overwritten_and_the_model_is_not_run(
     ("content", "message"),
     [
         (None, "image must be an existing file, got x.png;"),
-        (b"", "image must be a picture, got x.png, which is empty (zero bytes);"),
-        (b"<!DOCTYPE html><p>404", "image must be a picture, got x.png, which Pillow cannot read"),
+        (b"", "image must be an image, got x.png, which is empty (zero bytes);"),
+        (b"<!DOCTYPE html><p>404", "image must be an image, got x.png, which Pillow cannot read"),
         ("folder", "image must be a file, got the directory x.png;"),
     ],
 )
-def test_what_is_no_picture_is_named_before_a_model_is_loaded(
+def test_what_is_no_photo_is_named_before_a_model_is_loaded(
     command: Callable[..., Any], content: bytes | str | None, message: str
 ) -> None:
     if content == "folder":
@@ -221,7 +221,7 @@ def test_what_is_no_picture_is_named_before_a_model_is_loaded(
 def test_an_empty_standard_input(command: Callable[..., Any]) -> None:
     outcome = command("predict", "-", "--point", "1,1", stdin=SimpleNamespace(buffer=io.BytesIO()))
     assert outcome.code == 1
-    assert "-: image must be a picture, got data, which is empty (zero bytes);" in outcome.err
+    assert "-: image must be an image, got data, which is empty (zero bytes);" in outcome.err
 
 
 @pytest.mark.weights
@@ -257,11 +257,11 @@ def test_an_unknown_model_stops_everything_once(command: Callable[..., Any], mod
     assert message in outcome.err
 
 
-def test_a_prompt_file_that_does_not_name_the_picture(command: Callable[..., Any]) -> None:
+def test_a_prompt_file_that_does_not_name_the_photo(command: Callable[..., Any]) -> None:
     Path("prompts.json").write_text('{"version": 1, "images": {"cat.jpg": [{"points": [[1, 2]]}]}}')
     outcome = command("predict", "cta.jpg", "--prompts", "prompts.json")
     assert outcome.code == 1
-    assert "error: prompt file must name the picture, got 'cta.jpg', which it does not name;" in outcome.err
+    assert "error: prompt file must name the image, got 'cta.jpg', which it does not name;" in outcome.err
     assert "'cat.jpg'" in outcome.err
 
 
@@ -279,7 +279,7 @@ def test_an_output_folder_that_cannot_be_written(command: Callable[..., Any], ph
 
 
 def test_select_does_not_go_with_multimask(command, photo, tmp_path):
-    picture = photo("coffee.png")
-    done = command("predict", picture, "--point", "1,1", "--multimask", "--select", "single", "--out", tmp_path)
+    photo = photo("coffee.png")
+    done = command("predict", photo, "--point", "1,1", "--multimask", "--select", "single", "--out", tmp_path)
     assert done.code == 2
     assert "--select must stand without --multimask, got both; leave one of them out" in done.err

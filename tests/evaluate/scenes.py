@@ -17,7 +17,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 from scipy.ndimage import binary_fill_holes
 
-from tests.pictures import picture
+from tests.photos import photo
 
 BoolMask = npt.NDArray[np.bool_]
 
@@ -53,7 +53,7 @@ def polygons(mask: BoolMask) -> list[list[float]]:
 
 def coins() -> list[BoolMask]:
     """Return the coins of skimage.data.coins, segmented by watershed."""
-    gray = picture("coins")[..., 0]
+    gray = photo("coins")[..., 0]
     markers = np.zeros(gray.shape, int)
     markers[gray < 30], markers[gray > 150] = 1, 2
     filled = binary_fill_holes(skimage.segmentation.watershed(skimage.filters.sobel(gray), markers) == 2)
@@ -64,14 +64,14 @@ def coins() -> list[BoolMask]:
 
 def write_coco(
     folder: Path,
-    pictures: Mapping[str, npt.NDArray[np.uint8]],
+    photos: Mapping[str, npt.NDArray[np.uint8]],
     annotations: Sequence[Mapping[str, Any]],
     domains: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write pictures as PNG and a COCO file; ``image_id`` of an annotation is a picture's name."""
+    """Write images as PNG and a COCO file; ``image_id`` of an annotation is an image's name."""
     folder.mkdir(parents=True, exist_ok=True)
     images = []
-    for name, pixels in pictures.items():
+    for name, pixels in photos.items():
         Image.fromarray(pixels).save(folder / name)
         entry: dict[str, Any] = {"id": name, "file_name": name, "width": pixels.shape[1], "height": pixels.shape[0]}
         if domains:

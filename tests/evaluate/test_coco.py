@@ -14,7 +14,7 @@ MASK = disc(HW, (30, 25), 10)
 
 
 def names(annotations: Path, **options) -> list[str]:
-    return [picture.file_name for picture in load_coco(annotations, annotations.parent, **options).images]
+    return [photo.file_name for photo in load_coco(annotations, annotations.parent, **options).images]
 
 
 def test_the_three_forms_of_a_mask_give_one_instance(tmp_path: Path) -> None:
@@ -89,11 +89,11 @@ def test_a_file_that_is_not_coco_says_what_is_missing(tmp_path: Path, content: s
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"annotations must be a readable file, got '.*none\.json' \(No such file"):
         load_coco(tmp_path / "none.json", tmp_path)
-    with pytest.raises(InputError, match=r"images must be a folder, got '.*pictures'"):
-        load_coco(tmp_path / "none.json", tmp_path / "pictures")
+    with pytest.raises(InputError, match=r"images must be a folder, got '.*images'"):
+        load_coco(tmp_path / "none.json", tmp_path / "images")
 
 
-def test_pictures_are_chosen_in_name_order(tmp_path: Path) -> None:
+def test_photos_are_chosen_in_name_order(tmp_path: Path) -> None:
     path = write_coco(tmp_path, {f"{letter}.png": BLANK for letter in "dbeac"}, [])
     assert names(path) == ["a.png", "b.png", "c.png", "d.png", "e.png"]
     assert names(path, split="even") == ["a.png", "c.png", "e.png"]

@@ -66,7 +66,7 @@ def test_the_contact_sheet_shows_the_worst_first(tmp_path: Path) -> None:
 
 def test_the_table_shows_what_was_measured(tmp_path: Path) -> None:
     text = to_markdown(scene(tmp_path)[1].summary)
-    assert text.startswith("3 instances on 1 pictures\n")
+    assert text.startswith("3 instances on 1 images\n")
     assert "| box | 3 | 1.0000 |" in text
     assert "| up to 3 | 2.00 | 2.00 | 100 % | 100 % |" in text
     assert "| set_image | 1 |" in text

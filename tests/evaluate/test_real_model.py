@@ -9,7 +9,7 @@ from mobilesam import SamPredictor, load
 from mobilesam.errors import InputError
 from mobilesam.evaluate import Settings, evaluate, load_coco
 from tests.evaluate.scenes import coins, compressed, polygons, uncompressed, write_coco
-from tests.pictures import picture
+from tests.photos import photo
 from tests.shared_models import encode_once
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
@@ -26,7 +26,7 @@ def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     found = [
         {"image_id": "coins.png", "segmentation": forms[place % 3](mask)} for place, mask in enumerate(coins()[:6])
     ]
-    return write_coco(tmp_path_factory.mktemp("coins"), {"coins.png": picture("coins")}, found)
+    return write_coco(tmp_path_factory.mktemp("coins"), {"coins.png": photo("coins")}, found)
 
 
 def test_coins_are_found(model: Any, annotations: Path) -> None:

@@ -53,7 +53,7 @@ def test_encoding_is_coco(name: str) -> None:
         ([[1, 2, 3, 4, 5, 6, 7]], "at least three x y pairs"),
         ([[1, 2, 3, 4, 5, float("nan")]], "finite numbers only"),
         ([[1, 2, 3, 4, 5, "6"]], "finite numbers only"),
-        ({"size": [61, 37], "counts": [37 * 61]}, "the RLE is for height and width [61, 37], the picture has [37, 61]"),
+        ({"size": [61, 37], "counts": [37 * 61]}, "the RLE is for height and width [61, 37], the image has [37, 61]"),
         ({"size": [37, 61], "counts": [10, 20]}, "counts do not fill the frame"),
         ({"size": [37, 61], "counts": [-1, 37 * 61 + 1]}, "counts do not fill the frame"),
         ({"size": [37, 61], "counts": ""}, "counts do not fill the frame"),

@@ -21,7 +21,7 @@ ALL = Settings(("box", "point", "clicks"), max_clicks=4)
 
 @pytest.fixture
 def dataset(tmp_path: Path) -> Dataset:
-    """Three pictures of two discs; the second disc has a bbox that cuts it in half."""
+    """Three images of two discs; the second disc has a bbox that cuts it in half."""
     names = ("a.png", "b.png", "c.png")
     annotations = [
         {"image_id": name, "segmentation": compressed(mask)} | ({"bbox": [60, 22, 10, 20]} if mask is RIGHT else {})
@@ -54,7 +54,7 @@ def test_each_prompt_is_answered_and_compared(dataset: Dataset) -> None:
     assert left["clicks"]["rle"] == compressed(LEFT)["counts"]
 
 
-def test_a_picture_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset) -> None:
+def test_a_photo_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset) -> None:
     predictor = BrightnessPredictor()
     evaluate(predictor, dataset, ALL)
     assert predictor.images == 3
@@ -93,7 +93,7 @@ def test_the_summary_averages_over_instances(dataset: Dataset) -> None:
         evaluate(BrightnessPredictor(), dataset, Settings(("box",))).mean_iou("point")
 
 
-def test_pictures_and_annotations_that_cannot_be_used_are_named_and_not_fatal(tmp_path: Path) -> None:
+def test_photos_and_annotations_that_cannot_be_used_are_named_and_not_fatal(tmp_path: Path) -> None:
     names = ("broken.png", "good.png", "missing.png", "turned.png")
     annotations = [{"image_id": name, "segmentation": compressed(LEFT)} for name in names]
     annotations.append({"image_id": "good.png", "segmentation": [[900, 900, 950, 900, 950, 950]]})
@@ -108,7 +108,7 @@ def test_pictures_and_annotations_that_cannot_be_used_are_named_and_not_fatal(tm
     assert list(reasons) == ["broken.png", "missing.png", "turned.png"]
     assert "image must be" in reasons["broken.png"]
     assert "image must be an existing file" in reasons["missing.png"]
-    assert reasons["turned.png"] == "the picture is 60 x 80, its annotations are for 80 x 60"
+    assert reasons["turned.png"] == "the image is 60 x 80, its annotations are for 80 x 60"
     assert summary["skipped"] == [
         {"file_name": "good.png", "annotation_id": 5, "reason": "the mask has no pixel inside the 80 x 60 frame"}
     ]

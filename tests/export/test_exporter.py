@@ -14,7 +14,7 @@ from onnx import numpy_helper
 from mobilesam.errors import ExportError, InputError
 from mobilesam.export.plan import Plan
 from mobilesam.onnx import OnnxSam, contract
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
@@ -73,7 +73,7 @@ def test_exported_files_run_as_a_model(exported, sam):
 
     ours, theirs = SamPredictor(OnnxSam.from_files(exported)), SamPredictor(sam)
     for predictor in (ours, theirs):
-        predictor.set_image(picture("coffee"))
+        predictor.set_image(photo("coffee"))
     for prompt in ({"point_coords": [[300, 200]], "point_labels": [1]}, {"box": [100, 50, 400, 300]}):
         actual, expected = ours.predict(**prompt), theirs.predict(**prompt)
         np.testing.assert_allclose(actual.low_res_logits, expected.low_res_logits, atol=1e-2, rtol=0)
@@ -92,9 +92,9 @@ def test_an_encoder_that_preprocesses(sam, tmp_path, exported, preprocess, opset
     shutil.copy(exported / "decoder.onnx", tmp_path)
     predictor = SamPredictor(OnnxSam.from_files(tmp_path))
     for name in ("chelsea", "coffee_portrait"):
-        predictor.set_image(picture(name))
+        predictor.set_image(photo(name))
         expected = SamPredictor(sam)
-        expected.set_image(picture(name))
+        expected.set_image(photo(name))
         np.testing.assert_allclose(predictor.features, expected.features.numpy(), atol=1e-4, rtol=0)
 
 
@@ -116,7 +116,7 @@ def test_an_encoder_of_any_size(sam, remade):
 
 @pytest.fixture(scope="module")
 def features(exported):
-    return OnnxSam.from_files(exported).encode(picture("coffee")).features
+    return OnnxSam.from_files(exported).encode(photo("coffee")).features
 
 
 def decoder_inputs(features, size):

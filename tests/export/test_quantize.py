@@ -15,7 +15,7 @@ from mobilesam.export import calibration, quantize, recipes
 from mobilesam.export.recipes import Recipe
 from mobilesam.onnx import OnnxSam, recognition
 from tests.evaluate.scenes import compressed, write_coco
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
@@ -30,8 +30,8 @@ def timed_and_judged_once(monkeypatch):
 def photos(tmp_path_factory):
     folder = tmp_path_factory.mktemp("photos")
     for name in ("rocket", "astronaut"):
-        Image.fromarray(picture(name)).save(folder / f"{name}.png")
-    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no picture")
+        Image.fromarray(photo(name)).save(folder / f"{name}.png")
+    (folder / "broken.jpg").write_bytes(b"\xff\xd8 no image")
     return folder
 
 
@@ -46,7 +46,7 @@ def source(exported, tmp_path_factory):
 
 def box_mask(model):
     predictor = SamPredictor(model)
-    predictor.set_image(picture("chelsea"))
+    predictor.set_image(photo("chelsea"))
     return predictor.predict(box=[40, 10, 420, 290], multimask_output=False).masks[0]
 
 
@@ -87,9 +87,9 @@ def test_static_is_the_same_each_time(source, photos):
     found = recognition.whole_model(recognition.files_of(source))
     made = []
     for _ in range(2):
-        pictures = calibration.read_images(photos)  # the broken one is left out
-        assert [image.shape for image in pictures] == [picture(name).shape for name in ("astronaut", "rocket")]
-        feeds = calibration.feeds_of(found, pictures)["image"]
+        images = calibration.read_images(photos)  # the broken one is left out
+        assert [image.shape for image in images] == [photo(name).shape for name in ("astronaut", "rocket")]
+        feeds = calibration.feeds_of(found, images)["image"]
         assert len(feeds) == 10
         made.append(calibration.static(found["image"][1], feeds)[0].SerializeToString(deterministic=True))
     assert made[0] == made[1]
@@ -101,7 +101,7 @@ def own_answer(source, tmp_path):
     box = [40, 10, 420, 290]
     truth = {"image_id": "cat.png", "segmentation": compressed(box_mask(OnnxSam.from_files(source)))}
     truth["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
-    return write_coco(tmp_path / "truth", {"cat.png": picture("chelsea")}, [truth])
+    return write_coco(tmp_path / "truth", {"cat.png": photo("chelsea")}, [truth])
 
 
 def test_accuracy_is_measured_and_a_drop_can_fail(source, tmp_path, command, own_answer):
@@ -130,12 +130,12 @@ def test_accuracy_is_measured_and_a_drop_can_fail(source, tmp_path, command, own
         (
             ["{source}", "--recipe", "static", "--calibrate", "{empty}"],
             1,
-            "calibration must hold pictures that can be read, got",
+            "calibration must hold images that can be read, got",
         ),
         (
             ["{source}", "--recipe", "static", "--calibrate", "{missing}"],
             1,
-            "calibration must be a folder of pictures, got",
+            "calibration must be a folder of images, got",
         ),
         (["{source}", "--max-drop", "0.01"], 2, "--max-drop must come with --eval, got none"),
         (["{source}", "--recipe", "int4"], 2, "int4"),

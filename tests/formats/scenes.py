@@ -41,10 +41,10 @@ MASKS = {
     "everything": np.ones(HW, np.bool_),
     "nothing": np.zeros(HW, np.bool_),
 }
-PICTURE = MaskedImage("photos/cat.jpg", HW, [record(mask) for mask in MASKS.values()])
+PHOTO = MaskedImage("photos/cat.jpg", HW, [record(mask) for mask in MASKS.values()])
 LABELLED = MaskedImage("dog.png", HW, [record(MASKS["a disc"], "dog"), record(RING, 'ring: "round"')])
 EMPTY = MaskedImage("none.png", (7, 9), [])
 
 
-def masks_of(picture: MaskedImage) -> list[np.ndarray]:
-    return [rle.rle_to_mask(each["segmentation"]) for each in picture.records]
+def masks_of(photo: MaskedImage) -> list[np.ndarray]:
+    return [rle.rle_to_mask(each["segmentation"]) for each in photo.records]

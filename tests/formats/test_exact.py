@@ -30,9 +30,9 @@ from mobilesam.formats import (
 )
 from mobilesam.formats.outlines import fill, outlines
 from mobilesam.masks import rle
-from tests.formats.scenes import EMPTY, HW, LABELLED, MASKS, PICTURE, masks_of, record
+from tests.formats.scenes import EMPTY, HW, LABELLED, MASKS, PHOTO, masks_of, record
 
-PICTURES = [PICTURE, EMPTY, LABELLED]
+PHOTOS = [PHOTO, EMPTY, LABELLED]
 SMALL = arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
@@ -44,7 +44,7 @@ def check_same(found, expected) -> None:
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 def test_coco_is_read_by_pycocotools_and_by_us(tmp_path):
     path = tmp_path / "coco.json"
-    write_coco(path, iter(PICTURES))
+    write_coco(path, iter(PHOTOS))
     dataset = COCO(str(path))
     assert [image["file_name"] for image in dataset.loadImgs([1, 2, 3])] == ["photos/cat.jpg", "none.png", "dog.png"]
     for annotation, mask in zip(dataset.loadAnns(dataset.getAnnIds([1])), MASKS.values(), strict=True):
@@ -52,15 +52,15 @@ def test_coco_is_read_by_pycocotools_and_by_us(tmp_path):
     names = {entry["id"]: entry["name"] for entry in dataset.loadCats(dataset.getCatIds())}
     labels = [names[entry["category_id"]] for entry in dataset.loadAnns(dataset.getAnnIds([3]))]
     assert labels == ["dog", 'ring: "round"']
-    for found, expected in zip(read_coco(path), PICTURES, strict=True):
+    for found, expected in zip(read_coco(path), PHOTOS, strict=True):
         check_same(found, expected)
 
 
-def test_coco_written_one_picture_at_a_time_is_the_data_set(tmp_path):
-    for number, pictures in enumerate((PICTURES, [EMPTY], [])):
+def test_coco_written_one_photo_at_a_time_is_the_data_set(tmp_path):
+    for number, photos in enumerate((PHOTOS, [EMPTY], [])):
         path = tmp_path / f"{number}.json"
-        write_coco(path, pictures)
-        assert path.read_text() == json.dumps(coco_dataset(pictures)) + "\n"
+        write_coco(path, photos)
+        assert path.read_text() == json.dumps(coco_dataset(photos)) + "\n"
 
 
 def test_coco_polygons_and_missing_scores_are_read(tmp_path):
@@ -78,11 +78,11 @@ def test_coco_polygons_and_missing_scores_are_read(tmp_path):
         "categories": [{"id": 2, "name": "cat"}],
     }
     path.write_text(json.dumps(content))
-    (picture,) = read_coco(path)
-    assert masks_of(picture)[0][3:8, 2:6].all()
-    assert picture.records[0]["area"] == 20
-    assert math.isnan(picture.records[0]["predicted_iou"])
-    assert "score" not in coco_dataset([picture])["annotations"][0], "what is not known is not written"
+    (photo,) = read_coco(path)
+    assert masks_of(photo)[0][3:8, 2:6].all()
+    assert photo.records[0]["area"] == 20
+    assert math.isnan(photo.records[0]["predicted_iou"])
+    assert "score" not in coco_dataset([photo])["annotations"][0], "what is not known is not written"
     (prompt,) = read_coco_prompts(path).for_image("photos/a.png")  # a crowd is not one object
     assert (prompt.box, prompt.label) == ((2, 3, 6, 8), "cat")
     for change, message in (
@@ -97,14 +97,14 @@ def test_coco_polygons_and_missing_scores_are_read(tmp_path):
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 def test_parquet_is_read_by_pyarrow_and_by_us(tmp_path):
     path = tmp_path / "masks.parquet"
-    write_parquet(path, iter(PICTURES))
+    write_parquet(path, iter(PHOTOS))
     rows = parquet.read_table(path).to_pylist()
     assert [(row["image_id"], row["mask_id"]) for row in rows][-3:] == [(2, None), (3, 1), (3, 2)]
     for row, mask in zip(rows, MASKS.values(), strict=False):
         decoded = coco_mask.decode({"size": [row["height"], row["width"]], "counts": row["counts"]})
         np.testing.assert_array_equal(decoded, mask)
         assert row["area"] == mask.sum()
-    for found, expected in zip(read_parquet(path), PICTURES, strict=True):
+    for found, expected in zip(read_parquet(path), PHOTOS, strict=True):
         check_same(found, expected)
 
 
@@ -123,7 +123,7 @@ def test_parquet_says_what_is_wrong(tmp_path, monkeypatch):
 )
 def test_geojson_is_valid_for_shapely_and_read_back(tmp_path, transform):
     path = tmp_path / "cat.geojson"
-    write_geojson(path, PICTURE, transform=(*transform, 0, 0, 1))  # as rasterio's type spells it
+    write_geojson(path, PHOTO, transform=(*transform, 0, 0, 1))  # as rasterio's type spells it
     content = json.loads(path.read_text())
     pixel_area = abs(transform[0] * transform[4] - transform[1] * transform[3])
     for feature, mask in zip(content["features"], MASKS.values(), strict=True):
@@ -170,10 +170,10 @@ def test_polygons_of_another_maker_are_filled_at_the_middle_of_pixels(tmp_path):
     ):
         read_geojson(path, HW)
     with pytest.raises(InputError, match="transform must be six numbers a b c d e f of an affine map"):
-        geojson_collection(PICTURE, (0, 0, 1, 0, 0, 1))
+        geojson_collection(PHOTO, (0, 0, 1, 0, 0, 1))
 
 
 def test_unknown_scores_are_null_in_geojson():
-    nameless = PICTURE._replace(records=[record(MASKS["a disc"], predicted_iou=None, stability_score=None)])
+    nameless = PHOTO._replace(records=[record(MASKS["a disc"], predicted_iou=None, stability_score=None)])
     text = json.dumps(geojson_collection(nameless), allow_nan=False)
     assert json.loads(text)["features"][0]["properties"]["predicted_iou"] is None

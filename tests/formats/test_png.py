@@ -11,7 +11,7 @@ from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats import png
 from mobilesam.formats.masked_image import MaskedImage
 from mobilesam.visualize import palette
-from tests.formats.scenes import HW, MASKS, PICTURE, masks_of, pixel, record
+from tests.formats.scenes import HW, MASKS, PHOTO, masks_of, pixel, record
 
 MASK = np.random.default_rng(0).random((17, 23)) > 0.5
 IMAGE = np.random.default_rng(1).integers(0, 256, (17, 23, 3), dtype=np.uint8)
@@ -38,11 +38,11 @@ def test_a_mask_is_read_back(tmp_path: Path) -> None:
 
 def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
     masks = [MASKS["a disc"], pixel(31, 41), pixel(150, 5)]
-    picture = MaskedImage("cat.png", HW, [record(mask) for mask in masks])
+    photo = MaskedImage("cat.png", HW, [record(mask) for mask in masks])
     with pytest.warns(FormatLossWarning, match="where masks overlap, the smaller one is kept"):
-        png.write_indexed(tmp_path / "indexed.png", picture)
+        png.write_indexed(tmp_path / "indexed.png", photo)
     with pytest.warns(FormatLossWarning):
-        png.write_instances(tmp_path / "instances.png", picture)
+        png.write_instances(tmp_path / "instances.png", photo)
     with Image.open(tmp_path / "indexed.png") as image:
         assert image.mode == "P"
         colors, numbers = np.array(image.getpalette()).reshape(-1, 3), np.array(image)
@@ -59,7 +59,7 @@ def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
 
 
 def test_more_masks_than_numbers(tmp_path: Path) -> None:
-    many = PICTURE._replace(records=[record(pixel(index % 160, index // 160)) for index in range(256)])
+    many = PHOTO._replace(records=[record(pixel(index % 160, index // 160)) for index in range(256)])
     with pytest.raises(InputError, match="the masks of a map must be at most 255, got 256; write the 16-bit map"):
         png.write_indexed(tmp_path / "indexed.png", many)
     png.write_instances(tmp_path / "instances.png", many)

@@ -107,10 +107,10 @@ def test_polygons_are_read_back(tmp_path: Path, name: str) -> None:
     write_yolo(tmp_path / "cat.txt", [record(mask)])
     found = [read_labelme(tmp_path / "cat.json"), read_yolo(tmp_path / "cat.txt", HW)]
     if not mask.any():
-        assert [len(picture.records) for picture in found] == [0, 0], "there is no polygon for nothing"
+        assert [len(photo.records) for photo in found] == [0, 0], "there is no polygon for nothing"
         return
-    for picture in found:
-        (again,) = masks_of(picture)
+    for photo in found:
+        (again,) = masks_of(photo)
         assert not (mask & ~again).any()
         if name != "pixels that meet at corners":  # a polygon of its own for each, as far as it has parts at all
             assert np.count_nonzero(again & ~mask) <= 90
@@ -126,8 +126,8 @@ def test_labels_survive(tmp_path: Path) -> None:
     write_yolo_names(tmp_path / "data.yaml", labels)
     names = yaml.safe_load((tmp_path / "data.yaml").read_text())
     assert names == {"nc": 3, "names": dict(enumerate(labels))}
-    for picture in (read_labelme(tmp_path / "dog.json"), read_yolo(tmp_path / "dog.txt", HW, labels)):
-        assert [each["label"] for each in picture.records] == ["dog", 'ring: "round"']
+    for photo in (read_labelme(tmp_path / "dog.json"), read_yolo(tmp_path / "dog.txt", HW, labels)):
+        assert [each["label"] for each in photo.records] == ["dog", 'ring: "round"']
     with pytest.raises(InputError, match="the label of each mask must be one of cat, got 'dog'"):
         yolo_labels(LABELLED.records, ["cat"])
 

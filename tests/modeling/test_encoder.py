@@ -86,14 +86,14 @@ def test_any_multiple_of_sixteen(tiny_sam, size):
     assert out.shape == (2, 32, size[0] // 16, size[1] // 16)
 
 
-def test_batch_equals_single_pictures(tiny_sam):
+def test_batch_equals_single_photos(tiny_sam):
     import torch
 
     torch.manual_seed(2)
     pixels = torch.randn(3, 3, 64, 96)
     with torch.no_grad():
         together = tiny_sam.image_encoder(pixels)
-        alone = torch.cat([tiny_sam.image_encoder(picture[None]) for picture in pixels])
+        alone = torch.cat([tiny_sam.image_encoder(photo[None]) for photo in pixels])
     torch.testing.assert_close(together, alone)
 
 
@@ -120,7 +120,7 @@ def test_unused_keys_of_the_published_file_are_dropped_and_others_are_not(tiny_s
 
 
 def test_state_dict_survives_training_steps(tiny_sam):
-    """One optimiser step after a prediction, save, load into another: same output, and another one than before."""
+    """One optimizer step after a prediction, save, load into another: same output, and another one than before."""
     import copy
 
     import torch

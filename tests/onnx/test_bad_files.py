@@ -10,7 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 import mobilesam
 from mobilesam.errors import InputError
 from mobilesam.onnx import OnnxSam
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = pytest.mark.weights
 
@@ -86,7 +86,7 @@ def test_a_decoder_without_earlier_masks_says_so(pair, tmp_path):
     assert (ours.capabilities.mask_input, whole.capabilities.mask_input) == (False, True)
     predictors = [mobilesam.SamPredictor(model) for model in (ours, whole)]
     for predictor in predictors:
-        predictor.set_image(picture("coins"))
+        predictor.set_image(photo("coins"))
     a, b = (each.predict([[100, 100]], [1], multimask_output=False) for each in predictors)
     np.testing.assert_array_equal(a.low_res_logits, b.low_res_logits)
     with pytest.raises(

@@ -8,7 +8,7 @@ import pytest
 import mobilesam
 from mobilesam.onnx import OnnxSam
 from tests import golden
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = pytest.mark.weights
 
@@ -18,7 +18,7 @@ NAMES = ("astronaut", "chelsea", "coffee", "coffee_portrait", "coins", "china")
 @pytest.fixture(scope="module", params=NAMES)
 def case(request, onnx_sam):
     predictor = mobilesam.SamPredictor(onnx_sam)
-    predictor.set_image(picture(request.param))
+    predictor.set_image(photo(request.param))
     return request.param, predictor, golden.predictions()[request.param]
 
 

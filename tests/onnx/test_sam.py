@@ -21,7 +21,7 @@ from mobilesam.onnx import OnnxSam, providers, templates
 from mobilesam.onnx.bind import fill
 from mobilesam.prompts.arrays import Prompts, make_prompts
 from tests import golden
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = pytest.mark.weights
 
@@ -44,16 +44,16 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
     assert model.capabilities.masks_per_prompt == 1
     assert model.capabilities.prompt_batch == 1
     predictor = mobilesam.SamPredictor(model)
-    predictor.set_image(picture("coffee"))
+    predictor.set_image(photo("coffee"))
     boxes = golden.predictions()["coffee"]["batched_boxes"]["boxes_xyxy"]
     with pytest.warns(SingleMaskWarning, match="this ONNX decoder gives one mask a prompt, not three"):
         predictor.predict(box=boxes[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         masks, ious, _ = predictor.predict(box=boxes, multimask_output=False)
-    assert masks.shape == (len(boxes), 1, *picture("coffee").shape[:2])
+    assert masks.shape == (len(boxes), 1, *photo("coffee").shape[:2])
     full = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
-    full.set_image(picture("coffee"))
+    full.set_image(photo("coffee"))
     # A lone box counts as two points, so that decoder chooses among the three multimask answers.
     expected = full.predict(box=boxes)
     best = expected.iou_predictions.argmax(axis=1)
@@ -64,8 +64,8 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
 def test_everything_mode_on_a_single_mask_decoder_finds_each_points_best(pair, onnx_sam):
     with pytest.warns(SingleMaskWarning, match="this model gives one mask a point, not three, so fewer are found"):
         generator = mobilesam.SamAutomaticMaskGenerator(OnnxSam.from_files(pair), points_per_side=5)
-    found = generator.generate(picture("coins"))
-    every = mobilesam.SamAutomaticMaskGenerator(onnx_sam, points_per_side=5).generate(picture("coins"))
+    found = generator.generate(photo("coins"))
+    every = mobilesam.SamAutomaticMaskGenerator(onnx_sam, points_per_side=5).generate(photo("coins"))
     assert 0 < len(found) <= len(every)
     for record in found:
         ious = [(record["segmentation"] & other["segmentation"]).sum() / record["area"] for other in every]
@@ -83,7 +83,7 @@ def test_the_pair_of_npm_as_a_checkpoint_gives_every_mask(pair, monkeypatch, tmp
 
 
 def test_keep_in_any_order(onnx_sam):
-    embedding = onnx_sam.encode(picture("coins"))
+    embedding = onnx_sam.encode(photo("coins"))
     prompts = Prompts(
         np.full((4, 1, 2), 300, np.float32) * [[[1.0]], [[2]], [[0.5]], [[1.5]]], np.ones((4, 1), np.float32)
     )
@@ -94,8 +94,8 @@ def test_keep_in_any_order(onnx_sam):
     np.testing.assert_allclose(some, every[[13, 2, 12]], atol=1e-4)
 
 
-def test_prompts_do_not_depend_on_their_neighbours(onnx_sam):
-    embedding = onnx_sam.encode(picture("chelsea"))
+def test_prompts_do_not_depend_on_their_neighbors(onnx_sam):
+    embedding = onnx_sam.encode(photo("chelsea"))
     generator = np.random.default_rng(0)
     coords, labels = (generator.random((5, 3, 2)) * 1000).astype(np.float32), np.array([[1, 0, -1]] * 5, np.float32)
     masks = generator.normal(0, 5, (5, 1, 256, 256)).astype(np.float32)
@@ -112,7 +112,7 @@ def test_prompts_do_not_depend_on_their_neighbours(onnx_sam):
 def test_fast_padding_is_that_of_the_network(onnx_sam, sam):
     from mobilesam.modeling.torch_sam import TorchSam
 
-    image = picture("china")
+    image = photo("china")
     exact, fast = (onnx_sam.encode(image, fast_padding=each).features for each in (False, True))
     expected = TorchSam(sam).encode(image, fast_padding=True).features.numpy()
     np.testing.assert_allclose(fast, expected, atol=1e-4, rtol=0)
@@ -121,9 +121,9 @@ def test_fast_padding_is_that_of_the_network(onnx_sam, sam):
 
 def test_fast_padding_needs_an_encoder_of_any_size(pair):
     with pytest.raises(
-        InputError, match=r"encoder must take pictures of any size for fast_padding, got an input of .*1024"
+        InputError, match=r"encoder must take images of any size for fast_padding, got an input of .*1024"
     ):
-        OnnxSam.from_files(pair).encode(picture("china"), fast_padding=True)
+        OnnxSam.from_files(pair).encode(photo("china"), fast_padding=True)
 
 
 def test_files_are_made_again_when_they_are_damaged(monkeypatch, tmp_path):
@@ -212,22 +212,22 @@ def test_providers():
 
 def test_threads(onnx_sam):
     one = mobilesam.load(backend="onnx", threads=1)
-    image = picture("coins")
+    image = photo("coins")
     np.testing.assert_allclose(one.encode(image).features, onnx_sam.encode(image).features, atol=1e-4)
 
 
 def test_an_embedding_goes_from_one_backend_to_the_other(onnx_sam, tmp_path):
     first = mobilesam.SamPredictor(onnx_sam)
-    first.set_image(picture("coins"))
+    first.set_image(photo("coins"))
     first.save_embedding(tmp_path / "coins.npz")
     second = mobilesam.SamPredictor(mobilesam.load(backend="onnx", threads=1))
-    second.load_embedding(tmp_path / "coins.npz", picture("coins"))
+    second.load_embedding(tmp_path / "coins.npz", photo("coins"))
     a, b = (each.predict([[100, 100]], [1]) for each in (first, second))
     np.testing.assert_allclose(a.low_res_logits, b.low_res_logits, atol=1e-3)
 
 
-def test_logits_beyond_the_picture_can_be_left_out(onnx_sam):
-    image = picture("china")[:300]
+def test_logits_beyond_the_photo_can_be_left_out(onnx_sam):
+    image = photo("china")[:300]
     embedding = onnx_sam.encode(image)
     prompts, _ = make_prompts([[250, 150]], [1], original_hw=embedding.original_hw, input_hw=embedding.input_hw)
     scored = onnx_sam.score_prompts(embedding, prompts)
@@ -246,7 +246,7 @@ def test_many_prompts_are_decoded_in_lanes():
     model = mobilesam.load(backend="onnx", threads=3)
     assert model.capabilities.workers == 3
     assert mobilesam.load(backend="onnx", threads=1).capabilities.workers == 1
-    embedding = model.encode(picture("coffee"))
+    embedding = model.encode(photo("coffee"))
     points = np.random.default_rng(0).random((7, 1, 2)) * [600, 400]
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
     prompts, _ = make_prompts(points, np.ones((7, 1)), **sizes)

@@ -1,4 +1,4 @@
-"""Batches of small pictures with a model that needs no weights: in this process, or as a process of their own."""
+"""Batches of small images with a model that needs no weights: in this process, or as a process of their own."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class ColorChoice(ModelChoice):
 
 
 def paint(path: Path, shift: int = 0, hw: tuple[int, int] = HW) -> None:
-    """Write a picture with two squares, the first one moved to the right."""
+    """Write an image with two squares, the first one moved to the right."""
     path.parent.mkdir(parents=True, exist_ok=True)
     x1, y1, x2, y2 = BOX
     Image.fromarray(squares(hw, [(x1 + shift, y1, x2 + shift, y2), (70, 20, 90, 40)])).save(path)
@@ -80,5 +80,5 @@ def _tell(done: int, total: int, bad: int) -> None:
 
 
 if __name__ == "__main__":
-    # A run that says how many pictures are done: PHOTOS OUT WORKERS.
+    # A run that says how many images are done: PHOTOS OUT WORKERS.
     segment([sys.argv[1]], Path(sys.argv[2]), workers=int(sys.argv[3]), resume=True, progress=_tell)

@@ -43,7 +43,7 @@ def limited(more: int) -> Iterator[None]:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with six pictures."""
+    """A folder with six images."""
     for number in range(6):
         paint(tmp_path / f"photos/{number}.png", shift=number)
     return tmp_path / "photos"
@@ -68,18 +68,18 @@ def test_a_journal_that_cannot_grow_is_a_sentence_and_goes_on(photos: Path, tmp_
     assert line.endswith("Free some space if the disk is full, then go on with --resume.")
     assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished is left"
     with closing(sqlite3.connect(tmp_path / "out/batch.sqlite")) as journal:
-        ((done,),) = journal.execute("SELECT count(*) FROM pictures WHERE result NOTNULL")
+        ((done,),) = journal.execute("SELECT count(*) FROM images WHERE result NOTNULL")
     assert 0 < done < 6
     assert run(*arguments, "out", "--resume", cwd=tmp_path).returncode == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
-def test_pictures_that_do_not_fit_into_memory_are_bad() -> None:
+def test_photos_that_do_not_fit_into_memory_are_bad() -> None:
     done = list(run_pipeline(NameWork(), take_from(tasks("a", "large", "heavy", "long", "b"))))
     assert [outcome.error for outcome in done] == [
         None,
-        "the picture does not fit into memory",
-        "the picture does not fit into memory",
+        "the image does not fit into memory",
+        "the image does not fit into memory",
         "no such name",
         None,
     ]
@@ -90,11 +90,11 @@ MEMORY_ERRORS = ["std::bad_alloc", "Failed to allocate memory for requested buff
 
 @pytest.mark.parametrize("step", ["read", "decode", "compute", "write"])
 @pytest.mark.parametrize("text", MEMORY_ERRORS)
-def test_memory_errors_of_libraries_are_bad_pictures(step: str, text: str) -> None:
+def test_memory_errors_of_libraries_are_bad_photos(step: str, text: str) -> None:
     """Those of NumPy and Python are MemoryErrors; others have classes of their own."""
     work = FailingWork(step, RuntimeError(text))
     done = list(run_pipeline(work, take_from(tasks("a", "failing", "b"))))
-    assert [outcome.error for outcome in done] == [None, "the picture does not fit into memory", None]
+    assert [outcome.error for outcome in done] == [None, "the image does not fit into memory", None]
 
 
 @pytest.mark.parametrize("step", ["read", "compute", "write"])
@@ -137,7 +137,7 @@ def collect_a_huge_result() -> None:
     sys.stdout.write(f"{[by_number[number].result for number in (0, 2, 3)]}\n{by_number[1].error}\n")
 
 
-def test_a_result_too_large_for_the_collecting_process_is_a_bad_picture() -> None:
+def test_a_result_too_large_for_the_collecting_process_is_a_bad_photo() -> None:
     # In a new process: in this one, memory that earlier tests give back would make room for the result.
     code = "from tests.robustness.test_batch_failures import collect_a_huge_result as run; run()"
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
@@ -163,7 +163,7 @@ def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_pa
     segment([photos], out, formats=("coco",))
     result = zlib.compress(json.dumps(["0.png", [64, 96], ["x" * HUGE]]).encode(), 1)
     with closing(sqlite3.connect(out / "batch.sqlite")) as journal, journal:
-        journal.execute("UPDATE pictures SET result = ? WHERE number = 0", (result,))
+        journal.execute("UPDATE images SET result = ? WHERE number = 0", (result,))
     del result
     with limited(HUGE // 4), pytest.raises(InputError, match=r"^The results do not fit into memory\. .* --resume"):
         segment([photos], out, formats=("coco",), resume=True)

@@ -26,7 +26,7 @@ def copy_if_there(source: str, target: str) -> None:
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with three pictures."""
+    """A folder with three images."""
     for name in "abc":
         paint(tmp_path / f"photos/{name}.png")
     return tmp_path / "photos"
@@ -39,7 +39,7 @@ def test_partial_files_of_others_survive_and_block_nothing(photos: Path, tmp_pat
         (out / f"{name}.d.partial.png").mkdir()
         write_bytes(out / f"{name}.d.partial.png/inside", b"mine")
     mine = contents(out)
-    (photos / "bad.png").write_bytes(b"no picture")
+    (photos / "bad.png").write_bytes(b"no image")
     (out / "bad-masks").mkdir()
     segment([photos], out)
     segment([photos], out, force=True)
@@ -90,9 +90,9 @@ def test_embeddings_leave_partial_files_of_others(photos: Path, tmp_path: Path) 
     write_bytes(out / OF_OTHERS[0], b"mine")
     (out / ".x.partial.npz").mkdir()
     outcome = run("embed", "photos", "--out", "out", "--workers", 1, cwd=tmp_path)
-    assert (outcome.returncode, outcome.stderr) == (0, "3 pictures done, 0 bad\n")
+    assert (outcome.returncode, outcome.stderr) == (0, "3 images done, 0 bad\n")
     assert sorted(path.name for path in out.iterdir() if path.suffix != ".npz") == [OF_OTHERS[0]]
-    assert len(list(out.glob("[!.]*.npz"))) == 1, "the pictures are equal"
+    assert len(list(out.glob("[!.]*.npz"))) == 1, "the images are equal"
 
 
 @pytest.mark.parametrize("how", ["--resume", "--force"])
@@ -130,7 +130,7 @@ def test_the_lock_of_a_killed_run_is_free(photos: Path, tmp_path: Path) -> None:
 
 
 def test_masks_of_others_are_not_overwritten_or_removed_without_force(photos: Path, tmp_path: Path) -> None:
-    """A picture with two masks would remove the third, and overwrite the second, of somebody else."""
+    """An image with two masks would remove the third, and overwrite the second, of somebody else."""
     out = tmp_path / "out"
     for number in ("002", "007"):
         write_bytes(out / f"b-masks/{number}.png", b"mine")
@@ -142,7 +142,7 @@ def test_masks_of_others_are_not_overwritten_or_removed_without_force(photos: Pa
     assert sorted(path.name for path in (out / "b-masks").iterdir()) == ["001.png", "002.png", "notes.txt"]
 
 
-def test_a_file_of_one_picture_never_takes_the_place_of_that_of_all(photos: Path, tmp_path: Path) -> None:
+def test_a_file_of_one_photo_never_takes_the_place_of_that_of_all(photos: Path, tmp_path: Path) -> None:
     paint(photos / "coco.png")
     with pytest.raises(InputError, match=r"output file must be written once, got .*coco\.json of two formats; rename"):
         segment([photos], tmp_path / "out", formats=("coco", "labelme"))

@@ -1,4 +1,4 @@
-"""Files in a folder that are no pictures, or have names that few programs expect: none stops or delays a batch."""
+"""Files in a folder that are no images, or have names that few programs expect: none stops or delays a batch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.robustness.batch_runs import contents, paint, run, segment
 
 @pytest.fixture
 def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a picture."""
+    """A folder with an image."""
     monkeypatch.chdir(tmp_path)
     paint(Path("photos/a.png"))
     return Path("photos")
@@ -39,7 +39,7 @@ def test_pipes_sockets_and_devices_of_a_folder_are_left_out(photos: Path) -> Non
         assert segment([photos], Path("out")).done == 1
 
 
-def test_pipes_and_devices_that_are_named_are_bad_pictures_and_not_opened(photos: Path) -> None:
+def test_pipes_and_devices_that_are_named_are_bad_photos_and_not_opened(photos: Path) -> None:
     os.mkfifo(photos / "pipe.png")
     Path("photos/list.txt").write_text("a.png\npipe.png\n/dev/zero\n/dev/tty\n")
     os.mkfifo("pipe.txt")
@@ -51,7 +51,7 @@ def test_pipes_and_devices_that_are_named_are_bad_pictures_and_not_opened(photos
     assert "(a device, not a regular file)" in kinds["/dev/zero"]
 
 
-def test_a_picture_that_becomes_a_pipe_is_bad_on_resume(photos: Path) -> None:
+def test_a_photo_that_becomes_a_pipe_is_bad_on_resume(photos: Path) -> None:
     paint(photos / "b.png")
     segment([photos], Path("out"))
     (photos / "a.png").unlink()
@@ -84,7 +84,7 @@ def test_a_tiff_too_large_for_memory_is_read_from_its_path(photos: Path, monkeyp
         file.write(b"more")
     notices = list[str]()
     segment([photos], Path("out"), resume=True, on_warning=notices.append)
-    assert notices == ["pictures that changed since they were done: 1, such as photos/frames.tif; they are done again"]
+    assert notices == ["images that changed since they were done: 1, such as photos/frames.tif; they are done again"]
 
 
 def test_a_size_just_above_the_limit_is_told_from_it(photos: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_list_with_nul_characters_is_refused(photos: Path) -> None:
     assert found("list.txt") == ["list.txt"], "a pipe is no list, and not opened"
 
 
-def test_names_that_are_not_unicode_are_bad_pictures(photos: Path) -> None:
+def test_names_that_are_not_unicode_are_bad_photos(photos: Path) -> None:
     """In a folder, in a list, on resume; the rest goes on, and stdout has JSON."""
     odd = os.fsdecode(b"photos/caf\xe9.png")
     (photos / "a.png").write_bytes((photos / "a.png").read_bytes())
@@ -168,14 +168,14 @@ def test_a_folder_of_results_may_have_any_name(photos: Path) -> None:
         ("embed", []),
     ):
         outcome = run(command, "photos", *more, "--out", out, "--workers", 1, cwd=Path())
-        assert (outcome.returncode, outcome.stderr) == (0, "1 picture done, 0 bad\n")
+        assert (outcome.returncode, outcome.stderr) == (0, "1 image done, 0 bad\n")
         assert all(Path(line).is_file() for line in outcome.stdout.splitlines())
     odd = os.fsdecode(b"photos/caf\xe9.png")
     Path(odd).write_bytes((photos / "a.png").read_bytes())
     assert run("embed", odd, "--out", out, "--workers", 1, cwd=Path()).returncode == 0, "its name is in no file"
 
 
-def test_a_name_too_long_for_results_is_a_bad_picture(photos: Path) -> None:
+def test_a_name_too_long_for_results_is_a_bad_photo(photos: Path) -> None:
     name = photos / ("x" * 248 + ".png")
     paint(name)
     report = segment([photos], Path("out"))

@@ -17,10 +17,10 @@ from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.tasks import Outcome
 from mobilesam.errors import InputError
 from mobilesam.files import write_bytes
-from tests.formats.scenes import PICTURE
+from tests.formats.scenes import PHOTO
 from tests.robustness.batch_runs import BOX, contents, paint, run, segment
 
-PICTURES = [Planned("a.png", "a")]
+PHOTOS = [Planned("a.png", "a")]
 
 
 def change(out: Path, sql: str, *values: Any) -> None:
@@ -30,7 +30,7 @@ def change(out: Path, sql: str, *values: Any) -> None:
 
 @pytest.fixture
 def out(tmp_path: Path) -> Path:
-    """The results of a picture, in a folder of their own."""
+    """The results of an image, in a folder of their own."""
     paint(tmp_path / "photos/a.png")
     segment([tmp_path / "photos"], tmp_path / "out", formats=("coco", "mask"))
     return tmp_path / "out"
@@ -79,7 +79,7 @@ def test_tokens_are_32_hexadecimal_digits(token: Any, good: bool) -> None:
     ],
 )
 def test_damaged_content_is_a_sentence(out: Path, column: str, value: Any) -> None:
-    change(out, f"UPDATE pictures SET {column} = ?", value)
+    change(out, f"UPDATE images SET {column} = ?", value)
     with pytest.raises(
         InputError, match=r"^the journal must be whole, got a damaged one \(.*\); start again with --for"
     ):
@@ -98,7 +98,7 @@ def test_a_journal_that_is_locked_or_lacks_a_column_has_its_own_remedy(out: Path
         other.execute("BEGIN EXCLUSIVE")
         with pytest.raises(InputError, match=r"\(database is locked\)\. Another program has it open\. Close that prog"):
             again(out, resume=True)
-    change(out, "ALTER TABLE pictures DROP COLUMN source")
+    change(out, "ALTER TABLE images DROP COLUMN source")
     with pytest.raises(InputError, match=r"\(no such column: source\)\. Start again with --force\.$"):
         again(out, resume=True)
 
@@ -127,7 +127,7 @@ def test_force_removes_no_file_that_is_not_a_journal(out: Path, kind: str) -> No
 
 
 def test_what_cannot_be_removed_hides_no_error_and_closes_the_journal(tmp_path: Path) -> None:
-    journal = Journal.open(tmp_path / "batch.sqlite", {}, PICTURES)
+    journal = Journal.open(tmp_path / "batch.sqlite", {}, PHOTOS)
     finished_journal(tmp_path, journal._token).mkdir()  # which unlink does not remove
     with pytest.raises(ValueError, match="mine"), journal:
         raise ValueError("mine")
@@ -157,8 +157,8 @@ def test_the_files_of_all_that_cannot_be_written_are_one_line(tmp_path: Path) ->
 
 
 def test_results_leave_no_cursor_open(tmp_path: Path) -> None:
-    with Journal.open(tmp_path / "batch.sqlite", {}, PICTURES) as journal:
-        journal.record(Outcome(0, pack(PICTURE)))
+    with Journal.open(tmp_path / "batch.sqlite", {}, PHOTOS) as journal:
+        journal.record(Outcome(0, pack(PHOTO)))
         results = journal.results()
-        assert next(results) == PICTURE
+        assert next(results) == PHOTO
     results.close()

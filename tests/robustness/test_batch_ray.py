@@ -77,7 +77,7 @@ def test_workers_share_gpus_that_are_too_few() -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
 def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Ray counts two GPUs, although this machine may have none; decoded, the pictures would fill its memory."""
+    """Ray counts two GPUs, although this machine may have none; decoded, the images would fill its memory."""
     import ray
     import ray.data
 
@@ -85,7 +85,7 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     for number in range(8):
         paint(Path(f"photos/{number}.png"), shift=number, hw=(750, 1000))
-    Path("photos/broken.png").write_bytes(b"no picture")
+    Path("photos/broken.png").write_bytes(b"no image")
     pixels = 8 * 750 * 1000 * 3
     held = []
 

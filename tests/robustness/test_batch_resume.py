@@ -1,4 +1,4 @@
-"""What ``--resume`` promises: the results belong to the pictures that are there now, and are all there."""
+"""What ``--resume`` promises: the results belong to the images that are there now, and are all there."""
 
 from __future__ import annotations
 
@@ -27,26 +27,26 @@ LENGTH = 2000  # bytes to which files are padded
 
 @pytest.fixture
 def photos(tmp_path: Path) -> Path:
-    """A folder with four pictures."""
+    """A folder with four images."""
     for name in NAMES:
         paint(tmp_path / f"photos/{name}.png")
     return tmp_path / "photos"
 
 
 def fresh(photos: Path, out: Path) -> dict[str, bytes]:
-    """Return what a run over the pictures that are there now writes."""
+    """Return what a run over the images that are there now writes."""
     shutil.rmtree(out, ignore_errors=True)
     segment([photos], out)
     return contents(out)
 
 
-def test_a_picture_that_was_replaced_is_done_again(photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_was_replaced_is_done_again(photos: Path, tmp_path: Path) -> None:
     out, notices = tmp_path / "out", list[str]()
     before = fresh(photos, out)
     paint(photos / "sub/a.png", shift=6)
     segment([photos], out, resume=True, on_warning=notices.append)
     (notice,) = notices
-    assert notice.startswith("pictures that changed since they were done: 1, such as ")
+    assert notice.startswith("images that changed since they were done: 1, such as ")
     assert notice.endswith("sub/a.png; they are done again")
     assert contents(out) == fresh(photos, tmp_path / "fresh")
     assert contents(out)["coco.json"] != before["coco.json"]
@@ -71,7 +71,7 @@ def test_either_of_size_and_time_is_enough_to_notice(photos: Path, tmp_path: Pat
     assert contents(out) == fresh(photos, tmp_path / "fresh") != before
 
 
-def test_a_picture_that_was_only_touched_is_not_done_again(photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_was_only_touched_is_not_done_again(photos: Path, tmp_path: Path) -> None:
     out, done = tmp_path / "out", list[int]()
     fresh(photos, out)
     os.utime(photos / "a.png", ns=(1, 1))
@@ -92,7 +92,7 @@ def test_results_that_are_missing_are_made_again(photos: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("inputs", [["photos"], ["photos/a.png", "photos/b.png", "photos/sub"], ["photos/**/*.png"]])
-def test_a_picture_that_is_gone_is_bad_and_its_results_are_kept(
+def test_a_photo_that_is_gone_is_bad_and_its_results_are_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
 ) -> None:
     """Whether it was found in a folder or named itself, as when a disk is not mounted; nothing is done again."""
@@ -147,13 +147,13 @@ def test_images_that_are_not_given_are_not_worked_on(photos: Path, tmp_path: Pat
     before = fresh(photos, out)
     paint(photos / "sub/a.png", shift=6)
     with pytest.raises(
-        InputError, match=r"must be given the same 4 pictures as before, got 2, and a difference at .*sub"
+        InputError, match=r"must be given the same 4 images as before, got 2, and a difference at .*sub"
     ):
         segment([photos / "a.png", photos / "b.png"], out, resume=True)
     assert contents(out) == before
 
 
-def test_a_picture_that_became_damaged_takes_its_results_along(photos: Path, tmp_path: Path) -> None:
+def test_a_photo_that_became_damaged_takes_its_results_along(photos: Path, tmp_path: Path) -> None:
     for how in ("resume", "force"):
         out = tmp_path / how
         paint(photos / "b.png")
@@ -165,12 +165,12 @@ def test_a_picture_that_became_damaged_takes_its_results_along(photos: Path, tmp
         assert contents(out) == fresh(photos, tmp_path / "fresh")
 
 
-def test_pictures_that_are_new_are_refused_by_name(photos: Path, tmp_path: Path) -> None:
+def test_photos_that_are_new_are_refused_by_name(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     before = fresh(photos, out)
     paint(photos / "new.png")
     (photos / "a.png").unlink()
-    with pytest.raises(InputError, match=r"the same 4 pictures as before, got 4, and a difference at .*(new|a)\.png"):
+    with pytest.raises(InputError, match=r"the same 4 images as before, got 4, and a difference at .*(new|a)\.png"):
         segment([photos], out, resume=True)
     assert contents(out) == before
 
@@ -180,7 +180,7 @@ def test_the_journal_of_an_earlier_version_is_refused(photos: Path, tmp_path: Pa
     connection = sqlite3.connect(tmp_path / "out/batch.sqlite")
     connection.executescript(
         "CREATE TABLE about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;"
-        "CREATE TABLE pictures (number INTEGER PRIMARY KEY, source TEXT NOT NULL, error TEXT, result BLOB);"
+        "CREATE TABLE images (number INTEGER PRIMARY KEY, source TEXT NOT NULL, error TEXT, result BLOB);"
     )
     connection.close()
     before = contents(tmp_path / "out")
@@ -198,7 +198,7 @@ def test_a_run_that_was_killed_before_it_began_goes_on(photos: Path, tmp_path: P
     assert contents(tmp_path / "out") == fresh(photos, tmp_path / "fresh")
 
 
-def test_kills_while_pictures_change_end_as_a_run_over_the_last_ones(photos: Path, tmp_path: Path) -> None:
+def test_kills_while_photos_change_end_as_a_run_over_the_last_ones(photos: Path, tmp_path: Path) -> None:
     """``python -m benchmarks.batch_changes`` does it twenty times with the real model."""
     chance = random.Random(7)
     for number in range(8):

@@ -1,4 +1,4 @@
-"""Warnings about pictures come with their outcomes; those of the caller's own code stay with the caller."""
+"""Warnings about images come with their outcomes; those of the caller's own code stay with the caller."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("warned", "a", "crooked", "lossy", "lossy")
 
 @pytest.fixture
 def crooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A picture with damaged EXIF, about which Pillow warns, in the current folder."""
+    """An image with damaged EXIF, about which Pillow warns, in the current folder."""
     monkeypatch.chdir(tmp_path)
     exif = Image.Exif()
     exif[0x010E] = "a description"
@@ -92,4 +92,4 @@ def test_the_command_embed_says_them(crooked: Path, workers: int) -> None:
     assert sorted(json.loads(outcome.stdout)["embeddings"]) == ["crooked.jpg", "other.jpg"]
     *said, summary = outcome.stderr.splitlines()
     assert {line.partition(" Corrupt")[0] for line in said} == {"warning: crooked.jpg:", "warning: other.jpg:"}
-    assert (len(said), summary) == (2, "2 pictures done, 0 bad")
+    assert (len(said), summary) == (2, "2 images done, 0 bad")

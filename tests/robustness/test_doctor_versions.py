@@ -88,7 +88,7 @@ def test_a_package_without_metadata_has_the_version_of_its_module(tmp_path: Path
 @pytest.mark.parametrize(
     ("version", "imports_torch"),
     [("2.14.1+cpu", False), ("2.14.1", True), (None, True)],
-    ids=["labelled", "not labelled", "no metadata"],
+    ids=["labeled", "not labeled", "no metadata"],
 )
 def test_torch_is_asked_for_accelerators_unless_its_version_says_cpu(
     tmp_path: Path, version: str | None, imports_torch: bool

@@ -19,7 +19,7 @@ from mobilesam.errors import FormatLossWarning
 from mobilesam.formats.output import WORDS
 from mobilesam.prompts.file import PromptFile, dump
 from tests.automatic.color_model import ColorModel, squares
-from tests.formats.scenes import PICTURE
+from tests.formats.scenes import PHOTO
 from tests.robustness.test_prompts_steps import EYE_POINT, MIXED
 
 pytestmark = [
@@ -90,8 +90,8 @@ def test_predict_and_batch_write_equal_bytes_for_the_same_prompts(command: Any, 
         for number, suffix in ((1, ""), (2, "-2")):
             numbered = Path("batch", f"cat-{kind}s", f"00{number}.png").read_bytes()
             assert Path("predict", f"cat-{kind}{suffix}.png").read_bytes() == numbered
-    (picture,) = formats.read_coco(Path("predict/coco.json"))
-    assert (picture.file_name, [record["label"] for record in picture.records]) == ("cat.png", ["red", "blue"])
+    (photo,) = formats.read_coco(Path("predict/coco.json"))
+    assert (photo.file_name, [record["label"] for record in photo.records]) == ("cat.png", ["red", "blue"])
     assert '1: "blue"' in Path("predict/data.yaml").read_text()
     assert Path("predict/cat.txt").read_text().splitlines()[1].startswith("1 ")
     assert "cat-mask-2.png" in Path("predict/cat-masks.csv").read_text()
@@ -120,8 +120,8 @@ def test_three_masks_of_an_object_are_in_files_of_several_masks(command: Any, co
     assert outcome.code == 0, outcome.err
     (image,) = json.loads(outcome.out)["images"]
     assert [len(item["masks"]) for item in image["objects"]] == [3, 3]
-    (picture,) = formats.read_coco(Path("out/coco.json"))
-    assert [record["label"] for record in picture.records] == ["red"] * 3 + ["blue"] * 3
+    (photo,) = formats.read_coco(Path("out/coco.json"))
+    assert [record["label"] for record in photo.records] == ["red"] * 3 + ["blue"] * 3
     assert {name for name in names("out") if "overlay" in name} == {
         *("cat-overlay.png", "cat-overlay-alt2.png", "cat-overlay-alt3.png")
     }
@@ -152,8 +152,8 @@ def test_no_file_is_written_twice_or_over_one_that_is_read(command: Any, colors:
 def test_files_of_the_version_before_are_read(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", FormatLossWarning)
-        formats.write_geojson(tmp_path / "new.geojson", PICTURE)
-        formats.write_labelme(tmp_path / "new.json", PICTURE)
+        formats.write_geojson(tmp_path / "new.geojson", PHOTO)
+        formats.write_labelme(tmp_path / "new.json", PHOTO)
     document = json.loads((tmp_path / "new.geojson").read_text())
     assert (document.pop("version"), "picture" in document) == (2, False)
     document["picture"] = document.pop("image")

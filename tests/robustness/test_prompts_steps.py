@@ -209,9 +209,9 @@ def test_company_changes_no_mask(backend: str, request: Any, embedding: Any) -> 
 def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) -> None:
     from mobilesam.segment import segment_objects
 
-    box, labelled, point, *_ = (record for (record,) in segment_objects(onnx_sam, embedding, MIXED))
+    box, labeled, point, *_ = (record for (record,) in segment_objects(onnx_sam, embedding, MIXED))
     assert (box["prompt_box"], box["point_coords"], box.get("label")) == ([40, 10, 420, 290], [], None)
-    assert (labelled["label"], point["point_coords"]) == ("eye", [list(EYE)])
+    assert (labeled["label"], point["point_coords"]) == ("eye", [list(EYE)])
     assert "prompt_box" not in point
     (three,) = segment_objects(onnx_sam, embedding, [EYE_POINT], select="all")
     scores = [record["predicted_iou"] for record in three]

@@ -35,7 +35,7 @@ from mobilesam.formats.parquet import read_parquet
 from mobilesam.formats.png import read_map
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.formats.yolo import read_yolo
-from mobilesam.image import read as pictures
+from mobilesam.image import read as photos
 from mobilesam.onnx import OnnxSam
 from mobilesam.prompts.file import read_prompts
 from mobilesam.weights import checkpoint
@@ -43,7 +43,7 @@ from mobilesam.weights import checkpoint
 MOBILESAM = [sys.executable, "-m", "mobilesam"]
 
 READERS: dict[str, Callable[[Path], Any]] = {
-    "image": pictures.read_image,
+    "image": photos.read_image,
     "prompts": read_prompts,
     "coco masks": read_coco,
     "coco prompts": read_coco_prompts,
@@ -171,11 +171,11 @@ class Endless(io.RawIOBase):
 
 
 def test_an_endless_image_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert pictures.MAX_BYTES == 2**30
-    monkeypatch.setattr(pictures, "MAX_BYTES", 2**20)
+    assert photos.MAX_BYTES == 2**30
+    monkeypatch.setattr(photos, "MAX_BYTES", 2**20)
     stream = Endless()
     with pytest.raises(InputError, match=r"image file object must be readable, got more than the 1 MB that are read"):
-        pictures.read_image(stream)
+        photos.read_image(stream)
     assert stream.given == 2**20 + 1
 
 
@@ -218,8 +218,8 @@ def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
 
 def test_an_evaluation_opens_no_pipe_of_its_dataset(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "a.png")
-    (picture,) = load_coco(write(tmp_path, coco()), tmp_path).images
-    record = _Run(None, Settings(), None).measure(picture, {})
+    (photo,) = load_coco(write(tmp_path, coco()), tmp_path).images
+    record = _Run(None, Settings(), None).measure(photo, {})
     assert record["error"].startswith("image must be a regular file, got the pipe ")
 
 
@@ -346,7 +346,7 @@ def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [10**400, 10**9, 0, -5, True, 9.5, 1e300, float("nan"), "9", None, [9]])
 def test_coco_images_have_a_possible_size(tmp_path: Path, value: Any) -> None:
-    with pytest.raises(InputError, match=r"annotations coco\.json must state each picture's size, got 'a") as error:
+    with pytest.raises(InputError, match=r"annotations coco\.json must state each image's size, got 'a") as error:
         read_coco(write(tmp_path, coco(image={"width": value})))
     assert str(error.value).endswith("; write width and height as whole numbers")
     assert str(error.value).count(";") == 1, "one remedy"
@@ -571,15 +571,15 @@ def test_a_damaged_later_frame_is_no_obstacle_to_the_first(kind: str) -> None:
     buffer = io.BytesIO()
     frames[0].save(buffer, kind, save_all=True, append_images=frames[1:])
     content = buffer.getvalue()
-    assert pictures.count_frames(content) == 3
+    assert photos.count_frames(content) == 3
     opened = 0
     for length in range(len(content) // 3, len(content), 97):
         try:
-            pictures.read_image(content[:length])
+            photos.read_image(content[:length])
         except InputError:
             continue
         opened += 1
-        assert 1 <= pictures.count_frames(content[:length]) <= 3
+        assert 1 <= photos.count_frames(content[:length]) <= 3
     assert opened
 
 
@@ -589,12 +589,12 @@ def test_an_image_with_a_damaged_later_frame_is_read() -> None:
     buffer = io.BytesIO()
     frames[0].save(buffer, "TIFF", save_all=True, append_images=frames[1:])
     content = buffer.getvalue()
-    assert pictures.count_frames(content) == 3
+    assert photos.count_frames(content) == 3
     second = int.from_bytes(
         content[4:8], "little"
     )  # the directory of the first frame, which ends with the next one's place
     entries = int.from_bytes(content[second : second + 2], "little")
     place = second + 2 + 12 * entries
     damaged = content[:place] + (len(content) + 5).to_bytes(4, "little") + content[place + 4 :]
-    assert pictures.read_image(damaged).shape == (40, 40, 3)
-    assert pictures.count_frames(damaged) == 1
+    assert photos.read_image(damaged).shape == (40, 40, 3)
+    assert photos.count_frames(damaged) == 1

@@ -146,7 +146,7 @@ def write_image(path: Path, suffix: str) -> None:
     photo.save(path, suffix, **({"save_all": True, "append_images": [photo, photo]} if suffix != "JPEG" else {}))
 
 
-def read_picture(path: Path) -> None:
+def read_photo(path: Path) -> None:
     count_frames(path.read_bytes())
     read_image(path, max_pixels=10**6)
 
@@ -170,7 +170,7 @@ def read_manifest(path: Path) -> None:
 
 BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     **JSON,
-    **{kind: (functools.partial(write_image, suffix=kind), read_picture) for kind in ("GIF", "TIFF", "PNG", "WEBP")},
+    **{kind: (functools.partial(write_image, suffix=kind), read_photo) for kind in ("GIF", "TIFF", "PNG", "WEBP")},
     "yolo": (
         lambda path: write_yolo(path, LABELLED.records, ("dog", 'ring: "round"')),
         lambda path: read_yolo(path, LABELLED.hw),

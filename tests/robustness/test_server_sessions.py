@@ -17,7 +17,7 @@ from mobilesam.webui import session as states
 from mobilesam.webui.session import Answer, Session, ShownImage
 from mobilesam.webui.sizes import size_of
 from mobilesam.webui.visitors import GoneError, Visitors
-from tests.pictures import picture
+from tests.photos import photo as picture
 from tests.robustness.server_client import Visitor, serving
 
 CAT = ShownImage("cat-digest", (300, 451), "cat.png")

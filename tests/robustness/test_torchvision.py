@@ -18,7 +18,7 @@ import pytest
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.masks import boxes
 from tests.automatic.color_model import ColorModel
-from tests.pictures import picture
+from tests.photos import photo
 
 pytestmark = pytest.mark.torch
 
@@ -76,7 +76,7 @@ def test_everything_mode_finds_the_same(device_nms) -> None:
     found = []
     for model in (ColorModel(), OnDevice()):
         options = {"points_per_side": 12, "crop_n_layers": 1, "output_mode": "uncompressed_rle"}
-        found.append(SamAutomaticMaskGenerator(model, **options).generate(picture("coins") // 64 * 64))
+        found.append(SamAutomaticMaskGenerator(model, **options).generate(photo("coins") // 64 * 64))
     assert model.calls > 1
     assert len(found[0]) > 3
     assert found[0] == found[1]
@@ -89,7 +89,7 @@ def test_resizing_a_tensor_is_what_torchvision_does(device_nms) -> None:
 
     from mobilesam.image.transform import ResizeLongestSide
 
-    pixels = torch.from_numpy(picture("chelsea").transpose(2, 0, 1)[None].astype(np.float32))
+    pixels = torch.from_numpy(photo("chelsea").transpose(2, 0, 1)[None].astype(np.float32))
     ours = ResizeLongestSide(256).apply_image_torch(pixels)
     theirs = functional.resize(pixels, list(ours.shape[-2:]), antialias=True)
     torch.testing.assert_close(ours, theirs, rtol=0, atol=0)

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from tests.pictures import picture
+from tests.photos import photo as picture
 from tests.robustness.server_client import serving
 
 pytestmark = [

@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 from mobilesam.image.read import read_image
-from tests.pictures import picture
+from tests.photos import photo as picture
 
 pytestmark = pytest.mark.weights
 

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tests.pictures import picture
+from tests.photos import photo as picture
 
 pytestmark = [
     pytest.mark.weights,

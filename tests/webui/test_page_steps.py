@@ -118,7 +118,7 @@ def test_a_choice_survives_a_server_that_forgot_the_visit(visit: Visit, cat: Pat
 
 
 def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected: Any) -> None:
-    from tests.pictures import picture
+    from tests.photos import photo as picture
 
     page = visit()
     page.open(cat)

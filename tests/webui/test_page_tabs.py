@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pictures import picture
+from tests.photos import photo as picture
 from tests.webui.conftest import Page
 
 pytestmark = pytest.mark.weights

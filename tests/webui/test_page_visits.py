@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.pictures import picture
+from tests.photos import photo as picture
 from tests.robustness.server_client import serving
 
 pytestmark = pytest.mark.weights

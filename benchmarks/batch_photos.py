@@ -1,4 +1,4 @@
-"""Many pictures out of a few, by flips and crops, with prompts; and broken ones among them."""
+"""Many images out of a few, by flips and crops, with prompts; and broken ones among them."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from PIL import Image, ImageOps
 BROKEN = {
     "truncated": lambda sound: sound[: len(sound) // 3],
     "empty": lambda sound: b"",
-    "text": lambda sound: b"this is no picture\n",
+    "text": lambda sound: b"this is no image\n",
     "headless": lambda sound: sound[64:],
     "header": lambda sound: sound[:20],
 }
 
 
-def make_pictures(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
+def make_photos(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
     """Fill a folder with JPEG files and ``prompts.json``, a box and a point each; return the names of the broken ones.
 
-    Picture number i is photo i modulo their number, flipped and cropped as the number of its turn says, and enlarged to
+    Image number i is photo i modulo their number, flipped and cropped as the number of its turn says, and enlarged to
     so many megapixels.
     """
     sources = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not sources:
-        raise SystemExit(f"--photos must hold pictures, got none in {photos}")
+        raise SystemExit(f"--photos must hold images, got none in {photos}")
     folder.mkdir(parents=True)
     prompts: dict[str, Any] = {}
     for number in range(count):
         turn = number // len(sources)
         with Image.open(sources[number % len(sources)]) as photo:
-            picture = photo.convert("RGB")
-        picture = ImageOps.mirror(picture) if turn % 2 else picture
-        picture = ImageOps.flip(picture) if turn // 2 % 2 else picture
+            photo = photo.convert("RGB")
+        photo = ImageOps.mirror(photo) if turn % 2 else photo
+        photo = ImageOps.flip(photo) if turn // 2 % 2 else photo
         cut = (turn // 4 % 5) / 40
-        width, height = picture.size
-        picture = picture.crop((round(cut * width), round(cut * height / 2), width, height))
+        width, height = photo.size
+        photo = photo.crop((round(cut * width), round(cut * height / 2), width, height))
         if megapixels:
-            factor = (megapixels * 1e6 / (picture.width * picture.height)) ** 0.5
-            picture = picture.resize((round(picture.width * factor), round(picture.height * factor)))
+            factor = (megapixels * 1e6 / (photo.width * photo.height)) ** 0.5
+            photo = photo.resize((round(photo.width * factor), round(photo.height * factor)))
         name = f"{number:04}.jpg"
-        picture.save(folder / name, quality=90)
-        width, height = picture.size
+        photo.save(folder / name, quality=90)
+        width, height = photo.size
         box = [width // 5, height // 5, width * 4 // 5, height * 4 // 5]
         prompts[name] = [{"box": box}, {"points": [[width // 2, height // 2]]}]
     broken = [f"bad-{number:02}.jpg" for number in range(bad)]

@@ -1,4 +1,4 @@
-"""Real pictures from packages that the tests install; the names are those of the golden runs."""
+"""Real images from packages that the tests install; the names are those of the golden runs."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sklearn.datasets import load_sample_image
 
 
 @functools.cache
-def picture(name: str) -> npt.NDArray[np.uint8]:
-    """Return a read-only (H, W, 3) uint8 RGB picture."""
+def photo(name: str) -> npt.NDArray[np.uint8]:
+    """Return a read-only (H, W, 3) uint8 RGB image."""
     if name == "china":
         image = load_sample_image("china.jpg")
     elif name == "coffee_portrait":
