@@ -18,7 +18,7 @@ TIERS = tuple(
         "_moved arrays",
         "_version cores errors file_kind geometry versions",
         "mobilesam build config files prompt_file selection",
-        "image masks prompts visualize",
+        "image masks prompts samples visualize",
         "model weights",
         "embedding modeling onnx",
         "runtimes segment",

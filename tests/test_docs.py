@@ -1,11 +1,18 @@
-"""The documentation: its examples work as they stand there, and the site is whole and loads nothing from elsewhere."""
+"""The documentation: each page's examples run as printed, from top to bottom, in an empty folder."""
 
 from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
-from collections.abc import Callable
+import signal
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,40 +23,68 @@ from mobilesam.cli import build_app, options
 from mobilesam.errors import MobileSamError
 from mobilesam.formats.output import WORDS
 from mobilesam.onnx.providers import available
-from tests.documents import DOCUMENTS, FAILURE, Block, Example, all_commands, commands, examples, lay_out
+from tests.documents import DOCUMENTS, FAILURE, ROOT, Example, all_commands, blocks, commands, examples
 
 WITH_EXAMPLES = [name for name in DOCUMENTS if list(examples(name))]
-# Parsed, and run by tests of their own: they serve until they are stopped, fetch, or take long.
-NOT_RUN = {"batch", "bench", "export", "quantize", "verify", "webui"}
+PAGE = "http://127.0.0.1:7860/health"
+# What needs the network, other programs or a checkout, and runs in test_packaging.py or in CI.
+NOT_RUN = re.compile(r"^\s*(pip|pipx|python3? -m (pip|venv)|docker|make|git|npm|npx|sudo|apt-get)\b|\.venv/bin/pip\b")
+
+
+class Servers:
+    """The ``mobilesam webui`` of a page; it runs until the end of the page."""
+
+    def __init__(self) -> None:
+        self.running: list[subprocess.Popen[bytes]] = []
+
+    def start(self, line: str) -> None:
+        """Start a server in place of the one before, and wait until it responds."""
+        self.stop()
+        self.running.append(subprocess.Popen(["bash", "-c", f"exec {line}"], stdout=subprocess.DEVNULL))
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            assert self.running[-1].poll() is None, f"{line} ended"
+            with contextlib.suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(PAGE, timeout=5).close()
+                return
+            time.sleep(0.2)
+        raise AssertionError(f"{line} did not respond")
+
+    def stop(self) -> None:
+        for process in self.running:
+            process.send_signal(signal.SIGINT)
+        assert [process.wait(30) for process in self.running] in ([], [130])
+        self.running.clear()
 
 
 @pytest.fixture
-def workplace(photo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Stand in a folder with the files that the examples name."""
-    from mobilesam import weights
-    from mobilesam.onnx import templates
-
-    lay_out(tmp_path, photo, lambda: templates.whole_files(weights.ensure()))
+def servers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Servers]:
+    """Stand in an empty folder, with the command ``mobilesam`` on the path."""
     monkeypatch.chdir(tmp_path)
-    return tmp_path
+    monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.delenv("MOBILESAM_NO_SKIPS", raising=False)
+    started = Servers()
+    yield started
+    started.stop()
 
 
 @pytest.mark.torch
 @pytest.mark.weights
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
 @pytest.mark.parametrize("document", WITH_EXAMPLES)
-def test_the_examples_work_from_top_to_bottom(document: str, workplace: Path, command: Callable[..., Any]) -> None:
+def test_the_examples_work_from_top_to_bottom(document: str, servers: Servers) -> None:
     names: dict[str, Any] = {"__name__": "__main__"}
     for example in examples(document):
         if "cuda" in example.block.code and available() != ["cpu"]:
-            continue  # what is said without a GPU
+            continue  # the message without a GPU
         where = f"{document}, line {example.block.line}"
         if example.block.title:
-            (workplace / example.block.title).write_text(example.block.code, encoding="utf-8")
+            Path(example.block.title).write_text(example.block.code, encoding="utf-8")
         elif example.block.language == "python":
             run_python(example, names, where)
         else:
-            run_commands(example, command, where)
+            run_console(example, servers, where)
 
 
 def run_python(example: Example, names: dict[str, Any], where: str) -> None:
@@ -67,58 +102,73 @@ def run_python(example: Example, names: dict[str, Any], where: str) -> None:
         assert shown == example.shows, where
 
 
-def run_commands(example: Example, command: Callable[..., Any], where: str) -> None:
-    """Run the commands of a block; they succeed, or the last one fails with what is shown after it."""
-    fails = example.shows is not None and FAILURE.match(example.shows)
-    *before, last = [None, *lines_to_run(example.block)]
-    for words in before[1:]:
-        assert command(*words).code == 0, f"{where}: {words}"
-    if last is None:
-        return
-    outcome = command(*last)
-    assert (outcome.code != 0) == bool(fails), f"{where}: {outcome.err}"
-    if example.shows is not None:
-        assert example.shows in (outcome.err.strip(), outcome.out.strip(), outcome.err.strip().splitlines()[-1]), where
-
-
-def lines_to_run(block: Block) -> list[list[str]]:
-    """Return the words of the commands that a block runs by themselves, wildcards filled in as a shell does."""
-    alone = Block("", "", "".join(line + "\n" for line in block.code.splitlines() if "|" not in line), 0)
-    found = [words for words in commands(alone) if words[0] not in NOT_RUN]
-    return [[name for word in words for name in expanded(word)] for words in found]
-
-
-def expanded(word: str) -> list[str]:
-    """Return the files that a word with a wildcard stands for, or the word."""
-    return sorted(map(str, Path().glob(word))) if "*" in word else [word]
+def run_console(example: Example, servers: Servers, where: str) -> None:
+    """Run the lines of a block in a shell; they succeed, or the last one fails with what is shown after it."""
+    lines = [line for line in example.block.code.replace("\\\n", " ").splitlines() if line and not NOT_RUN.search(line)]
+    for line in lines:
+        if line.startswith("mobilesam webui") and not line.endswith("--help"):
+            servers.start(line)
+            continue
+        outcome = subprocess.run(["bash", "-o", "pipefail", "-c", line], capture_output=True, text=True, timeout=300)
+        fails = line is lines[-1] and example.shows is not None and FAILURE.match(example.shows)
+        assert (outcome.returncode != 0) == bool(fails), f"{where}: {line}\n{outcome.stderr}"
+    if lines and example.shows is not None:
+        assert example.shows in (outcome.stdout.strip(), outcome.stderr.strip().splitlines()[-1:] and
+                                 outcome.stderr.strip().splitlines()[-1]), where  # fmt: skip
 
 
 @pytest.mark.parametrize("document", WITH_EXAMPLES)
 def test_every_command_parses(document: str) -> None:
-    for block, shows in examples(document):
-        if block.language == "console" and not (shows and FAILURE.match(shows)):
-            for words in commands(block):
-                parse(words)
+    for block in blocks(document):
+        if block.language in ("console", "sh"):
+            for arguments in commands(block):
+                parse(arguments)
 
 
 def test_the_examples_in_the_help_of_commands_parse() -> None:
-    found = [line for command in all_commands() for line in re.findall(r"^mobilesam (.*)$", command.help or "", re.M)]
-    assert len(found) > 10
-    for line in found:
+    lines = [line for command in all_commands() for line in re.findall(r"^mobilesam (.*)$", command.help or "", re.M)]
+    assert len(lines) > 10
+    for line in lines:
         parse(line.split())
 
 
-def parse(words: list[str]) -> None:
+def parse(arguments: list[str]) -> None:
     """Let the command line read a command, without running it."""
     command: Any = typer.main.get_command(build_app())
-    context = command.make_context("mobilesam", [words[0]])
-    while hasattr(command, "commands") and words:
-        name, *words = words
+    context = command.make_context("mobilesam", [arguments[0]])
+    while hasattr(command, "commands") and arguments:
+        name, *arguments = arguments
         command = command.get_command(context, name)
         assert command is not None, f"there is no command {name}"
         context = command.make_context(
-            name, list(words), parent=context, resilient_parsing=hasattr(command, "commands")
+            name, list(arguments), parent=context, resilient_parsing=hasattr(command, "commands")
         )
     if context.info_name == "predict":
-        options.parse_prompts(context.params["point"] or [], context.params["box"] or [])
         options.parse_formats(context.params["formats"], WORDS)
+
+
+LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?: \"[^\"]*\")?\)")
+
+
+@pytest.mark.parametrize(
+    "document", [*DOCUMENTS, "CONTRIBUTING.md", "SECURITY.md", "CHANGELOG.md", "weights/README.md"]
+)
+def test_links_and_images_resolve_on_a_code_host(document: str) -> None:
+    """Each relative link names a tracked file, and a heading of it where it has a fragment."""
+    text = (ROOT / document).read_text(encoding="utf-8")
+    text = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    assert "--8<--" not in text, "an include shows nothing there"
+    for link in LINK.findall(re.sub(r"`[^`\n]*`", "", text)):
+        if "://" in link or link.startswith("mailto:"):
+            continue
+        path, _, fragment = link.partition("#")
+        target = (ROOT / document).parent / path if path else ROOT / document
+        assert target.exists(), f"{document}: {link}"
+        if fragment:
+            headings = re.findall(r"^#+ (.*)$", target.read_text(encoding="utf-8"), re.MULTILINE)
+            assert fragment in {slug(heading) for heading in headings}, f"{document}: {link}"
+
+
+def slug(heading: str) -> str:
+    """Return the fragment by which code hosts and the site link to a heading."""
+    return re.sub(r"[^\w\- ]", "", heading.replace("`", "").lower()).strip().replace(" ", "-")

@@ -33,6 +33,7 @@ def build_app() -> typer.Typer:
         export,
         predict,
         quantize,
+        samples,
         verify,
         webui,
         weights,
@@ -46,6 +47,7 @@ def build_app() -> typer.Typer:
     app.command("everything", cls=RenamingCommand, no_args_is_help=True)(everything.everything)
     app.command("batch", cls=RenamingCommand, no_args_is_help=True)(batch.batch)
     app.command("embed", no_args_is_help=True)(embed.embed)
+    app.command("samples", no_args_is_help=True)(samples.samples)
     app.add_typer(weights.app, name="weights")
     app.command("eval", no_args_is_help=True)(eval.evaluate)
     app.command("bench")(bench.bench)
