@@ -2,7 +2,7 @@
 
 PYTHON ?= python3
 BIN := .venv/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+PIP_INSTALL := -m pip --disable-pip-version-check install --quiet
 DEMO := demo
 # Tests run in one process more than there are cores, since servers and browsers make them wait; in at most 4, each of
 # which holds a model.
@@ -15,18 +15,19 @@ WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests
 	--deselect=tests/robustness/test_output_stack.py::test_predict_batch_and_page_write_equal_bytes \
 	--deselect=tests/robustness/test_output_stack.py::test_the_page_saves_every_format_of_segments
 
-.PHONY: help demo test test-without-torch test-minimum lint format build docs clean
+.PHONY: help demo test test-without-torch test-minimum lint format build release-check docs docs-serve clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-18s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-demo: .venv/for-demo ## install, fetch the weights, segment two photos, say where the images are
+demo: .venv/for-demo ## install, fetch the weights, segment three photos, say where the results are
 	$(BIN)/mobilesam weights fetch
-	@photos=$$($(BIN)/python -c 'import skimage; print(skimage.data_dir)') && \
-	$(BIN)/mobilesam predict "$$photos/chelsea.png" --point 230,130 --out $(DEMO) --format overlay,cutout --force && \
-	$(BIN)/mobilesam predict "$$photos/coffee.png" --box 75,10,468,388 --out $(DEMO) --format overlay,cutout --force
-	@echo "Look at the images in $(CURDIR)/$(DEMO)"
+	$(BIN)/mobilesam samples $(DEMO)/photos --force
+	$(BIN)/mobilesam predict $(DEMO)/photos/cat.jpg --point 230,130 --out $(DEMO) --format overlay,cutout --force
+	$(BIN)/mobilesam predict $(DEMO)/photos/coffee.jpg --box 75,10,482,395 --out $(DEMO) --format overlay,cutout --force
+	$(BIN)/mobilesam everything $(DEMO)/photos/rocket.jpg --mode fast --out $(DEMO) --format overlay --force
+	@echo "Open the images in $(CURDIR)/$(DEMO)"
 
 test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
@@ -50,33 +51,45 @@ build: .venv/for-development ## build the wheel and the source distribution into
 	rm -rf build dist
 	$(BIN)/python -m build --outdir dist
 
+release-check: build ## check the distributions, and install the wheel on the lowest and the highest Python found
+	$(BIN)/python -m twine check --strict dist/*
+	$(BIN)/python tests/release_check.py
+
 docs: .venv/for-development ## run the notebooks and build the documentation into site/; a warning is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
-	@echo "Open $(CURDIR)/site/index.html"
+	@echo "Open $(CURDIR)/site/index.html, or run make docs-serve for the search"
+
+docs-serve: docs ## build the documentation and serve it, with its search, at http://127.0.0.1:8000
+	@echo "Open http://127.0.0.1:8000 (Ctrl-C ends it)"
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
 clean: ## remove the virtual environment, caches and the demo's images
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
 
+# Dependency groups need pip 25.1.
 .venv/created:
 	$(PYTHON) -m venv .venv
+	$(BIN)/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
 	@touch $@
 
 .venv/without-torch/ready: .venv/created pyproject.toml
 	$(PYTHON) -m venv .venv/without-torch
-	.venv/without-torch/bin/python -m pip --disable-pip-version-check install --quiet --editable '.[tests]'
+	.venv/without-torch/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	.venv/without-torch/bin/python $(PIP_INSTALL) --editable . --group tests
 	@touch $@
 
 .venv/minimum/ready: .venv/created pyproject.toml tests/lowest_versions.py
 	$(PYTHON) -m venv .venv/minimum
+	.venv/minimum/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
 	.venv/minimum/bin/python tests/lowest_versions.py >.venv/minimum/constraint.txt
-	.venv/minimum/bin/python -m pip --disable-pip-version-check install --quiet --constraint .venv/minimum/constraint.txt \
-		--editable '.[tests]'
+	.venv/minimum/bin/python $(PIP_INSTALL) --constraint .venv/minimum/constraint.txt --editable . --group tests
 	@touch $@
 
+# Not editable, so that the package is found also from the folder above a checkout named mobilesam.
 .venv/for-demo: .venv/created pyproject.toml
-	$(PIP) --editable '.[demo]'
+	$(BIN)/python $(PIP_INSTALL) .
 	@touch $@
 
 .venv/for-development: .venv/created pyproject.toml
-	$(PIP) --editable '.[torch,dev,docs]'
+	$(BIN)/python $(PIP_INSTALL) --editable '.[all]' --group dev
 	@touch $@

@@ -111,7 +111,7 @@ def refuse_skip(report: Any) -> Any:
 def photo() -> Callable[[str], Path]:
     """Return the path of a photo that scikit-image carries: chelsea.png (a cat), coffee.png, astronaut.png ..."""
     spec = importlib.util.find_spec("skimage")
-    assert spec is not None, "the tests need scikit-image: pip install -e '.[dev]'"
+    assert spec is not None, "the tests need scikit-image: run make test"
     assert spec.submodule_search_locations is not None
     folder = Path(spec.submodule_search_locations[0]) / "data"
     return lambda name: folder / name

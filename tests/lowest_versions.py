@@ -17,9 +17,9 @@ _REQUIREMENT = re.compile(r"(?P<name>[\w-]+)(\[[\w,-]+\])?>=(?P<version>[\d.]+)"
 def constraints() -> list[str]:
     """Return one line a package; ``numpy>=1.26`` becomes ``numpy==1.26.*``."""
     with PROJECT.open("rb") as file:
-        project = tomllib.load(file)["project"]
+        settings = tomllib.load(file)
     lines = []
-    for requirement in [*project["dependencies"], *project["optional-dependencies"]["tests"]]:
+    for requirement in [*settings["project"]["dependencies"], *settings["dependency-groups"]["tests"]]:
         match = _REQUIREMENT.match(requirement)
         assert match, f"{requirement} names no lowest version"
         release = match["version"]

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import typer.main
 
+from docs.hooks import reference
 from mobilesam.cli import build_app, options
 from mobilesam.errors import MobileSamError
 from mobilesam.formats.output import WORDS
@@ -145,6 +146,13 @@ def parse(arguments: list[str]) -> None:
         )
     if context.info_name == "predict":
         options.parse_formats(context.params["formats"], WORDS)
+
+
+def test_the_generated_pages_are_current() -> None:
+    """``python -m docs.hooks.reference`` writes them."""
+    api = (reference.PAGES / "api.md").read_text(encoding="utf-8")
+    assert (reference.PAGES / "commands.md").read_text(encoding="utf-8") == reference.commands_page()
+    assert api == reference.api_page(api)
 
 
 LINK = re.compile(r"!?\[[^\]]*\]\(([^)\s]+)(?: \"[^\"]*\")?\)")

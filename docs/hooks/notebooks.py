@@ -7,7 +7,6 @@ other pages can show it, too. The notebook with its outputs lies beside its page
 from __future__ import annotations
 
 import base64
-import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +49,7 @@ def _parts(notebook: Any, stem: str, images: dict[str, str | bytes]) -> Iterator
     """Yield the Markdown of each cell and output, and add the images to ``images``."""
     for cell in notebook.cells:
         if cell.cell_type == "markdown":
-            yield re.sub(r"\]\(([\w-]+)\.ipynb\)", r"](\1.md)", cell.source.replace("](../docs/", "](../"))
+            yield cell.source
             continue
         yield f"```python\n{cell.source}\n```"
         for output in cell.outputs:

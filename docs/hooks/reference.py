@@ -1,33 +1,66 @@
-"""The reference pages: commands from the command line itself, and the roles in docstrings as links.
+"""The reference pages. ``python -m docs.hooks.reference`` writes what is generated in them; a test compares.
 
-``<!-- commands -->`` in a page stands for every command with its help, arguments and options, as ``--help`` has them.
+``docs/reference/commands.md`` has every command with its help, arguments and options. ``docs/reference/api.md`` lists
+each public name with the first sentence of its documentation, so that the page is readable on a code host, too.
 """
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import typer.main
 
 from mobilesam.cli import build_app
 
-_MARK = "<!-- commands -->"
+PAGES = Path(__file__).resolve().parent.parent / "reference"
 _ROLE = re.compile(r":(?:attr|class|data|exc|func|meth|mod):<code>~?([\w.]+)</code>")
+_COMMANDS_INTRO = """# Commands
 
+After this page you know every command and every option. `mobilesam COMMAND --help` prints the same.
 
-def on_page_markdown(markdown: str, **_: Any) -> str:
-    """Write the commands in the place of the mark."""
-    if _MARK not in markdown:
-        return markdown
-    app: Any = typer.main.get_command(build_app())
-    return markdown.replace(_MARK, "\n\n".join(_described(app, app.make_context("mobilesam", ["doctor"]), 1)))
+```console
+mobilesam --help
+```
+
+Results go to stdout, everything else to stderr. The exit code is 0 for success, 1 for an expected failure, and 2 for
+wrong usage. No file is overwritten without `--force`."""
 
 
 def on_page_content(html: str, **_: Any) -> str:
     """Make a link of each role, where the reference has what it names."""
     return _ROLE.sub(r'<autoref optional identifier="\1"><code>\1</code></autoref>', html)
+
+
+def commands_page() -> str:
+    """Return the page of the commands."""
+    app: Any = typer.main.get_command(build_app())
+    context = app.make_context("mobilesam", ["doctor"])
+    return "\n\n".join([_COMMANDS_INTRO, *_described(app, context, 1)]) + "\n"
+
+
+def api_page(page: str) -> str:
+    """Return the page of Python's names with a current table of names."""
+    rows = ["| name | |", "| --- | --- |"]
+    for path, shown in re.findall(r"^::: ([\w.]+)(?:\n    options:\n      heading: ([\w.]+))?", page, re.MULTILINE):
+        if path != "mobilesam.errors":
+            rows.append(f"| `{shown or path}` | {_first_sentence(path)} |")
+    table = "<!-- names -->\n" + "\n".join(rows) + "\n<!-- end -->"
+    return re.sub(r"<!-- names -->.*?<!-- end -->", lambda _: table, page, flags=re.DOTALL)
+
+
+def _first_sentence(path: str) -> str:
+    module, _, name = path.rpartition(".")
+    module = re.sub(r"^(export|webui)\b", r"mobilesam.\1", module)
+    value = getattr(importlib.import_module(module), name)
+    text = inspect.getdoc(value) if callable(value) else "The functions that build a network, by model type."
+    assert text, f"{path} has no documentation"
+    line = " ".join(text.partition("\n\n")[0].split())
+    return re.sub(r":\w+:`~?([^`]*)`", r"`\1`", line).replace("``", "`").replace("|", "\\|")
 
 
 def _described(command: Any, context: Any, level: int) -> Iterator[str]:
@@ -48,8 +81,8 @@ def _described(command: Any, context: Any, level: int) -> Iterator[str]:
 
 def _help(text: str) -> str:
     """Return the help of a command with its examples as blocks; examples that follow each other are one."""
-    marked = re.sub(r"^(mobilesam .*)$", r"```console\n\1\n```", text, flags=re.MULTILINE)
-    return marked.replace("```\n\n```console\n", "")
+    marked = re.sub(r"^(mobilesam .*)$", r"```sh\n\1\n```", text, flags=re.MULTILINE)
+    return marked.replace("```\n\n```sh\n", "")
 
 
 def _code(text: str) -> str:
@@ -58,3 +91,9 @@ def _code(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return re.sub(r"\s+", " ", text).replace("|", "\\|").replace("[", "\\[").replace("<", "&lt;")
+
+
+if __name__ == "__main__":
+    (PAGES / "commands.md").write_text(commands_page(), encoding="utf-8")
+    api = PAGES / "api.md"
+    api.write_text(api_page(api.read_text(encoding="utf-8")), encoding="utf-8")
