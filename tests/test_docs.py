@@ -54,7 +54,7 @@ class Servers:
     def stop(self) -> None:
         for process in self.running:
             process.send_signal(signal.SIGINT)
-        assert [process.wait(30) for process in self.running] in ([], [130])
+        assert [process.wait(30) for process in self.running] in ([], [0])
         self.running.clear()
 
 
@@ -123,7 +123,8 @@ def test_every_command_parses(document: str) -> None:
     for block in blocks(document):
         if block.language in ("console", "sh"):
             for arguments in commands(block):
-                parse(arguments)
+                if not arguments[0].startswith("--"):
+                    parse(arguments)
 
 
 def test_the_examples_in_the_help_of_commands_parse() -> None:

@@ -12,8 +12,10 @@ import tomllib
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
+import typer.main
 
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -76,7 +78,7 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_of(built: Path) -
         names = {PurePosixPath(*PurePosixPath(item.name).parts[1:]) for item in archive if item.isfile()}
     found = {str(name) for name in names if name.parts[0] not in ("mobilesam.egg-info", "PKG-INFO", "setup.cfg")}
     packages = {name for name in sources() if name.partition("/")[0] in MOVED and "/" in name}
-    about = {"LICENSE", "MANIFEST.in", "NOTICE", "README.md", "pyproject.toml"}
+    about = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "NOTICE", "README.md", "pyproject.toml"}
     assert found == {name for name in packages if PurePosixPath(name).name not in ABOUT_REPOSITORY} | about
 
 
@@ -120,6 +122,20 @@ def test_the_installed_program_runs_outside_the_checkout(wheel: Path, tmp_path: 
     assert "ready to segment images" in run(str(site / "bin" / "mobilesam"), "doctor")
 
 
+def test_the_space_installs_the_wheel_and_starts_the_page() -> None:
+    from mobilesam import __version__
+    from mobilesam.cli import build_app
+
+    space = ROOT / "deploy" / "space"
+    wheel = f"mobilesam-{__version__}-py3-none-any.whl"
+    assert (space / "requirements.txt").read_text() == f"./{wheel}[webui]\n"
+    assert wheel in (space / "README.md").read_text(encoding="utf-8")
+    arguments = re.findall(r'"(--[\w-]+)"', (space / "app.py").read_text(encoding="utf-8"))
+    app: Any = typer.main.get_command(build_app())
+    options = {name for option in app.get_command(None, "webui").params for name in option.opts}
+    assert set(arguments) <= options
+
+
 def test_the_public_workflow_runs_what_the_gate_runs() -> None:
     gate = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     (targets,) = re.findall(r"^targets=\((.*)\)$", gate, re.MULTILINE)
@@ -140,6 +156,7 @@ def test_the_workflow_tests_every_python_that_is_promised() -> None:
 
 
 def test_every_action_is_pinned_to_a_commit() -> None:
-    used = re.findall(r"uses: (\S+)", WORKFLOW)
-    assert used
+    release = (ROOT / ".github" / "workflows" / "release.yml").read_text(encoding="utf-8")
+    used = re.findall(r"uses: (\S+)", WORKFLOW + release)
+    assert len(used) > 10
     assert all(re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action) for action in used)
