@@ -205,7 +205,7 @@ def test_boxes_of_a_detector_keep_their_order():
 
 
 BAD = [
-    ({"pred_iou_thresh": 1.5}, "pred_iou_thresh must be from 0 to 1, got 1.5; see the default in its documentation"),
+    ({"pred_iou_thresh": 1.5}, "pred_iou_thresh must be from 0 to 1, got 1.5; leave it out for the default"),
     ({"stability_score_thresh": -0.1}, "stability_score_thresh must be from 0 to 1, got -0.1"),
     ({"box_nms_thresh": float("nan")}, "box_nms_thresh must be from 0 to 1, got nan"),
     ({"crop_nms_thresh": "0.7"}, "crop_nms_thresh must be from 0 to 1, got '0.7'"),
@@ -219,7 +219,7 @@ BAD = [
     ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor must be a whole number of at least 1"),
     (
         {"crop_n_layers": 2, "crop_n_points_downscale_factor": 4},
-        "points_per_side must be at least 16, got 8, which leaves none for layer 2 of the crops",
+        "points_per_side must be at least 16, got 8, which leaves no points for crop layer 2",
     ),
     ({"point_grids": [[[0.5, 0.5]]]}, "points_per_side or point_grids must be given, got both"),
     ({"points_per_side": None}, "points_per_side or point_grids must be given, got neither"),
@@ -237,7 +237,7 @@ BAD = [
     ({"mode": "fastest"}, "mode must be one of"),
     ({"tile_size": 10}, "tile_size must be a whole number of at least 64, got 10"),
     ({"tile_size": 256, "tile_overlap": 0.95}, "tile_overlap must be from 0 to 0.9, got 0.95"),
-    ({"tile_size": 256, "crop_n_layers": 1}, "crop_n_layers must be 0 beside tile_size, got 1"),
+    ({"tile_size": 256, "crop_n_layers": 1}, "crop_n_layers must be 0 with tile_size, got 1"),
 ]
 
 

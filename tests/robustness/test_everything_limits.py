@@ -85,7 +85,7 @@ def test_points_are_taken_in_the_order_of_a_stable_sort() -> None:
             "each of point_grids must have at most 65,536",
         ),
         ({"crop_n_layers": 9}, "crop_n_layers must be a whole number from 0 to 8, got 9"),
-        ({"crop_n_layers": 7, "points_per_side": 64}, "the points of an image must be at most 10,000,000 in all crops"),
+        ({"crop_n_layers": 7, "points_per_side": 64}, "the number of points must be at most 10,000,000 in all crops"),
     ],
 )
 def test_grids_have_a_limit(options: dict, message: str) -> None:
@@ -102,7 +102,7 @@ def test_grids_have_a_limit(options: dict, message: str) -> None:
 def test_tiles_have_a_limit() -> None:
     image = np.zeros((3000, 4000, 3), np.uint8)
     options = {"points_per_side": 256, "tile_size": 128}
-    with pytest.raises(InputError, match="the points of an image must be at most 10,000,000 in all crops or tiles"):
+    with pytest.raises(InputError, match="the number of points must be at most 10,000,000 in all crops or tiles"):
         SamAutomaticMaskGenerator(ColorModel(), **options).generate(image)
     with pytest.raises(
         InputError, match=r"tiles must be at most 100,000, got 3\d\d,\d\d\d of 64 pixels for an image of 4000"
