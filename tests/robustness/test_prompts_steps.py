@@ -59,7 +59,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
     [
         (
             f'{{"version": 1, "objects": [{{"steps": [{POINT_1}]}}]}}',
-            'p.json: objects[0].steps must come in a file of version 2, got version 1; write "version": 2',
+            'p.json: objects[0].steps must be in a file of version 2, got version 1; write "version": 2',
         ),
         (steps("[]"), "p.json: objects[0].steps must be a list of steps, got []"),
         (steps("{}"), "p.json: objects[0].steps must be a list of steps, got {}"),
@@ -82,7 +82,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         ),
         (
             steps(f"[{', '.join([POINT_1] * (MAX_STEPS + 1))}]"),
-            f"objects[0].steps must have at most {MAX_STEPS} steps, got {MAX_STEPS + 1}; leave out the earliest",
+            f"objects[0].steps must have at most {MAX_STEPS} steps, got {MAX_STEPS + 1}; remove the earliest",
         ),
         (steps('[{"chosen": 1}]'), "p.json: objects[0].steps[0] must have points, a box or both, got neither"),
         (steps('[{"points": [[1]], "chosen": 1}]'), "objects[0].steps[0].points[0] must be [x, y] or [x, y, label]"),
@@ -239,7 +239,7 @@ def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) ->
         ),
         (replace(PAIR, steps=(CHOSEN,) * MAX_STEPS), f"a prompt must have at most {MAX_STEPS} steps, got "),
         (replace(PAIR, chosen=-1), "chosen must be 0, 1, 2 or 3, got -1"),
-        (replace(PAIR, chosen=4), "chosen must be 0, 1, 2 or 3, got 4; or None, for what select keeps"),
+        (replace(PAIR, chosen=4), "chosen must be 0, 1, 2 or 3, got 4; or None for the mask by select"),
         (replace(PAIR, steps=(replace(POINT, labels=(0,), chosen=1),)), "got background points alone"),
     ],
 )
