@@ -35,7 +35,7 @@ MOVED = {
     "build.build_sam": "modeling.build.build_sam",
     "build.build_sam_vit_t": "modeling.build.build_sam_vit_t",
     "build.sam_model_registry": "modeling.build.sam_model_registry",
-    "prompt_file.ObjectPrompt": "prompts.object_prompt.ObjectPrompt",
+    "prompt_file.ObjectPrompt": "prompts.file.ObjectPrompt",
     "prompt_file.PromptFile": "prompts.file.PromptFile",
     "prompt_file.read_prompts": "prompts.file.read_prompts",
     "selection.choose": "masks.selection.choose",

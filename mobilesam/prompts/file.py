@@ -171,7 +171,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(
-            sentence(f"prompts: the key {twice!r}", "be unique in its object", "it twice", "join the two entries")
-        )
+        raise InputError(sentence(f"prompts: the key {twice!r}", "be unique", "it twice", "join the two entries"))
     return document
