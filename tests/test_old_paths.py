@@ -56,7 +56,7 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
         (warning,) = caught
         assert warning.category is DeprecationWarning
         assert str(warning.message) == (
-            f"mobilesam.{path} is now {home}.{new_name}. The old name goes with release 0.3."
+            f"mobilesam.{path} is now {home}.{new_name}. The old name will be removed in release 0.3."
         )
         assert warning.filename == __file__
     else:

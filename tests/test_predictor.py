@@ -136,7 +136,7 @@ def test_set_torch_image_is_set_image(sam, cat):
 
 def test_no_photo_set(sam):
     predictor = SamPredictor(sam)
-    sentence = "an image must be set before predicting, got none; call set_image first"
+    sentence = "No image is set. Call set_image before predicting."
     for call in (lambda: predictor.predict(CAT_NOSE, [1]), predictor.get_image_embedding):
         with pytest.raises(ImageNotSetError, match=sentence):
             call()
@@ -209,16 +209,16 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
 def test_embedding_refused(cat, fresh, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
-    with pytest.raises(InputError, match=r"this image, got .*cat\.npz, which is one of another image; encode"):
+    with pytest.raises(InputError, match=r"this image, got .*cat\.npz, which belongs to another image; encode"):
         fresh.load_embedding(path, photo("coins"))
     fields = dict(np.load(path))
     np.savez(tmp_path / "other.npz", **{**fields, "weights_id": np.array("0" * 64)})
-    with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which is one of other w"):
+    with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which other weights made"):
         fresh.load_embedding(tmp_path / "other.npz")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"embedding must be one of this package, got .*cut\.npz"):
+    with pytest.raises(InputError, match=r"embedding must be a file of save_embedding, got .*cut\.npz"):
         fresh.load_embedding(tmp_path / "cut.npz")
-    with pytest.raises(InputError, match=r"embedding path must be a file, got .*none\.npz"):
+    with pytest.raises(InputError, match=r"embedding path must be an existing file, got .*none\.npz"):
         fresh.load_embedding(tmp_path / "none.npz")
     with pytest.raises(InputError, match=r"embedding path must end in \.npz, got"):
         cat.save_embedding(tmp_path / "cat.bin")

@@ -47,7 +47,7 @@ def test_version_1_is_written_where_no_step_is_needed() -> None:
         '  {"steps": [{"points": [[220, 110, 1]], "chosen": 3}, {"points": [[220, 110, 1], [40.5, 60, 0]]}],'
         ' "label": "cat"}\n]\n}}\n'
     )
-    with pytest.raises(InputError, match=r"^mask_input must be None for a prompt file, got an array; record the steps"):
+    with pytest.raises(InputError, match=r"^mask_input must be None for a prompt file, got an array; use steps"):
         dump(PromptFile(objects=(replace(POINT, mask_input=np.zeros((1, 256, 256), np.float32)),)))
 
 
@@ -67,7 +67,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         (steps("[5]"), "p.json: objects[0].steps[0] must be an object with points, box, chosen, got 5"),
         (
             steps(f'[{POINT_1}], "points": [[1, 2]]'),
-            "p.json: objects[0] must have either steps or points and box, got steps and points; put them into the last",
+            "p.json: objects[0] must have either steps or points and box, got steps and points; move them to the last",
         ),
         (steps(f'[{POINT_1}], "box": [1, 2, 3, 4]'), "must have either steps or points and box, got steps and box"),
         (steps('[{"points": [[1, 2]], "chosen": 4}]'), "objects[0].steps[0].chosen must be 0, 1, 2 or 3, got 4; 0 is"),
@@ -78,7 +78,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         (steps('[{"points": [[1, 2]], "chosen": null}]'), "objects[0].steps[0].chosen must be 0, 1, 2 or 3, got null"),
         (
             steps(f'[{{"points": [[1, 2]]}}, {POINT_1}]'),
-            "p.json: objects[0].steps[0].chosen must be given in every step before the last, got none; say which",
+            "p.json: objects[0].steps[0].chosen must be given in every step before the last, got none; set it",
         ),
         (
             steps(f"[{', '.join([POINT_1] * (MAX_STEPS + 1))}]"),
