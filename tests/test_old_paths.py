@@ -49,10 +49,10 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
     module = importlib.import_module(f"mobilesam.{room}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = getattr(module, name)
+        new_object = getattr(module, name)
     if path in MOVED:
         home, _, new_name = f"mobilesam.{MOVED[path]}".rpartition(".")
-        assert found is getattr(importlib.import_module(home), new_name)
+        assert new_object is getattr(importlib.import_module(home), new_name)
         (warning,) = caught
         assert warning.category is DeprecationWarning
         assert str(warning.message) == (
@@ -60,7 +60,7 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
         )
         assert warning.filename == __file__
     else:
-        assert found is not None
+        assert new_object is not None
         assert caught == []
 
 

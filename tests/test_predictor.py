@@ -174,8 +174,8 @@ def test_threads_share_a_photo(cat):
     prompts = [[[20 * i + 10, 10 * i + 20]] for i in range(12)]
     expected = [cat.predict(prompt, [1]).low_res_logits for prompt in prompts]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda prompt: cat.predict(prompt, [1]).low_res_logits, prompts))
-    for a, b in zip(found, expected, strict=True):
+        results = list(pool.map(lambda prompt: cat.predict(prompt, [1]).low_res_logits, prompts))
+    for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -238,8 +238,8 @@ def test_half_precision_masks_are_near(sam, cat):
     predictor = SamPredictor(copy.deepcopy(sam).bfloat16())
     predictor.set_image(photo("chelsea"))
     box = [120, 40, 350, 280]
-    found, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
-    assert (found & expected).sum() / (found | expected).sum() > 0.97
+    results, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
+    assert (results & expected).sum() / (results | expected).sum() > 0.97
 
 
 def test_registry_and_builders():
@@ -277,8 +277,8 @@ def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     predictor = SamPredictor(sam, fast_padding=True)
     predictor.set_image(photo("chelsea"))
     covered = 43  # rows of tokens: 681 of 1024 pixels
-    found, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
-    similarity = found @ expected / (found.norm() * expected.norm())
+    results, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
+    similarity = results @ expected / (results.norm() * expected.norm())
     assert 0.95 < similarity < 0.9999
     square = photo("astronaut")[:128, :128]
     predictor.set_image(square)

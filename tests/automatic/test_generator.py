@@ -85,7 +85,7 @@ def test_the_best_predicted_iou_comes_first():
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_batch_is_the_models_own_and_at_most_what_was_asked():
+def test_the_batch_is_that_of_the_model_and_at_most_the_requested_one():
     for points_per_batch, largest in ((64, 4), (3, 3)):
         model = ColorModel(batch=4)
         generator(model, points_per_batch=points_per_batch).generate(PHOTO)
@@ -117,9 +117,9 @@ def test_crops_find_what_is_too_small_for_the_whole_photo():
         "point_grids": [[[0.5, 0.5]], [[x / 40, y / 40] for x in range(40) for y in range(40)]],
     }
     records = generator(crop_n_layers=1, **options).generate(squares((200, 320), small))
-    found = [record for record in records if record["area"] < 100]
-    assert len(found) == 2
-    for record in found:
+    selected = [record for record in records if record["area"] < 100]
+    assert len(selected) == 2
+    for record in selected:
         assert record["crop_box"][2] < 320
         assert record["segmentation"].sum() == record["area"]
 
@@ -160,7 +160,7 @@ def test_progress_counts_points_and_masks():
 def test_canceling_returns_what_was_found():
     stop = threading.Event()
 
-    def progress(done, total, found):
+    def progress(done, total, masks):
         if done >= 32:
             stop.set()
 
@@ -261,13 +261,13 @@ def test_bad_arguments_of_a_run():
         SamAutomaticMaskGenerator("vit_t")
 
 
-@pytest.mark.parametrize(("mode", "asked"), [("exact", 1024), ("balanced", 384), ("fast", 176)])
-def test_the_faster_modes_find_the_same_with_fewer_points(mode, asked):
+@pytest.mark.parametrize(("mode", "points"), [("exact", 1024), ("balanced", 384), ("fast", 176)])
+def test_the_faster_modes_find_the_same_with_fewer_points(mode, points):
     boxes = [(10 + 80 * (i % 8), 10 + 80 * (i // 8), 70 + 80 * (i % 8), 70 + 80 * (i // 8)) for i in range(32)]
     model, calls = ColorModel(batch=2), []
     records = generator(model, points_per_side=32, mode=mode).generate(
         squares((330, 650), boxes), progress=lambda *counts: calls.append(counts)
     )
     assert_squares(records, boxes)
-    assert len(model.points) == len(set(model.points)) == asked
-    assert calls[-1] == (asked, asked, 33)
+    assert len(model.points) == len(set(model.points)) == points
+    assert calls[-1] == (points, points, 33)

@@ -55,9 +55,9 @@ def test_the_finest_grid_is_planned_without_looking_at_all_pairs_of_points() -> 
     class Counted(np.ndarray):
         def __getitem__(self, key):
             nonlocal looked_at
-            found = super().__getitem__(key)
-            looked_at += len(found) if isinstance(key, np.ndarray) else 0
-            return found
+            part = super().__getitem__(key)
+            looked_at += len(part) if isinstance(key, np.ndarray) else 0
+            return part
 
     order = farthest_first(points.view(Counted))
     assert sorted(order.tolist()) == list(range(65536))
@@ -119,13 +119,13 @@ def test_a_grid_that_is_too_fine_is_wrong_usage(command, tmp_path) -> None:
 
 @pytest.mark.parametrize("mode", ["exact", "balanced"])
 @pytest.mark.parametrize("options", [{}, {"crop_n_layers": 1}, {"tile_size": 64}])
-def test_a_run_that_is_stopped_while_a_crop_is_encoded_plans_and_asks_nothing_more(mode: str, options: dict) -> None:
+def test_a_run_stopped_while_a_crop_is_encoded_decodes_nothing_more(mode: str, options: dict) -> None:
     stop = threading.Event()
 
     class Slow(ColorModel):
-        def encode(self, image, **how):
+        def encode(self, image, **keywords):
             stop.set()  # as when the time is up
-            return super().encode(image, **how)
+            return super().encode(image, **keywords)
 
         def dump_features(self, features):
             raise AssertionError("planned")

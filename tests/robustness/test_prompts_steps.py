@@ -182,11 +182,11 @@ def test_a_step_is_what_a_person_does_with_the_predictor(onnx_sam: Any, embeddin
     logits = onnx_sam.decode(embedding, first, ALL_MASKS).low_res_logits[0]
     second, _ = make_prompts([EYE, INSIDE], [1, 1], None, logits[2][None], **frame)
     expected = onnx_sam.decode(embedding, second, SINGLE_MASK)
-    (found,) = decode(onnx_sam, embedding, [ObjectPrompt((EYE, INSIDE), (1, 1), steps=(HEAD,))])
-    np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits[0])
+    (candidates,) = decode(onnx_sam, embedding, [ObjectPrompt((EYE, INSIDE), (1, 1), steps=(HEAD,))])
+    np.testing.assert_array_equal(candidates.low_res_logits, expected.low_res_logits[0])
     given = ObjectPrompt((EYE, INSIDE), (1, 1), mask_input=logits[2][None])
     (again,) = decode(onnx_sam, embedding, [given])
-    np.testing.assert_array_equal(again.low_res_logits, found.low_res_logits)
+    np.testing.assert_array_equal(again.low_res_logits, candidates.low_res_logits)
 
 
 @pytest.mark.weights
@@ -206,7 +206,7 @@ def test_company_changes_no_mask(backend: str, request: Any, embedding: Any) -> 
 
 
 @pytest.mark.weights
-def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) -> None:
+def test_records_contain_the_prompt(onnx_sam: Any, embedding: Any) -> None:
     from mobilesam.segment import segment_objects
 
     box, labeled, point, *_ = (record for (record,) in segment_objects(onnx_sam, embedding, MIXED))
@@ -253,7 +253,7 @@ def test_what_no_mask_can_be_made_of(prompt: ObjectPrompt, message: str, onnx_sa
 
 @pytest.mark.weights
 def test_a_box_follows_a_chosen_mask(onnx_sam: Any, embedding: Any) -> None:
-    """As when a visitor draws another box around the mask that was chosen."""
+    """As when a user draws another box around the mask that was chosen."""
     from mobilesam.segment import segment_objects
 
     steps = (ObjectPrompt(box=(20, 20, 300, 250), chosen=1),)
@@ -287,12 +287,12 @@ def test_predict_and_batch_give_the_masks_of_a_list_to_the_pixel(
 
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(dump(PromptFile({"chelsea.png": tuple(MIXED)})))
-    words = ["--prompts", "p.json", "--format", "mask", "--backend", "onnx"]
-    outcome = command("predict", photo("chelsea.png"), *words, "--out", "predict", "--json")
+    arguments = ["--prompts", "p.json", "--format", "mask", "--backend", "onnx"]
+    outcome = command("predict", photo("chelsea.png"), *arguments, "--out", "predict", "--json")
     assert outcome.code == 0, outcome.err
     written = json.loads(outcome.out)["images"][0]["objects"]
     assert [each["prompt"].get("steps", [{}])[-1].get("chosen") for each in written] == [None] * 5 + [2, None, None]
-    assert command("batch", photo("chelsea.png"), *words, "--out", "batch", "--workers", 1).code == 0
+    assert command("batch", photo("chelsea.png"), *arguments, "--out", "batch", "--workers", 1).code == 0
     embedding = onnx_sam.encode(read_image(photo("chelsea.png")))
     for index, expected in enumerate(masks(segment_objects(onnx_sam, embedding, MIXED)), start=1):
         number = "" if index == 1 else f"-{index}"
@@ -306,7 +306,7 @@ def test_a_background_point_alone_is_refused_before_a_model_is_loaded(command: A
     assert (outcome.code, outcome.out) == (2, "")
     assert "error: points must have a foreground point or a box, got background points alone; add a" in outcome.err
     (tmp_path / "p.json").write_text('{"version": 1, "objects": [{"box": [1, 2, 3, 4]}, {"points": [[1, 2, 0]]}]}')
-    for words in (["predict"], ["batch", "--workers", 1]):
-        outcome = command(words[0], photo("chelsea.png"), "--prompts", tmp_path / "p.json", *words[1:], *model)
+    for arguments in (["predict"], ["batch", "--workers", 1]):
+        outcome = command(arguments[0], photo("chelsea.png"), "--prompts", tmp_path / "p.json", *arguments[1:], *model)
         assert outcome.code == 1
         assert "p.json: objects[1] must have a foreground point or a box, got background points alone;" in outcome.err
