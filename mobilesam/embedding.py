@@ -6,8 +6,9 @@ import os
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -50,14 +51,14 @@ def load_embedding(path: str | os.PathLike[str], model: MaskModel, image: UInt8A
     Raises:
         InputError: the file is not an embedding, or is one of other weights or of another image.
     """
-    fields = _read(Path(path), model)
-    if fields.weights_id != model.weights_id:
+    embedding, weights_id = _read(Path(path), model)
+    if weights_id != model.weights_id:
         actual = f"{path}, which other weights made"
         raise InputError(sentence("embedding", "come from the weights in use", actual, "encode the image again"))
-    if image is not None and fields.image_digest != image_digest(image):
+    if image is not None and embedding.image_digest != image_digest(image):
         actual = f"{path}, which belongs to another image"
         raise InputError(sentence("embedding", "belong to this image", actual, "encode the image again"))
-    return Embedding(model.load_features(fields.features), fields.original_hw, fields.input_hw, fields.image_digest)
+    return replace(embedding, features=model.load_features(embedding.features))
 
 
 def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> MaskModel:
@@ -91,15 +92,8 @@ class PreparedModel(Wrapped):
         return self._model.encode(image, fast_padding=fast_padding)
 
 
-class _Fields(NamedTuple):
-    features: FloatArray
-    original_hw: tuple[int, int]
-    input_hw: tuple[int, int]
-    image_digest: str
-    weights_id: str
-
-
-def _read(path: Path, model: MaskModel) -> _Fields:
+def _read(path: Path, model: MaskModel) -> tuple[Embedding, str]:
+    """Return an embedding, its features as an array, and the digest of its weights."""
     remedy = "use a file that save_embedding wrote, or encode the image again"
     names = ("format", "features", "original_hw", "input_hw", "image_digest", "weights_id")
     try:
@@ -110,10 +104,12 @@ def _read(path: Path, model: MaskModel) -> _Fields:
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
                 fields = {name: arrays[name] for name in names}
-        texts = [str(fields[name]) for name in ("format", "image_digest", "weights_id")]
-        if texts[0] != _FORMAT:
-            raise InputError(sentence("embedding", f"have the format {_FORMAT}", f"{path} ({texts[0][:80]})", remedy))
-        return _Fields(_features(fields["features"]), *_sizes(fields, model.image_size), *texts[1:])
+        file_format, digest, weights_id = (str(fields[name]) for name in ("format", "image_digest", "weights_id"))
+        if file_format != _FORMAT:
+            actual = f"{path} ({file_format[:80]})"
+            raise InputError(sentence("embedding", f"have the format {_FORMAT}", actual, remedy))
+        original_hw, input_hw = _sizes(fields, model.image_size)
+        return Embedding(_features(fields["features"]), original_hw, input_hw, digest), weights_id
     except InputError:
         raise
     except FileNotFoundError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -81,24 +82,8 @@ class SamAutomaticMaskGenerator:
         tile_size: int | None = None,
         tile_overlap: float = 0.25,
     ) -> None:
-        self.settings = Settings(
-            points_per_side=points_per_side,
-            points_per_batch=points_per_batch,
-            pred_iou_thresh=pred_iou_thresh,
-            stability_score_thresh=stability_score_thresh,
-            stability_score_offset=stability_score_offset,
-            box_nms_thresh=box_nms_thresh,
-            crop_n_layers=crop_n_layers,
-            crop_nms_thresh=crop_nms_thresh,
-            crop_overlap_ratio=crop_overlap_ratio,
-            crop_n_points_downscale_factor=crop_n_points_downscale_factor,
-            point_grids=point_grids,
-            min_mask_region_area=min_mask_region_area,
-            output_mode=output_mode,
-            mode=mode,
-            tile_size=tile_size,
-            tile_overlap=tile_overlap,
-        )
+        arguments = locals()
+        self.settings = Settings(**{field.name: arguments[field.name] for field in fields(Settings)})
         self.point_grids = self.settings.layer_points()
         self.predictor = SamPredictor(model)
         if self.mask_model.capabilities.masks_per_prompt == 1:

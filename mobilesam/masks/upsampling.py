@@ -156,7 +156,14 @@ def _axes(shape: tuple[int, ...], frame: Frame) -> tuple[_Axis, _Axis]:
 
 @functools.lru_cache(maxsize=16)
 def _axis(low: int, square: int, used: int, original: int, side: int) -> _Axis:
-    weights = _axis_weights(low, square, used, original)
+    to_square = np.zeros((square, low), np.float64)
+    lower, upper, fraction = _bilinear(low, square)
+    index = np.arange(square)
+    to_square[index, lower] += 1 - fraction
+    to_square[index, upper] += fraction
+    lower, upper, fraction = _bilinear(used, original)
+    exact = to_square[lower] * (1 - fraction)[:, None] + to_square[upper] * fraction[:, None]
+    weights = exact.astype(np.float32)  # (original, low), both bilinear steps
     first = np.argmax(weights != 0, axis=1)
     last = low - 1 - np.argmax(weights[:, ::-1] != 0, axis=1)
     starts = np.arange(0, original, side)
@@ -167,18 +174,6 @@ def _axis(low: int, square: int, used: int, original: int, side: int) -> _Axis:
     for tile, columns, start, stop in zip(tiles, sources, starts, stops, strict=True):
         tile[: stop - start] = weights[start:stop, columns]
     return _Axis(tiles, sources, first, last)
-
-
-def _axis_weights(low: int, square: int, used: int, original: int) -> FloatArray:
-    """Return the (original, low) matrix of both bilinear steps along one axis."""
-    to_square = np.zeros((square, low), np.float64)
-    lower, upper, fraction = _bilinear(low, square)
-    index = np.arange(square)
-    to_square[index, lower] += 1 - fraction
-    to_square[index, upper] += fraction
-    lower, upper, fraction = _bilinear(used, original)
-    weights = to_square[lower] * (1 - fraction)[:, None] + to_square[upper] * fraction[:, None]
-    return weights.astype(np.float32)
 
 
 def _bilinear(source: int, target: int) -> tuple[IntArray, IntArray, FloatArray]:

@@ -103,7 +103,8 @@ def parse_chosen(value: Any, where: str) -> int:
 def _object(value: Any, where: str, version: int) -> ObjectPrompt:
     if version == 1 and isinstance(value, dict) and "steps" in value:
         raise InputError(sentence(f"{where}.steps", "be in a file of version 2", "version 1", 'write "version": 2'))
-    refuse_unknown_keys(value, ("points", "box", *(() if version == 1 else ("steps",)), "label"), where)
+    known = ("points", "box", "label") if version == 1 else ("points", "box", "steps", "label")
+    refuse_unknown_keys(value, known, where)
     label = value.get("label")
     if "label" in value and (not isinstance(label, str) or not label):
         raise InputError(sentence(f"{where}.label", "be text", shown(label), 'write for example "label": "cat"'))
