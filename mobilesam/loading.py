@@ -87,7 +87,7 @@ def load(
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
     """Return the checkpoint that ``model`` names, and download published weights if they are absent."""
-    if model is None or model in VARIANTS:
+    if model is None or (isinstance(model, str) and model in VARIANTS):
         return weights.ensure()
     if not isinstance(model, (str, os.PathLike)):
         raise InputError(sentence("model", "be one file or folder", f"{len(model)} files", "name an ONNX export"))
