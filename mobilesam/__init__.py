@@ -1,6 +1,6 @@
 """Segment anything in an image, on a laptop: MobileSAM behind SAM's own API.
 
-Public names are loaded when they are first used, so that importing the package loads neither torch nor onnxruntime.
+Public names are imported on first use, so that importing the package imports neither torch nor onnxruntime.
 """
 
 from __future__ import annotations

@@ -1,3 +1,3 @@
-"""The package's version, in a module of its own so that a build reads it without importing anything."""
+"""The version of the package, in a separate module that a build reads without importing the package."""
 
 __version__ = "0.1.0"

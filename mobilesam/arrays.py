@@ -1,4 +1,4 @@
-"""The types of arrays, by their dtype."""
+"""Array types by dtype."""
 
 from __future__ import annotations
 

@@ -2,11 +2,5 @@
 
 from mobilesam._moved import moved
 
-__getattr__ = moved(
-    __name__,
-    {
-        "build_sam": "mobilesam.modeling.build.build_sam",
-        "build_sam_vit_t": "mobilesam.modeling.build.build_sam_vit_t",
-        "sam_model_registry": "mobilesam.modeling.build.sam_model_registry",
-    },
-)
+_NAMES = ("build_sam", "build_sam_vit_t", "sam_model_registry")
+__getattr__ = moved(__name__, {name: f"mobilesam.modeling.build.{name}" for name in _NAMES})

@@ -1,18 +1,19 @@
-"""The model as data: its variants, and the masks it makes. Sizes that follow from others are derived, not repeated."""
+"""Configurations of the model variants, and the indices and thresholds of masks."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
 
 from mobilesam.errors import InputError, sentence
 
-# The masks that the decoder makes for a prompt, by index: the single-mask output, for prompts that mean one thing, then
-# the multimask outputs, for prompts that may mean several (a part, the whole ...).
+# The masks that the decoder predicts for a prompt, by index: the single-mask output, and the multimask outputs for
+# ambiguous prompts.
 SINGLE_MASK = (0,)
 MULTIMASK = (1, 2, 3)
 ALL_MASKS = (*SINGLE_MASK, *MULTIMASK)
-MASK_THRESHOLD = 0.0  # a pixel whose logit is above it belongs to the mask
-STABILITY_OFFSET = 1.0  # the stability score compares the masks of thresholds this far above and below
+MASK_THRESHOLD = 0.0  # pixels of a greater logit belong to the mask
+STABILITY_OFFSET = 1.0  # the stability score compares the masks at thresholds this much higher and lower
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,24 +24,20 @@ class EncoderConfig:
     depths: tuple[int, ...] = (2, 2, 6, 2)
     num_heads: tuple[int, ...] = (2, 4, 5, 10)
     window_sizes: tuple[int, ...] = (7, 7, 14, 7)
-    strides: tuple[int, ...] = (2, 2, 1)  # between stages; MobileSAM keeps the last at 1 so that the grid stays a 16th
+    strides: tuple[int, ...] = (2, 2, 1)  # between stages; the last is 1, so that a token covers 16 pixels
     expand_ratio: int = 4  # of inverted bottlenecks and MLPs alike
 
     def __post_init__(self) -> None:
         stages = len(self.embed_dims)
         lengths = {len(self.depths), len(self.num_heads), len(self.window_sizes), len(self.strides) + 1}
         if lengths != {stages}:
-            raise InputError(
-                sentence("encoder config", "describe the same stages in every tuple", self, "make their lengths agree")
-            )
+            remedy = "correct the lengths"
+            raise InputError(sentence("encoder config", "have a value for each stage in every tuple", self, remedy))
 
     @property
     def patch_size(self) -> int:
-        """Pixels of the input to one token of the output: the stem's 4, then the stages' strides."""
-        size = 4
-        for stride in self.strides:
-            size *= stride
-        return size
+        """Side of a token in pixels of the input: 4 from the stem, times the strides of the stages."""
+        return 4 * math.prod(self.strides)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,9 +58,8 @@ class SamConfig:
 
     def __post_init__(self) -> None:
         if self.image_size % self.encoder.patch_size:
-            raise InputError(
-                sentence("image_size", f"be a multiple of {self.encoder.patch_size}", self.image_size, "round it")
-            )
+            requirement = f"be a multiple of {self.encoder.patch_size}"
+            raise InputError(sentence("image_size", requirement, self.image_size, "round it"))
 
     @property
     def grid_size(self) -> int:

@@ -1,4 +1,4 @@
-"""The cores of the machine that this process may use."""
+"""The CPU cores that this process may use."""
 
 from __future__ import annotations
 
@@ -6,10 +6,7 @@ import os
 
 
 def usable_cores() -> int:
-    """Return how many cores this process may use: at least 1, and fewer than the machine has where it is restricted.
-
-    Python 3.13 counts them itself and follows ``-X cpu_count``.
-    """
+    """Return how many CPU cores this process may use, at least 1, with respect to its CPU affinity."""
     if hasattr(os, "process_cpu_count"):
         return os.process_cpu_count() or 1
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,4 +1,4 @@
-"""Embeddings on disk, one or a folder, so that an image is encoded once even across programs."""
+"""Saved embeddings, in files and folders, so that an image is encoded only once."""
 
 from __future__ import annotations
 
@@ -6,8 +6,9 @@ import os
 import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,12 +21,12 @@ from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel, Wrapped
 
 _FORMAT = "mobilesam-embedding-1"
-_MAX_BYTES = 2**26  # an embedding has 4 MB
+_MAX_BYTES = 2**26  # of an unpacked file; an embedding has 4 MB
 _MAX_SIDE = 2**24  # of an image, in pixels
 
 
 def save_embedding(path: str | os.PathLike[str], embedding: Embedding, model: MaskModel) -> None:
-    """Write an embedding as .npz, with the digests of its image and of the weights that made it."""
+    """Write an embedding as .npz, with the digests of its image and of the model's weights."""
     target = Path(path)
     if target.suffix != ".npz":
         raise InputError(sentence("embedding path", "end in .npz", repr(str(path)), "add the suffix"))
@@ -45,23 +46,23 @@ def load_embedding(path: str | os.PathLike[str], model: MaskModel, image: UInt8A
     """Read an embedding that :func:`save_embedding` wrote.
 
     Args:
-        image: the image, (H, W, 3) uint8 RGB, if the embedding is to be checked against it.
+        image: (H, W, 3) uint8 RGB, to check that the embedding belongs to it.
 
     Raises:
-        InputError: the file is no embedding, or one of other weights or of another image.
+        InputError: the file is not an embedding, or is one of other weights or of another image.
     """
-    fields = _read(Path(path), model)
-    if fields.weights_id != model.weights_id:
-        actual = f"{path}, which is one of other weights"
+    embedding, weights_id = _read(Path(path), model)
+    if weights_id != model.weights_id:
+        actual = f"{path}, which other weights made"
         raise InputError(sentence("embedding", "come from the weights in use", actual, "encode the image again"))
-    if image is not None and fields.image_digest != image_digest(image):
-        actual = f"{path}, which is one of another image"
+    if image is not None and embedding.image_digest != image_digest(image):
+        actual = f"{path}, which belongs to another image"
         raise InputError(sentence("embedding", "belong to this image", actual, "encode the image again"))
-    return Embedding(model.load_features(fields.features), fields.original_hw, fields.input_hw, fields.image_digest)
+    return replace(embedding, features=model.load_features(embedding.features))
 
 
 def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> MaskModel:
-    """Return a model that takes the embeddings of images from a folder, if there is one.
+    """Return a model that takes embeddings of images from a folder; the model itself for None.
 
     Raises:
         InputError: the folder does not exist.
@@ -70,38 +71,30 @@ def with_embeddings(model: MaskModel, folder: str | os.PathLike[str] | None) -> 
 
 
 def embedding_path(folder: Path, image: UInt8Array, weights_id: str, *, fast_padding: bool = False) -> Path:
-    """Return where an image's embedding is, by its pixels, (H, W, 3) uint8 RGB, and by what made it."""
+    """Return the path of the embedding of an image, (H, W, 3) uint8 RGB, in a folder."""
     kind = "-fast" if fast_padding else ""
     return folder / f"{image_digest(image)[:32]}-{weights_id[:16]}{kind}.npz"
 
 
 class PreparedModel(Wrapped):
-    """A model that encodes only the images whose embedding is not in the folder; all else is the model's own."""
+    """A model that encodes only the images whose embedding is not in a folder."""
 
     def __init__(self, model: MaskModel, folder: Path) -> None:
         if not folder.is_dir():
-            raise InputError(sentence("the folder of embeddings", "exist", folder, "make it with mobilesam embed"))
+            raise InputError(sentence("the folder of embeddings", "exist", folder, "create it with mobilesam embed"))
         super().__init__(model)
         self._folder = folder
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        """Return the image's embedding from the folder, or make it."""
         path = embedding_path(self._folder, image, self.weights_id, fast_padding=fast_padding)
         if path.exists():
             return load_embedding(path, self._model, image)
         return self._model.encode(image, fast_padding=fast_padding)
 
 
-class _Fields(NamedTuple):
-    features: FloatArray
-    original_hw: tuple[int, int]
-    input_hw: tuple[int, int]
-    image_digest: str
-    weights_id: str
-
-
-def _read(path: Path, model: MaskModel) -> _Fields:
-    remedy = "give a file that save_embedding wrote, or encode the image again"
+def _read(path: Path, model: MaskModel) -> tuple[Embedding, str]:
+    """Return an embedding, its features as an array, and the digest of its weights."""
+    remedy = "use a file that save_embedding wrote, or encode the image again"
     names = ("format", "features", "original_hw", "input_hw", "image_digest", "weights_id")
     try:
         with open_file(path) as file, zipfile.ZipFile(file) as archive:
@@ -110,18 +103,20 @@ def _read(path: Path, model: MaskModel) -> _Fields:
                 raise ValueError(f"it unpacks to {size / 1e6:,.0f} MB")
             file.seek(0)
             with np.load(file, allow_pickle=False) as arrays:
-                found = {name: arrays[name] for name in names}
-        texts = [str(found[name]) for name in ("format", "image_digest", "weights_id")]
-        if texts[0] != _FORMAT:
-            raise InputError(sentence("embedding", f"have the format {_FORMAT}", f"{path} ({texts[0][:80]})", remedy))
-        return _Fields(_features(found["features"]), *_sizes(found, model.image_size), *texts[1:])
+                fields = {name: arrays[name] for name in names}
+        file_format, digest, weights_id = (str(fields[name]) for name in ("format", "image_digest", "weights_id"))
+        if file_format != _FORMAT:
+            actual = f"{path} ({file_format[:80]})"
+            raise InputError(sentence("embedding", f"have the format {_FORMAT}", actual, remedy))
+        original_hw, input_hw = _sizes(fields, model.image_size)
+        return Embedding(_features(fields["features"]), original_hw, input_hw, digest), weights_id
     except InputError:
         raise
     except FileNotFoundError as error:
-        raise InputError(sentence("embedding path", "be a file", path, remedy)) from error
+        raise InputError(sentence("embedding path", "be an existing file", path, remedy)) from error
     except (*MALFORMED, MemoryError, zipfile.BadZipFile, zlib.error, struct.error) as error:
         reason = getattr(error, "strerror", None) or error
-        raise InputError(sentence("embedding", "be one of this package", f"{path} ({reason})", remedy)) from error
+        raise InputError(sentence("embedding", "be a file of save_embedding", f"{path} ({reason})", remedy)) from error
 
 
 def _features(array: npt.NDArray[Any]) -> FloatArray:
@@ -134,10 +129,10 @@ def _features(array: npt.NDArray[Any]) -> FloatArray:
     return array
 
 
-def _sizes(found: dict[str, npt.NDArray[Any]], image_size: int) -> tuple[tuple[int, int], tuple[int, int]]:
+def _sizes(fields: dict[str, npt.NDArray[Any]], image_size: int) -> tuple[tuple[int, int], tuple[int, int]]:
     sizes = []
     for name, highest in (("original_hw", _MAX_SIDE), ("input_hw", image_size)):
-        array = found[name]
+        array = fields[name]
         if array.dtype.kind not in "iu" or array.shape != (2,) or not ((array >= 1) & (array <= highest)).all():
             raise ValueError(f"{name} is {array.tolist()!r:.80} instead of a height and a width")
         sizes.append((int(array[0]), int(array[1])))

@@ -1,8 +1,6 @@
-"""The exception family, and the one sentence every message follows.
+"""The exceptions and warnings of this package, and the form of messages about arguments.
 
 *argument* must *requirement*, got *actual*; *remedy*
-
-Messages are part of the API: tests assert on their text.
 """
 
 from __future__ import annotations
@@ -14,7 +12,7 @@ from mobilesam._moved import moved
 
 
 class MobileSamError(Exception):
-    """Base of every error this package raises on purpose."""
+    """Base class of the errors of this package."""
 
 
 class InputError(MobileSamError, ValueError):
@@ -22,7 +20,7 @@ class InputError(MobileSamError, ValueError):
 
 
 class ImageNotSetError(MobileSamError, RuntimeError):
-    """A prediction was asked for before an image was set."""
+    """A prediction was requested before an image was set."""
 
 
 class CheckpointError(MobileSamError, RuntimeError):
@@ -30,7 +28,7 @@ class CheckpointError(MobileSamError, RuntimeError):
 
 
 class WeightsError(MobileSamError, RuntimeError):
-    """Weights cannot be found, fetched or verified."""
+    """Weights cannot be found, downloaded or verified."""
 
 
 class ExportError(MobileSamError, RuntimeError):
@@ -38,23 +36,23 @@ class ExportError(MobileSamError, RuntimeError):
 
 
 class MissingDependencyError(MobileSamError, ImportError):
-    """An optional package is needed and not installed."""
+    """An optional package is required but not installed."""
 
 
 class OutOfImageWarning(UserWarning):
-    """A prompt lies outside the image; the model answers all the same, as the reference does."""
+    """A prompt lies outside the image; the model decodes it anyway, as the reference does."""
 
 
 class SingleMaskWarning(UserWarning):
-    """Three masks were asked of a model that gives one; it answers with that one."""
+    """Three masks were requested from a model that predicts one; the result is that one."""
 
 
 class FormatLossWarning(UserWarning):
-    """A file format cannot hold all that the masks are; what it can is written."""
+    """A file format cannot represent the masks completely; the rest is written."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Return whether an error is one of memory, which PyTorch, OpenCV and ONNX Runtime report in their own ways."""
+    """Return whether an error means lack of memory, by the messages of PyTorch, OpenCV and ONNX Runtime."""
     signs = (
         "not enough memory",
         "out of memory",
@@ -67,12 +65,12 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def sentence(argument: str, requirement: str, actual: object, remedy: str) -> str:
-    """Return the message of an error: ``argument must requirement, got actual; remedy``."""
+    """Return the message about an argument: ``argument must requirement, got actual; remedy``."""
     return f"{argument} must {requirement}, got {actual}; {remedy}"
 
 
 def unknown_name(argument: str, name: object, choices: Iterable[str]) -> str:
-    """Return the message for a name that is not among ``choices``, with the nearest one as the remedy."""
+    """Return the message about a name that is not one of ``choices``, with the most similar one as the remedy."""
     known = list(choices)
     near = difflib.get_close_matches(str(name), known, n=1)
     remedy = f"did you mean {near[0]!r}?" if near else "choose one of them"
@@ -80,7 +78,7 @@ def unknown_name(argument: str, name: object, choices: Iterable[str]) -> str:
 
 
 def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
-    """Return the error for an optional package that is not installed, with the command that installs it."""
+    """Return the error about an optional package that is not installed, with the pip command."""
     return MissingDependencyError(
         f'{purpose} needs {package}, which is not installed; run: pip install "mobilesam[{extra}]"'
     )

@@ -1,4 +1,4 @@
-"""What a file that is not what was expected looks like, for the message that refuses it."""
+"""Description of a file by its first bytes, for messages about unexpected content."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STILL_BRANDS = (b"heic", b"heix", b"hevc", b"mif1", b"avif")
 
 
 def describe(head: bytes) -> str:
-    """Return what a file looks like by its first bytes (about 500), as "a PDF" or "text beginning 'hello'"."""
+    """Return the kind of a file by its first bytes (about 500): "a PDF" or "text beginning 'hello'"."""
     for signature, description in _SIGNATURES:
         if head.startswith(signature):
             return description

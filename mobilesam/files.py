@@ -1,9 +1,9 @@
-"""Files: read within bounds, and written so that a reader never sees half of one.
+"""Reading of files with limits, and atomic writing.
 
-What is read are regular files, at most so many bytes, and JSON of any content without a crash. A socket or a device is
-refused before it is opened, because reading one can wait forever or never end. So is a pipe, unless a reader allows it,
-as for a file that the user names (``<(command)``, ``/dev/stdin``). Failures to read are plain OSError (with
-``strerror``) and ValueError; each reader puts them into its own sentence.
+Regular files are read up to a size limit. Sockets and devices are refused before they are opened, because reading them
+may block forever. Pipes are refused too, unless the reader allows them, as for files that the user names
+(``<(command)``, ``/dev/stdin``). Functions that read raise OSError (with ``strerror``) and ValueError; each format
+reports them in its own message.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from typing import Any, BinaryIO, Protocol, TypeGuard
 from mobilesam.errors import InputError, sentence
 
 MAX_TEXT_BYTES = 2**28  # of prompt files, lists and labels: a million objects take 100 MB
-MAX_DATASET_BYTES = 2**31  # of annotations of a whole data set: the largest public ones are 1.2 GB
-MAX_MODEL_BYTES = 2**32  # of a checkpoint; SAM's largest has 2.6 GB
+MAX_DATASET_BYTES = 2**31  # of the annotations of a dataset: the largest public ones have 1.2 GB
+MAX_MODEL_BYTES = 2**32  # of a checkpoint: SAM's largest has 2.6 GB
 LARGEST = 1e9  # of a coordinate, in pixels
 
-# What code raises that takes the structure of a document or a damaged file on trust.
+# What code raises on damaged files and documents of an unexpected structure.
 MALFORMED = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, OSError, RuntimeError),
     *(SyntaxError, TypeError, ValueError),
@@ -50,7 +50,7 @@ def check_regular(path: Path) -> os.stat_result:
     """Return the status of a file.
 
     Raises:
-        OSError: there is no such file, its links go round in a circle, or it is a directory, a pipe, a socket or a
+        OSError: there is no such file, its symbolic links form a loop, or it is a directory, a pipe, a socket or a
             device.
     """
     try:
@@ -72,7 +72,7 @@ def open_file(path: Path) -> BinaryIO:
 
 
 def is_pipe(path: Path) -> bool:
-    """Return whether a path leads to a pipe, named or not; nothing is opened."""
+    """Return whether a path is a pipe, named or not, without opening it."""
     try:
         return path.is_fifo()
     except (OSError, ValueError):
@@ -83,10 +83,10 @@ def read_bytes(path: Path, limit: int, *, pipes: bool = False) -> bytes:
     """Return the content of a regular file of at most ``limit`` bytes.
 
     Args:
-        pipes: whether a pipe is read too, up to its end; this waits for whoever writes into it.
+        pipes: whether a pipe is read too, to its end, which waits for the writer.
 
     Raises:
-        OSError: see :func:`check_regular`; or the file is larger, in which case nothing has been read.
+        OSError: see :func:`check_regular`; or the file is larger.
     """
     if pipes and is_pipe(path):
         with path.open("rb") as pipe:
@@ -102,11 +102,11 @@ def read_bytes(path: Path, limit: int, *, pipes: bool = False) -> bytes:
 
 
 def read_stream(stream: _Readable, limit: int) -> bytes:
-    """Return all that a binary stream gives, at most ``limit`` bytes.
+    """Return the content of a binary stream of at most ``limit`` bytes.
 
     Raises:
-        OSError: it gives more.
-        TypeError: it gives something else than bytes, whose type is the message.
+        OSError: the stream is larger.
+        TypeError: the stream does not return bytes; the message is the type that it returns.
     """
     content = bytearray()
     while len(content) <= limit:
@@ -120,33 +120,33 @@ def read_stream(stream: _Readable, limit: int) -> bytes:
 
 
 def parse_json(text: str | bytes, object_pairs_hook: Callable[[list[tuple[str, Any]]], Any] | None = None) -> Any:
-    """Return what JSON text holds.
+    """Return the value of a JSON text.
 
     Raises:
-        ValueError: it is no JSON (a JSONDecodeError), is nested too deeply, or holds a number of thousands of digits.
+        ValueError: the text is not JSON (a JSONDecodeError), is nested too deeply, or has a number of too many digits.
     """
     try:
         return json.loads(text, object_pairs_hook=object_pairs_hook)
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
     except ValueError as error:
-        if type(error) is not ValueError:  # a subclass, of json's own, of Unicode or of the hook
+        if type(error) is not ValueError:  # a subclass, from json, Unicode or the hook
             raise
         raise ValueError(f"it holds a number of more than {sys.get_int_max_str_digits()} digits") from error
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Return whether a value of a document is a finite number of at most nine digits before the point."""
+    """Return whether a value is a number, not a bool, whose absolute value is below :data:`LARGEST`."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
 def exists(path: Path) -> bool:
-    """Return whether there is something at a path; False where that cannot be found out."""
+    """Return whether a path exists; False if that cannot be determined."""
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some paths)
 
 
 def expanded(path: str | os.PathLike[str]) -> Path:
-    """Return a path with ``~`` expanded, where there is such a user."""
+    """Return a path with ``~`` expanded if the user exists."""
     try:
         return Path(path).expanduser()
     except RuntimeError:
@@ -154,7 +154,7 @@ def expanded(path: str | os.PathLike[str]) -> Path:
 
 
 def real_path(path: Path) -> Path:
-    """Return an absolute path without links, or the path itself where its links go round in a circle."""
+    """Return the path without symbolic links, or the path itself if its links form a loop."""
     try:
         return path.resolve()
     except (OSError, RuntimeError, ValueError):
@@ -172,18 +172,18 @@ _unfinished: ContextVar[Path | None] = ContextVar("unfinished", default=None)
 def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
     """Yield a temporary path; rename it to ``target`` on success, delete it on any failure.
 
-    It lies beside ``target``, or where :func:`unfinished_in` says if that is on the same file system. Its name keeps
-    the suffix of ``target``, because many writers choose their format by it. Missing parent folders are made.
+    It is in the folder of ``target``, or in that of :func:`unfinished_in` if that is on the same file system. It has
+    the suffix of ``target``, by which many writers choose their format. Missing parent folders are created.
 
     Raises:
-        InputError: ``target`` exists and ``force`` is false, or its folder cannot be written.
+        InputError: ``target`` exists and ``force`` is false, or its folder is not writable.
     """
     refuse_existing(target, force=force)
     name = f".{target.stem[:40]}.{secrets.token_hex(8)}.partial{target.suffix}"
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         temporary = _folder_for(target) / name
-        # Made here, so that it gets the permissions of a new file, whichever way it is written.
+        # Created here to get the permissions of a new file, whatever function writes it.
         os.close(os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666))
     except OSError as error:
         raise InputError(_unwritable(target, error)) from error
@@ -198,13 +198,12 @@ def atomic_path(target: Path, *, force: bool = True) -> Iterator[Path]:
 
 @contextlib.contextmanager
 def unfinished_in(folder: Path | None) -> Iterator[None]:
-    """Have :func:`atomic_path` keep unfinished files in a folder, in this thread, while this is entered.
+    """Make :func:`atomic_path` create its temporary files in a folder, in this thread, within this context.
 
-    After the folder is removed, files that are still being written cannot be moved into place.
+    If the folder is removed, unfinished files cannot be renamed to their targets.
 
     Args:
-        folder: it is not made; targets on other file systems have their unfinished files beside them. None for the
-            default, beside each target.
+        folder: an existing folder; targets on other file systems do not use it. None for the folder of each target.
     """
     token = _unfinished.set(folder)
     try:
@@ -222,13 +221,12 @@ def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
 def refuse_existing(target: Path, *, force: bool) -> None:
     """Raise InputError if ``target`` exists and ``force`` is false."""
     if not force and exists(target):
-        raise InputError(
-            sentence("output file", "not exist yet", target, "choose another --out, or overwrite it with --force")
-        )
+        remedy = "choose another --out, or overwrite it with --force"
+        raise InputError(sentence("output file", "not exist yet", target, remedy))
 
 
 def _folder_for(target: Path) -> Path:
-    """Return the folder of the unfinished file: nothing can be renamed from one file system to another."""
+    """Return the folder of the temporary file; a file cannot be renamed to another file system."""
     folder = _unfinished.get()
     same = folder is not None and folder.stat().st_dev == target.parent.stat().st_dev
     return folder if folder is not None and same else target.parent

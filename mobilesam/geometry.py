@@ -1,4 +1,4 @@
-"""The three frames of an image and the maps between them.
+"""The three frames of an image and the transforms between them.
 
 - *original*: pixels of the image as given, (H, W);
 - *model*: the image resized so that its longer side is ``image_size`` (1024), before padding to a square;
@@ -27,9 +27,9 @@ def resized_hw(original_hw: tuple[int, int], image_size: int) -> tuple[int, int]
 
 
 def covered_tokens(input_hw: tuple[int, int], image_size: int, grid_size: int) -> tuple[int, int]:
-    """Return how many rows and columns of image tokens the logits follow from that an image's pixels are mixed of.
+    """Return how many rows and columns of image tokens the upsampled mask of an image depends on.
 
-    A token makes 4 × 4 logits, and bilinear upsampling mixes the logits on both sides of a pixel.
+    A token gives 4 × 4 logits, and bilinear upsampling uses the logits on both sides of a pixel.
     """
     logit = image_size / (4 * grid_size)  # in pixels
     last_logits = (int((side - 0.5) / logit + 0.5) for side in input_hw)

@@ -1,4 +1,4 @@
-"""The one way to get a model: for Python code, commands, the page, evaluation and batches alike."""
+"""Loading of models, for Python code, commands, the page, evaluation and batches."""
 
 from __future__ import annotations
 
@@ -38,37 +38,37 @@ def load(
     *,
     pin_threads: bool = False,
 ) -> MaskModel:
-    """Load a model that SamPredictor and everything else here runs on.
+    """Load a model for SamPredictor and all other classes and functions of this package.
 
     Args:
-        model: a name that ``mobilesam weights list`` shows; a checkpoint; or the folder or the files of an ONNX export,
-            also as one text with commas. By default the published weights, fetched on first use.
-        backend: "torch", "onnx", or "auto": ONNX Runtime on a CPU, where it is faster, PyTorch on its accelerators.
-        device: "cpu", "cuda" (with PyTorch also "cuda:1"), "mps", or "auto" for the fastest that is there.
-        threads: how many threads a computation on the CPU uses; by default the framework's own choice. ONNX Runtime
-            keeps the number for this model. PyTorch has one number for the whole process: it is set with
-            ``torch.set_num_threads`` and stays set. Without ``threads`` that is not called.
-        provider: an execution provider of ONNX Runtime by its short name, in place of ``device``: see
+        model: a name from ``mobilesam weights list``; a checkpoint; or the folder or the files of an ONNX export, which
+            may be one string with commas. By default the published weights, downloaded on first use.
+        backend: "torch", "onnx", another of :data:`BACKENDS`, or "auto": ONNX Runtime on a CPU, where it is faster, and
+            PyTorch on its accelerators.
+        device: "cpu", "cuda" (with PyTorch also "cuda:1"), "mps", or "auto" for the fastest one available.
+        threads: number of threads of a computation on the CPU; by default that of the framework. With ONNX Runtime it
+            applies to this model. PyTorch has one number for the process, set with ``torch.set_num_threads``, which is
+            not called by default.
+        provider: an execution provider of ONNX Runtime by its short name, instead of ``device``: see
             :data:`mobilesam.onnx.providers.PROVIDERS`.
-        pin_threads: whether to move the thread that calls the model to the first core that it may use, at each encode
-            and decode, by changing its CPU affinity and putting it back at once. ONNX Runtime's own threads stay on
-            the other cores, so the caller does not wait for one of them: on 2 cores a click after a pause took 20 ms
-            instead of 21. By default the affinity of the caller is never changed. Without effect with PyTorch, on
-            other systems than Linux, and unless there is one thread for each core of the machine.
+        pin_threads: whether to pin the calling thread to the first available core during each encode and decode, by its
+            CPU affinity. ONNX Runtime's threads use the other cores, so that the caller does not compete with them: on
+            2 cores a click after a pause took 20 ms instead of 21. No effect with PyTorch, on systems other than
+            Linux, and unless there is one thread for each core of the machine.
 
     Raises:
-        InputError: an argument is not one of the above, or the device is not there.
-        WeightsError: the weights cannot be fetched.
+        InputError: an argument has a wrong value, or the device is not available.
+        WeightsError: the weights cannot be downloaded.
         CheckpointError: the file is not a MobileSAM checkpoint.
         MissingDependencyError: the backend is not installed.
     """
     if backend not in BACKENDS:
         raise InputError(unknown_name("backend", backend, BACKENDS))
     if threads is not None and (isinstance(threads, bool) or not isinstance(threads, int) or threads < 1):
-        raise InputError(
-            sentence("threads", "be a positive whole number", repr(threads), "leave it out for the default")
-        )
-    _check_device(device)
+        remedy = "leave it out for the default"
+        raise InputError(sentence("threads", "be a positive whole number", repr(threads), remedy))
+    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
+        raise InputError(unknown_name("device", device, DEVICES))
     exported = find_export(model)
     if backend == "auto":
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
@@ -86,31 +86,28 @@ def load(
 
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
-    """Return the checkpoint that ``model`` names, fetching published weights if they are absent."""
-    if model is None:
+    """Return the checkpoint that ``model`` names, and download published weights if they are absent."""
+    if model is None or (isinstance(model, str) and model in VARIANTS):
         return weights.ensure()
     if not isinstance(model, (str, os.PathLike)):
         raise InputError(sentence("model", "be one file or folder", f"{len(model)} files", "name an ONNX export"))
-    if isinstance(model, str) and model in VARIANTS:
-        return weights.ensure()
     if isinstance(model, str) and model in weights.names():
         return weights.ensure(model)
     path = expanded(model)
     if not exists(path):
-        looks_like_path = path.suffix or len(path.parts) > 1
-        if looks_like_path:
+        if path.suffix or len(path.parts) > 1:
             raise InputError(sentence("model", "be a file that exists", path, "check the path"))
         raise InputError(unknown_name("model", str(model), [*weights.names(), *VARIANTS]))
     return path
 
 
 def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
-    """Return the ONNX files that ``model`` names to be run as they are, or none if it names anything else.
+    """Return the ONNX files that ``model`` names, or none if it names a checkpoint.
 
-    The pair that the published weights come from is a checkpoint: run as it is, it gives one mask for one prompt.
+    The pair of ONNX files with the published weights is a checkpoint, because its decoder predicts one mask only.
 
     Raises:
-        InputError: ``model`` is neither a path nor several.
+        InputError: ``model`` is neither a path nor a sequence of paths.
     """
     if model is None:
         return []
@@ -129,11 +126,11 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
 
 
 def onnx_is_faster(device: str) -> bool:
-    """Return whether PyTorch is not installed, or has no accelerator for this device to use."""
+    """Return whether ONNX Runtime is faster on a device: PyTorch is not installed or has no accelerator there."""
     if not importlib.util.find_spec("torch"):
         return True
-    # PyTorch's own index labels its builds for CPUs, and a version is read in no time. Other builds, such as PyPI's for
-    # macOS and ARM, have no label: there torch is imported, which takes a second, and asked.
+    # Builds for CPUs from PyTorch's own index have a label in their version, which is read without importing torch.
+    # Other builds, such as PyPI's for macOS and ARM, have no label and need the import, which takes a second.
     cpu_build = (installed_version("torch") or "").endswith("+cpu")
     if device != "auto" or cpu_build:
         return device in ("auto", "cpu")
@@ -142,13 +139,8 @@ def onnx_is_faster(device: str) -> bool:
     return resolve_device(device).type == "cpu"
 
 
-def _check_device(device: object) -> None:
-    if not isinstance(device, str) or not _DEVICE.fullmatch(device):
-        raise InputError(unknown_name("device", device, DEVICES))
-
-
 def as_mask_model(model: Any) -> MaskModel:
-    """Return a model of the protocol for what a person passes: one already, or a network of ``sam_model_registry``."""
+    """Return a network of ``sam_model_registry`` as a :class:`MaskModel`, or a MaskModel itself."""
     if isinstance(model, MaskModel):
         return model
     if importlib.util.find_spec("torch"):
@@ -158,17 +150,16 @@ def as_mask_model(model: Any) -> MaskModel:
         if isinstance(model, Sam):
             return TorchSam(model)
     kind = f"{type(model).__module__}.{type(model).__qualname__}"
-    raise InputError(
-        sentence("model", "be a model of this package", kind, "build it with mobilesam.load or sam_model_registry")
-    )
+    remedy = "build it with mobilesam.load or sam_model_registry"
+    raise InputError(sentence("model", "be a model of this package", kind, remedy))
 
 
 def require_torch(model: MaskModel, purpose: str) -> TorchSam:
-    """Return ``model`` as the PyTorch one, or say that ``purpose`` needs it."""
+    """Return ``model`` as a TorchSam, or raise MissingDependencyError because ``purpose`` needs it."""
     if importlib.util.find_spec("torch"):
         from mobilesam.modeling.torch_sam import TorchSam
 
         if isinstance(model, TorchSam):
             return model
-        raise MissingDependencyError(f"{purpose} needs a model that runs on PyTorch; load it with backend='torch'")
+        raise MissingDependencyError(f"{purpose} needs a model that runs on PyTorch. Load it with backend='torch'.")
     raise missing_dependency("torch", "torch", purpose)

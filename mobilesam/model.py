@@ -1,7 +1,7 @@
-"""The small protocol that everything a person touches is written over.
+"""The interface of models, which all commands, the page and the Python classes use.
 
-A model turns an image into an embedding once, and turns prompts into low-resolution mask logits many times. PyTorch
-(:class:`mobilesam.modeling.torch_sam.TorchSam`) and ONNX Runtime (:class:`mobilesam.onnx.OnnxSam`) both satisfy it.
+A model encodes an image once, and decodes prompts to low-resolution mask logits many times. It is implemented by
+:class:`mobilesam.modeling.torch_sam.TorchSam` with PyTorch and :class:`mobilesam.onnx.OnnxSam` with ONNX Runtime.
 """
 
 from __future__ import annotations
@@ -21,21 +21,20 @@ from mobilesam.masks.boxes import nms
 from mobilesam.prompts.arrays import Prompts
 
 Part = TypeVar("Part")
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
-# What stands for logits that were not made: below every threshold, and harmless when multiplied by zero.
-NOT_MADE = np.float32(-1e9)
+NOT_MADE = np.float32(-1e9)  # logits that were not computed: below every threshold, and finite
 
 
 @dataclass(frozen=True)
 class Capabilities:
-    """What a model can do beyond one prompt with one mask.
+    """What a model supports.
 
-    masks_per_prompt: how many masks there are for a prompt, 4, or 1 if there is only the single-mask output.
-    prompt_batch: how many prompts one decoder call serves best on this device; 1 if it takes only one.
-    workers: how many threads should decode many prompts at a time, each with :attr:`MaskModel.worker`.
-    mask_input: whether an earlier mask can be fed back.
-    device: where it runs, as text: "cpu", "cuda:0", "CPUExecutionProvider" ...
+    masks_per_prompt: number of masks of a prompt: 4, or 1 if there is only the single-mask output.
+    prompt_batch: number of prompts for which one decoder call is fastest on this device; 1 if it takes only one.
+    workers: number of threads that should decode at the same time, each with :attr:`MaskModel.worker`.
+    mask_input: whether the decoder takes the logits of an earlier mask.
+    device: where the model runs: "cpu", "cuda:0", "CPUExecutionProvider" ...
     """
 
     masks_per_prompt: int = len(ALL_MASKS)
@@ -49,7 +48,7 @@ class Capabilities:
 class Embedding:
     """An encoded image.
 
-    features: (1, 256, 64, 64) in the backend's own array type.
+    features: (1, 256, 64, 64) in the array type of the backend.
     original_hw: (height, width) of the image as given.
     input_hw: (height, width) in the model frame, before padding.
     image_digest: sha256 of the image's RGB pixels and size, or "" if unknown.
@@ -63,10 +62,10 @@ class Embedding:
 
 @dataclass(frozen=True, eq=False)
 class Scored:
-    """B prompts scored, before any mask is made.
+    """The predicted IoUs of B prompts, before masks are computed.
 
-    iou_predictions: (B, C) float32, the model's own estimate for each of its masks; by mask index.
-    state: what the model needs to upscale, in the backend's own form.
+    iou_predictions: (B, C) float32, by mask index.
+    state: what :meth:`MaskModel.upscale` needs, in a form of the backend.
     """
 
     iou_predictions: FloatArray
@@ -98,59 +97,59 @@ class MaskModel(abc.ABC):
     @property
     @abc.abstractmethod
     def capabilities(self) -> Capabilities:
-        """What the model can do and where it runs."""
+        """What the model supports, and where it runs."""
 
     @property
     @abc.abstractmethod
     def weights_id(self) -> str:
-        """A digest of the weights: equal digests give equal embeddings."""
+        """A digest of the weights."""
 
     @abc.abstractmethod
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode an image, (H, W, 3) uint8 RGB.
 
-        fast_padding: encode only the rows and columns that the image covers, rounded up to whole tokens, and take the
-            rest of the square from the embedding of an empty one. Faster for images that are not square; the
-            embedding is near to, not equal, that of the padded square.
+        fast_padding: encode only the rows and columns of tokens that the image covers, and copy the rest from the
+            embedding of an empty square. Faster for images that are not square; the embedding differs slightly from
+            that of the padded square.
         """
 
     @abc.abstractmethod
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
-        """Predict the IoU of every mask of every prompt, without making the masks."""
+        """Predict the IoU of every mask of every prompt, without computing the masks."""
 
     @abc.abstractmethod
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
-        """Make the masks asked for.
+        """Compute masks of scored prompts: (K, 256, 256) float32 logits.
 
-        keep: (K, 2) int64, rows (prompt, mask). Returns (K, 256, 256) float32 logits in the same order.
-        input_hw: (height, width) in the model frame that is wanted; logits that no pixel of it follows from may be
-            :data:`NOT_MADE`. Everything by default.
+        keep: (K, 2) int64, rows (prompt, mask).
+        input_hw: (height, width) of the image in the model frame; logits that no pixel of it depends on may be
+            :data:`NOT_MADE`. The whole square by default.
         """
 
     @abc.abstractmethod
     def load_features(self, features: FloatArray) -> Any:
-        """Return features, (1, 256, 64, 64) float32, in the form that :attr:`Embedding.features` has here."""
+        """Return features, (1, 256, 64, 64) float32, in the array type of the backend."""
 
     @abc.abstractmethod
     def dump_features(self, features: Any) -> FloatArray:
         """Return :attr:`Embedding.features` as a (1, 256, 64, 64) float32 array."""
 
     def nms(self, boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
-        """Return the indices of boxes to keep, as :func:`mobilesam.masks.boxes.nms`; a model may use its device."""
+        """Return the result of :func:`mobilesam.masks.boxes.nms`, which a model may compute on its device."""
         return nms(boxes, scores, iou_threshold)
 
     @property
     def decode_batch(self) -> int:
-        """How many prompts one call of the decoder takes in :meth:`decode`."""
+        """Number of prompts of one decoder call in :meth:`decode`."""
         return self.capabilities.prompt_batch
 
     @property
     def worker(self) -> MaskModel:
-        """This model, or one with equal results that uses one thread a call, for each of as many threads as workers."""
+        """A model with equal results for use in several threads at once; it may use fewer threads in each call."""
         return self
 
-    def in_workers(self, function: Callable[[MaskModel, Part], Answer], parts: Sequence[Part]) -> list[Answer]:
-        """Return ``function(worker, part)`` for each part, in order, computed in as many threads as workers."""
+    def in_workers(self, function: Callable[[MaskModel, Part], Result], parts: Sequence[Part]) -> list[Result]:
+        """Return ``function(worker, part)`` for each part, in order, computed in a thread for each worker."""
         workers = min(self.capabilities.workers, len(parts))
         if workers <= 1:
             return [function(self, part) for part in parts]
@@ -158,10 +157,10 @@ class MaskModel(abc.ABC):
             return list(pool.map(partial(function, self.worker), parts))
 
     def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
-        """Score and upscale.
+        """Score prompts and compute their masks.
 
         Args:
-            mask_indices: which masks to make for each prompt, for example :data:`mobilesam.config.SINGLE_MASK`,
+            mask_indices: which masks to compute for each prompt, such as :data:`mobilesam.config.SINGLE_MASK`,
                 ``MULTIMASK`` or ``ALL_MASKS``.
 
         Returns:
@@ -182,7 +181,7 @@ class MaskModel(abc.ABC):
 
 
 class Wrapped(MaskModel):
-    """A model that answers as another one does; for subclasses that add to it."""
+    """A model that forwards to another one; the base of classes that change some methods."""
 
     def __init__(self, model: MaskModel) -> None:
         self._model = model

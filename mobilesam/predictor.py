@@ -1,4 +1,4 @@
-"""SamPredictor: set an image once, then prompt it as often as you like."""
+"""SamPredictor: SAM's class for one image and many prompts."""
 
 from __future__ import annotations
 
@@ -24,15 +24,13 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
-    from mobilesam.modeling.torch_sam import TorchSam
-
 
 class Prediction(NamedTuple):
-    """What :meth:`SamPredictor.predict` returns; it unpacks like the reference's triple.
+    """The result of :meth:`SamPredictor.predict`, a tuple as in the reference.
 
     masks: (C, H, W) bool in the original image, or float32 logits with ``return_logits``; (B, C, H, W) for a batch.
-    iou_predictions: (C,) or (B, C) float32, the model's estimate of each mask's quality.
-    low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32, to be fed back as ``mask_input``.
+    iou_predictions: (C,) or (B, C) float32, the predicted IoU of each mask.
+    low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32; one of them can be the next ``mask_input``.
     """
 
     masks: npt.NDArray[Any]
@@ -41,15 +39,14 @@ class Prediction(NamedTuple):
 
 
 class SamPredictor:
-    """Segments what you point at in one image.
+    """Segments objects in one image by points, boxes and earlier masks.
 
-    The state is one immutable embedding: a failed ``set_image`` leaves the earlier image usable, and once an image
-    is set, several threads may predict at the same time.
+    A failed ``set_image`` keeps the earlier image. Once an image is set, several threads may predict at the same time.
 
     Args:
         sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
-        fast_padding: encode only what the image covers of the padded square. A 16:9 image encodes about 1.7 times
-            faster; results are as accurate, not equal to the reference's: see docs/accuracy.md.
+        fast_padding: encode only the part of the padded square that the image covers. A 16:9 image is encoded about 1.7
+            times faster; masks differ slightly from the reference's but are as accurate: see docs/accuracy.md.
     """
 
     def __init__(self, sam_model: Any, *, fast_padding: bool = False) -> None:
@@ -68,13 +65,13 @@ class SamPredictor:
             image_format: order of the channels of an array, "RGB" or "BGR".
 
         Raises:
-            InputError: the image cannot be used; the earlier one stays set.
+            InputError: the image cannot be used.
         """
         pixels = images.read_image(image, image_format)
         self._embedding = self.mask_model.encode(pixels, fast_padding=self.fast_padding)
 
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
-        """Encode an image that is resized to the model frame already.
+        """Encode an image that is already resized to the model frame.
 
         Args:
             transformed_image: (1, 3, h, w), RGB in 0..255, longer side 1024.
@@ -84,17 +81,12 @@ class SamPredictor:
             InputError: the tensor has another shape.
             MissingDependencyError: the model does not run on PyTorch.
         """
-        model = self._torch_model("set_torch_image")
+        model = require_torch(self.mask_model, "set_torch_image")
         shape, size = tuple(transformed_image.shape), model.image_size
         if len(shape) != 4 or shape[:2] != (1, 3) or max(shape[2:]) != size:
-            raise InputError(
-                sentence(
-                    "transformed_image",
-                    f"have shape (1, 3, h, w) with a longer side of {size}",
-                    shape,
-                    "resize it with predictor.transform.apply_image_torch",
-                )
-            )
+            requirement = f"have shape (1, 3, h, w) with a longer side of {size}"
+            remedy = "resize it with predictor.transform.apply_image_torch"
+            raise InputError(sentence("transformed_image", requirement, shape, remedy))
         pixels = model.sam.preprocess(transformed_image.to(model.sam.device))
         height, width = original_image_size
         self._embedding = Embedding(model.encode_tensor(pixels), (int(height), int(width)), (shape[2], shape[3]))
@@ -108,15 +100,15 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> Prediction:
-        """Segment what the prompts point at.
+        """Segment the object of a prompt.
 
         Args:
             point_coords: (N, 2), x y in pixels of the original image; (B, N, 2) for B independent prompts.
             point_labels: (N,) or (B, N), 1 for foreground, 0 for background, -1 for padding.
             box: (4,) or (1, 4), x1 y1 x2 y2 in pixels of the original image; (B, 4) for B independent prompts.
             mask_input: (1, 256, 256) logits of an earlier prediction; (B, 1, 256, 256) for B prompts.
-            multimask_output: three masks a prompt, for prompts that may mean several things, instead of one.
-            return_logits: float logits instead of bool masks.
+            multimask_output: return three masks, for ambiguous prompts, instead of the single-mask output.
+            return_logits: return float logits instead of bool masks.
 
         Raises:
             ImageNotSetError: no image is set.
@@ -135,13 +127,13 @@ class SamPredictor:
         select: str = "agreement",
         return_logits: bool = False,
     ) -> Prediction:
-        """Segment what the prompts point at, with one answer a prompt.
+        """Segment the object of a prompt and return one mask.
 
-        More accurate for a single point than taking the best scored of ``predict``'s three; docs/accuracy.md has the
-        figures. Arguments are those of :meth:`predict`, and
+        For a single point it is more accurate than the mask of the highest predicted IoU of :meth:`predict`;
+        docs/accuracy.md has the figures. The other arguments are those of :meth:`predict`.
 
         Args:
-            select: which of the model's four masks is the answer, one of :data:`mobilesam.masks.selection.RULES`.
+            select: which of the four masks to return, one of :data:`mobilesam.masks.selection.RULES`.
 
         Returns:
             As :meth:`predict`, with C = 1.
@@ -161,13 +153,13 @@ class SamPredictor:
         multimask_output: bool = True,
         return_logits: bool = False,
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Segment B prompts given as tensors in the MODEL frame, as ``transform.apply_coords_torch`` makes them.
+        """Segment B prompts, tensors in the model frame as returned by ``transform.apply_coords_torch``.
 
         Args:
             point_coords: (B, N, 2) or None. point_labels: (B, N) or None.
             boxes: (B, 4) x1 y1 x2 y2 or None. mask_input: (B, 1, 256, 256) logits or None.
-            multimask_output: three masks a prompt instead of one.
-            return_logits: float logits instead of bool masks.
+            multimask_output: return three masks for each prompt instead of one.
+            return_logits: return float logits instead of bool masks.
 
         Returns:
             Masks (B, C, H, W), IoU predictions (B, C), low-resolution logits (B, C, 256, 256), on the model's device.
@@ -176,7 +168,7 @@ class SamPredictor:
             ImageNotSetError: no image is set.
             MissingDependencyError: the model does not run on PyTorch.
         """
-        model = self._torch_model("predict_torch")
+        model = require_torch(self.mask_model, "predict_torch")
         embedding = self._require_image()
         points = None if point_coords is None or point_labels is None else (point_coords, point_labels)
         low_res, iou_predictions = model.decode_tensors(
@@ -186,27 +178,27 @@ class SamPredictor:
         return masks if return_logits else masks > model.mask_threshold, iou_predictions, low_res
 
     def get_image_embedding(self) -> Any:
-        """Return the embedding of the image, (1, 256, 64, 64), in the model's own array type."""
+        """Return the embedding of the image, (1, 256, 64, 64), in the array type of the model."""
         return self._require_image().features
 
     def save_embedding(self, path: str | os.PathLike[str]) -> None:
-        """Write the embedding, with the digests of the image and the weights, as .npz; see ``load_embedding``."""
+        """Write the embedding as .npz, with the digests of the image and the weights."""
         save_embedding(path, self._require_image(), self.mask_model)
 
     def load_embedding(self, path: str | os.PathLike[str], image: Any = None) -> None:
-        """Set the image whose embedding ``save_embedding`` wrote, without encoding it.
+        """Set an image by an embedding that ``save_embedding`` wrote.
 
         Args:
             path: the .npz file.
-            image: the image, if it is to be checked that the embedding is its own.
+            image: the image, to check that the embedding belongs to it.
 
         Raises:
-            InputError: the file is no embedding, or one of other weights or of another image.
+            InputError: the file is not an embedding, or is one of other weights or of another image.
         """
         self._embedding = load_embedding(path, self.mask_model, None if image is None else images.read_image(image))
 
     def reset_image(self) -> None:
-        """Forget the image."""
+        """Remove the image."""
         self._embedding = None
 
     @property
@@ -231,7 +223,7 @@ class SamPredictor:
 
     @property
     def device(self) -> torch.device | str:
-        """Where the model runs: a torch.device, or ONNX Runtime's name of the provider."""
+        """Where the model runs: a torch.device, or the name of ONNX Runtime's execution provider."""
         sam = getattr(self.mask_model, "sam", None)
         return self.mask_model.capabilities.device if sam is None else sam.device
 
@@ -242,12 +234,12 @@ class SamPredictor:
         select: str | None,
         return_logits: bool,
     ) -> Prediction:
-        """Decode a prompt, choose among its answers if ``select`` says how, and bring them to the image."""
+        """Decode prompts, select one mask of each if ``select`` is a rule, and upsample the masks."""
         embedding = self._require_image()
         prompts, batched = make_prompts(*prompt, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
         logits, iou_predictions = self.mask_model.decode(embedding, prompts, mask_indices)
         if select is not None:
-            chosen = [choose(select, *answers) for answers in zip(logits, iou_predictions, strict=True)]
+            chosen = [choose(select, *candidates) for candidates in zip(logits, iou_predictions, strict=True)]
             index = np.arange(len(prompts)), np.array(chosen)
             logits, iou_predictions = logits[index][:, None], iou_predictions[index][:, None]
         masks = mask_tools.upsample(
@@ -263,11 +255,8 @@ class SamPredictor:
     def _require_image(self) -> Embedding:
         embedding = self._embedding
         if embedding is None:
-            raise ImageNotSetError("an image must be set before predicting, got none; call set_image first")
+            raise ImageNotSetError("No image is set. Call set_image before predicting.")
         return embedding
-
-    def _torch_model(self, purpose: str) -> TorchSam:
-        return require_torch(self.mask_model, purpose)
 
 
 def _indices(multimask_output: bool) -> tuple[int, ...]:

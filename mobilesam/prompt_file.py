@@ -1,12 +1,6 @@
-"""The old path of names in :mod:`mobilesam.prompts.file` and :mod:`mobilesam.prompts.object_prompt`."""
+"""The old path of names in :mod:`mobilesam.prompts.file`."""
 
 from mobilesam._moved import moved
 
-__getattr__ = moved(
-    __name__,
-    {
-        "ObjectPrompt": "mobilesam.prompts.object_prompt.ObjectPrompt",
-        "PromptFile": "mobilesam.prompts.file.PromptFile",
-        "read_prompts": "mobilesam.prompts.file.read_prompts",
-    },
-)
+_NAMES = ("ObjectPrompt", "PromptFile", "read_prompts")
+__getattr__ = moved(__name__, {name: f"mobilesam.prompts.file.{name}" for name in _NAMES})

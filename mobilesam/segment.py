@@ -1,7 +1,7 @@
-"""From prompts to masks, for every command, the page and batches: decode, choose, measure, describe.
+"""Prompts to mask records, for every command, the page and batches: decode, select a mask, measure it.
 
-On a CPU a prompt gets the same mask whatever it is segmented together with: there the decoder runs one prompt at a
-time. On an accelerator, which decodes many at once, the last bits of a sum may differ.
+On a CPU the decoder runs one prompt at a time, so that the mask of a prompt does not depend on the other prompts. On an
+accelerator, which decodes many prompts at once, the last bits may differ.
 """
 
 from __future__ import annotations
@@ -29,11 +29,11 @@ _DECODED_AT_ONCE = 64  # prompts; the logits of one are up to 1 MB
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """The C masks that a model makes for one prompt.
+    """The C candidate masks of one prompt.
 
     low_res_logits: (C, 256, 256) float32. iou_predictions: (C,) float32.
-    indices: the decoder's own index of each mask: 0 for the single-mask output, 1 to 3 for the multimask outputs.
-    best: the place among these of the mask that counts unless another is chosen.
+    indices: the decoder's index of each mask: 0 for the single-mask output, 1 to 3 for the multimask outputs.
+    best: the position in ``indices`` of the mask that is kept unless the prompt chooses another.
     """
 
     low_res_logits: FloatArray
@@ -42,13 +42,13 @@ class Candidates:
     best: int
 
     def place_of(self, chosen: int | None) -> int:
-        """Return the place of a mask by the decoder's own index, that of the best one for None."""
+        """Return the position of the mask of a decoder's index, or of the best one for None."""
         return self.best if chosen is None else self.indices.index(chosen)
 
     def three(self, chosen: int | None = None) -> Candidates:
-        """Return three of four masks, to choose from: the multimask outputs.
+        """Return three of four masks to choose from: the multimask outputs.
 
-        If the best or the chosen one is the single-mask output, it takes the place of the one most like it.
+        The single-mask output, if it is the best or chosen one, replaces the multimask output most similar to it.
         """
         if len(self.indices) < len(ALL_MASKS):
             return self
@@ -57,8 +57,8 @@ class Candidates:
         if 0 in needed:
             masks = self.low_res_logits > MASK_THRESHOLD
             free = [place for place in kept if place not in needed]
-            alike = max(free, key=lambda place: float(np.mean(masks[0] == masks[place])))
-            kept[kept.index(alike)] = 0
+            similar = max(free, key=lambda place: float(np.mean(masks[0] == masks[place])))
+            kept[kept.index(similar)] = 0
         indices = tuple(self.indices[place] for place in kept)
         best = kept.index(self.best)
         return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], indices, best)
@@ -73,36 +73,30 @@ def segment_objects(
         embedding: of the image, from ``model.encode``.
         prompts: one for each object.
         select: a rule of :data:`mobilesam.masks.selection.RULES` for which of the decoder's masks to keep; by default
-            "agreement" for a lone foreground point and "single" for all other prompts. A prompt's own ``chosen`` goes
-            before it. "all" keeps the three multimask outputs instead.
+            "agreement" for a single foreground point and "single" for all other prompts. A prompt with ``chosen`` keeps
+            the chosen mask. "all" keeps the three multimask outputs of every prompt.
 
     Returns:
-        The records of each object, in the order of the prompts: one, or with "all" three, the one of the highest
-        predicted IoU first (one if the decoder has no more). Segmentations are uncompressed RLE at the image's size.
+        The records of each object, in the order of the prompts: one, or with "all" three by decreasing predicted IoU
+        (one if the decoder predicts one). Segmentations are uncompressed RLEs of the size of the image.
 
     Raises:
         InputError: a prompt or the rule cannot be used.
     """
     frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
     records = []
-    for prompt, found in zip(prompts, decode(model, embedding, prompts, select), strict=True):
-        by_score = np.argsort(-found.iou_predictions).tolist()
-        places = by_score if select == ALL else [found.place_of(prompt.chosen)]
-        records.append(
-            [
-                record_of(
-                    prompt, found.low_res_logits[place], found.iou_predictions[place], frame, model.mask_threshold
-                )
-                for place in places
-            ]
-        )
+    for prompt, candidates in zip(prompts, decode(model, embedding, prompts, select), strict=True):
+        logits, scores = candidates.low_res_logits, candidates.iou_predictions
+        places = np.argsort(-scores).tolist() if select == ALL else [candidates.place_of(prompt.chosen)]
+        threshold = model.mask_threshold
+        records.append([record_of(prompt, logits[place], scores[place], frame, threshold) for place in places])
     return records
 
 
 def decode(
     model: MaskModel, embedding: Embedding, prompts: Sequence[ObjectPrompt], select: str | None = None
 ) -> Iterator[Candidates]:
-    """Return the candidate masks of each prompt: all four of the decoder's where one of them is to be picked, else one.
+    """Return the candidate masks of each prompt: all four if one of them is selected, else one.
 
     Arguments and errors are those of :func:`segment_objects`.
     """
@@ -114,22 +108,22 @@ def decode(
 
 
 def feedback(model: MaskModel, embedding: Embedding, steps: Sequence[ObjectPrompt]) -> FloatArray:
-    """Decode the steps of an object, each with the mask chosen in the one before, and return the last one's choice.
+    """Decode the steps of an object, each with the mask chosen in the step before, and return the last chosen mask.
 
     Returns:
-        (1, 256, 256) float32 logits, the ``mask_input`` of the prompt that comes next.
+        (1, 256, 256) float32 logits, the ``mask_input`` of the next prompt.
     """
     logits: FloatArray | None = None
     for step in steps:
-        (found,) = decode(model, embedding, [replace(step, mask_input=logits)])
-        place = found.place_of(step.chosen)
-        logits = found.low_res_logits[place : place + 1]
-    assert logits is not None, "there is a step"
+        (candidates,) = decode(model, embedding, [replace(step, mask_input=logits)])
+        place = candidates.place_of(step.chosen)
+        logits = candidates.low_res_logits[place : place + 1]
+    assert logits is not None, "steps is not empty"
     return logits
 
 
 def supports(model: MaskModel, prompt: ObjectPrompt) -> bool:
-    """Return whether a model can feed masks back, if the prompt has any, and has the masks that are chosen in it."""
+    """Return whether a model predicts the masks that a prompt chooses and takes the ``mask_input`` that it needs."""
     capabilities = model.capabilities
     enough = _highest_chosen(prompt) < capabilities.masks_per_prompt
     return enough and (capabilities.mask_input or not prompt.refines)
@@ -138,10 +132,9 @@ def supports(model: MaskModel, prompt: ObjectPrompt) -> bool:
 def record_of(
     prompt: ObjectPrompt, low_res_logits: FloatArray, predicted_iou: float, frame: Frame, threshold: float
 ) -> MaskRecord:
-    """Return the record of a mask, (256, 256) logits, that a prompt got; its segmentation is an uncompressed RLE."""
-    candidate = candidate_of(
-        low_res_logits, np.float32(predicted_iou), frame, threshold=threshold, offset=STABILITY_OFFSET
-    )
+    """Return the record of a mask, (256, 256) logits, of a prompt, with an uncompressed RLE."""
+    iou = np.float32(predicted_iou)
+    candidate = candidate_of(low_res_logits, iou, frame, threshold=threshold, offset=STABILITY_OFFSET)
     record = make_record(candidate, frame.original_hw, "uncompressed_rle")
     record["point_coords"] = [list(point) for point in prompt.points]
     if prompt.box is not None:
@@ -155,16 +148,16 @@ def _check(model: MaskModel, prompt: ObjectPrompt) -> None:
     refuse_without_object((*prompt.steps, prompt)[0])
     if len(prompt.steps) >= MAX_STEPS:
         requirement = f"have at most {MAX_STEPS} steps"
-        raise InputError(sentence("a prompt", requirement, len(prompt.steps) + 1, "leave out the earliest"))
+        raise InputError(sentence("a prompt", requirement, len(prompt.steps) + 1, "remove the earliest"))
     if not all(step.chosen is not None for step in prompt.steps):
-        remedy = "set it to the index of the mask that goes into the next step"
+        remedy = "set it to the index of the mask that the next step refines"
         raise InputError(sentence("chosen", "be 0, 1, 2 or 3 in each step before the last", None, remedy))
     for step in (*prompt.steps, prompt):
         if step.chosen is not None and step.chosen not in ALL_MASKS:
-            raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None, for what select keeps"))
+            raise InputError(sentence("chosen", "be 0, 1, 2 or 3", step.chosen, "or None for the mask by select"))
     if not supports(model, prompt):
         capabilities = model.capabilities
-        remedy = "use a decoder that mobilesam export writes"
+        remedy = "use a decoder written by mobilesam export"
         if _highest_chosen(prompt) >= capabilities.masks_per_prompt:
             requirement = f"be below {capabilities.masks_per_prompt}, the number of the decoder's masks"
             raise InputError(sentence("chosen", requirement, _highest_chosen(prompt), remedy))
@@ -186,7 +179,7 @@ def _decode_alike(
         [prompt.points for prompt in prompts] if first.points else None,
         [prompt.labels for prompt in prompts] if first.points else None,
         None if first.box is None else [prompt.box for prompt in prompts],
-        # A box alone is one prompt to make_prompts, and not a batch of one.
+        # For make_prompts a single box is a prompt, not a batch of one.
         masks[0] if masks and len(masks) == 1 and not first.points else masks,
         original_hw=embedding.original_hw,
         input_hw=embedding.input_hw,
@@ -213,7 +206,7 @@ def _rule(prompt: ObjectPrompt, select: str | None) -> str:
 def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:
     """Return which masks to decode.
 
-    A prompt that is not ambiguous gets one mask, so that a replay of its choice runs what was run before the choice.
+    One mask for a prompt that is not ambiguous, even if the prompt chooses that mask, so that the result is the same.
     """
     if rule == ALL:
         return MULTIMASK
@@ -221,7 +214,7 @@ def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:
 
 
 def _alike(prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequence[ObjectPrompt]]:
-    """Yield neighbors that fit into one call of the decoder."""
+    """Yield consecutive prompts that fit into one call of the decoder."""
 
     def kind(prompt: ObjectPrompt) -> tuple[object, ...]:
         rule = _rule(prompt, select)

@@ -2,9 +2,4 @@
 
 from mobilesam._moved import moved
 
-__getattr__ = moved(
-    __name__,
-    {
-        "choose": "mobilesam.masks.selection.choose",
-    },
-)
+__getattr__ = moved(__name__, {"choose": "mobilesam.masks.selection.choose"})

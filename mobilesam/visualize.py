@@ -1,4 +1,4 @@
-"""Images of masks: translucent fills, crisp outlines and the prompts that made them."""
+"""Overlays of masks: translucent fills, outlines and prompts."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ BACKGROUND_COLOR = (220, 50, 60)
 WHITE = (255, 255, 255)
 SHADOW = (20, 20, 20)
 
-_GOLDEN_ANGLE = 137.50776  # degrees: each next hue falls into the widest gap that is left
+_GOLDEN_ANGLE = 137.50776  # degrees, which spaces any number of hues evenly
 _BAND = 256  # rows blended at a time, so that a large image is not copied for each mask
 _SUBPIXEL_BITS = 4  # OpenCV draws in fixed point; sixteenths of a pixel
 
 
 def palette(count: int) -> UInt8Array:
-    """Return ``count`` distinct colors, (count, 3) uint8 RGB; the first ones are the same whatever the count.
+    """Return ``count`` distinct colors, (count, 3) uint8 RGB; the first ones are the same for every count.
 
-    Hues step by the golden angle at one lightness and chroma of the OKLab space (Ottosson, 2020), so no color is
-    louder than another.
+    Hues step by the golden angle at similar lightness and equal chroma in the OKLab space (Ottosson, 2020).
     """
     index = np.arange(count)
     hue = np.deg2rad(255 + _GOLDEN_ANGLE * index)
@@ -63,8 +62,8 @@ def overlay(
 ) -> UInt8Array:
     """Draw masks and prompts over an image and return the new image, (H, W, 3) uint8 RGB.
 
-    Mask i has color i of :func:`palette`. Smaller masks lie on top of larger ones, and each is blended with the
-    image, not with the masks below. Lines and dots grow with the image.
+    Mask i has color i of :func:`palette`. Smaller masks are drawn over larger ones, and each is blended with the image,
+    not with the masks below. The size of lines and dots depends on the size of the image.
 
     Args:
         image: (H, W, 3) uint8 RGB; it is not changed.
@@ -82,11 +81,10 @@ def overlay(
     labels = np.asarray(point_labels).reshape(-1)
     corners = _rows(boxes, 4, "boxes")
     if len(labels) != len(points):
-        raise InputError(
-            sentence("point_labels", f"have one label a point ({len(points)})", len(labels), "label every point")
-        )
+        requirement = f"have one label for each point ({len(points)})"
+        raise InputError(sentence("point_labels", requirement, len(labels), "pass one label for each point"))
     if not 0 <= alpha <= 1:
-        raise InputError(sentence("alpha", "be from 0 to 1", alpha, "0.45 is the default"))
+        raise InputError(sentence("alpha", "be from 0 to 1", alpha, "leave it out for 0.45"))
 
     result = image.copy()
     width = _line_width(image)
@@ -108,26 +106,21 @@ def _check(image: UInt8Array, masks: Sequence[BoolArray] | BoolArray) -> None:
         raise InputError(sentence("image", "be (H, W, 3) uint8 RGB", actual, "see mobilesam.image.read.read_image"))
     for mask in masks:
         if mask.shape != image.shape[:2] or mask.dtype != np.bool_:
-            raise InputError(
-                sentence(
-                    "each mask",
-                    f"be {image.shape[:2]} bool, as the image",
-                    f"{mask.shape} {mask.dtype}",
-                    "pass masks[i] of one prediction, thresholded",
-                )
-            )
+            requirement = f"be {image.shape[:2]} bool, like the image"
+            actual = f"{mask.shape} {mask.dtype}"
+            raise InputError(sentence("each mask", requirement, actual, "pass the masks of predict"))
 
 
 def _rows(values: npt.ArrayLike, columns: int, name: str) -> FloatArray64:
     array = np.asarray(values, dtype=np.float64)
     if array.size and (array.shape[-1] != columns or np.isnan(array).any()):
         actual = "NaN" if array.shape[-1] == columns else array.shape
-        raise InputError(sentence(name, f"be (N, {columns}) numbers", actual, "give one row each"))
+        raise InputError(sentence(name, f"be (N, {columns}) numbers", actual, "pass one row for each"))
     return array.reshape(-1, columns)
 
 
 def _line_width(image: UInt8Array) -> float:
-    """Return the outline's width in pixels: 1.5 on a thumbnail, 3 at 1000 pixels, 19 on a 30-megapixel photo."""
+    """Return the width of outlines in pixels: 1.5 on a thumbnail, 3 at 1000 pixels, 19 at 30 megapixels."""
     return max(1.5, 0.003 * float(np.sqrt(image.shape[0] * image.shape[1])))
 
 
@@ -146,16 +139,18 @@ def _paint(
         mask[window].view(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE, offset=(int(columns[0]), int(rows[0]))
     )
     outlines = [_fixed_point(_smooth(np.asarray(contour, np.int32)[:, 0], width)) for contour in contours]
-    speckles = [outline for outline in outlines if len(outline) <= 6 * width]  # a full line would swell them
+    speckles = [
+        outline for outline in outlines if len(outline) <= 6 * width
+    ]  # thinner, because a full line would enlarge them
     outlines = [outline for outline in outlines if len(outline) > 6 * width]
-    if width > 2:  # a hair of dark around the color keeps the outline readable on any background
+    if width > 2:  # a thin dark edge makes the outline visible on any background
         cv2.polylines(result, outlines, True, SHADOW, round(width) + 1, cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(result, outlines, True, color.tolist(), round(width), cv2.LINE_AA, _SUBPIXEL_BITS)
     cv2.polylines(result, speckles, True, color.tolist(), 1, cv2.LINE_AA, _SUBPIXEL_BITS)
 
 
 def _smooth(contour: npt.NDArray[np.int32], width: float) -> FloatArray64:
-    """Round off the pixel stairs of a closed contour, (N, 2), with a moving average as long as the line is wide."""
+    """Smooth the pixel steps of a closed contour, (N, 2), with a moving average."""
     reach = min(max(1, round(width)), (len(contour) - 1) // 8)
     total = sum(np.roll(contour, shift, axis=0) for shift in range(-reach, reach + 1))
     return np.asarray(total, dtype=np.float64) / (2 * reach + 1)
@@ -175,7 +170,7 @@ def _draw_box(result: UInt8Array, box: FloatArray64, width: float) -> None:
 
 
 def _draw_point(result: UInt8Array, point: FloatArray64, foreground: bool, width: float) -> None:
-    """Draw a dot with a white rim and a plus or a minus in it, which does not lean on telling green from red."""
+    """Draw a dot with a white rim and a plus or minus sign, which does not depend on color vision."""
     height, breadth = result.shape[:2]
     if not (0 <= point[0] < breadth and 0 <= point[1] < height):
         return

@@ -48,6 +48,6 @@ def logits_error(name: str, low_res_logits: npt.NDArray[np.float32]) -> float:
 
 def lowest_mask_iou(masks: npt.NDArray[np.bool_], rles: list[dict[str, Any]]) -> float:
     """Return the lowest IoU of masks, (C, H, W), with recorded ones in the same order."""
-    found = coco.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
-    assert len(found) == len(rles)
-    return min(float(coco.iou([a], [b], [0])[0, 0]) for a, b in zip(found, rles, strict=True))
+    actual = coco.encode(np.asfortranarray(masks.transpose(1, 2, 0).astype(np.uint8)))
+    assert len(actual) == len(rles)
+    return min(float(coco.iou([a], [b], [0])[0, 0]) for a, b in zip(actual, rles, strict=True))

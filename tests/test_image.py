@@ -282,7 +282,7 @@ def test_a_decompression_bomb_is_refused_before_it_is_decoded(tmp_path: Path) ->
         read_image(path)
     assert str(caught.value) == (
         f"image must have at most 200 million pixels, got {path} of 20000 x 20000 = 400 million; "
-        "shrink it, or raise max_pixels if you trust it"
+        "shrink it, or increase max_pixels if you trust it"
     )
     assert MAX_PIXELS == 200_000_000
 
@@ -306,7 +306,7 @@ def test_missing_files(tmp_path: Path) -> None:
     )
     assert refusal(tmp_path / "zebra.png").endswith(f"it is not in {tmp_path}")
     assert refusal(tmp_path / "no" / "cat.png").endswith(f"there is no directory {tmp_path}/no")
-    assert refusal("https://example.org/cat.png").endswith("download it first: images are read from files")
+    assert refusal("https://example.org/cat.png").endswith("download it first, images are read from files")
 
 
 def test_directories(tmp_path: Path) -> None:
@@ -348,8 +348,8 @@ def test_files_without_permission(photo: Any, closed: str) -> None:
 def test_empty_files(tmp_path: Path) -> None:
     path = tmp_path / "empty.png"
     path.touch()
-    assert refusal(path) == f"image must be an image, got {path}, which is empty (zero bytes); get it again"
-    assert refusal(b"") == "image must be an image, got data, which is empty (zero bytes); get it again"
+    assert refusal(path) == f"image must be an image, got {path}, which is empty (zero bytes); replace the file"
+    assert refusal(b"") == "image must be an image, got data, which is empty (zero bytes); replace the file"
     assert refusal(io.BytesIO()).startswith("image must be an image, got data, which is empty")
 
 
@@ -368,7 +368,7 @@ def test_files_that_are_not_photos(content: bytes, kind: str, tmp_path: Path) ->
     path.write_bytes(content)
     assert refusal(path) == (
         f"image must be an image, got {path}, which Pillow cannot read and looks like {kind}; "
-        "give a sound JPEG, PNG, WebP or TIFF"
+        "pass a valid JPEG, PNG, WebP or TIFF"
     )
 
 
@@ -386,7 +386,7 @@ def test_a_truncated_pillow_image(photo: Any) -> None:
     content = encode(photo, "JPEG")
     message = refusal(Image.open(io.BytesIO(content[: len(content) // 2])))
     assert message.startswith("image must be a complete image, got a Pillow image (")
-    assert message.endswith("it is truncated or damaged: get it again")
+    assert message.endswith("it is truncated or damaged, replace the file")
 
 
 def test_postscript_is_not_run() -> None:
@@ -407,7 +407,7 @@ def test_text_streams() -> None:
 
 
 def test_arrays_are_checked_too() -> None:
-    assert refusal(np.zeros((3, 20, 30))).endswith("its channels come first: pass image.transpose(1, 2, 0)")
+    assert refusal(np.zeros((3, 20, 30))).endswith("move the channels last with image.transpose(1, 2, 0)")
     assert refusal(None).startswith("image must be an image, got None")
 
 

@@ -35,7 +35,7 @@ MOVED = {
     "build.build_sam": "modeling.build.build_sam",
     "build.build_sam_vit_t": "modeling.build.build_sam_vit_t",
     "build.sam_model_registry": "modeling.build.sam_model_registry",
-    "prompt_file.ObjectPrompt": "prompts.object_prompt.ObjectPrompt",
+    "prompt_file.ObjectPrompt": "prompts.file.ObjectPrompt",
     "prompt_file.PromptFile": "prompts.file.PromptFile",
     "prompt_file.read_prompts": "prompts.file.read_prompts",
     "selection.choose": "masks.selection.choose",
@@ -49,18 +49,18 @@ def test_a_name_is_found_at_its_old_path(path: str) -> None:
     module = importlib.import_module(f"mobilesam.{room}")
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        found = getattr(module, name)
+        new_object = getattr(module, name)
     if path in MOVED:
         home, _, new_name = f"mobilesam.{MOVED[path]}".rpartition(".")
-        assert found is getattr(importlib.import_module(home), new_name)
+        assert new_object is getattr(importlib.import_module(home), new_name)
         (warning,) = caught
         assert warning.category is DeprecationWarning
         assert str(warning.message) == (
-            f"mobilesam.{path} is now {home}.{new_name}. The old name goes with release 0.3."
+            f"mobilesam.{path} is now {home}.{new_name}. The old name will be removed in release 0.3."
         )
         assert warning.filename == __file__
     else:
-        assert found is not None
+        assert new_object is not None
         assert caught == []
 
 

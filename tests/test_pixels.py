@@ -93,11 +93,11 @@ def test_float_rounding_beyond_one_is_clipped() -> None:
         (
             np.zeros((3, 20, 30)),
             "image must be an (H, W), (H, W, 1..4) array, got shape (3, 20, 30); "
-            "its channels come first: pass image.transpose(1, 2, 0)",
+            "move the channels last with image.transpose(1, 2, 0)",
         ),
         (np.zeros((1, 20, 30, 3)), "got shape (1, 20, 30, 3); pass image[0]"),
         (np.zeros((2, 20, 30, 3)), "got shape (2, 20, 30, 3); pass one image at a time"),
-        (np.zeros((20, 30, 5)), "got shape (20, 30, 5); choose the three channels that show the object"),
+        (np.zeros((20, 30, 5)), "got shape (20, 30, 5); pass three of its channels"),
         (np.zeros(20), "got shape (20,); pass one image at a time"),
         (np.uint8(3), "got shape (); pass one image at a time"),
         (np.zeros((0, 0, 3)), "image must have pixels, got shape (0, 0, 3); check how it was read or cropped"),
@@ -107,9 +107,9 @@ def test_float_rounding_beyond_one_is_clipped() -> None:
         (np.array([[0.0, 200.0]]), "image must have floats in 0..1, got 0..200; use image.astype(np.uint8)"),
         (np.array([[0, 256]]), "image must have integers in 0..255, got 0..256 (int64); scale it to 0..255"),
         (np.array([[-1, 3]], dtype=np.int8), "image must have integers in 0..255, got -1..3 (int8)"),
-        (np.array([[None]]), "image must hold numbers, got ndarray of dtype object"),
-        (np.array([["a"]]), "image must hold numbers, got ndarray of dtype <U1"),
-        (np.zeros((2, 2), dtype=complex), "image must hold numbers, got ndarray of dtype complex128"),
+        (np.array([[None]]), "image must have numbers, got ndarray of dtype object"),
+        (np.array([["a"]]), "image must have numbers, got ndarray of dtype <U1"),
+        (np.zeros((2, 2), dtype=complex), "image must have numbers, got ndarray of dtype complex128"),
         ([[1, 2], [3]], "image must be an (H, W), (H, W, 1..4) array, got list (setting an array element"),
     ],
 )

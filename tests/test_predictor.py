@@ -136,7 +136,7 @@ def test_set_torch_image_is_set_image(sam, cat):
 
 def test_no_photo_set(sam):
     predictor = SamPredictor(sam)
-    sentence = "an image must be set before predicting, got none; call set_image first"
+    sentence = "No image is set. Call set_image before predicting."
     for call in (lambda: predictor.predict(CAT_NOSE, [1]), predictor.get_image_embedding):
         with pytest.raises(ImageNotSetError, match=sentence):
             call()
@@ -174,8 +174,8 @@ def test_threads_share_a_photo(cat):
     prompts = [[[20 * i + 10, 10 * i + 20]] for i in range(12)]
     expected = [cat.predict(prompt, [1]).low_res_logits for prompt in prompts]
     with concurrent.futures.ThreadPoolExecutor(4) as pool:
-        found = list(pool.map(lambda prompt: cat.predict(prompt, [1]).low_res_logits, prompts))
-    for a, b in zip(found, expected, strict=True):
+        results = list(pool.map(lambda prompt: cat.predict(prompt, [1]).low_res_logits, prompts))
+    for a, b in zip(results, expected, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-4)
 
 
@@ -209,16 +209,16 @@ def test_embedding_round_trip(fresh, cat, sam, tmp_path):
 def test_embedding_refused(cat, fresh, sam, tmp_path):
     path = tmp_path / "cat.npz"
     cat.save_embedding(path)
-    with pytest.raises(InputError, match=r"this image, got .*cat\.npz, which is one of another image; encode"):
+    with pytest.raises(InputError, match=r"this image, got .*cat\.npz, which belongs to another image; encode"):
         fresh.load_embedding(path, photo("coins"))
     fields = dict(np.load(path))
     np.savez(tmp_path / "other.npz", **{**fields, "weights_id": np.array("0" * 64)})
-    with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which is one of other w"):
+    with pytest.raises(InputError, match=r"come from the weights in use, got .*other\.npz, which other weights made"):
         fresh.load_embedding(tmp_path / "other.npz")
     (tmp_path / "cut.npz").write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match=r"embedding must be one of this package, got .*cut\.npz"):
+    with pytest.raises(InputError, match=r"embedding must be a file of save_embedding, got .*cut\.npz"):
         fresh.load_embedding(tmp_path / "cut.npz")
-    with pytest.raises(InputError, match=r"embedding path must be a file, got .*none\.npz"):
+    with pytest.raises(InputError, match=r"embedding path must be an existing file, got .*none\.npz"):
         fresh.load_embedding(tmp_path / "none.npz")
     with pytest.raises(InputError, match=r"embedding path must end in \.npz, got"):
         cat.save_embedding(tmp_path / "cat.bin")
@@ -238,8 +238,8 @@ def test_half_precision_masks_are_near(sam, cat):
     predictor = SamPredictor(copy.deepcopy(sam).bfloat16())
     predictor.set_image(photo("chelsea"))
     box = [120, 40, 350, 280]
-    found, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
-    assert (found & expected).sum() / (found | expected).sum() > 0.97
+    results, expected = (p.predict(box=box, multimask_output=False).masks[0] for p in (predictor, cat))
+    assert (results & expected).sum() / (results | expected).sum() > 0.97
 
 
 def test_registry_and_builders():
@@ -277,8 +277,8 @@ def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     predictor = SamPredictor(sam, fast_padding=True)
     predictor.set_image(photo("chelsea"))
     covered = 43  # rows of tokens: 681 of 1024 pixels
-    found, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
-    similarity = found @ expected / (found.norm() * expected.norm())
+    results, expected = (p.features[0, :, :covered].flatten() for p in (predictor, cat))
+    similarity = results @ expected / (results.norm() * expected.norm())
     assert 0.95 < similarity < 0.9999
     square = photo("astronaut")[:128, :128]
     predictor.set_image(square)

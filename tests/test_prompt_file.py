@@ -43,8 +43,7 @@ def test_a_name_is_not_found_by_a_part_of_a_word() -> None:
     with pytest.raises(InputError) as caught:
         parse_prompts(TEXT).for_image("bigdog.png")
     assert str(caught.value) == (
-        "prompt file must name the image, got 'bigdog.png', which it does not name; "
-        "it names 2 others, such as 'dog.png'"
+        "The prompt file has no prompts for 'bigdog.png'. It has prompts for 'dog.png', for example."
     )
 
 
@@ -95,8 +94,8 @@ def test_loose_points_are_one_object_and_loose_boxes_several() -> None:
     with pytest.raises(InputError) as caught:
         group(points, [(1, 2, 3, 4)] * 2)
     assert str(caught.value) == (
-        "points must come with one box at most, got 2 boxes; "
-        "put each box and its points into an object of a prompt file"
+        "points must come with at most one box, got 2 boxes; "
+        "use a prompt file with one object for each box and its points"
     )
 
 
@@ -125,18 +124,18 @@ def document(entry: str) -> str:
     [
         (
             '{"version": 1,\n "images": }',
-            "p.json must be JSON, got Expecting value at line 2, column 12; correct it there",
+            "p.json must be JSON, got Expecting value at line 2, column 12; correct the file",
         ),
         ("", "p.json must be JSON, got Expecting value at line 1, column 1"),
         (
             "[" * 100_000,
-            "p.json must be a prompt file, got JSON that cannot be read (it is nested too deeply); correct",
+            "p.json cannot be read: it is nested too deeply. Correct",
         ),
         (
             "1" * 5000,
-            "p.json must be a prompt file, got JSON that cannot be read (it holds a number of more than 4300 digits);",
+            "p.json cannot be read: it holds a number of more than 4300 digits.",
         ),
-        ("5", "p.json must be an object with version, images, objects, got 5; put it into braces"),
+        ("5", "p.json must be an object with version, images, objects, got 5; use braces"),
         ('{"images": {}}', 'p.json: version must be 1 or 2, got none; write "version": 1, or 2 for steps'),
         ('{"version": 3, "objects": []}', "p.json: version must be 1 or 2, got 3"),
         ('{"version": true, "objects": []}', "p.json: version must be 1 or 2, got True"),
@@ -147,14 +146,14 @@ def document(entry: str) -> str:
         (
             '{"version": 1}',
             "p.json must have either images or objects, got neither; "
-            "images names images, objects holds for every image",
+            "use images for named images, or objects for every image",
         ),
         ('{"version": 1, "images": {}, "objects": []}', "p.json must have either images or objects, got both"),
-        ('{"version": 1, "images": {}}', "p.json: images must map image names to lists of objects, got {}; name one"),
+        ('{"version": 1, "images": {}}', "p.json: images must map image names to lists of objects, got {}; add one"),
         ('{"version": 1, "images": [1]}', "p.json: images must map image names to lists of objects, got [1]"),
         ('{"version": 1, "objects": []}', "p.json: objects must be a list of objects, got []"),
         ('{"version": 1, "objects": {"box": [1, 2, 3, 4]}}', "p.json: objects must be a list of objects, got {"),
-        ('{"version": 1, "version": 1}', "prompts: 'version' must be written once, got it twice"),
+        ('{"version": 1, "version": 1}', "prompts: the key 'version' must be unique, got it twice"),
         (document("[1, 2]"), "p.json: images['a.png'][0] must be an object with points, box, label, got [1, 2]"),
         (
             document('{"box": [1, 2, 3, 4]}, {}'),
@@ -168,19 +167,19 @@ def document(entry: str) -> str:
         (document('{"points": {}}'), "p.json: images['a.png'][0].points must be a list of points, got {}"),
         (
             document('{"points": [[1, 2], [3]]}'),
-            "p.json: images['a.png'][0].points[1] must be [x, y] or [x, y, label], got [3]; give numbers, in pixels",
+            "p.json: images['a.png'][0].points[1] must be [x, y] or [x, y, label], got [3]; use numbers, in pixels",
         ),
-        (document('{"points": [[1, NaN]]}'), "images['a.png'][0].points[0] must hold finite numbers, got [1, NaN]"),
-        (document('{"points": [[1, true]]}'), "images['a.png'][0].points[0] must hold finite numbers, got [1, true]"),
-        (document('{"points": [[1, "2"]]}'), "images['a.png'][0].points[0] must hold finite numbers, got"),
-        (document(f'{{"points": [[1, {"9" * 400}]]}}'), "images['a.png'][0].points[0] must hold finite numbers"),
+        (document('{"points": [[1, NaN]]}'), "images['a.png'][0].points[0] must have finite numbers, got [1, NaN]"),
+        (document('{"points": [[1, true]]}'), "images['a.png'][0].points[0] must have finite numbers, got [1, true]"),
+        (document('{"points": [[1, "2"]]}'), "images['a.png'][0].points[0] must have finite numbers, got"),
+        (document(f'{{"points": [[1, {"9" * 400}]]}}'), "images['a.png'][0].points[0] must have finite numbers"),
         (
             document('{"points": [[1, 2, 3]]}'),
-            "p.json: images['a.png'][0].points[0]: the label must be 1 or 0, got 3; 1 lies on the object",
+            "p.json: images['a.png'][0].points[0]: the label must be 1 or 0, got 3; use 1 for foreground",
         ),
         (document('{"box": [1, 2, 3]}'), "p.json: images['a.png'][0].box must be [x1, y1, x2, y2], got [1, 2, 3]"),
         (document('{"box": null}'), "p.json: images['a.png'][0].box must be [x1, y1, x2, y2], got null"),
-        ("[]", "p.json must hold at least one mark, got an empty list; add a point or a rectangle"),
+        ("[]", "p.json must have at least one mark, got an empty list; add a point or a rectangle"),
         ("[5]", "p.json[0] must be an object with type, data, label, got 5"),
         ('[{"type": "text", "data": "cat"}]', "p.json[0].type must be one of point, rectangle, got 'text'"),
         ('[{"type": "point", "data": [1, 2, 3]}]', "p.json[0].data must be [x, y], got [1, 2, 3]"),
@@ -188,7 +187,7 @@ def document(entry: str) -> str:
         ('[{"type": "rectangle"}]', "p.json[0].data must be [x1, y1, x2, y2], got null"),
         (
             '[{"type": "rectangle", "data": [1, 2, 3, 4]}, {"type": "rectangle", "data": [1, 2, 3, 4]}]',
-            "p.json[1] must not be a second rectangle, got one; several boxes are several objects: write",
+            "p.json must have one rectangle at most, got a second one at p.json[1]; several boxes are several objects:",
         ),
     ],
 )

@@ -195,7 +195,7 @@ POINT = {"point_coords": [[10, 20]], "point_labels": [1]}
         ({"point_labels": [1]}, "point_labels must come with point_coords, got no points; pass both, or neither"),
         (
             {"point_coords": [[1, 2]], "point_labels": [1, 1]},
-            "point_labels must have shape (1,), one label for each point, got (2,); give every point its label",
+            "point_labels must have shape (1,), one label for each point, got (2,); pass one label for each point",
         ),
         (
             {"point_coords": [[[1, 2]], [[3, 4]]], "point_labels": [1, 1]},
@@ -215,12 +215,12 @@ POINT = {"point_coords": [[10, 20]], "point_labels": [1]}
         ({"point_coords": [[[[1, 2]]]], "point_labels": [1]}, "got (1, 1, 1, 2)"),
         (
             {"point_coords": [], "point_labels": []},
-            "point_coords must not be empty, got shape (0,); pass None to leave it out",
+            "point_coords must not be empty, got shape (0,); pass None instead",
         ),
         ({"point_coords": np.zeros((0, 2)), "point_labels": []}, "point_coords must not be empty, got shape (0, 2)"),
         (
             {"point_coords": [[1, np.nan]], "point_labels": [1]},
-            "point_coords must be finite, got nan among 2 values; remove it, or label a spare point -1",
+            "point_coords must be finite, got nan among 2 values; remove it, or give a padding point the label -1",
         ),
         ({"point_coords": [[np.nan, 0]], "point_labels": [-1]}, "point_coords must be finite, got nan"),
         ({"point_coords": [[1, -np.inf]], "point_labels": [1]}, "point_coords must be finite, got -inf"),
@@ -238,7 +238,7 @@ POINT = {"point_coords": [[10, 20]], "point_labels": [1]}
         ({"box": [1, 2, 3]}, "box must have shape (4,) or (B, 4), got (3,); pass [x1, y1, x2, y2]"),
         ({"box": [[[1, 2, 3, 4]]]}, "box must have shape (4,) or (B, 4), got (1, 1, 4)"),
         ({"box": [[1, 2], [3, 4]]}, "box must have shape (4,) or (B, 4), got (2, 2)"),
-        ({"box": np.zeros((0, 4))}, "box must not be empty, got shape (0, 4); pass None to leave it out"),
+        ({"box": np.zeros((0, 4))}, "box must not be empty, got shape (0, 4); pass None instead"),
         ({"box": [1, 2, 3, np.nan]}, "box must be finite, got nan among 4 values"),
         (
             {"box": [30, 40, 10.5, 20]},
@@ -249,12 +249,12 @@ POINT = {"point_coords": [[10, 20]], "point_labels": [1]}
         (
             {"box": [10, 20, 10, 40]},
             "box must have x1 < x2 and y1 < y2, got [10, 20, 10, 40]; "
-            "it has no area: widen it, or mark a place with point_coords",
+            "it has no area: enlarge it, or use point_coords for a point",
         ),
         ({"box": [[1, 2, 3, 4], [9, 2, 3, 4]]}, "box 1 must have x1 < x2 and y1 < y2, got [9, 2, 3, 4]"),
         (
             {**POINT, "box": [[1, 2, 3, 4], [5, 6, 7, 8]]},
-            "box must be one box beside point_coords of shape (N, 2), got shape (2, 4); pass the points as (2, N, 2)",
+            "box must be one box with point_coords of shape (N, 2), got shape (2, 4); pass the points as (2, N, 2)",
         ),
         (
             {"point_coords": [[[1, 2]]] * 3, "point_labels": [[1]] * 3, "box": [[1, 2, 3, 4]] * 2},
@@ -269,7 +269,7 @@ POINT = {"point_coords": [[10, 20]], "point_labels": [1]}
         (
             {**POINT, "mask_input": np.zeros((3, 256, 256))},
             "mask_input must have shape (1, 256, 256), got (3, 256, 256); "
-            "choose one of the masks: mask_input[best][None]",
+            "pass one of the masks: mask_input[best][None]",
         ),
         (
             {**POINT, "mask_input": np.zeros((1, 400, 600))},

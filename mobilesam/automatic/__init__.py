@@ -1,4 +1,4 @@
-"""Everything mode: all the masks of an image, without prompts from a person."""
+"""Everything mode: all masks of an image, from a grid of point prompts."""
 
 from mobilesam.automatic.generator import SamAutomaticMaskGenerator
 from mobilesam.masks.records import MaskRecord, MaskRecords

@@ -14,38 +14,38 @@ Cancel = Callable[[], bool] | threading.Event
 
 
 class Control:
-    """Counts what is done, tells the caller, and knows when to stop.
+    """Counts the work of a run, reports progress, and decides when the run stops.
 
     Attributes:
-        total: prompts there are in all.
-        done: prompts decoded.
-        found: different masks so far, about.
+        total: number of prompts in all.
+        done: number of prompts decoded.
+        masks: approximate number of distinct masks so far.
         stopped: whether the run ended early.
     """
 
     def __init__(self, progress: Progress | None, cancel: Cancel | None, time_budget_s: float | None) -> None:
-        for name, value in (("progress", progress), ("cancel", cancel)):
-            known = isinstance(value, threading.Event) and name == "cancel"
-            if not (value is None or known or callable(value)):
-                remedy = "pass a function" + (" or a threading.Event" if name == "cancel" else "")
-                raise InputError(sentence(name, "be callable", type(value).__name__, remedy))
+        if not (progress is None or callable(progress)):
+            raise InputError(sentence("progress", "be callable", type(progress).__name__, "pass a function"))
+        self._canceled = cancel.is_set if isinstance(cancel, threading.Event) else cancel
+        if not (self._canceled is None or callable(self._canceled)):
+            remedy = "pass a function or a threading.Event"
+            raise InputError(sentence("cancel", "be callable", type(cancel).__name__, remedy))
         if time_budget_s is not None:
             check_number("time_budget_s", time_budget_s, 0)
         self._progress = progress
-        self._canceled = cancel.is_set if isinstance(cancel, threading.Event) else cancel
         self._deadline = None if time_budget_s is None else time.monotonic() + time_budget_s
-        self.total = self.done = self.found = 0
+        self.total = self.done = self.masks = 0
         self.stopped = False
 
     def must_stop(self) -> bool:
-        """Tell whether the caller canceled or the time is up; from then on it stays so."""
+        """Return whether the run was canceled or its time is up; once true, it stays true."""
         late = self._deadline is not None and time.monotonic() >= self._deadline
         self.stopped = self.stopped or late or (self._canceled is not None and bool(self._canceled()))
         return self.stopped
 
-    def advance(self, prompts: int, found: int = 0) -> None:
-        """Note prompts done and masks found, and call ``progress(done, total, found)``."""
+    def advance(self, prompts: int, masks: int) -> None:
+        """Add to the counts and call ``progress(done, total, masks)``."""
         self.done += prompts
-        self.found += found
+        self.masks += masks
         if self._progress:
-            self._progress(self.done, self.total, self.found)
+            self._progress(self.done, self.total, self.masks)

@@ -1,4 +1,4 @@
-"""Where to ask: grids of points, and crops of an image."""
+"""Grids of points, and crops of an image."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilesam.arrays import FloatArray64
 
 
 def build_point_grid(n_per_side: int) -> FloatArray64:
-    """Return n × n points in the middles of equal cells, (n * n, 2), x y in 0..1, row by row."""
+    """Return the centers of n × n equal cells, row by row: (n * n, 2), x y in 0..1."""
     offset = 1 / (2 * n_per_side)
     places = np.linspace(offset, 1 - offset, n_per_side)
     x, y = np.meshgrid(places, places)
@@ -19,7 +19,7 @@ def build_point_grid(n_per_side: int) -> FloatArray64:
 
 
 def build_all_layer_point_grids(n_per_side: int, n_layers: int, scale_per_layer: int) -> list[FloatArray64]:
-    """Return the grid of the whole image and of each layer of crops; a layer's has 1 / scale of the side before."""
+    """Return the grids of the whole image and of each crop layer, each with 1 / scale of the points per side before."""
     return [build_point_grid(int(n_per_side / scale_per_layer**layer)) for layer in range(n_layers + 1)]
 
 
@@ -28,13 +28,13 @@ def generate_crop_boxes(
 ) -> tuple[list[list[int]], list[int]]:
     """Return overlapping crops of an image: boxes x1 y1 x2 y2, and the layer of each.
 
-    Layer 0 is the whole image, layer i has 2^i × 2^i crops. An image too narrow to be divided has fewer.
+    Layer 0 is the whole image, layer i has 2^i × 2^i crops, or fewer if the image is too narrow.
 
     Args:
         im_size: (height, width).
         n_layers: layers beyond the whole image.
-        overlap_ratio: overlap of the crops of layer 1, as a share of the image's shorter side; layer by layer
-            it halves.
+        overlap_ratio: overlap of the crops of layer 1 as a share of the image's shorter side; each further layer has
+            half of it.
     """
     height, width = im_size
     boxes, layers = [[0, 0, width, height]], [0]

@@ -2,10 +2,5 @@
 
 from mobilesam._moved import moved
 
-__getattr__ = moved(
-    __name__,
-    {
-        "MaskRecord": "mobilesam.masks.records.MaskRecord",
-        "MaskRecords": "mobilesam.masks.records.MaskRecords",
-    },
-)
+_NAMES = ("MaskRecord", "MaskRecords")
+__getattr__ = moved(__name__, {name: f"mobilesam.masks.records.{name}" for name in _NAMES})

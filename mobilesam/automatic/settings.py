@@ -1,4 +1,4 @@
-"""The options of everything mode, checked once."""
+"""The validated options of everything mode."""
 
 from __future__ import annotations
 
@@ -19,16 +19,14 @@ from mobilesam.errors import InputError, sentence, unknown_name
 OUTPUT_MODES = ("binary_mask", "uncompressed_rle", "coco_rle")
 MODES = tuple(SHARE)
 
-# A finer grid than that of the mask logits, 256 x 256, has several points for one place.
-MAX_POINTS_PER_SIDE = 256
-# Of all crops or tiles together: at 3 ms a point, eight hours.
-MAX_POINTS = 10_000_000
+MAX_POINTS_PER_SIDE = 256  # the mask logits have 256 x 256 pixels
+MAX_POINTS = 10_000_000  # of all crops or tiles of an image: eight hours at 3 ms a point
 _MAX_LAYERS = 8
 
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """What :class:`mobilesam.SamAutomaticMaskGenerator` was asked to do; its docstring explains each option."""
+    """The options of :class:`mobilesam.SamAutomaticMaskGenerator`, which documents them."""
 
     points_per_side: int | None
     points_per_batch: int
@@ -60,8 +58,8 @@ class Settings:
             check_whole("tile_size", self.tile_size, 64)
             check_number("tile_overlap", self.tile_overlap, 0, 0.9)
             if self.crop_n_layers:
-                remedy = "tiles take their place"
-                raise InputError(sentence("crop_n_layers", "be 0 beside tile_size", self.crop_n_layers, remedy))
+                remedy = "use either crops or tiles"
+                raise InputError(sentence("crop_n_layers", "be 0 with tile_size", self.crop_n_layers, remedy))
         if self.output_mode not in OUTPUT_MODES:
             raise InputError(unknown_name("output_mode", self.output_mode, OUTPUT_MODES))
         if self.mode not in MODES:
@@ -71,11 +69,21 @@ class Settings:
             remedy = "set points_per_side=None to use your own point_grids"
             raise InputError(sentence("points_per_side or point_grids", "be given", actual, remedy))
 
+    @property
+    def adaptive(self) -> bool:
+        """Whether the mode chooses points by the masks of earlier ones."""
+        return self.mode != "exact"
+
+    def points_to_decode(self, grid: FloatArray64) -> int:
+        """Return how many of a grid's points the mode decodes."""
+        return math.ceil(SHARE[self.mode] * len(grid))
+
     def layer_points(self) -> list[FloatArray64]:
         """Return the points of the whole image and of each layer of crops, (N, 2) x y in 0..1.
 
         Raises:
-            InputError: ``point_grids`` has a wrong shape or value, or a layer has no points or all have too many.
+            InputError: ``point_grids`` has a wrong shape or value, or there are too few points in a layer or too many
+                in all.
         """
         grids = self._own_grids() if self.points_per_side is None else self._regular_grids(self.points_per_side)
         check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
@@ -85,14 +93,10 @@ class Settings:
         check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
         factor = self.crop_n_points_downscale_factor**self.crop_n_layers
         if points_per_side < factor:
-            actual = f"{points_per_side}, which leaves none for layer {self.crop_n_layers} of the crops"
+            actual = f"{points_per_side}, which leaves no points for crop layer {self.crop_n_layers}"
             remedy = "lower crop_n_layers or crop_n_points_downscale_factor"
             raise InputError(sentence("points_per_side", f"be at least {factor}", actual, remedy))
         return build_all_layer_point_grids(points_per_side, self.crop_n_layers, self.crop_n_points_downscale_factor)
-
-    def points_asked(self, grid: FloatArray64) -> int:
-        """Return how many of a grid's points the mode asks."""
-        return math.ceil(SHARE[self.mode] * len(grid))
 
     def _own_grids(self) -> list[FloatArray64]:
         assert self.point_grids is not None
@@ -111,7 +115,7 @@ class Settings:
                 raise InputError(sentence("each of point_grids", "have shape (N, 2)", grid.shape, "pass x y pairs"))
             if len(grid) > MAX_POINTS_PER_SIDE**2:
                 requirement = f"have at most {MAX_POINTS_PER_SIDE**2:,} points"
-                raise InputError(sentence("each of point_grids", requirement, f"{len(grid):,}", "take fewer points"))
+                raise InputError(sentence("each of point_grids", requirement, f"{len(grid):,}", "use fewer points"))
             if not ((grid >= 0) & (grid <= 1)).all():
                 actual = f"{grid[~((grid >= 0) & (grid <= 1))][0]:g}"
                 remedy = "divide x by the width and y by the height"
@@ -125,7 +129,7 @@ def check_number(name: str, value: Any, low: float, high: float = math.inf) -> N
     if isinstance(value, int | float | np.integer | np.floating) and math.isfinite(value) and low <= value <= high:
         return
     requirement = f"be from {low:g} to {high:g}" if high < math.inf else f"be a number of at least {low:g}"
-    raise InputError(sentence(name, requirement, repr(value), "see the default in its documentation"))
+    raise InputError(sentence(name, requirement, repr(value), "leave it out for the default"))
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> None:
@@ -134,12 +138,12 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> Non
     if whole and low <= value and (high is None or value <= high):
         return
     requirement = f"be a whole number of at least {low}" if high is None else f"be a whole number from {low} to {high}"
-    raise InputError(sentence(name, requirement, reprlib.repr(value), "see the default in its documentation"))
+    raise InputError(sentence(name, requirement, reprlib.repr(value), "leave it out for the default"))
 
 
 def check_total(points: int) -> None:
-    """Raise InputError if there are more points than :data:`MAX_POINTS` in all crops or tiles of an image."""
+    """Raise InputError if all crops or tiles of an image have more than :data:`MAX_POINTS` points together."""
     if points > MAX_POINTS:
         requirement = f"be at most {MAX_POINTS:,} in all crops or tiles together"
-        remedy = "use fewer points per side, fewer layers of crops or larger tiles"
-        raise InputError(sentence("the points of an image", requirement, f"{points:,}", remedy))
+        remedy = "use fewer points per side, fewer crop layers or larger tiles"
+        raise InputError(sentence("the number of points", requirement, f"{points:,}", remedy))

@@ -1,8 +1,8 @@
-"""Large images in overlapping tiles: where the tiles lie, and how masks that a border cut are put together again.
+"""Overlapping tiles of large images, and joining of the masks that tile borders cut.
 
-An object smaller than the overlap lies whole in some tile. A larger one is cut by the borders of all its tiles; its
-parts agree where their tiles overlap, and are joined. A cut mask that no neighbor confirms is dropped: its straight
-edge is the tile's, not the object's.
+An object smaller than the overlap lies entirely in some tile. A larger one is cut by the borders of its tiles; its
+parts agree where the tiles overlap, and are joined. A cut mask without such a counterpart is dropped, because its
+straight edge belongs to the tile and not to the object.
 """
 
 from __future__ import annotations
@@ -18,14 +18,13 @@ from mobilesam.masks import rle
 from mobilesam.masks.boxes import box_iou, near_crop_edge
 from mobilesam.masks.candidate import Box, Candidate
 
-# Two masks are the same object if they agree to this IoU in the overlap of their tiles.
-_SAME = 0.6
+_SAME = 0.6  # two masks belong to one object from this IoU on, in the overlap of their tiles
 
-MAX_TILES = 100_000  # at half a second each, half a day
+MAX_TILES = 100_000  # half a day at half a second each
 
 
 def tile_boxes(hw: tuple[int, int], tile_size: int, overlap: float) -> list[Box]:
-    """Return tiles x1 y1 x2 y2 that cover an image of (height, width) evenly; one if it is no larger than a tile.
+    """Return evenly spaced tiles x1 y1 x2 y2 that cover an image of (height, width).
 
     Args:
         tile_size: side in pixels.
@@ -49,19 +48,19 @@ def tile_boxes(hw: tuple[int, int], tile_size: int, overlap: float) -> list[Box]
 
 
 def stitch(candidates: Sequence[Candidate], hw: tuple[int, int], iou_threshold: float) -> list[Candidate]:
-    """Join what borders cut, and remove duplicates between tiles.
+    """Join the masks that tile borders cut, and remove duplicates between tiles.
 
     Args:
-        candidates: of all tiles and of the whole image; ``crop_box`` tells which.
-        iou_threshold: of two masks whose own IoU is above this, the one from the smaller tile is kept, then the one of
-            the better predicted IoU.
+        candidates: of all tiles and of the whole image.
+        iou_threshold: of two masks with a higher mask IoU, the one from the smaller tile is kept, or else the one of
+            higher predicted IoU.
     """
     cut = [bool(near_crop_edge(np.array([item.box]), item.crop_box, hw)[0]) for item in candidates]
     whole = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
     parts = [item for item, is_cut in zip(candidates, cut, strict=True) if is_cut]
     parts = [part for part in parts if not any(_same(part, other, hw) for other in _touching(part, whole))]
     whole += [_join(group, hw) for group in _groups(parts, hw) if len(group) > 1]
-    whole.sort(key=lambda item: (_area(item.crop_box), -item.predicted_iou))
+    whole.sort(key=lambda item: (box_area(item.crop_box), -item.predicted_iou))
     kept: list[Candidate] = []
     for item in whole:
         if not any(rle.iou(item.boundaries, other.boundaries) > iou_threshold for other in _touching(item, kept)):
@@ -70,7 +69,7 @@ def stitch(candidates: Sequence[Candidate], hw: tuple[int, int], iou_threshold: 
 
 
 def _groups(parts: Sequence[Candidate], hw: tuple[int, int]) -> list[list[Candidate]]:
-    """Return the parts, those of one object together."""
+    """Return the parts grouped by object."""
     groups: list[list[Candidate]] = []
     for part in parts:
         linked = [group for group in groups if any(_same(part, other, hw) for other in _touching(part, group))]
@@ -80,16 +79,15 @@ def _groups(parts: Sequence[Candidate], hw: tuple[int, int]) -> list[list[Candid
 
 
 def _touching(item: Candidate, others: Sequence[Candidate]) -> list[Candidate]:
-    """Return those whose box overlaps the item's."""
+    """Return the candidates whose box overlaps the item's."""
     if not others:
         return []
-    boxes = np.array([other.box for other in others], np.float32) + np.array([0, 0, 1, 1], np.float32)
-    own = np.array(item.box, np.float32) + np.array([0, 0, 1, 1], np.float32)
-    return [others[index] for index in np.flatnonzero(box_iou(own, boxes) > 0).tolist()]
+    boxes = np.array([each.box for each in (item, *others)], np.float32) + np.array([0, 0, 1, 1], np.float32)
+    return [others[index] for index in np.flatnonzero(box_iou(boxes[0], boxes[1:]) > 0).tolist()]
 
 
 def _same(first: Candidate, second: Candidate, hw: tuple[int, int]) -> bool:
-    """Tell whether two masks of different tiles agree where the tiles overlap."""
+    """Return whether two masks of different tiles agree where the tiles overlap."""
     x1, y1 = (max(first.crop_box[axis], second.crop_box[axis]) for axis in (0, 1))
     x2, y2 = (min(first.crop_box[axis], second.crop_box[axis]) for axis in (2, 3))
     if first.crop_box == second.crop_box or x1 >= x2 or y1 >= y2:
@@ -100,7 +98,7 @@ def _same(first: Candidate, second: Candidate, hw: tuple[int, int]) -> bool:
 
 
 def _join(group: Sequence[Candidate], hw: tuple[int, int]) -> Candidate:
-    """Return the union of parts, as good as the worst of them."""
+    """Return the union of parts, with the lowest of their scores."""
     largest = max(group, key=lambda item: rle.area(item.boundaries))
     boundaries = rle.union([item.boundaries for item in group])
     tiles = np.array([item.crop_box for item in group])
@@ -115,6 +113,7 @@ def _join(group: Sequence[Candidate], hw: tuple[int, int]) -> Candidate:
     )
 
 
-def _area(box: Box) -> int:
+def box_area(box: Box) -> int:
+    """Return the area of x1 y1 x2 y2, x2 and y2 exclusive."""
     x1, y1, x2, y2 = box
     return (x2 - x1) * (y2 - y1)

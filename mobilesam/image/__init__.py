@@ -1,4 +1,4 @@
-"""Images: from any file or array to RGB, and from RGB to what the encoder takes."""
+"""Images: reading files and arrays as RGB, and the input of the image encoder."""
 
 from mobilesam.image.read import read_image
 

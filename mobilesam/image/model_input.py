@@ -1,8 +1,8 @@
-"""From an RGB image to the image encoder's input, and from a part of an embedding to all of it.
+"""The input of the image encoder, and completion of embeddings with fast padding.
 
-The encoder takes a square: the image, resized so that its longer side is that of the square, and padding below or to
-the right of it. With *fast padding* it is given only the rows and columns of tokens that the image covers; the rest of
-the embedding is that of a square of padding alone.
+The encoder takes a square: the image, resized to the side of the square, and zero padding below or to the right. With
+*fast padding* it takes only the rows and columns of tokens that the image covers; the rest of the embedding is copied
+from that of an empty square.
 
 Letters: H W are the sides of the original image, h w those of the resized one, S the side of the square (1024).
 """
@@ -18,7 +18,7 @@ from PIL import Image
 from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.geometry import resized_hw
 
-# Means and deviations of ImageNet's RGB channels in 0..255, with which SAM was trained.
+# Means and standard deviations of ImageNet's RGB channels in 0..255, as in SAM's training.
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
 
@@ -39,7 +39,7 @@ def encoder_input(image_rgb: UInt8Array, image_size: int, patch_size: int | None
 
     Args:
         image_size: S.
-        patch_size: pixels to a side of a token, for fast padding; by default the image is padded to the square.
+        patch_size: side of a token in pixels, for fast padding; by default the image is padded to the square.
     """
     resized = resize(image_rgb, image_size)
     height, width = resized.shape[:2]
@@ -50,12 +50,12 @@ def encoder_input(image_rgb: UInt8Array, image_size: int, patch_size: int | None
 
 
 def empty_input(image_size: int) -> FloatArray:
-    """Return the encoder's input for a square of padding alone, (1, 3, S, S) float32."""
+    """Return the encoder's input for an empty square, (1, 3, S, S) float32."""
     return np.zeros((1, 3, image_size, image_size), np.float32)
 
 
 def complete_features(covered: Features, empty: Features) -> Features:
-    """Return the embedding of the square, from that of the part that the image covers.
+    """Return the embedding of the square from that of the part that the image covers.
 
     Args:
         covered: (1, 256, rows, columns), a NumPy array or a tensor.
@@ -70,15 +70,15 @@ def complete_features(covered: Features, empty: Features) -> Features:
 def resize(image_rgb: UInt8Array, image_size: int) -> UInt8Array:
     """Return an image, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
 
-    Pillow's bilinear filter, which averages when it shrinks: pixel for pixel what SAM's ResizeLongestSide gives.
+    The filter is Pillow's antialiased bilinear one. The pixels equal those of SAM's ResizeLongestSide.
     """
     height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
     if image_rgb.shape[:2] == (height, width):
         return image_rgb
     if image_rgb.shape[0] > 100 * image_rgb.shape[1]:
         return _resize(image_rgb, height, width)
-    # Pillow resizes each row first, then each column, except for such strips. It copies what it is given at 4 bytes a
-    # pixel, so it is given some rows at a time.
+    # Except for such strips, Pillow resizes the rows first, then the columns. It copies its input with 4 bytes for each
+    # pixel, so it gets some rows at a time.
     bands = [image_rgb[top : top + _BAND] for top in range(0, len(image_rgb), _BAND)]
     narrow = np.concatenate([_resize(band, len(band), width) for band in bands])
     return _resize(narrow, height, width)

@@ -1,9 +1,9 @@
-"""Any array of pixels to RGB.
+"""Conversion of arrays to RGB.
 
-- *alpha*: transparent pixels are laid over white, as a viewer shows them; opaque ones keep their color.
-- *uint16*: values are scaled by the smallest of 8, 10, 12, 14 and 16 bits that holds the brightest of them, because
-  cameras and microscopes store 10 to 14 bits in 16.
-- *float*: 0..1 times 255, rounded. Another range is refused, since guessing it would change the answer silently.
+- *alpha*: transparent pixels are blended with white, as viewers show them; opaque pixels keep their color.
+- *uint16*: the bit depth is the smallest of 8, 10, 12, 14 and 16 that contains the largest value, because cameras and
+  microscopes store 10 to 14 bits in 16.
+- *float*: 0..1 times 255, rounded. Any other range is an error, because a guess would change the result silently.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ def to_rgb(array: Any, image_format: str = "RGB", name: str = "image") -> UInt8A
         array: (H, W) or (H, W, 1) gray, (H, W, 2) gray and alpha, (H, W, 3) color, (H, W, 4) color and alpha;
             bool, integers in 0..255, uint16, or float in 0..1.
         image_format: "RGB" or "BGR", the order of the color channels; alpha is last in both.
-        name: what messages call the array.
+        name: of the array, for messages.
 
     Raises:
-        InputError: the array is none of these.
+        InputError: the array has another shape, type or range.
     """
     check_format(image_format)
     pixels = _to_uint8(_checked_shape(array, name), name)
@@ -59,18 +59,18 @@ def _checked_shape(array: Any, name: str) -> npt.NDArray[Any]:
         raise InputError(sentence(name, shapes, f"{type(array).__name__} ({error})", "convert it first")) from error
     if pixels.dtype.kind not in "buif":
         actual = f"{type(array).__name__} of dtype {pixels.dtype}"
-        raise InputError(sentence(name, "hold numbers", actual, "pass a path, a Pillow image or an (H, W, 3) array"))
+        raise InputError(sentence(name, "have numbers", actual, "pass a path, a Pillow image or an (H, W, 3) array"))
     if pixels.size == 0:
         raise InputError(sentence(name, "have pixels", f"shape {pixels.shape}", "check how it was read or cropped"))
     if pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] <= 4):
         return pixels
     remedy = "pass one image at a time"
     if pixels.ndim == 3 and pixels.shape[0] in (1, 3, 4):
-        remedy = "its channels come first: pass image.transpose(1, 2, 0)"
+        remedy = "move the channels last with image.transpose(1, 2, 0)"
     elif pixels.ndim == 4 and pixels.shape[0] == 1:
         remedy = "pass image[0]"
     elif pixels.ndim == 3:
-        remedy = "choose the three channels that show the object"
+        remedy = "pass three of its channels"
     raise InputError(sentence(name, shapes, f"shape {pixels.shape}", remedy))
 
 
@@ -96,10 +96,10 @@ def _float_to_uint8(pixels: npt.NDArray[Any], name: str) -> UInt8Array:
     faulty = pixels.size - np.count_nonzero(np.isfinite(pixels))
     if faulty:
         actual = f"{faulty} NaN or infinite values"
-        raise InputError(sentence(name, "be finite", actual, "fill them, with np.nan_to_num"))
+        raise InputError(sentence(name, "be finite", actual, "replace them, for example with np.nan_to_num"))
     low, high = float(pixels.min()), float(pixels.max())
-    slack = 1e-4  # rounding of the arithmetic that made the image
-    if low < -slack or high > 1 + slack:
+    tolerance = 1e-4  # for rounding errors
+    if low < -tolerance or high > 1 + tolerance:
         remedy = "use image.astype(np.uint8)" if low >= 0 and 1 < high <= 255 else "scale it to 0..1"
         raise InputError(sentence(name, "have floats in 0..1", f"{low:g}..{high:g}", remedy))
     eight_bit: UInt8Array = np.rint(np.clip(pixels, 0, 1) * 255).astype(np.uint8)

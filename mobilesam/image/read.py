@@ -1,11 +1,9 @@
-"""Any image to RGB.
+"""Reading of images as RGB.
 
-Rules a reader may want to know:
-
-- *alpha*: a transparent image is laid over white, as a viewer shows it; opaque pixels keep their color.
-- *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Pillow reads 16-bit *color* files by their high byte.
-- *several frames* (GIF, TIFF, APNG): the first of a file; of a Pillow image the one it stands at.
-- *EXIF orientation* is applied to files and Pillow images: (H, W) and every prompt mean the image as viewed.
+- *alpha*: transparent pixels are blended with white, as viewers show them; opaque pixels keep their color.
+- *16 bits* and *float*: see :mod:`mobilesam.image.pixels`. Of 16-bit *color* files Pillow reads the high byte only.
+- *several frames* (GIF, TIFF, APNG): the first frame of a file, the current frame of a Pillow image.
+- *EXIF orientation* is applied to files and Pillow images: (H, W) and all prompts refer to the image as viewed.
 """
 
 from __future__ import annotations
@@ -26,32 +24,15 @@ from PIL import ExifTags, Image, ImageOps
 from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.file_kind import describe
-from mobilesam.files import is_pipe, open_file, read_bytes, read_stream
+from mobilesam.files import MALFORMED, is_pipe, open_file, read_bytes, read_stream
 from mobilesam.image.pixels import check_format
 from mobilesam.image.pixels import to_rgb as to_rgb
 
-# Twice a 100-megapixel camera; decoded to RGB it is 600 MB.
-MAX_PIXELS = 200_000_000
+MAX_PIXELS = 200_000_000  # twice those of a 100-megapixel camera; 600 MB as RGB
+MAX_BYTES = 2**30  # of an encoded image, which pipes and some formats require to be read at once
 
-# Of an encoded image that is read whole: a pipe and some formats give no other way.
-MAX_BYTES = 2**30
-
-# What Pillow's decoders raise on damaged data, the last few through faults of their own; found by fuzzing.
-DECODE_ERRORS = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    RuntimeError,
-    EOFError,
-    LookupError,
-    AssertionError,
-    AttributeError,
-    TypeError,
-    ArithmeticError,
-    struct.error,
-    zlib.error,
-    Image.DecompressionBombError,
-)
+# What Pillow's decoders raise on damaged data, as found by fuzzing; the last few are bugs of decoders.
+DECODE_ERRORS = (*MALFORMED, struct.error, zlib.error, Image.DecompressionBombError)
 
 _BAND = 256  # rows copied at a time
 
@@ -64,11 +45,11 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
     Args:
         source: a path of a regular file, the bytes of an image file, a pipe or binary file object of at most 1 GiB (it
             need not seek), a Pillow image, or an array as :func:`to_rgb` takes it.
-        image_format: order of the channels of an array; files and Pillow images know their own.
-        max_pixels: a file of more pixels is refused before it is decoded.
+        image_format: "RGB" or "BGR", the order of the channels of an array; ignored for files and Pillow images.
+        max_pixels: the most pixels of a file; a larger one is not decoded.
 
     Raises:
-        InputError: the source is missing, unreadable, damaged, not an image, or too large for this or for memory.
+        InputError: the source is missing, unreadable, damaged, not an image, or too large.
     """
     check_format(image_format)
     if isinstance(source, Image.Image):
@@ -83,7 +64,7 @@ def read_image(source: Any, image_format: str = "RGB", *, max_pixels: int = MAX_
 
 
 def count_frames(content: bytes) -> int:
-    """Return how many frames an image file has; 1 where a later frame is damaged, so that they cannot be counted."""
+    """Return how many frames an image file has; 1 if they cannot be counted because one is damaged."""
     try:
         with open_header(io.BytesIO(content)) as image:
             return int(getattr(image, "n_frames", 1))
@@ -100,7 +81,7 @@ def image_digest(image_rgb: UInt8Array) -> str:
 
 
 def decode_image(content: bytes, name: str, *, max_pixels: int = MAX_PIXELS) -> UInt8Array:
-    """Return what the bytes of an image file hold, as :func:`read_image` does; ``name`` is what messages call it."""
+    """Decode the bytes of an image file like :func:`read_image`; ``name`` stands for it in messages."""
     return _decode(io.BytesIO(content), name, max_pixels)
 
 
@@ -113,7 +94,7 @@ def _read_stream(stream: BinaryIO) -> bytes:
         ) from error
     except (OSError, ValueError) as error:
         actual = getattr(error, "strerror", None) or error
-        remedy = "give an image file of at most 1 GiB"
+        remedy = "pass an image file of at most 1 GiB"
         raise InputError(sentence("image file object", "be readable", actual, remedy)) from error
 
 
@@ -134,7 +115,7 @@ def _read_path(path: Path, max_pixels: int) -> UInt8Array:
 
 def _missing_remedy(path: Path) -> str:
     if "://" in str(path) or str(path).startswith(("http:", "https:")):
-        return "download it first: images are read from files"
+        return "download it first, images are read from files"
     if not path.parent.is_dir():
         return f"there is no directory {path.parent}"
     try:
@@ -159,9 +140,9 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
         stream.seek(0)
     except OSError as error:
         actual = f"{name} ({error.strerror or error})"
-        raise InputError(sentence("image", "be a readable file", actual, "check the disk that it is on")) from error
+        raise InputError(sentence("image", "be a readable file", actual, "check its disk")) from error
     if not head:
-        raise InputError(sentence("image", "be an image", f"{name}, which is empty (zero bytes)", "get it again"))
+        raise InputError(sentence("image", "be an image", f"{name}, which is empty (zero bytes)", "replace the file"))
     if size > MAX_BYTES and not head.startswith((b"II", b"MM")):  # of a TIFF only the first frame is read
         actual = f"{name} of {size / 2**30:.1f} GiB"
         raise InputError(sentence("image", "have at most 1 GiB, unless it is a TIFF", actual, "shrink it"))
@@ -169,13 +150,13 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
         image = open_header(stream)
     except DECODE_ERRORS as error:
         actual = f"{name}, which Pillow cannot read and looks like {describe(head)}"
-        raise InputError(sentence("image", "be an image", actual, "give a sound JPEG, PNG, WebP or TIFF")) from error
+        raise InputError(sentence("image", "be an image", actual, "pass a valid JPEG, PNG, WebP or TIFF")) from error
     with image:
         width, height = image.size
         if width * height > max_pixels:
             actual = f"{name} of {width} x {height} = {width * height / 1e6:.0f} million"
             limit = f"have at most {max_pixels / 1e6:g} million pixels"
-            raise InputError(sentence("image", limit, actual, "shrink it, or raise max_pixels if you trust it"))
+            raise InputError(sentence("image", limit, actual, "shrink it, or increase max_pixels if you trust it"))
         if image.format == "EPS":  # Pillow would run Ghostscript on it
             actual = f"{name}, which is a PostScript drawing"
             raise InputError(sentence("image", "be made of pixels", actual, "export it as PNG"))
@@ -183,9 +164,9 @@ def _decoded(stream: BinaryIO, name: str, max_pixels: int) -> UInt8Array:
 
 
 def open_header(stream: BinaryIO) -> Image.Image:
-    """Read the header of an image file without Pillow's own limit, which would warn below ``max_pixels``.
+    """Read the header of an image file without Pillow's limit, which would cause a warning below ``max_pixels``.
 
-    The limit is a global of Pillow's; it is put back before anything is decoded.
+    The limit is a global variable of Pillow. It is restored before any pixel is decoded.
     """
     with _open_lock:
         limit = Image.MAX_IMAGE_PIXELS
@@ -200,7 +181,7 @@ def _convert(image: Image.Image, name: str) -> UInt8Array:
     try:
         upright = _upright(image)
     except DECODE_ERRORS as error:
-        remedy = "it is truncated or damaged: get it again"
+        remedy = "it is truncated or damaged, replace the file"
         raise InputError(sentence("image", "be a complete image", f"{name} ({error})", remedy)) from error
     if upright.mode.startswith("I") or upright.mode == "F":
         pixels = np.asarray(upright)
@@ -212,33 +193,33 @@ def _convert(image: Image.Image, name: str) -> UInt8Array:
             actual = f"{name} of mode {upright.mode}"
             raise InputError(sentence("image", "convert to RGB", actual, "convert it first")) from error
     if pixels.dtype == np.int32 and pixels.size and pixels.min() >= 0 and pixels.max() <= 65535:
-        pixels = pixels.astype(np.uint16)  # how Pillow holds some 16-bit files
+        pixels = pixels.astype(np.uint16)  # the mode in which Pillow opens some 16-bit files
     return to_rgb(pixels)
 
 
 def _array(image: Image.Image) -> UInt8Array:
-    """Copy an image of 8-bit channels some rows at a time; NumPy would have Pillow copy all of it twice first."""
+    """Copy an image of 8-bit channels some rows at a time; np.asarray makes two more copies of all of it."""
     width, height = image.size
     pixels = np.empty((height, width, len(image.mode)), np.uint8)
     for top in range(0, height, _BAND):
         box = (0, top, width, min(top + _BAND, height))
-        # What crop would give, without Pillow's limit on the size of images.
+        # As crop, without Pillow's limit on the size of images.
         band = image.resize((width, box[3] - top), Image.Resampling.NEAREST, box)
         pixels[top : box[3]] = np.asarray(band)
     return pixels
 
 
 def _has_alpha(image: Image.Image) -> bool:
-    # Pillow's has_transparency_data fails on a palette image without a palette, which its ICNS reader makes.
+    # Pillow's has_transparency_data fails on palette images without a palette, which its ICNS reader returns.
     in_palette = image.palette is not None and image.palette.mode.endswith("A")
     return image.mode.endswith(("A", "a")) or "transparency" in image.info or in_palette
 
 
 def _upright(image: Image.Image) -> Image.Image:
-    """Return an image decoded and turned as its EXIF orientation says."""
+    """Decode an image and apply its EXIF orientation."""
     image.load()
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
     except SyntaxError:
-        return image  # no EXIF that can be read is no orientation: as every viewer shows it, and Pillow for a JPEG
+        return image  # unreadable EXIF is ignored, as viewers do, and Pillow for a JPEG
     return image if orientation == 1 else ImageOps.exif_transpose(image)

@@ -1,4 +1,4 @@
-"""The maps between an image and the model frame, under the names that code written for SAM uses."""
+"""The transforms from an image to the model frame, under SAM's names."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 class ResizeLongestSide:
     """Scales images, points and boxes so that the longer side of the image becomes ``target_length``.
 
-    The NumPy methods are this package's own arithmetic; the torch methods do the same on tensors, on any device.
+    The torch methods do the same as the NumPy methods, on tensors of any device.
     """
 
     def __init__(self, target_length: int) -> None:
@@ -37,20 +37,20 @@ class ResizeLongestSide:
         return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     def apply_image_torch(self, image_batch: Tensor) -> Tensor:
-        """Resize images, (B, 3, H, W) float, by torch's antialiased bilinear filter; near to, not equal, Pillow's."""
+        """Resize images, (B, 3, H, W) float, with torch's antialiased bilinear filter; nearly equal to Pillow's."""
         from torch.nn import functional as F
 
         size = self.get_preprocess_shape(image_batch.shape[2], image_batch.shape[3], self.target_length)
         return F.interpolate(image_batch, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: tuple[int, ...]) -> Tensor:
-        """Map points, (..., 2), as :meth:`apply_coords` does, to float32 on their own device."""
+        """Map points, (..., 2), as :meth:`apply_coords`, to float32 on their device."""
         import torch
 
         return coords.to(torch.float32) * coords.new_tensor(self._scale(original_size).tolist(), dtype=torch.float32)
 
     def apply_boxes_torch(self, boxes: Tensor, original_size: tuple[int, ...]) -> Tensor:
-        """Map boxes, (..., 4), as :meth:`apply_boxes` does, to float32 on their own device."""
+        """Map boxes, (..., 4), as :meth:`apply_boxes`, to float32 on their device."""
         return self.apply_coords_torch(boxes.reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
     @staticmethod

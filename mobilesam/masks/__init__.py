@@ -1,1 +1,1 @@
-"""Masks: from low-resolution logits to boundaries, boxes, regions and records."""
+"""Masks: upsampled logits, run-length encodings, boxes, regions and records."""

@@ -1,4 +1,4 @@
-"""Boxes as arrays: overlap, suppression of duplicates, closeness to the edge of a crop."""
+"""Box arrays: IoU, non-maximum suppression, and nearness to the edges of a crop."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ EDGE_TOLERANCE = 20.0  # pixels, as in the reference's automatic mask generator
 
 
 def box_iou(box: FloatArray, boxes: FloatArray) -> FloatArray:
-    """Return the IoU of one box, (4,), with others, (N, 4), all x1 y1 x2 y2; 1 for the same box even without area."""
+    """Return the IoU of one box, (4,), with others, (N, 4), all x1 y1 x2 y2; 1 for equal boxes, even without area."""
     sides = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
     intersection = np.maximum(sides, 0).prod(axis=1)
     union = (box[2:] - box[:2]).prod() + (boxes[:, 2:] - boxes[:, :2]).prod(axis=1) - intersection
@@ -22,7 +22,7 @@ def box_iou(box: FloatArray, boxes: FloatArray) -> FloatArray:
 def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
     """Return the indices of boxes to keep, best score first; equal scores keep their order.
 
-    A box goes when its IoU with a kept one exceeds the threshold. The arithmetic is float32, as torchvision's.
+    A box is removed when its IoU with a kept one exceeds the threshold. The arithmetic is float32, as in torchvision.
 
     Args:
         boxes: (N, 4) x1 y1 x2 y2.
@@ -39,7 +39,7 @@ def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
 
 
 def near_crop_edge(boxes: Array, crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]) -> BoolArray:
-    """Tell which boxes touch an edge of their crop that is no edge of the image: (N,) bool.
+    """Return which boxes are near an edge of their crop that is no edge of the image, (N,) bool.
 
     Args:
         boxes: (N, 4) x1 y1 x2 y2 in the image.

@@ -1,4 +1,4 @@
-"""A mask that a model made, measured in the image."""
+"""A decoded mask, measured in the image."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from mobilesam.arrays import AnyIntArray, FloatArray
 from mobilesam.masks import rle
 from mobilesam.masks.upsampling import Frame, upsampled_columns, window_above
 
-Box = tuple[int, int, int, int]
+Box = rle.Box
 
 
 class Candidate(NamedTuple):
     """One mask in the image.
 
-    boundaries: its runs, see :mod:`mobilesam.masks.rle`.
+    boundaries: its runs; see :mod:`mobilesam.masks.rle`.
     box: x1 y1 x2 y2 of its outermost pixels.
-    point: x y of the point it was asked for with, None if it was a box.
-    crop_box: x1 y1 x2 y2 of the crop it was found in.
+    point: x y of the point prompt, or None for a box prompt.
+    crop_box: x1 y1 x2 y2 of the crop that was decoded.
     """
 
     boundaries: AnyIntArray
@@ -30,30 +30,26 @@ class Candidate(NamedTuple):
     crop_box: Box
 
 
-class Measured(NamedTuple):
-    """A mask's runs in the image, and how little it depends on the threshold (0 for an empty mask)."""
-
-    boundaries: AnyIntArray
-    stability: np.float32
-
-
 def measure(
     low_res_logits: FloatArray,
+    predicted_iou: np.float32,
     frame: Frame,
-    crop_xy: tuple[int, int],
+    crop_box: Box,
     image_height: int,
     *,
     threshold: float,
     offset: float,
     min_stability: float = 0.0,
-) -> Measured | None:
-    """Upsample one mask on its own window, or return None if it is not stable enough.
+    point: tuple[float, float] | None = None,
+) -> Candidate | None:
+    """Upsample one mask inside its own window, and return None if its stability is below ``min_stability``.
 
-    The stability is the IoU of the masks at ``threshold`` plus and minus ``offset``.
+    The stability is the IoU of the masks at ``threshold`` plus and minus ``offset``; 0 for an empty mask.
 
     Args:
         low_res_logits: (256, 256) float32.
-        frame: of the crop that was encoded. crop_xy: where in the image it lies.
+        frame: of the crop.
+        image_height: of the image that the crop is a part of.
     """
     window = window_above(low_res_logits, frame, threshold - offset)
     certain = possible = 0
@@ -65,20 +61,22 @@ def measure(
     stability = np.float32(certain) / np.float32(possible) if possible else np.float32(0)
     if stability < np.float32(min_stability):
         return None
-    y = window.y1 + crop_xy[1]
-    runs = []
-    # Eight pixels a byte, block by block: a whole window would be 24 MB on an image of 24 megapixels.
+    # Eight pixels a byte, block by block: a whole window would take 24 MB on an image of 24 megapixels.
+    runs: list[AnyIntArray] = [np.zeros(0, np.int64)]
     for x, shape, packed in blocks:
         columns = np.unpackbits(packed, count=shape[0] * shape[1]).reshape(shape).view(np.bool_)
-        runs.append(rle.boundaries_of_columns(columns, (x + crop_xy[0], y), image_height))
-    boundaries = rle.joined(np.concatenate([np.zeros(0, np.int64), *runs]))
-    return Measured(boundaries.astype(np.int32), stability)  # hundreds are held until the best are known
+        runs.append(rle.boundaries_of_columns(columns, (x + crop_box[0], window.y1 + crop_box[1]), image_height))
+    # Hundreds of candidates are in memory until the best are known, so 32 bits each.
+    boundaries = rle.joined(np.concatenate(runs)).astype(np.int32)
+    return Candidate(boundaries, rle.box(boundaries, image_height), predicted_iou, stability, point, crop_box)
 
 
-def candidate_of(logits: FloatArray, score: np.float32, frame: Frame, *, threshold: float, offset: float) -> Candidate:
-    """Return the candidate of one answer, (256, 256) logits, about a whole image, whatever its quality."""
+def candidate_of(
+    low_res_logits: FloatArray, predicted_iou: np.float32, frame: Frame, *, threshold: float, offset: float
+) -> Candidate:
+    """Return the candidate of a mask of a whole image, (256, 256) logits, whatever its stability."""
     height, width = frame.original_hw
-    measured = measure(logits, frame, (0, 0), height, threshold=threshold, offset=offset)
-    assert measured is not None, "without a threshold every mask is measured"
-    box = rle.box(measured.boundaries, height)
-    return Candidate(measured.boundaries, box, score, measured.stability, None, (0, 0, width, height))
+    box = (0, 0, width, height)
+    candidate = measure(low_res_logits, predicted_iou, frame, box, height, threshold=threshold, offset=offset)
+    assert candidate is not None, "the minimum is zero"
+    return candidate

@@ -15,29 +15,22 @@ def available() -> bool:
     """Return whether torchvision is installed and built for the installed torch."""
     try:
         import torchvision.ops  # noqa: F401
-    except Exception:  # one that is built for another torch raises anything
+    except Exception:  # a torchvision built for another torch raises errors of many types
         return False
     return True
 
 
 def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float, device: torch.device) -> IntArray:
-    """Return the indices of boxes to keep, best score first; equal scores keep their order.
-
-    Args:
-        boxes: (N, 4) x1 y1 x2 y2.
-        scores: (N,).
-        iou_threshold: a box goes when its IoU with a kept one exceeds this.
-        device: where it is computed.
-    """
+    """Return what :func:`mobilesam.masks.boxes.nms` returns, computed on a device."""
     import torchvision.ops
 
     order = np.argsort(-np.asarray(scores), kind="stable")
     corners = np.asarray(boxes, np.float32).reshape(-1, 4)[order]
-    if iou_threshold < 1:  # of equal boxes the first is kept; torchvision keeps all of those that have no area
+    if iou_threshold < 1:  # torchvision would keep all of several equal boxes without area
         _, first = np.unique(corners, axis=0, return_index=True)
         first.sort()
         order, corners = order[first], corners[first]
-    # Kernels compare the float32 IoU with a threshold of 32 or of 64 bits: with this one it makes no difference.
+    # Some kernels compare the float32 IoU with a float32 threshold, some with a float64 one. This one suits both.
     threshold = np.float32(iou_threshold)
     if float(threshold) > iou_threshold:
         threshold = np.nextafter(threshold, np.float32(-np.inf))

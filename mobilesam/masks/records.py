@@ -1,4 +1,4 @@
-"""What everything mode returns: SAM's records."""
+"""Mask records, as SAM's automatic mask generator returns them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from mobilesam.masks.candidate import Box, Candidate
 
 
 class MaskRecord(TypedDict):
-    """One mask, under SAM's keys.
+    """One mask, with SAM's keys.
 
-    segmentation: (H, W) bool, or a run-length encoding, as ``output_mode`` says.
+    segmentation: (H, W) bool, or a run-length encoding, by ``output_mode``.
     area: pixels. bbox, crop_box: x y width height.
-    predicted_iou: the model's own estimate of the mask's quality.
-    point_coords: the point that the model was given, [[x, y]], empty if it was a box.
-    stability_score: IoU of the masks at a higher and at a lower threshold.
-    prompt_box: x1 y1 x2 y2 of the box that the model was given, only where it was one.
-    label: what the mask shows, only where the prompt or the file that was read says so.
+    predicted_iou: the IoU that the model predicts for the mask.
+    point_coords: the point prompt, [[x, y]]; empty for a box prompt.
+    stability_score: IoU of the masks at a higher and a lower threshold.
+    prompt_box: x1 y1 x2 y2 of the box prompt, if it was one.
+    label: what the mask shows, if the prompt or the file has a label.
     """
 
     segmentation: Any
@@ -34,7 +34,7 @@ class MaskRecord(TypedDict):
 
 
 class MaskRecords(list[MaskRecord]):
-    """A list of records; ``partial`` is true where a cancel or a time budget ended the run early."""
+    """A list of records; ``partial`` is true if the run was canceled or its time budget was used up."""
 
     def __init__(self, records: Iterable[MaskRecord] = (), *, partial: bool = False) -> None:
         super().__init__(records)
@@ -62,9 +62,9 @@ def make_record(candidate: Candidate, hw: tuple[int, int], output_mode: str) -> 
 
 
 def pixel_box(record: MaskRecord) -> list[int]:
-    """Return the x y width height that a mask covers, as COCO counts them; its segmentation is an uncompressed RLE.
+    """Return the COCO bounding box, x y width height, of a record whose segmentation is an uncompressed RLE.
 
-    SAM's own ``bbox`` is one pixel narrower and lower.
+    SAM's ``bbox`` is one pixel narrower and lower.
     """
     boundaries = rle.boundaries_of_rle(record["segmentation"])
     if not len(boundaries):
@@ -74,6 +74,6 @@ def pixel_box(record: MaskRecord) -> list[int]:
 
 
 def _xywh(box: Box) -> list[int]:
-    """As in the reference, width and height are differences of inclusive corners: one less than the pixels covered."""
+    """Width and height are differences of inclusive corners, as in the reference: one pixel too small."""
     x1, y1, x2, y2 = box
     return [x1, y1, x2 - x1, y2 - y1]

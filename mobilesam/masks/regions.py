@@ -1,4 +1,4 @@
-"""Small holes and specks of masks, found with OpenCV in the mask's own window."""
+"""Removal of small holes and islands of masks, with OpenCV in the mask's own window."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from mobilesam.masks import rle
 def remove_small_regions(mask: BoolArray, area_thresh: float, mode: str) -> tuple[BoolArray, bool]:
     """Fill holes, or remove islands, of fewer than ``area_thresh`` pixels; return the mask and whether it changed.
 
-    Pixels are neighbors at their corners too. The largest island stays however small it is.
+    Pixels that touch at corners are connected. The largest island is kept, however small it is.
 
     Args:
         mask: (H, W) bool.
@@ -23,7 +23,7 @@ def remove_small_regions(mask: BoolArray, area_thresh: float, mode: str) -> tupl
         raise InputError(unknown_name("mode", mode, ("holes", "islands")))
     searched = ~mask if mode == "holes" else mask
     _, labels, stats, _ = cv2.connectedComponentsWithStats(searched.astype(np.uint8), connectivity=8)
-    sizes = np.asarray(stats)[1:, cv2.CC_STAT_AREA]  # label 0 is what was not searched
+    sizes = np.asarray(stats)[1:, cv2.CC_STAT_AREA]  # label 0 is the background
     small = sizes < area_thresh
     if not small.any():
         return mask, False
@@ -37,8 +37,9 @@ def clean(boundaries: AnyIntArray, hw: tuple[int, int], min_area: float) -> tupl
     """Fill holes and then remove islands below ``min_area`` pixels; return boundaries and whether they changed."""
     height, width = hw
     x1, y1, x2, y2 = rle.box(boundaries, height)
-    # A pixel of margin joins what surrounds the mask. Where even all that lies beyond a side is smaller than a hole to
-    # be filled, it is taken in whole, so that whatever is cut off is no hole.
+    # The window of the mask has a margin of one pixel, which connects the background around the mask. On a side where
+    # all of the image beyond the mask has less than min_area pixels and might be a hole, the window extends to the edge
+    # of the image.
     x1 = 0 if x1 * height < min_area else x1 - 1
     y1 = 0 if y1 * width < min_area else y1 - 1
     x2 = width if (width - x2 - 1) * height < min_area else x2 + 2
@@ -51,7 +52,7 @@ def clean(boundaries: AnyIntArray, hw: tuple[int, int], min_area: float) -> tupl
     margin[-1] |= y2 < height
     filled, holes = remove_small_regions(window, min_area, "holes")
     if holes:
-        # The margin stands for more than its own pixels: a hole that touches it is none.
+        # Background that touches the margin continues outside the window and is no hole.
         kept = _connected(~window, margin)
         filled, holes = filled & ~kept, bool((filled & ~kept).sum() != window.sum())
     cleaned, islands = remove_small_regions(filled, min_area, "islands")
@@ -61,7 +62,7 @@ def clean(boundaries: AnyIntArray, hw: tuple[int, int], min_area: float) -> tupl
 
 
 def _connected(region: BoolArray, seeds: BoolArray) -> BoolArray:
-    """Return the parts of a region that hold a seed."""
+    """Return the connected parts of a region that contain a seed."""
     _, labels = cv2.connectedComponents(region.astype(np.uint8), connectivity=8)
     wanted = np.unique(np.asarray(labels)[seeds & region])
     return np.isin(labels, wanted)

@@ -1,8 +1,8 @@
-"""Masks as run lengths: a mask of any size costs what its outline costs.
+"""Run-length encodings of masks.
 
-Inside this package a mask is its *boundaries*: (2R,) integers, where the R runs of foreground start and stop, in the
-column after column order of COCO. They grow strictly, so two runs never touch. The public forms are made at the end:
-uncompressed RLE as SAM writes it, and COCO's compressed one.
+Inside this package a mask is represented by its *boundaries*: (2R,) integers, the start and stop positions of its R
+runs of foreground, in COCO's column-major order. They increase strictly, so that two runs never touch. Results have
+SAM's uncompressed RLE or COCO's compressed RLE.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ def boundaries_of(mask: BoolArray) -> AnyIntArray:
 
 
 def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height: int) -> AnyIntArray:
-    """Return the boundaries of the only part of a mask that is not empty.
+    """Return the boundaries of a mask that is empty outside a window.
 
     Args:
-        columns: (n, m) bool, n columns of m pixels.
-        origin_xy: where in the image the first of them is.
+        columns: (n, m) bool, the n columns of the window, each of m pixels.
+        origin_xy: of the window in the image.
         height: of the image.
     """
     x, y = origin_xy
@@ -42,7 +42,7 @@ def boundaries_of_columns(columns: BoolArray, origin_xy: tuple[int, int], height
 
 
 def joined(boundaries: AnyIntArray) -> AnyIntArray:
-    """Join runs of which one stops where the next one starts, as at the bottom of a column and the top of the next."""
+    """Join runs that touch, as one at the bottom of a column and one at the top of the next."""
     touching = np.flatnonzero(boundaries[2::2] == boundaries[1:-1:2])
     return np.delete(boundaries, np.concatenate([2 * touching + 1, 2 * touching + 2]))
 
@@ -92,12 +92,12 @@ def rectangle(x1: int, y1: int, x2: int, y2: int, height: int) -> AnyIntArray:
 
 
 def union(masks: Sequence[AnyIntArray]) -> AnyIntArray:
-    """Return the boundaries of what lies in any of the masks."""
+    """Return the boundaries of the union of masks."""
     return _covered(masks, 1)
 
 
 def intersection(masks: Sequence[AnyIntArray]) -> AnyIntArray:
-    """Return the boundaries of what lies in all of the masks."""
+    """Return the boundaries of the intersection of masks."""
     return _covered(masks, len(masks))
 
 
@@ -109,7 +109,7 @@ def iou(first: AnyIntArray, second: AnyIntArray) -> float:
 
 
 def _covered(masks: Sequence[AnyIntArray], times: int) -> AnyIntArray:
-    """Return the boundaries of what lies in at least so many of the masks."""
+    """Return the boundaries of the pixels that are in at least ``times`` of the masks."""
     positions = np.concatenate(masks)
     steps = np.concatenate([np.resize([1, -1], len(mask)) for mask in masks])
     places, which = np.unique(positions, return_inverse=True)
@@ -120,7 +120,7 @@ def _covered(masks: Sequence[AnyIntArray], times: int) -> AnyIntArray:
 
 
 def to_uncompressed(boundaries: AnyIntArray, hw: tuple[int, int]) -> dict[str, Any]:
-    """Return SAM's uncompressed RLE: ``size`` [H, W] and ``counts``, run lengths that begin with background."""
+    """Return SAM's uncompressed RLE: ``size`` [H, W] and ``counts``, run lengths beginning with background."""
     counts = np.diff(boundaries, prepend=0, append=hw[0] * hw[1])
     if len(counts) > 1 and counts[-1] == 0:
         counts = counts[:-1]
@@ -133,7 +133,7 @@ def to_coco(boundaries: AnyIntArray, hw: tuple[int, int]) -> dict[str, Any]:
 
 
 def coco_encode_rle(uncompressed_rle: dict[str, Any]) -> dict[str, Any]:
-    """Compress an uncompressed RLE as COCO does; ``counts`` is a str, so that it can go into JSON."""
+    """Return COCO's compressed RLE of an uncompressed RLE; ``counts`` is a str, for JSON."""
     height, width = uncompressed_rle["size"]
     compressed: dict[str, Any] = coco_mask.frPyObjects(uncompressed_rle, height, width)
     return {"size": [height, width], "counts": compressed["counts"].decode("ascii")}
@@ -157,7 +157,7 @@ def rle_to_mask(rle: dict[str, Any]) -> BoolArray:
 
 
 class DecodedMasks(Sequence[BoolArray]):
-    """Masks, (H, W) bool, of uncompressed RLEs, each decoded when it is looked at: one is in memory at a time."""
+    """The masks, (H, W) bool, of uncompressed RLEs, decoded one by one on access to save memory."""
 
     def __init__(self, rles: Sequence[dict[str, Any]]) -> None:
         self._rles = rles

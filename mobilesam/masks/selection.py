@@ -1,8 +1,8 @@
-"""Choose one of the candidate masks of a prompt.
+"""Selection of one of the candidate masks of a prompt.
 
-The decoder predicts four masks: the single-mask output and three multimask outputs, for prompts that may mean several
-things. The highest predicted IoU is often that of a wrong mask. The mask that agrees most with the others is right more
-often; docs/accuracy.md has the figures.
+The decoder predicts four masks: the single-mask output and, for ambiguous prompts, three multimask outputs. The mask of
+the highest predicted IoU is often wrong. The mask that agrees most with the others is correct more often;
+docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -20,13 +20,14 @@ def choose(rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray) -
     """Return the index of the mask to keep.
 
     Args:
-        rule: "agreement", the mask most like all four, each weighed by its predicted IoU; "score", the multimask output
-            with the highest predicted IoU, as in the reference's examples; "single", the single-mask output.
-        low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that makes no more.
-        iou_predictions: (4,).
+        rule: "agreement", the mask with the highest mean IoU with all four masks, weighted by predicted IoU; "score",
+            the multimask output of the highest predicted IoU, as in the reference's examples; "single", the
+            single-mask output.
+        low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that predicts one mask.
+        iou_predictions: (4,) or (1,).
 
     Raises:
-        InputError: the rule is none of these.
+        InputError: the rule is not one of :data:`RULES`.
     """
     if rule not in RULES:
         raise InputError(unknown_name("select", rule, RULES))

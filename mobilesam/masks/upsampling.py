@@ -1,8 +1,8 @@
-"""What happens to mask logits after the network: upsampling, in NumPy, on any window of the image.
+"""Upsampling of mask logits, in NumPy, on any window of the image.
 
-SAM brings 256 × 256 logits to the image in two bilinear steps: to the padded 1024 × 1024 square, whose used part is
-cut out, then to the original size. Both steps are linear and separable, so each axis is one matrix with a few entries a
-row, and a window of the result needs only that window's rows of it. No full-size intermediate exists.
+SAM upsamples 256 × 256 logits in two bilinear steps: to the padded 1024 × 1024 square, from which the image's part is
+cropped, and to the original size. Both steps are linear and separable. So each axis is one matrix with a few entries in
+each row, and a window of the result needs only the rows of that window. No full-size intermediate is computed.
 """
 
 from __future__ import annotations
@@ -18,16 +18,15 @@ import numpy.typing as npt
 
 from mobilesam.arrays import BoolArray, FloatArray, IntArray
 
-# A product of more multiplications than this wakes OpenBLAS's threads, which then spin on the cores that the network's
-# own threads need: measured on 2 cores, one click took 56 ms instead of 20.
-_QUIET_PRODUCT = 64**3
+# OpenBLAS uses its threads for a matrix product of more multiplications than this. The threads then wait actively on
+# cores that the network's threads need: on 2 cores, one click took 56 ms instead of 20.
+_SINGLE_THREAD_PRODUCT = 64**3
 
-# Logits computed at once, about 1 MB: small enough for the cache, large enough to hide Python.
-_BLOCK = 2**18
+_BLOCK = 2**18  # logits computed at once, 1 MB: they fit into the cache, and the overhead of Python is small
 
 
 class Frame(NamedTuple):
-    """How low-resolution logits lie on an image.
+    """The sizes that map low-resolution logits to an image.
 
     input_hw: (height, width) of the image in the model frame.
     original_hw: (height, width) of the original image.
@@ -57,15 +56,15 @@ def upsample(
     window_xyxy: tuple[int, int, int, int] | None = None,
     threshold: float | None = None,
 ) -> FloatArray | BoolArray:
-    """Bring low-resolution logits to the original image.
+    """Upsample low-resolution logits to the original image.
 
     Args:
         low_res_logits: (..., h, w) float32, covering the padded square.
         input_hw: (height, width) of the image in the model frame.
         original_hw: (height, width) of the original image.
         image_size: side of the padded square, 1024.
-        window_xyxy: the part of the original image that is wanted; all of it by default.
-        threshold: give a bool mask of the logits above it instead of the logits.
+        window_xyxy: the part of the original image to compute; all of it by default.
+        threshold: return the bool mask of the logits above it instead of the logits.
 
     Returns:
         (..., H, W) float32 logits, or bool, where H and W are those of the window.
@@ -85,15 +84,15 @@ def upsample(
 
 
 def upsampled_columns(low_res_logits: FloatArray, frame: Frame, window: Window) -> Iterator[tuple[int, FloatArray]]:
-    """Yield a window's logits some columns at a time, as COCO orders pixels: x of the first, and (n, H) float32."""
+    """Yield a window's logits in blocks of columns: x of the first column, and (n, H) float32."""
     rows, columns = _axes(low_res_logits.shape, frame)
     yield from _blocks(low_res_logits, rows, columns, (window.y1, window.y2), (window.x1, window.x2))
 
 
 def window_above(low_res_logits: FloatArray, frame: Frame, threshold: float) -> Window:
-    """Return a window outside of which no upsampled logit exceeds a threshold; empty if none does anywhere.
+    """Return a window that contains all upsampled logits above a threshold; empty if there are none.
 
-    An upsampled logit is a mean of neighbors, so it cannot exceed what all of its neighbors stay below.
+    An upsampled logit is a weighted mean of its neighbors, so it does not exceed the largest of them.
 
     Args:
         low_res_logits: (h, w) float32.
@@ -107,11 +106,11 @@ def window_above(low_res_logits: FloatArray, frame: Frame, threshold: float) -> 
 
 @dataclass(frozen=True, eq=False)
 class _Axis:
-    """Both bilinear steps along one axis as a matrix, cut into tiles of the rows' own few columns.
+    """The matrix of both bilinear steps along one axis, stored as tiles of its nonzero columns.
 
-    tiles: (T, side, band) float32, T * side covering the original length.
-    sources: (T, band) int64, which low-resolution logits a tile mixes.
-    first, last: (original,) int64, the range of low-resolution logits that one pixel mixes.
+    tiles: (T, side, band) float32, with T * side at least the original length.
+    sources: (T, band) int64, the low-resolution logits that a tile uses.
+    first, last: (original,) int64, the range of low-resolution logits that a pixel uses.
     """
 
     tiles: FloatArray
@@ -127,7 +126,7 @@ class _Axis:
         return out.reshape((end - begin) * side, logits.shape[1])[start - begin * side : stop - begin * side]
 
     def reached_by(self, logits: IntArray) -> tuple[int, int]:
-        """Return the start and stop of the pixels that mix low-resolution logits of these indices, in order."""
+        """Return the start and stop of the pixels that use low-resolution logits of these indices, in order."""
         if not len(logits):
             return 0, 0
         return int(np.searchsorted(self.last, logits[0])), int(np.searchsorted(self.first, logits[-1], side="right"))
@@ -136,7 +135,7 @@ class _Axis:
 def _blocks(
     logits: FloatArray, first: _Axis, second: _Axis, first_range: tuple[int, int], second_range: tuple[int, int]
 ) -> Iterator[tuple[int, FloatArray]]:
-    """Yield (n, length of first_range) logits, a block along the second axis at a time, with the block's start."""
+    """Yield blocks along the second axis: their start, and (n, length of first_range) logits."""
     (start, stop), length = second_range, first_range[1] - first_range[0]
     halfway = np.ascontiguousarray(first.apply(logits, *first_range).T)  # (low, length)
     side = second.tiles.shape[1]
@@ -149,24 +148,22 @@ def _blocks(
 
 def _axes(shape: tuple[int, ...], frame: Frame) -> tuple[_Axis, _Axis]:
     (height, width), (input_height, input_width), size = frame.original_hw, frame.input_hw, frame.image_size
-    side = _tile_side(max(shape[-2] / height, shape[-1] / width), max(height, width, *shape[-2:]))
-    return (
-        _axis(shape[-2], size, input_height, height, side),
-        _axis(shape[-1], size, input_width, width, side),
-    )
-
-
-def _tile_side(ratio: float, length: int) -> int:
-    """Return how many pixels a tile has, so that its product with rows of ``length`` stays quiet."""
-    for side in (32, 16, 8, 4, 2):
-        if side * (side * ratio + 4) * length <= _QUIET_PRODUCT:
-            return side
-    return 1
+    ratio, length = max(shape[-2] / height, shape[-1] / width), max(height, width, *shape[-2:])
+    products = ((side, side * (side * ratio + 4) * length) for side in (32, 16, 8, 4, 2))
+    side = next((side for side, product in products if product <= _SINGLE_THREAD_PRODUCT), 1)
+    return _axis(shape[-2], size, input_height, height, side), _axis(shape[-1], size, input_width, width, side)
 
 
 @functools.lru_cache(maxsize=16)
 def _axis(low: int, square: int, used: int, original: int, side: int) -> _Axis:
-    weights = _axis_weights(low, square, used, original)
+    to_square = np.zeros((square, low), np.float64)
+    lower, upper, fraction = _bilinear(low, square)
+    index = np.arange(square)
+    to_square[index, lower] += 1 - fraction
+    to_square[index, upper] += fraction
+    lower, upper, fraction = _bilinear(used, original)
+    exact = to_square[lower] * (1 - fraction)[:, None] + to_square[upper] * fraction[:, None]
+    weights = exact.astype(np.float32)  # (original, low), both bilinear steps
     first = np.argmax(weights != 0, axis=1)
     last = low - 1 - np.argmax(weights[:, ::-1] != 0, axis=1)
     starts = np.arange(0, original, side)
@@ -179,22 +176,10 @@ def _axis(low: int, square: int, used: int, original: int, side: int) -> _Axis:
     return _Axis(tiles, sources, first, last)
 
 
-def _axis_weights(low: int, square: int, used: int, original: int) -> FloatArray:
-    """Return the (original, low) matrix of both bilinear steps along one axis."""
-    to_square = np.zeros((square, low), np.float64)
-    lower, upper, fraction = _bilinear(low, square)
-    index = np.arange(square)
-    to_square[index, lower] += 1 - fraction
-    to_square[index, upper] += fraction
-    lower, upper, fraction = _bilinear(used, original)
-    weights = to_square[lower] * (1 - fraction)[:, None] + to_square[upper] * fraction[:, None]
-    return weights.astype(np.float32)
-
-
 def _bilinear(source: int, target: int) -> tuple[IntArray, IntArray, FloatArray]:
-    """Neighbors and fraction of each target pixel, pixel centers at half, edges repeated (align_corners=False).
+    """Return both neighbors and the fraction of each target pixel, as with align_corners=False.
 
-    In float32 like torch's own: in float64 the fractions differ enough to move a pixel across the threshold.
+    The fractions are float32 as in torch. In float64 they differ enough to move a pixel across the threshold.
     """
     scale = np.float32(source) / np.float32(target)
     position = np.maximum((np.arange(target, dtype=np.float32) + np.float32(0.5)) * scale - np.float32(0.5), 0)

@@ -1,1 +1,1 @@
-"""Prompts: points, boxes and earlier masks, in Python and in files."""
+"""Prompts: points, boxes and mask inputs, as arrays and in files."""

@@ -1,8 +1,8 @@
-"""What the user points at, validated once and put into the one form every model takes.
+"""Validation of prompts, and their conversion to the arrays that a model takes.
 
-A prompt is a list of labeled points, as in SAM's ONNX contract: label 1 is foreground, 0 background, -1 padding that
-is ignored, 2 and 3 are the upper left and lower right corner of a box. A prompt without a box ends with one padding
-point; a prompt of nothing but an earlier mask has no points at all.
+A prompt is a list of labeled points, as in SAM's ONNX decoder: label 1 is foreground, 0 background, -1 padding that is
+ignored, 2 and 3 are the upper left and lower right corner of a box. A prompt of points without a box ends with one
+padding point. A prompt of a mask input alone has no points.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ MASK_SIDE = 256
 
 @dataclass(frozen=True, eq=False)
 class Prompts:
-    """B prompts of N points each, in the model frame, ready for a model.
+    """B prompts of N points each, in the model frame.
 
     point_coords: (B, N, 2) float32, x y in pixels of the model frame (longer side 1024).
-    point_labels: (B, N) float32: 1, 0, -1, 2, 3 as in the module's description.
+    point_labels: (B, N) float32: 1, 0, -1, 2 or 3, as described above.
     mask_input: (B, 1, 256, 256) float32 logits of an earlier prediction, or None.
     """
 
@@ -52,10 +52,10 @@ def make_prompts(
     original_hw: tuple[int, int],
     input_hw: tuple[int, int],
 ) -> tuple[Prompts, bool]:
-    """Validate what a caller of ``predict`` passed, and map it to the model frame.
+    """Validate the arguments of ``predict`` and map them to the model frame.
 
-    Anything NumPy takes is accepted. A prompt partly or wholly outside the image is passed on unclipped, as in the
-    reference; points and boxes that lie wholly outside give one OutOfImageWarning.
+    Anything that NumPy converts to an array is accepted. Coordinates are not clipped to the image, as in the reference;
+    points and boxes entirely outside the image cause one OutOfImageWarning.
 
     Args:
         point_coords: (N, 2), x y in pixels of the original image; (B, N, 2) for B independent prompts.
@@ -66,10 +66,11 @@ def make_prompts(
         input_hw: (height, width) of the image in the model frame, before padding.
 
     Returns:
-        The prompts, and whether the caller gave a batch, so that results keep their B axis.
+        The prompts, and whether they were given as a batch, so that results keep their B axis.
 
     Raises:
-        InputError: an argument has a wrong shape, type or value, two do not fit together, or none is given.
+        InputError: an argument has a wrong shape, type or value, the number of prompts differs between arguments, or
+            there is no prompt.
     """
     points = _labeled_points(point_coords, point_labels)
     boxes = _boxes(box)
@@ -115,7 +116,7 @@ def _labeled_points(point_coords: Any, point_labels: Any) -> _Points | None:
         raise InputError(sentence("point_coords", "have shape (N, 2) or (B, N, 2)", coords.shape, remedy))
     if labels.shape != coords.shape[:-1]:
         requirement = f"have shape {coords.shape[:-1]}, one label for each point"
-        raise InputError(sentence("point_labels", requirement, labels.shape, "give every point its label"))
+        raise InputError(sentence("point_labels", requirement, labels.shape, "pass one label for each point"))
     known = np.isin(labels, (FOREGROUND, BACKGROUND, PADDING))
     if not known.all():
         remedy = "use 1 for foreground, 0 for background, -1 for padding; corners of a box go in box"
@@ -135,26 +136,26 @@ def _boxes(box: Any) -> FloatArray64 | None:
         start, end = boxes[faulty[0]].reshape(2, 2)
         remedy = f"its corners are reversed: pass {_listed([*np.minimum(start, end), *np.maximum(start, end)])}"
         if (start == end).any():
-            remedy = "it has no area: widen it, or mark a place with point_coords"
+            remedy = "it has no area: enlarge it, or use point_coords for a point"
         name = "box" if len(boxes) == 1 else f"box {faulty[0]}"
         raise InputError(sentence(name, "have x1 < x2 and y1 < y2", _listed(boxes[faulty[0]]), remedy))
     return boxes
 
 
 def _batch(points: _Points | None, boxes: FloatArray64 | None, masks: FloatArray64 | None) -> tuple[int, bool]:
-    """Return how many prompts there are, and whether the caller wrote them as a batch."""
+    """Return how many prompts there are, and whether they are given as a batch."""
     if points is not None:
         count, batched = (len(points.coords), True) if points.coords.ndim == 3 else (1, False)
         if boxes is not None and len(boxes) != count:
             remedy = "pass one box for each prompt" if batched else f"pass the points as ({len(boxes)}, N, 2)"
             requirement = f"have one row for each of the {count} prompts of point_coords"
             if not batched:
-                requirement = "be one box beside point_coords of shape (N, 2)"
+                requirement = "be one box with point_coords of shape (N, 2)"
             raise InputError(sentence("box", requirement, f"shape {boxes.shape}", remedy))
         return count, batched
     if boxes is not None:
         return len(boxes), len(boxes) > 1
-    assert masks is not None, "a prompt of nothing is refused before"
+    assert masks is not None, "make_prompts refuses a prompt without arguments"
     count = len(masks) if masks.ndim > 2 else 1
     return count, masks.ndim == 4 or count > 1
 
@@ -168,7 +169,7 @@ def _mask_batch(masks: FloatArray64, count: int, batched: bool) -> FloatArray:
         if masks.shape == side:
             remedy = "pass mask_input[None]"
         elif not batched and masks.shape[1:] == side:
-            remedy = "choose one of the masks: mask_input[best][None]"
+            remedy = "pass one of the masks: mask_input[best][None]"
         raise InputError(sentence("mask_input", f"have shape {shapes}", masks.shape, remedy))
     return masks.reshape(count, 1, *side).astype(np.float32)
 
@@ -184,13 +185,13 @@ def _numbers(value: Any, name: str) -> FloatArray64:
         actual = f"{type(value).__name__} of dtype {array.dtype}"
         raise InputError(sentence(name, "be an array of numbers", actual, "pass lists or arrays of int or float"))
     if array.size == 0:
-        raise InputError(sentence(name, "not be empty", f"shape {array.shape}", "pass None to leave it out"))
+        raise InputError(sentence(name, "not be empty", f"shape {array.shape}", "pass None instead"))
     numbers = array.astype(np.float64)
     with np.errstate(over="ignore"):
         finite = np.isfinite(numbers.astype(np.float32))
     if not finite.all():
         actual = f"{numbers[~finite].flat[0]} among {numbers.size} values"
-        raise InputError(sentence(name, "be finite", actual, "remove it, or label a spare point -1"))
+        raise InputError(sentence(name, "be finite", actual, "remove it, or give a padding point the label -1"))
     return numbers
 
 
@@ -199,11 +200,11 @@ def _warn_outside(points: _Points | None, boxes: FloatArray64 | None, original_h
     outside: list[str] = []
     if points is not None:
         places = points.coords[points.labels != PADDING]
-        lost = ((places < 0) | (places >= (width, height))).any(axis=-1)
-        outside += [f"point {_listed(place)}" for place in places[lost]]
+        beyond = ((places < 0) | (places >= (width, height))).any(axis=-1)
+        outside += [f"point {_listed(place)}" for place in places[beyond]]
     if boxes is not None:
-        lost = (boxes[:, 2:] <= 0).any(axis=-1) | (boxes[:, :2] >= (width, height)).any(axis=-1)
-        outside += [f"box {_listed(corners)}" for corners in boxes[lost]]
+        beyond = (boxes[:, 2:] <= 0).any(axis=-1) | (boxes[:, :2] >= (width, height)).any(axis=-1)
+        outside += [f"box {_listed(corners)}" for corners in boxes[beyond]]
     if outside:
         more = f" (and so do {len(outside) - 1} more)" if len(outside) > 1 else ""
         message = f"{outside[0]} lies outside the image, {width} wide and {height} high{more}; x comes before y"

@@ -1,26 +1,26 @@
-"""Prompts as text: one JSON schema for one image or many, read by the commands and written by the page.
+"""The prompt file: JSON with the prompts of one image or many, read by the commands and written by the page.
 
     {"version": 1, "images": {
       "photos/cat.jpg": [{"points": [[220, 110, 1], [40, 60, 0]]},
                          {"box": [10, 20, 200, 180], "points": [[90, 90]]}]}}
 
-Each entry of an image's list is one object. ``points`` are [x, y] or [x, y, label], label 1 (the default) on the
-object and 0 beside it; ``box`` is [x1, y1, x2, y2]; an object has either or both, in pixels of the image as viewed.
-Points of label 0 alone say no object. A ``label``, text, may say what it is; it goes into the files that have a place
-for it. An image is named by its path or by the end of it ("cat.jpg"). ``"objects": [...]`` instead of ``images`` holds
-for every image.
+Each entry of an image's list is one object. ``points`` are [x, y] or [x, y, label], with label 1 (the default) for
+foreground and 0 for background; ``box`` is [x1, y1, x2, y2]. An object has one or both, in pixels of the image as
+viewed. Background points alone are not enough. An optional ``label``, text, names the object in formats that have
+labels. An image is named by its path or by the end of its path ("cat.jpg"). ``"objects": [...]`` instead of ``images``
+applies to every image.
 
-Version 2 has all of this, and objects whose mask was chosen and refined:
+Version 2 adds objects with a chosen or refined mask:
 
     {"version": 2, "objects": [
       {"steps": [{"points": [[220, 110, 1]], "chosen": 3}, {"points": [[220, 110, 1], [40, 60, 0]]}]}]}
 
-Each step holds the whole prompt at that time. ``chosen`` is the decoder's own index of a mask: 0 for its single-mask
-output, 1 to 3 for its multimask outputs. The logits of the mask that a step chooses go into the next step as its
-``mask_input``. The last step gives the object's mask; without ``chosen`` it is the mask that its prompt gets anyway.
+Each step contains the complete prompt of that step. ``chosen`` is the decoder's index of a mask: 0 for the single-mask
+output, 1 to 3 for the multimask outputs. The logits of the chosen mask are the ``mask_input`` of the next step. The
+last step gives the mask of the object; without ``chosen`` the mask is selected as for any other prompt.
 
 samexporter's files are read too: a list of {"type": "point", "data": [x, y], "label": 1} and {"type": "rectangle",
-"data": [x1, y1, x2, y2]} marks, all of them one object.
+"data": [x1, y1, x2, y2]} marks that describe one object.
 """
 
 from __future__ import annotations
@@ -52,10 +52,10 @@ class PromptFile:
     objects: tuple[ObjectPrompt, ...] = ()
 
     def for_image(self, path: str | os.PathLike[str]) -> list[ObjectPrompt]:
-        """Return the objects of an image, found by its path or by the longest end of it that is named.
+        """Return the objects of an image, whose name in the file is its path or an end of it; the longest name counts.
 
         Raises:
-            InputError: the file names images, and not this one.
+            InputError: the file has prompts for named images, but not for this one.
         """
         if not self.images:
             return list(self.objects)
@@ -63,11 +63,12 @@ class PromptFile:
         if name is not None:
             return list(self.images[name])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
-        remedy = f"it names {len(self.images)} others, such as {near[0]!r}"
-        raise InputError(sentence("prompt file", "name the image", f"{str(path)!r}, which it does not name", remedy))
+        raise InputError(
+            f"The prompt file has no prompts for {str(path)!r}. It has prompts for {near[0]!r}, for example."
+        )
 
     def name_of(self, path: str | os.PathLike[str]) -> str | None:
-        """Return the name of an image here, its path or the longest end of it, or None."""
+        """Return the name of an image in the file, its path or the longest end of it, or None."""
         if str(path) in self.images:
             return str(path)
         parts = Path(path).absolute().parts
@@ -76,15 +77,15 @@ class PromptFile:
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """The names of the images, by their text with slashes."""
+        """The names of the images by the same name with slashes, as Windows paths need."""
         return {Path(name).as_posix(): name for name in self.images}
 
 
 def read_prompts(path: str | os.PathLike[str]) -> PromptFile:
-    """Read a prompt file, or a pipe that gives one.
+    """Read a prompt file or a pipe.
 
     Raises:
-        InputError: the file cannot be read, or its content is not as the module describes.
+        InputError: the file cannot be read or is not a valid prompt file.
     """
     return parse_prompts(read_content(path), str(path))
 
@@ -100,14 +101,16 @@ def read_content(path: str | os.PathLike[str], limit: int = MAX_TEXT_BYTES) -> b
     except FileNotFoundError as error:
         raise InputError(sentence("prompt file", "exist", path, "check the path")) from error
     except OSError as error:
-        raise InputError(sentence("prompt file", "be readable", f"{path} ({error.strerror})", "check it")) from error
+        raise InputError(
+            sentence("prompt file", "be readable", f"{path} ({error.strerror})", "check the path")
+        ) from error
 
 
 def parse_prompts(content: str | bytes, name: str = "prompts") -> PromptFile:
-    """Read prompts from JSON text, or from its bytes in UTF-8; ``name`` is what messages call it.
+    """Parse the content of a prompt file; ``name`` stands for it in messages.
 
     Raises:
-        InputError: the text is not as the module describes; the message says where.
+        InputError: the content is not valid; the message says where.
     """
     try:
         text = content.decode("utf-8-sig") if isinstance(content, bytes) else content
@@ -117,12 +120,11 @@ def parse_prompts(content: str | bytes, name: str = "prompts") -> PromptFile:
         raise InputError(sentence("prompt file", "be UTF-8 text", f"{name} ({reason})", "save it as JSON")) from error
     except json.JSONDecodeError as error:
         actual = f"{error.msg} at line {error.lineno}, column {error.colno}"
-        raise InputError(sentence(name, "be JSON", actual, "correct it there")) from error
+        raise InputError(sentence(name, "be JSON", actual, "correct the file")) from error
     except InputError:  # a ValueError too, from _unique
         raise
     except ValueError as error:
-        actual = f"JSON that cannot be read ({error})"
-        raise InputError(sentence(name, "be a prompt file", actual, "correct it")) from error
+        raise InputError(f"{name} cannot be read: {error}. Correct the file.") from error
     if isinstance(document, list):
         return PromptFile(objects=(parse_marks(document, name),))
     refuse_unknown_keys(document, ("version", "images", "objects"), name)
@@ -132,25 +134,25 @@ def parse_prompts(content: str | bytes, name: str = "prompts") -> PromptFile:
         raise InputError(sentence(f"{name}: version", "be 1 or 2", actual, 'write "version": 1, or 2 for steps'))
     if ("images" in document) == ("objects" in document):
         actual = "both" if "images" in document else "neither"
-        remedy = "images names images, objects holds for every image"
+        remedy = "use images for named images, or objects for every image"
         raise InputError(sentence(name, "have either images or objects", actual, remedy))
     if "objects" in document:
         return PromptFile(objects=parse_objects(document["objects"], f"{name}: objects", version))
     if not isinstance(document["images"], dict) or not document["images"]:
         actual = shown(document["images"])
-        raise InputError(sentence(f"{name}: images", "map image names to lists of objects", actual, "name one"))
+        raise InputError(sentence(f"{name}: images", "map image names to lists of objects", actual, "add one"))
     return PromptFile(
         {key: parse_objects(value, f"{name}: images[{key!r}]", version) for key, value in document["images"].items()}
     )
 
 
 def dump(prompts: PromptFile) -> str:
-    """Return a prompt file's text, one object a line; :func:`parse_prompts` reads it back.
+    """Return the text of a prompt file, with one object on each line; :func:`parse_prompts` reads it.
 
-    It is of version 2 if an object has steps or a chosen mask, else of version 1.
+    The version is 2 if an object has steps or a chosen mask, else 1.
 
     Raises:
-        InputError: an object has a ``mask_input``, which a file does not hold.
+        InputError: an object has a ``mask_input``, which a prompt file cannot store.
     """
     written = [prompts.objects, *prompts.images.values()]
     version = 2 if any(needs_steps(prompt) for objects in written for prompt in objects) else 1
@@ -169,5 +171,5 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(document) < len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise InputError(sentence(f"prompts: {twice!r}", "be written once", "it twice", "join the two entries"))
+        raise InputError(sentence(f"prompts: the key {twice!r}", "be unique", "it twice", "join the two entries"))
     return document

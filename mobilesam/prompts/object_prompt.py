@@ -1,4 +1,4 @@
-"""What points at one object, and how the page or a person came to its mask."""
+"""The prompt of one object, with the steps that led to it."""
 
 from __future__ import annotations
 
@@ -11,23 +11,21 @@ from mobilesam.errors import InputError, sentence
 if TYPE_CHECKING:
     from mobilesam.arrays import FloatArray
 
-MAX_STEPS = 32  # each one is a call of the decoder whenever the object is segmented
+MAX_STEPS = 32  # each step is a call of the decoder
 
 Box = tuple[float, float, float, float]
 
 
 @dataclass(frozen=True)
 class ObjectPrompt:
-    """What points at one object, in pixels of the original image.
+    """The prompt of one object, in pixels of the original image.
 
     points: x y of each point. labels: 1 foreground or 0 background, one for each point. box: x1 y1 x2 y2, or None.
-    label: what the object is, or None.
-    steps: earlier prompts of the same object, at most MAX_STEPS, each with ``chosen`` and without steps of its own.
-        The mask chosen in one is fed into the next as ``mask_input``, that of the last into this prompt.
-    chosen: the decoder's own index of the mask that counts, 0 (the single-mask output) to 3; None leaves the choice to
-        ``select``.
-    mask_input: (1, 256, 256) float32 logits of an earlier mask of the object, in place of those that steps give; it
-        takes no part in comparisons.
+    label: the name of the object, or None.
+    steps: earlier prompts of the same object, at most MAX_STEPS with this one, each with ``chosen`` and without steps.
+        The mask chosen in each is the ``mask_input`` of the next, and that of the last the ``mask_input`` of this one.
+    chosen: the decoder's index of the mask to keep, 0 (the single-mask output) to 3; None for the mask by ``select``.
+    mask_input: (1, 256, 256) float32 logits of an earlier mask of the object, instead of steps; not compared by ``==``.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -40,17 +38,17 @@ class ObjectPrompt:
 
     @property
     def refines(self) -> bool:
-        """Whether an earlier mask is fed back."""
+        """Whether the prompt refines an earlier mask."""
         return bool(self.steps) or self.mask_input is not None
 
     @property
     def ambiguous(self) -> bool:
-        """Whether it is a lone foreground point, which may mean a part or the whole."""
+        """Whether the prompt is a single foreground point, which may mean a part or the whole."""
         return self.box is None and self.labels == (1,) and not self.refines
 
     @property
     def has_object(self) -> bool:
-        """Whether it says where the object is; points of label 0 alone only say where it is not."""
+        """Whether the prompt has a foreground point, a box or an earlier mask."""
         return self.box is not None or 1 in self.labels or self.refines
 
     def arguments(self) -> dict[str, Any]:
@@ -63,7 +61,7 @@ class ObjectPrompt:
 
 
 def refuse_without_object(prompt: ObjectPrompt, where: str = "a prompt") -> None:
-    """Raise InputError if a prompt does not say where its object is; ``where`` is what the message calls it."""
+    """Raise InputError if a prompt does not say where its object is; ``where`` stands for it in the message."""
     if not prompt.has_object:
         actual = "background points alone" if prompt.points else "neither"
         remedy = "add a point of label 1 on the object, or a box around it"
@@ -71,13 +69,13 @@ def refuse_without_object(prompt: ObjectPrompt, where: str = "a prompt") -> None
 
 
 def group(points: Iterable[Sequence[float]], boxes: Iterable[Sequence[float]]) -> list[ObjectPrompt]:
-    """Return the objects that loose marks mean: all points are one object, each box is one; both only with one box.
+    """Return objects from separate points and boxes: all points are one object, each box is one object.
 
     Args:
         points: x y label of each point. boxes: x1 y1 x2 y2 of each box.
 
     Raises:
-        InputError: there are points and several boxes, or background points alone.
+        InputError: there are points with several boxes, or background points alone.
     """
     coords, labels = [], []
     for x, y, label in points:
@@ -85,8 +83,8 @@ def group(points: Iterable[Sequence[float]], boxes: Iterable[Sequence[float]]) -
         labels.append(int(label))
     corners = [(float(x1), float(y1), float(x2), float(y2)) for x1, y1, x2, y2 in boxes]
     if coords and len(corners) > 1:
-        remedy = "put each box and its points into an object of a prompt file"
-        raise InputError(sentence("points", "come with one box at most", f"{len(corners)} boxes", remedy))
+        remedy = "use a prompt file with one object for each box and its points"
+        raise InputError(sentence("points", "come with at most one box", f"{len(corners)} boxes", remedy))
     if coords:
         prompt = ObjectPrompt(tuple(coords), tuple(labels), corners[0] if corners else None)
         refuse_without_object(prompt, "points")

@@ -1,4 +1,4 @@
-"""One object of a prompt file: read from JSON values, with the place of whatever is wrong, and written as such."""
+"""Reading and writing of one object of a prompt file; messages say which part of the file is wrong."""
 
 from __future__ import annotations
 
@@ -8,16 +8,15 @@ from typing import Any
 
 from mobilesam.config import ALL_MASKS
 from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.files import is_number
 from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
-
-LARGEST = 1e9  # of a coordinate, in pixels
 
 
 def parse_objects(value: Any, where: str, version: int) -> tuple[ObjectPrompt, ...]:
-    """Read a list of objects; ``where`` is what messages call it.
+    """Read a list of objects; ``where`` stands for it in messages.
 
     Raises:
-        InputError: it is not such a list, or holds what the version of the file does not have.
+        InputError: an object is not valid in this version of the file.
     """
     if not isinstance(value, list) or not value:
         raise InputError(sentence(where, "be a list of objects", shown(value), 'write [{"points": [[x, y]]}]'))
@@ -25,10 +24,10 @@ def parse_objects(value: Any, where: str, version: int) -> tuple[ObjectPrompt, .
 
 
 def parse_marks(marks: list[Any], name: str) -> ObjectPrompt:
-    """Read samexporter's list; its text marks, meant for another model, are refused rather than dropped.
+    """Read samexporter's list of marks. Its text marks, which are for another model, are an error.
 
     Raises:
-        InputError: a mark is neither a point nor the only rectangle, or none says where the object is.
+        InputError: a mark is neither a point nor the only rectangle, or there are background points alone.
     """
     points, labels, box = [], [], None
     for index, mark in enumerate(marks):
@@ -41,25 +40,24 @@ def parse_marks(marks: list[Any], name: str) -> ObjectPrompt:
             box = _numbers(mark.get("data"), f"{where}.data", (4,), "[x1, y1, x2, y2]")
         elif mark.get("type") == "rectangle":
             remedy = 'several boxes are several objects: write {"version": 1, "objects": [{"box": ...}, ...]}'
-            raise InputError(sentence(where, "not be a second rectangle", "one", remedy))
+            raise InputError(sentence(name, "have one rectangle at most", f"a second one at {where}", remedy))
         else:
             raise InputError(unknown_name(f"{where}.type", mark.get("type"), ("point", "rectangle")))
     if not marks:
-        raise InputError(sentence(name, "hold at least one mark", "an empty list", "add a point or a rectangle"))
+        raise InputError(sentence(name, "have at least one mark", "an empty list", "add a point or a rectangle"))
     prompt = _prompt(points, labels, box)
     refuse_without_object(prompt, name)
     return prompt
 
 
 def entry_of(prompt: ObjectPrompt) -> dict[str, Any]:
-    """Return an object as a prompt file writes it.
+    """Return an object as JSON values.
 
     Raises:
-        InputError: it has a ``mask_input``, which a file does not hold.
+        InputError: it has a ``mask_input``, which a prompt file cannot store.
     """
     if prompt.mask_input is not None:
-        remedy = "record the steps that led to it"
-        raise InputError(sentence("mask_input", "be None for a prompt file", "an array", remedy))
+        raise InputError(sentence("mask_input", "be None for a prompt file", "an array", "use steps instead"))
     if needs_steps(prompt):
         entry: dict[str, Any] = {"steps": [_step_entry(step) for step in (*prompt.steps, prompt)]}
     else:
@@ -68,21 +66,21 @@ def entry_of(prompt: ObjectPrompt) -> dict[str, Any]:
 
 
 def needs_steps(prompt: ObjectPrompt) -> bool:
-    """Return whether an object can only be written with steps, which version 1 does not have."""
+    """Return whether an object must be written as steps, which version 1 does not have."""
     return bool(prompt.steps) or prompt.chosen is not None
 
 
 def refuse_unknown_keys(value: Any, known: tuple[str, ...], where: str) -> None:
     """Raise InputError if a JSON value is not an object, or has a key that is not ``known``."""
     if not isinstance(value, dict):
-        raise InputError(sentence(where, f"be an object with {', '.join(known)}", shown(value), "put it into braces"))
+        raise InputError(sentence(where, f"be an object with {', '.join(known)}", shown(value), "use braces"))
     for key in value:
         if key not in known:
             raise InputError(unknown_name(f"{where}: each key", key, known))
 
 
 def shown(value: Any) -> str:
-    """Return a JSON value as messages show it."""
+    """Return a JSON value as text for messages."""
     try:
         text = json.dumps(value)
     except RecursionError:
@@ -104,10 +102,9 @@ def parse_chosen(value: Any, where: str) -> int:
 
 def _object(value: Any, where: str, version: int) -> ObjectPrompt:
     if version == 1 and isinstance(value, dict) and "steps" in value:
-        raise InputError(sentence(f"{where}.steps", "come in a file of version 2", "version 1", 'write "version": 2'))
-    refuse_unknown_keys(
-        value, ("points", "box", "label") if version == 1 else ("points", "box", "steps", "label"), where
-    )
+        raise InputError(sentence(f"{where}.steps", "be in a file of version 2", "version 1", 'write "version": 2'))
+    known = ("points", "box", "label") if version == 1 else ("points", "box", "steps", "label")
+    refuse_unknown_keys(value, known, where)
     label = value.get("label")
     if "label" in value and (not isinstance(label, str) or not label):
         raise InputError(sentence(f"{where}.label", "be text", shown(label), 'write for example "label": "cat"'))
@@ -115,36 +112,32 @@ def _object(value: Any, where: str, version: int) -> ObjectPrompt:
     if "steps" not in value:
         return replace(_marked(marks, where), label=label)
     if marks:
-        remedy = "put them into the last step"
-        raise InputError(
-            sentence(where, "have either steps or points and box", f"steps and {', '.join(marks)}", remedy)
-        )
+        actual = f"steps and {', '.join(marks)}"
+        raise InputError(sentence(where, "have either steps or points and box", actual, "move them to the last step"))
     return replace(_stepped(value["steps"], f"{where}.steps"), label=label)
 
 
 def _stepped(value: Any, where: str) -> ObjectPrompt:
-    """Read steps: the last is the prompt, and those before it lead to it."""
+    """Read steps; the last one is the prompt of the object."""
     if not isinstance(value, list) or not value:
-        raise InputError(
-            sentence(where, "be a list of steps", shown(value), 'write [{"points": [[x, y]], "chosen": 1}]')
-        )
+        remedy = 'write [{"points": [[x, y]], "chosen": 1}]'
+        raise InputError(sentence(where, "be a list of steps", shown(value), remedy))
     if len(value) > MAX_STEPS:
-        raise InputError(sentence(where, f"have at most {MAX_STEPS} steps", len(value), "leave out the earliest"))
+        raise InputError(sentence(where, f"have at most {MAX_STEPS} steps", len(value), "remove the earliest"))
     steps: list[ObjectPrompt] = []
     for index, entry in enumerate(value):
         place = f"{where}[{index}]"
         refuse_unknown_keys(entry, ("points", "box", "chosen"), place)
         chosen = parse_chosen(entry["chosen"], f"{place}.chosen") if "chosen" in entry else None
         if chosen is None and index < len(value) - 1:
-            remedy = "say which mask goes into the next step"
+            remedy = "set it to the index of the mask that the next step refines"
             raise InputError(sentence(f"{place}.chosen", "be given in every step before the last", "none", remedy))
-        step = _marked(entry, place, follows=bool(steps))
-        steps.append(replace(step, chosen=chosen))
+        steps.append(replace(_marked(entry, place, follows=bool(steps)), chosen=chosen))
     return replace(steps[-1], steps=tuple(steps[:-1]))
 
 
 def _marked(value: dict[str, Any], where: str, follows: bool = False) -> ObjectPrompt:
-    """Read points and a box; only what follows a step may have background points alone."""
+    """Read points and a box; after another step, background points alone are allowed."""
     if not {"points", "box"} & value.keys():
         raise InputError(sentence(where, "have points, a box or both", "neither", "add one, or remove the object"))
     box = _numbers(value["box"], f"{where}.box", (4,), "[x1, y1, x2, y2]") if "box" in value else None
@@ -181,16 +174,18 @@ def _prompt(points: list[list[float]], labels: list[int], box: list[float] | Non
 
 def _label(value: Any, where: str) -> int:
     if isinstance(value, bool) or value not in (0, 1):
-        raise InputError(sentence(f"{where}: the label", "be 1 or 0", shown(value), "1 lies on the object"))
+        raise InputError(
+            sentence(f"{where}: the label", "be 1 or 0", shown(value), "use 1 for foreground, 0 for background")
+        )
     return int(value)
 
 
 def _numbers(value: Any, where: str, lengths: tuple[int, ...], form: str) -> list[float]:
     if not isinstance(value, list) or len(value) not in lengths:
-        raise InputError(sentence(where, f"be {form}", shown(value), "give numbers, in pixels"))
+        raise InputError(sentence(where, f"be {form}", shown(value), "use numbers, in pixels"))
     for number in value:
-        if isinstance(number, bool) or not isinstance(number, int | float) or not abs(number) < LARGEST:
-            raise InputError(sentence(where, "hold finite numbers", shown(value), f"write {form}"))
+        if not is_number(number):
+            raise InputError(sentence(where, "have finite numbers", shown(value), f"write {form}"))
     return [float(number) for number in value]
 
 

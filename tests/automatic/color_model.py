@@ -12,9 +12,9 @@ SIDE = 256
 
 
 class ColorModel(MaskModel):
-    """Predicts one sure mask for each prompt, and counts what it is asked.
+    """Predicts one certain mask for each prompt, and counts the prompts.
 
-    A point lies in its mask; a box is answered by the mask of its middle.
+    The mask contains the point, or the center of the box.
     """
 
     def __init__(self, quality=0.95, batch=4):

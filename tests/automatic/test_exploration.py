@@ -1,10 +1,10 @@
-"""Which points are asked."""
+"""The order in which everything mode decodes points."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from mobilesam.automatic.exploration import Everywhere, Exploration, farthest_first, inside_finest, looks_at
+from mobilesam.automatic.exploration import Exploration, appearance_at, farthest_first, inside_finest
 from mobilesam.automatic.grids import build_point_grid
 
 ALIKE = np.tile(np.array([[1, 0]], np.float32), (64, 1))
@@ -18,11 +18,12 @@ def take_all(plan, size=2):
     return taken
 
 
-def test_everywhere_is_every_point_once():
-    assert sorted(take_all(Everywhere(81), 4)) == list(range(81))
+def test_without_appearance_every_point_is_taken_once_in_random_order():
+    taken = take_all(Exploration(build_point_grid(9), None, 81), 4)
+    assert taken == np.random.default_rng(0).permutation(81).tolist()
 
 
-def test_a_limit_is_kept_and_no_point_is_asked_twice():
+def test_a_limit_is_kept_and_no_point_is_taken_twice():
     taken = take_all(Exploration(build_point_grid(8), ALIKE, 21))
     assert len(taken) == len(set(taken)) == 21
 
@@ -38,22 +39,22 @@ def test_the_least_known_point_is_next():
     assert not set(taken[32:]) & set(np.flatnonzero(~left).tolist())
 
 
-def test_an_answer_tells_little_about_a_place_that_looks_different():
+def test_a_mask_tells_little_about_points_of_different_appearance():
     points = build_point_grid(8)
     different = points[:, 1] > 0.5
-    looks = np.where(different[:, None], [[0, 1]], [[1, 0]]).astype(np.float32)
-    plan = Exploration(points, looks, 64)
+    appearance = np.where(different[:, None], [[0, 1]], [[1, 0]]).astype(np.float32)
+    plan = Exploration(points, appearance, 64)
     plan.learn(int(np.flatnonzero(~different)[0]), np.ones(64, bool))
     assert different[take_all(plan)[:32]].all()
 
 
-def test_looks_are_relative_to_the_mean():
+def test_appearance_is_relative_to_the_mean():
     features = np.zeros((1, 2, 4, 4), np.float32)
     features[0, 0] = 5
     features[0, 1, :, 2:] = 3
     cells = np.array([[0, 0], [3, 0], [0, 3], [2, 2]])
-    np.testing.assert_allclose(looks_at(features, cells), [[0, -1], [0, 1], [0, -1], [0, 1]], atol=1e-6)
-    assert not looks_at(np.ones((1, 2, 4, 4), np.float32), cells).any()
+    np.testing.assert_allclose(appearance_at(features, cells), [[0, -1], [0, 1], [0, -1], [0, 1]], atol=1e-6)
+    assert not appearance_at(np.ones((1, 2, 4, 4), np.float32), cells).any()
 
 
 def test_the_farthest_point_comes_first():
@@ -61,12 +62,12 @@ def test_the_farthest_point_comes_first():
     order = farthest_first(points)
     assert sorted(order.tolist()) == list(range(64))
     for place in range(1, 64):
-        asked, rest = points[order[:place]], points[order[place:]]
-        distance = np.linalg.norm(rest[:, None] - asked[None], axis=2).min(axis=1)
+        before, rest = points[order[:place]], points[order[place:]]
+        distance = np.linalg.norm(rest[:, None] - before[None], axis=2).min(axis=1)
         assert distance[0] >= distance.max() - 1e-9
 
 
-def test_the_finest_answer_is_the_smallest_stable_one_that_holds_the_point():
+def test_the_finest_mask_is_the_smallest_stable_one_that_contains_the_point():
     y, x = np.mgrid[:256, :256]
 
     def square(half, sharp=10.0):
@@ -74,8 +75,8 @@ def test_the_finest_answer_is_the_smallest_stable_one_that_holds_the_point():
 
     large, small, elsewhere = square(80), square(20), np.roll(square(5), 100, axis=1)
     points = np.array([[100, 100], [115, 100], [150, 100], [200, 100]])
-    answers = np.stack([large, small, elsewhere])
-    assert inside_finest(answers, points[0], points, 0.0, 1.0).tolist() == [True, True, False, False]
+    masks = np.stack([large, small, elsewhere])
+    assert inside_finest(masks, points[0], points, 0.0, 1.0).tolist() == [True, True, False, False]
     unstable = square(20, sharp=0.1)
     assert inside_finest(np.stack([large, unstable]), points[0], points, 0.0, 1.0).tolist() == [True, True, True, False]
     assert not inside_finest(elsewhere[None], points[0], points, 0.0, 1.0).any()

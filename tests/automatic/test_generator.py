@@ -85,7 +85,7 @@ def test_the_best_predicted_iou_comes_first():
     assert scores == sorted(scores, reverse=True)
 
 
-def test_the_batch_is_the_models_own_and_at_most_what_was_asked():
+def test_the_batch_is_that_of_the_model_and_at_most_the_requested_one():
     for points_per_batch, largest in ((64, 4), (3, 3)):
         model = ColorModel(batch=4)
         generator(model, points_per_batch=points_per_batch).generate(PHOTO)
@@ -117,9 +117,9 @@ def test_crops_find_what_is_too_small_for_the_whole_photo():
         "point_grids": [[[0.5, 0.5]], [[x / 40, y / 40] for x in range(40) for y in range(40)]],
     }
     records = generator(crop_n_layers=1, **options).generate(squares((200, 320), small))
-    found = [record for record in records if record["area"] < 100]
-    assert len(found) == 2
-    for record in found:
+    selected = [record for record in records if record["area"] < 100]
+    assert len(selected) == 2
+    for record in selected:
         assert record["crop_box"][2] < 320
         assert record["segmentation"].sum() == record["area"]
 
@@ -160,7 +160,7 @@ def test_progress_counts_points_and_masks():
 def test_canceling_returns_what_was_found():
     stop = threading.Event()
 
-    def progress(done, total, found):
+    def progress(done, total, masks):
         if done >= 32:
             stop.set()
 
@@ -205,7 +205,7 @@ def test_boxes_of_a_detector_keep_their_order():
 
 
 BAD = [
-    ({"pred_iou_thresh": 1.5}, "pred_iou_thresh must be from 0 to 1, got 1.5; see the default in its documentation"),
+    ({"pred_iou_thresh": 1.5}, "pred_iou_thresh must be from 0 to 1, got 1.5; leave it out for the default"),
     ({"stability_score_thresh": -0.1}, "stability_score_thresh must be from 0 to 1, got -0.1"),
     ({"box_nms_thresh": float("nan")}, "box_nms_thresh must be from 0 to 1, got nan"),
     ({"crop_nms_thresh": "0.7"}, "crop_nms_thresh must be from 0 to 1, got '0.7'"),
@@ -219,7 +219,7 @@ BAD = [
     ({"crop_n_points_downscale_factor": 0}, "crop_n_points_downscale_factor must be a whole number of at least 1"),
     (
         {"crop_n_layers": 2, "crop_n_points_downscale_factor": 4},
-        "points_per_side must be at least 16, got 8, which leaves none for layer 2 of the crops",
+        "points_per_side must be at least 16, got 8, which leaves no points for crop layer 2",
     ),
     ({"point_grids": [[[0.5, 0.5]]]}, "points_per_side or point_grids must be given, got both"),
     ({"points_per_side": None}, "points_per_side or point_grids must be given, got neither"),
@@ -237,7 +237,7 @@ BAD = [
     ({"mode": "fastest"}, "mode must be one of"),
     ({"tile_size": 10}, "tile_size must be a whole number of at least 64, got 10"),
     ({"tile_size": 256, "tile_overlap": 0.95}, "tile_overlap must be from 0 to 0.9, got 0.95"),
-    ({"tile_size": 256, "crop_n_layers": 1}, "crop_n_layers must be 0 beside tile_size, got 1"),
+    ({"tile_size": 256, "crop_n_layers": 1}, "crop_n_layers must be 0 with tile_size, got 1"),
 ]
 
 
@@ -261,13 +261,13 @@ def test_bad_arguments_of_a_run():
         SamAutomaticMaskGenerator("vit_t")
 
 
-@pytest.mark.parametrize(("mode", "asked"), [("exact", 1024), ("balanced", 384), ("fast", 176)])
-def test_the_faster_modes_find_the_same_with_fewer_points(mode, asked):
+@pytest.mark.parametrize(("mode", "points"), [("exact", 1024), ("balanced", 384), ("fast", 176)])
+def test_the_faster_modes_find_the_same_with_fewer_points(mode, points):
     boxes = [(10 + 80 * (i % 8), 10 + 80 * (i // 8), 70 + 80 * (i % 8), 70 + 80 * (i // 8)) for i in range(32)]
     model, calls = ColorModel(batch=2), []
     records = generator(model, points_per_side=32, mode=mode).generate(
         squares((330, 650), boxes), progress=lambda *counts: calls.append(counts)
     )
     assert_squares(records, boxes)
-    assert len(model.points) == len(set(model.points)) == asked
-    assert calls[-1] == (asked, asked, 33)
+    assert len(model.points) == len(set(model.points)) == points
+    assert calls[-1] == (points, points, 33)

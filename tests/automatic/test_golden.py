@@ -30,21 +30,21 @@ def records_of(run):
     return records
 
 
-def differences(found, recorded):
+def differences(results, recorded):
     """Return a line for each recorded mask that is not found again, with how near it was to a threshold."""
-    forms = [[record["segmentation"] for record in records] for records in (found, recorded)]
+    forms = [[record["segmentation"] for record in records] for records in (results, recorded)]
     ious = coco.iou(*forms, [0] * len(recorded))
     lines = []
     for index, record in enumerate(recorded):
         nearest = int(ious[:, index].argmax())
-        other = found[nearest]
+        other = results[nearest]
         shared = coco.area(coco.merge([forms[0][nearest], forms[1][index]], intersect=True))
         apart = record["area"] + other["area"] - 2 * int(shared)
         same = apart <= 2 if record["area"] < 1000 else ious[nearest, index] >= 0.99
         same &= all(abs(a - b) <= 1 for a, b in zip(record["bbox"], other["bbox"], strict=True))
         same &= all(abs(record[key] - other[key]) <= 1e-3 for key in ("predicted_iou", "stability_score"))
         same &= record["point_coords"] == other["point_coords"] and record["crop_box"] == other["crop_box"]
-        same &= abs(record["predicted_iou"] - found[index]["predicted_iou"]) <= 1e-4  # the order
+        same &= abs(record["predicted_iou"] - results[index]["predicted_iou"]) <= 1e-4  # the order
         if not same:
             scores = f"{record['predicted_iou']:.5f}, stable to {record['stability_score']:.5f}"
             lines.append(f"mask {index}, {scores}: nearest {nearest} with IoU {ious[nearest, index]:.4f}")
@@ -62,7 +62,7 @@ def differences(found, recorded):
 def test_a_recorded_run(request, network, run):
     model = request.getfixturevalue(network)
     generator = SamAutomaticMaskGenerator(model, output_mode="coco_rle", **run["options"])
-    found = generator.generate(photo(run["image"]))
+    results = generator.generate(photo(run["image"]))
     recorded = records_of(run)
-    assert len(found) == len(recorded)
-    assert differences(found, recorded) == []
+    assert len(results) == len(recorded)
+    assert differences(results, recorded) == []

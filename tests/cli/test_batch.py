@@ -237,5 +237,5 @@ def test_embeddings_made_beforehand_are_used(command, photos, monkeypatch):
     assert command(*ask, "--out", "prepared", "--embeddings", "embeddings").code == 0
     assert contents(photos / "prepared") == contents(photos / "fresh")
     assert command(*ask, "--out", "x", "--embeddings", "absent").err.startswith(
-        "error: the folder of embeddings must exist, got absent; make it with mobilesam embed"
+        "error: the folder of embeddings must exist, got absent; create it with mobilesam embed"
     )

@@ -63,7 +63,7 @@ def test_module_and_script_are_the_same_program() -> None:
         (["predict", "-", "-", "--point", "1,2"], "error: - must be given once, got 2 times; standard input"),
         (
             ["predict", "x.jpg", "--point", "1,2", "--box", "0,0,2,2", "--box", "0,0,3,3"],
-            "error: points must come with one box at most, got 2 boxes;",
+            "error: points must come with at most one box, got 2 boxes;",
         ),
     ],
 )

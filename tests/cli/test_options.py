@@ -39,7 +39,7 @@ def test_points_are_one_object_and_boxes_are_several() -> None:
     assert parse_prompts(["1,2", "3,4,0"], []) == [ObjectPrompt(((1, 2), (3, 4)), (1, 0))]
     assert parse_prompts([], ["0,0,5,5", "1,1,2,2"]) == [ObjectPrompt(box=(0, 0, 5, 5)), ObjectPrompt(box=(1, 1, 2, 2))]
     assert parse_prompts(["1,2"], ["0,0,5,5"]) == [ObjectPrompt(((1, 2),), (1,), (0, 0, 5, 5))]
-    with pytest.raises(UsageError, match="points must come with one box at most, got 2 boxes;"):
+    with pytest.raises(UsageError, match="points must come with at most one box, got 2 boxes;"):
         parse_prompts(["1,2"], ["0,0,5,5", "1,1,2,2"])
 
 

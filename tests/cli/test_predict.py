@@ -261,7 +261,7 @@ def test_a_prompt_file_that_does_not_name_the_photo(command: Callable[..., Any])
     Path("prompts.json").write_text('{"version": 1, "images": {"cat.jpg": [{"points": [[1, 2]]}]}}')
     outcome = command("predict", "cta.jpg", "--prompts", "prompts.json")
     assert outcome.code == 1
-    assert "error: prompt file must name the image, got 'cta.jpg', which it does not name;" in outcome.err
+    assert "error: The prompt file has no prompts for 'cta.jpg'. It has prompts for" in outcome.err
     assert "'cat.jpg'" in outcome.err
 
 

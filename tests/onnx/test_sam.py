@@ -62,7 +62,7 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
 
 
 def test_everything_mode_on_a_single_mask_decoder_finds_each_points_best(pair, onnx_sam):
-    with pytest.warns(SingleMaskWarning, match="this model gives one mask a point, not three, so fewer are found"):
+    with pytest.warns(SingleMaskWarning, match="The model predicts one mask for each point instead of three"):
         generator = mobilesam.SamAutomaticMaskGenerator(OnnxSam.from_files(pair), points_per_side=5)
     found = generator.generate(photo("coins"))
     every = mobilesam.SamAutomaticMaskGenerator(onnx_sam, points_per_side=5).generate(photo("coins"))

@@ -55,9 +55,9 @@ def test_the_finest_grid_is_planned_without_looking_at_all_pairs_of_points() -> 
     class Counted(np.ndarray):
         def __getitem__(self, key):
             nonlocal looked_at
-            found = super().__getitem__(key)
-            looked_at += len(found) if isinstance(key, np.ndarray) else 0
-            return found
+            part = super().__getitem__(key)
+            looked_at += len(part) if isinstance(key, np.ndarray) else 0
+            return part
 
     order = farthest_first(points.view(Counted))
     assert sorted(order.tolist()) == list(range(65536))
@@ -85,7 +85,7 @@ def test_points_are_taken_in_the_order_of_a_stable_sort() -> None:
             "each of point_grids must have at most 65,536",
         ),
         ({"crop_n_layers": 9}, "crop_n_layers must be a whole number from 0 to 8, got 9"),
-        ({"crop_n_layers": 7, "points_per_side": 64}, "the points of an image must be at most 10,000,000 in all crops"),
+        ({"crop_n_layers": 7, "points_per_side": 64}, "the number of points must be at most 10,000,000 in all crops"),
     ],
 )
 def test_grids_have_a_limit(options: dict, message: str) -> None:
@@ -102,7 +102,7 @@ def test_grids_have_a_limit(options: dict, message: str) -> None:
 def test_tiles_have_a_limit() -> None:
     image = np.zeros((3000, 4000, 3), np.uint8)
     options = {"points_per_side": 256, "tile_size": 128}
-    with pytest.raises(InputError, match="the points of an image must be at most 10,000,000 in all crops or tiles"):
+    with pytest.raises(InputError, match="the number of points must be at most 10,000,000 in all crops or tiles"):
         SamAutomaticMaskGenerator(ColorModel(), **options).generate(image)
     with pytest.raises(
         InputError, match=r"tiles must be at most 100,000, got 3\d\d,\d\d\d of 64 pixels for an image of 4000"
@@ -119,13 +119,13 @@ def test_a_grid_that_is_too_fine_is_wrong_usage(command, tmp_path) -> None:
 
 @pytest.mark.parametrize("mode", ["exact", "balanced"])
 @pytest.mark.parametrize("options", [{}, {"crop_n_layers": 1}, {"tile_size": 64}])
-def test_a_run_that_is_stopped_while_a_crop_is_encoded_plans_and_asks_nothing_more(mode: str, options: dict) -> None:
+def test_a_run_stopped_while_a_crop_is_encoded_decodes_nothing_more(mode: str, options: dict) -> None:
     stop = threading.Event()
 
     class Slow(ColorModel):
-        def encode(self, image, **how):
+        def encode(self, image, **keywords):
             stop.set()  # as when the time is up
-            return super().encode(image, **how)
+            return super().encode(image, **keywords)
 
         def dump_features(self, features):
             raise AssertionError("planned")

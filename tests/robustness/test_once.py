@@ -97,8 +97,8 @@ def test_the_layout_of_the_decoders_masks_is_stated_in_one_module() -> None:
     """Single-mask output, multimask outputs, mask threshold and stability offset."""
     assert (SINGLE_MASK, MULTIMASK, ALL_MASKS) == ((0,), (1, 2, 3), (0, 1, 2, 3))
     repeated = r"\(0,\)|1, 2, 3[)\]]|range\(4\)|logits > 0\b|\w*(?i:mask_threshold|stability\w*offset)(: float)? = \d"
-    found = {module for module in MODULES if re.search(repeated, text_of(module))}
-    assert found - {"evaluate.report", "weights.state_dict"} == {"config"}  # numbers of clicks, kinds of points
+    matches = {module for module in MODULES if re.search(repeated, text_of(module))}
+    assert matches - {"evaluate.report", "weights.state_dict"} == {"config"}  # numbers of clicks, kinds of points
     assert not [module for module in MODULES if "bool | None" in text_of(module) and "multimask" in text_of(module)]
 
 
@@ -112,9 +112,9 @@ def test_decode_makes_the_masks_that_are_named(backend: str) -> None:
     every = model.decode(embedding, prompts, ALL_MASKS)
     assert every.low_res_logits.shape == (2, 4, 256, 256)
     for indices in (SINGLE_MASK, MULTIMASK, (2,), (3, 1)):
-        found = model.decode(embedding, prompts, indices)
-        np.testing.assert_allclose(found.low_res_logits, every.low_res_logits[:, indices], rtol=0, atol=1e-4)
-        np.testing.assert_array_equal(found.iou_predictions, every.iou_predictions[:, indices])
+        decoded = model.decode(embedding, prompts, indices)
+        np.testing.assert_allclose(decoded.low_res_logits, every.low_res_logits[:, indices], rtol=0, atol=1e-4)
+        np.testing.assert_array_equal(decoded.iou_predictions, every.iou_predictions[:, indices])
 
 
 @pytest.mark.weights
@@ -126,8 +126,8 @@ def test_a_decoder_of_one_mask_gives_it_with_a_warning_where_others_are_wanted(p
     assert expected.low_res_logits.shape == (1, 1, 256, 256)
     np.testing.assert_array_equal(model.decode(embedding, prompts, ALL_MASKS).low_res_logits, expected.low_res_logits)
     with pytest.warns(SingleMaskWarning, match="gives one mask a prompt"):
-        found = model.decode(embedding, prompts, MULTIMASK)
-    np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits)
+        decoded = model.decode(embedding, prompts, MULTIMASK)
+    np.testing.assert_array_equal(decoded.low_res_logits, expected.low_res_logits)
 
 
 @pytest.mark.weights
@@ -186,5 +186,5 @@ def test_nothing_is_there_for_tests_alone() -> None:
                 targets = node.targets if isinstance(node, ast.Assign) else [node.target]
                 names = [target.id for target in targets if isinstance(target, ast.Name)]
             unused += [(module, name) for name in names if (module, name) not in used and not name.startswith("__")]
-    found = [("runtimes.onnx", "open_model"), ("runtimes.torch", "open_model"), ("utils.onnx", "SamOnnxModel")]
-    assert unused == found  # the last is a name of SAM's
+    entry_points = [("runtimes.onnx", "open_model"), ("runtimes.torch", "open_model"), ("utils.onnx", "SamOnnxModel")]
+    assert unused == entry_points  # the last is a name of SAM's

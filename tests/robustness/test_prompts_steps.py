@@ -47,7 +47,7 @@ def test_version_1_is_written_where_no_step_is_needed() -> None:
         '  {"steps": [{"points": [[220, 110, 1]], "chosen": 3}, {"points": [[220, 110, 1], [40.5, 60, 0]]}],'
         ' "label": "cat"}\n]\n}}\n'
     )
-    with pytest.raises(InputError, match=r"^mask_input must be None for a prompt file, got an array; record the steps"):
+    with pytest.raises(InputError, match=r"^mask_input must be None for a prompt file, got an array; use steps"):
         dump(PromptFile(objects=(replace(POINT, mask_input=np.zeros((1, 256, 256), np.float32)),)))
 
 
@@ -59,7 +59,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
     [
         (
             f'{{"version": 1, "objects": [{{"steps": [{POINT_1}]}}]}}',
-            'p.json: objects[0].steps must come in a file of version 2, got version 1; write "version": 2',
+            'p.json: objects[0].steps must be in a file of version 2, got version 1; write "version": 2',
         ),
         (steps("[]"), "p.json: objects[0].steps must be a list of steps, got []"),
         (steps("{}"), "p.json: objects[0].steps must be a list of steps, got {}"),
@@ -67,7 +67,7 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         (steps("[5]"), "p.json: objects[0].steps[0] must be an object with points, box, chosen, got 5"),
         (
             steps(f'[{POINT_1}], "points": [[1, 2]]'),
-            "p.json: objects[0] must have either steps or points and box, got steps and points; put them into the last",
+            "p.json: objects[0] must have either steps or points and box, got steps and points; move them to the last",
         ),
         (steps(f'[{POINT_1}], "box": [1, 2, 3, 4]'), "must have either steps or points and box, got steps and box"),
         (steps('[{"points": [[1, 2]], "chosen": 4}]'), "objects[0].steps[0].chosen must be 0, 1, 2 or 3, got 4; 0 is"),
@@ -78,11 +78,11 @@ POINT_1 = '{"points": [[1, 2]], "chosen": 1}'
         (steps('[{"points": [[1, 2]], "chosen": null}]'), "objects[0].steps[0].chosen must be 0, 1, 2 or 3, got null"),
         (
             steps(f'[{{"points": [[1, 2]]}}, {POINT_1}]'),
-            "p.json: objects[0].steps[0].chosen must be given in every step before the last, got none; say which",
+            "p.json: objects[0].steps[0].chosen must be given in every step before the last, got none; set it",
         ),
         (
             steps(f"[{', '.join([POINT_1] * (MAX_STEPS + 1))}]"),
-            f"objects[0].steps must have at most {MAX_STEPS} steps, got {MAX_STEPS + 1}; leave out the earliest",
+            f"objects[0].steps must have at most {MAX_STEPS} steps, got {MAX_STEPS + 1}; remove the earliest",
         ),
         (steps('[{"chosen": 1}]'), "p.json: objects[0].steps[0] must have points, a box or both, got neither"),
         (steps('[{"points": [[1]], "chosen": 1}]'), "objects[0].steps[0].points[0] must be [x, y] or [x, y, label]"),
@@ -182,11 +182,11 @@ def test_a_step_is_what_a_person_does_with_the_predictor(onnx_sam: Any, embeddin
     logits = onnx_sam.decode(embedding, first, ALL_MASKS).low_res_logits[0]
     second, _ = make_prompts([EYE, INSIDE], [1, 1], None, logits[2][None], **frame)
     expected = onnx_sam.decode(embedding, second, SINGLE_MASK)
-    (found,) = decode(onnx_sam, embedding, [ObjectPrompt((EYE, INSIDE), (1, 1), steps=(HEAD,))])
-    np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits[0])
+    (candidates,) = decode(onnx_sam, embedding, [ObjectPrompt((EYE, INSIDE), (1, 1), steps=(HEAD,))])
+    np.testing.assert_array_equal(candidates.low_res_logits, expected.low_res_logits[0])
     given = ObjectPrompt((EYE, INSIDE), (1, 1), mask_input=logits[2][None])
     (again,) = decode(onnx_sam, embedding, [given])
-    np.testing.assert_array_equal(again.low_res_logits, found.low_res_logits)
+    np.testing.assert_array_equal(again.low_res_logits, candidates.low_res_logits)
 
 
 @pytest.mark.weights
@@ -206,7 +206,7 @@ def test_company_changes_no_mask(backend: str, request: Any, embedding: Any) -> 
 
 
 @pytest.mark.weights
-def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) -> None:
+def test_records_contain_the_prompt(onnx_sam: Any, embedding: Any) -> None:
     from mobilesam.segment import segment_objects
 
     box, labeled, point, *_ = (record for (record,) in segment_objects(onnx_sam, embedding, MIXED))
@@ -239,7 +239,7 @@ def test_records_say_what_they_were_asked_with(onnx_sam: Any, embedding: Any) ->
         ),
         (replace(PAIR, steps=(CHOSEN,) * MAX_STEPS), f"a prompt must have at most {MAX_STEPS} steps, got "),
         (replace(PAIR, chosen=-1), "chosen must be 0, 1, 2 or 3, got -1"),
-        (replace(PAIR, chosen=4), "chosen must be 0, 1, 2 or 3, got 4; or None, for what select keeps"),
+        (replace(PAIR, chosen=4), "chosen must be 0, 1, 2 or 3, got 4; or None for the mask by select"),
         (replace(PAIR, steps=(replace(POINT, labels=(0,), chosen=1),)), "got background points alone"),
     ],
 )
@@ -253,7 +253,7 @@ def test_what_no_mask_can_be_made_of(prompt: ObjectPrompt, message: str, onnx_sa
 
 @pytest.mark.weights
 def test_a_box_follows_a_chosen_mask(onnx_sam: Any, embedding: Any) -> None:
-    """As when a visitor draws another box around the mask that was chosen."""
+    """As when a user draws another box around the mask that was chosen."""
     from mobilesam.segment import segment_objects
 
     steps = (ObjectPrompt(box=(20, 20, 300, 250), chosen=1),)
@@ -287,12 +287,12 @@ def test_predict_and_batch_give_the_masks_of_a_list_to_the_pixel(
 
     monkeypatch.chdir(tmp_path)
     Path("p.json").write_text(dump(PromptFile({"chelsea.png": tuple(MIXED)})))
-    words = ["--prompts", "p.json", "--format", "mask", "--backend", "onnx"]
-    outcome = command("predict", photo("chelsea.png"), *words, "--out", "predict", "--json")
+    arguments = ["--prompts", "p.json", "--format", "mask", "--backend", "onnx"]
+    outcome = command("predict", photo("chelsea.png"), *arguments, "--out", "predict", "--json")
     assert outcome.code == 0, outcome.err
     written = json.loads(outcome.out)["images"][0]["objects"]
     assert [each["prompt"].get("steps", [{}])[-1].get("chosen") for each in written] == [None] * 5 + [2, None, None]
-    assert command("batch", photo("chelsea.png"), *words, "--out", "batch", "--workers", 1).code == 0
+    assert command("batch", photo("chelsea.png"), *arguments, "--out", "batch", "--workers", 1).code == 0
     embedding = onnx_sam.encode(read_image(photo("chelsea.png")))
     for index, expected in enumerate(masks(segment_objects(onnx_sam, embedding, MIXED)), start=1):
         number = "" if index == 1 else f"-{index}"
@@ -306,7 +306,7 @@ def test_a_background_point_alone_is_refused_before_a_model_is_loaded(command: A
     assert (outcome.code, outcome.out) == (2, "")
     assert "error: points must have a foreground point or a box, got background points alone; add a" in outcome.err
     (tmp_path / "p.json").write_text('{"version": 1, "objects": [{"box": [1, 2, 3, 4]}, {"points": [[1, 2, 0]]}]}')
-    for words in (["predict"], ["batch", "--workers", 1]):
-        outcome = command(words[0], photo("chelsea.png"), "--prompts", tmp_path / "p.json", *words[1:], *model)
+    for arguments in (["predict"], ["batch", "--workers", 1]):
+        outcome = command(arguments[0], photo("chelsea.png"), "--prompts", tmp_path / "p.json", *arguments[1:], *model)
         assert outcome.code == 1
         assert "p.json: objects[1] must have a foreground point or a box, got background points alone;" in outcome.err

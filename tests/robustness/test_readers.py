@@ -116,14 +116,14 @@ def test_a_pipe_that_is_named_gives_what_a_file_gives(tmp_path: Path, reader: st
     with ThreadPoolExecutor() as threads:
         written = threads.submit(pipe.write_bytes, content)
         try:
-            found = READERS[reader](pipe)
+            result = READERS[reader](pipe)
         finally:
             os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))  # a writer that nobody has read from ends, too
         assert written.result() == len(content)
     expected = READERS[reader](file)
     if reader in ("labelme", "yolo", "geojson"):
-        found, expected = found.records, expected.records
-    np.testing.assert_equal(found, expected)
+        result, expected = result.records, expected.records
+    np.testing.assert_equal(result, expected)
 
 
 @pytest.mark.parametrize("kind", ["socket", "loop", "zeros", "long name", "NUL", "no text", "absent"])
@@ -181,13 +181,13 @@ def test_an_endless_image_is_read_up_to_the_limit(monkeypatch: pytest.MonkeyPatc
 
 def test_endless_prompts_and_pipes_on_the_command_line(tmp_path: Path, photo) -> None:
     os.mkfifo(tmp_path / "pipe")
-    for words in (
+    for arguments in (
         ["predict", photo("chelsea.png"), "--prompts", "/dev/zero"],
         ["predict", "/dev/tty", "--point", "1,2"],
         ["batch", photo("chelsea.png"), "--prompts", "/dev/zero", "--out", tmp_path / "out"],
         ["predict", photo("chelsea.png"), "--point", "1,2", "--model", tmp_path / "pipe"],
     ):
-        finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True, timeout=60)
+        finished = subprocess.run([*MOBILESAM, *map(str, arguments)], capture_output=True, text=True, timeout=60)
         assert finished.returncode == 1
         assert "not a regular file" in finished.stderr
         assert "Traceback" not in finished.stderr
@@ -210,8 +210,8 @@ def test_pipes_on_the_command_line(tmp_path: Path, photo) -> None:
 
 def test_deep_prompts_of_a_batch_are_a_sentence(tmp_path: Path, photo) -> None:
     (tmp_path / "deep.json").write_text(DEEP)
-    words = ["batch", photo("chelsea.png"), "--prompts", tmp_path / "deep.json", "--out", tmp_path / "out"]
-    finished = subprocess.run([*MOBILESAM, *map(str, words)], capture_output=True, text=True)
+    arguments = ["batch", photo("chelsea.png"), "--prompts", tmp_path / "deep.json", "--out", tmp_path / "out"]
+    finished = subprocess.run([*MOBILESAM, *map(str, arguments)], capture_output=True, text=True)
     assert (finished.returncode, finished.stderr.count("\n")) == (1, 1)
     assert "it is nested too deeply" in finished.stderr
 
@@ -235,7 +235,7 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
     """A PNG of a few kilobytes that decodes to 600 MB, in a process that may have 1.5 GB of addresses."""
     path = tmp_path / "large.png"
     Image.new("1", (14_000, 14_000)).save(path)
-    for words in (["predict", path, "--point", "1,2"], ["weights", "list"]):
+    for arguments in (["predict", path, "--point", "1,2"], ["weights", "list"]):
         code = (
             "import sys; from mobilesam.cli import main\n"
             "import mobilesam.weights\n"
@@ -243,9 +243,9 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
             "mobilesam.weights.store.Store.entries = names\n"
             "main()"
         )
-        start = [sys.executable, "-c", code] if words[0] == "weights" else MOBILESAM
+        start = [sys.executable, "-c", code] if arguments[0] == "weights" else MOBILESAM
         finished = subprocess.run(
-            [*start, *map(str, words)],
+            [*start, *map(str, arguments)],
             capture_output=True,
             text=True,
             env=os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
@@ -253,14 +253,14 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
         )
         assert finished.returncode == 1, finished.stderr
         expected = (
-            "Not enough memory to decode " if words[0] == "predict" else "memory ran out during mobilesam weights"
+            "Not enough memory to decode " if arguments[0] == "predict" else "memory ran out during mobilesam weights"
         )
         assert expected in finished.stderr
         assert "Traceback" not in finished.stderr
 
 
 @pytest.mark.parametrize(
-    ("locale", "words"),
+    ("locale", "arguments"),
     [
         (
             {"LC_ALL": "C.UTF-8"},
@@ -271,12 +271,12 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
     ids=["UTF-8", "C"],
 )
 @pytest.mark.weights
-def test_names_that_are_not_utf8(tmp_path: Path, photo, locale: dict[str, str], words: list[str]) -> None:
+def test_names_that_are_not_utf8(tmp_path: Path, photo, locale: dict[str, str], arguments: list[str]) -> None:
     name = os.fsencode(tmp_path) + b"/caf\xe9.png"
     with open(name, "wb") as file:  # noqa: PTH123 (a name of bytes)
         Image.open(photo("chelsea.png")).resize((90, 60)).save(file, "PNG")
     environment = {key: value for key, value in os.environ.items() if not key.startswith("LC_")} | locale
-    command, *options = words
+    command, *options = arguments
     arguments = [*MOBILESAM, command, name, name + b"x", *options, "--out", str(tmp_path / "out")]
     finished = subprocess.run(arguments, capture_output=True, env=environment)
     assert finished.returncode == 1  # for the second one
@@ -369,11 +369,11 @@ def test_labels_may_be_null_or_numbers(tmp_path: Path, value: Any, label: str | 
         ),
         (read_labelme, {"imageHeight": 8.0, "imageWidth": 9.0, "imagePath": "a.png", "shapes": [shape]}),
     ):
-        found = reader(write(tmp_path, document))
-        assert (found.hw, [*map(type, found.hw)]) == ((8, 9), [int, int])
-        assert found.records[0].get("label") == label
-    (found,) = read_coco(write(tmp_path, coco(image={"width": 9.0, "height": 9.0})))
-    assert found.hw == (9, 9)
+        image = reader(write(tmp_path, document))
+        assert (image.hw, [*map(type, image.hw)]) == ((8, 9), [int, int])
+        assert image.records[0].get("label") == label
+    (image,) = read_coco(write(tmp_path, coco(image={"width": 9.0, "height": 9.0})))
+    assert image.hw == (9, 9)
 
 
 @pytest.mark.parametrize(
@@ -524,8 +524,8 @@ def test_a_damaged_file_among_embeddings_is_named(tmp_path: Path, photo, command
     assert command("embed", small, "--out", folder, "--workers", "1", "--backend", "onnx").code == 0
     (path,) = folder.glob("*.npz")
     path.write_bytes(path.read_bytes()[:5000])
-    words = ("predict", small, "--point", "40,30", "--embeddings", folder, "--backend", "onnx", "--out", tmp_path)
-    outcome = command(*words)
+    arguments = ("predict", small, "--point", "40,30", "--embeddings", folder, "--backend", "onnx", "--out", tmp_path)
+    outcome = command(*arguments)
     assert outcome.code == 1
     assert path.name in outcome.err
 

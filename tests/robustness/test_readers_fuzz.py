@@ -96,13 +96,13 @@ def coco_everywhere(path: Path) -> None:
     problems = []
     for read in (read_coco, read_coco_prompts, functools.partial(load_coco, images=path.parent)):
         try:
-            found = read(path)
+            result = read(path)
         except MobileSamError as error:
             problems.append(error)
             continue
         if read not in (read_coco, read_coco_prompts):
-            for each in found.images:
-                read_instances(each, LABELLED.hw, found.categories)
+            for each in result.images:
+                read_instances(each, LABELLED.hw, result.categories)
     if problems:
         raise problems[0]
 
