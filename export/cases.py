@@ -51,7 +51,10 @@ def cases(shape: str) -> Iterator[Case]:
     points = generator.random((9, 2)) * (width, height)
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])
     for count in (1, 2, 5, 9):
-        yield Case("1 point" if count == 1 else f"{count} points", {"point_coords": points[:count], "point_labels": labels[:count]})
+        yield Case(
+            "1 point" if count == 1 else f"{count} points",
+            {"point_coords": points[:count], "point_labels": labels[:count]},
+        )
     box = [0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height]
     inside = np.array([[0.45 * width, 0.5 * height]])
     yield Case("box", {"box": box})

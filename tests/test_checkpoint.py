@@ -183,7 +183,9 @@ def test_writing_refuses_what_it_cannot_do(tmp_path: Path, safe: Path, state: St
         checkpoint.write(tmp_path / "a.bin", state)
     with pytest.raises(InputError, match=rf"output file must not exist yet, got {safe}"):
         checkpoint.write(safe, state, force=False)
-    with pytest.raises(CheckpointError, match=r"state must contain MobileSAM's tensors, got 434 missing \(image_encoder"):
+    with pytest.raises(
+        CheckpointError, match=r"state must contain MobileSAM's tensors, got 434 missing \(image_encoder"
+    ):
         checkpoint.write(tmp_path / "a.safetensors", {KEY: state[KEY]})
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"output folder must be writable, got .*file \("):
@@ -367,7 +369,9 @@ def test_damage_anywhere_in_a_pickle_gives_a_checkpoint_error(tmp_path: Path, le
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     absent = tmp_path / "absent.pt"
-    with pytest.raises(CheckpointError, match=r"absent.pt cannot be read \(No such file or directory\). Check the path.$"):
+    with pytest.raises(
+        CheckpointError, match=r"absent.pt cannot be read \(No such file or directory\). Check the path.$"
+    ):
         checkpoint.read(absent)
     assert refusal(tmp_path) == f"a folder without encoder.onnx and sam.onnx{REMEDY}"
     with pytest.raises(CheckpointError, match=r"^ONNX pair must be two files, got 3; give a MobileSAM"):
@@ -417,14 +421,14 @@ def test_another_network_is_recognized(tmp_path: Path, shapes: dict[str, tuple[i
 
 def test_the_difference_is_counted_and_the_first_five_named(tmp_path: Path, state: StateDict) -> None:
     broken = dict(state)
-    gone = [key for key in state if ".local_conv.bn." in key][:6]
-    for key in gone:
+    removed = [key for key in state if ".local_conv.bn." in key][:6]
+    for key in removed:
         del broken[key]
     broken["extra"] = np.zeros(1, np.float32)
     broken[KEY] = np.zeros((3, 256), np.float32)
     tensor_files.write_safetensors(tmp_path / "a.safetensors", broken)
     assert refusal(tmp_path / "a.safetensors") == (
-        f"a MobileSAM checkpoint: 6 missing ({', '.join(gone[:5])} ...), 1 unexpected (extra), "
+        f"a MobileSAM checkpoint: 6 missing ({', '.join(removed[:5])} ...), 1 unexpected (extra), "
         f"1 of another shape ({KEY} (3, 256) instead of (4, 256)){REMEDY}"
     )
 

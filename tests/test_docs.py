@@ -29,7 +29,7 @@ def workplace(photo: Callable[[str], Path], tmp_path: Path, monkeypatch: pytest.
     from mobilesam import weights
     from mobilesam.onnx import templates
 
-    lay_out(tmp_path, photo, lambda: templates.whole_files(weights.ensure()))
+    lay_out(tmp_path, photo, lambda: templates.bound_files(weights.ensure()))
     monkeypatch.chdir(tmp_path)
     return tmp_path
 

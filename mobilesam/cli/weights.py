@@ -108,9 +108,11 @@ def clean(
     if dry_run:
         typer.echo(f"{sum(sizes):,} bytes would be freed")
         return
-    if not yes and not typer.confirm("Remove these files?", err=True):
-        typer.echo("nothing was removed", err=True)
-        raise typer.Exit(1)
+    if not yes:
+        typer.echo("Remove these files? [y/N] ", nl=False, err=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            typer.echo("nothing was removed", err=True)
+            raise typer.Exit(1)
     typer.echo(f"{cache.remove(store, files):,} bytes freed")
 
 

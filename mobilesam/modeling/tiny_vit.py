@@ -60,7 +60,7 @@ class PatchMerging(nn.Module):
 class Attention(nn.Module):
     """Self-attention in one window, with a learned bias for each offset between two tokens.
 
-    The table of offsets lists |dy|, |dx| row by row. The biases are gathered at each call, so later changes take effect.
+    The table of offsets lists |dy|, |dx| row by row. The biases are gathered at each call, so changes take effect.
     """
 
     offsets: Tensor

@@ -32,8 +32,8 @@ class Encoded(NamedTuple):
 class ImageEncoder:
     """Turns images into embeddings.
 
-    There are two kinds of input, told apart by rank: (B, 3, 1024, 1024), normalized and padded outside of the graph; and
-    (H, W, 3) RGB in 0..255, normalized and padded in the graph, as in the files of samexporter and Acly.
+    There are two kinds of input, told apart by rank: (B, 3, 1024, 1024), normalized and padded outside of the graph;
+    and (H, W, 3) RGB in 0..255, normalized and padded in the graph, as in the files of samexporter and Acly.
 
     Raises:
         InputError: the file has another kind of input.

@@ -92,7 +92,7 @@ def read(path: Path) -> onnx.ModelProto:
         raise InputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
     except onnx.checker.ValidationError as error:
         raise InputError(
-            f"The weights of {path} are in another file, which cannot be read ({error}). Place both files in one folder."
+            f"The weights of {path} are in another file that cannot be read ({error}). Place both files in one folder."
         ) from error
     except DecodeError:
         model = onnx.ModelProto()

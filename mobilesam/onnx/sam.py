@@ -169,7 +169,9 @@ class OnnxSam(MaskModel):
         available = [index for index in mask_indices if index < self.capabilities.masks_per_prompt]
         if not available:
             available = [*SINGLE_MASK]
-            message = "this ONNX decoder returns one mask per prompt, not three; mobilesam export writes one for all masks"
+            message = (
+                "this ONNX decoder returns one mask per prompt, not three; mobilesam export writes one for all masks"
+            )
             warnings.warn(message, SingleMaskWarning, stacklevel=3)
         self._move_caller()
         return super().decode(embedding, prompts, available)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mobilesam.arrays import Array
 from mobilesam.cores import usable_cores
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError
 from mobilesam.onnx import providers
 
 if TYPE_CHECKING:

