@@ -12,7 +12,7 @@ __all__ = ["Plan", "export_onnx"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import a public name when it is first used: verification runs where torch is not installed."""
+    """Import a public name on first use, because verification runs without torch."""
     if name == "export_onnx":
         from mobilesam.export.exporter import export_onnx
 

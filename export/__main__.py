@@ -1,6 +1,6 @@
 """The command line of SAM's ``scripts/export_onnx_model.py``, as ``python -m mobilesam.export``.
 
-It writes one decoder file, as that script does; ``mobilesam export`` does more.
+It writes one decoder file, as that script does; ``mobilesam export`` has more options.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a model is tried on: drawn images of five shapes, and every kind of prompt.
+"""The cases of ``mobilesam verify``: drawn images of five shapes, and every kind of prompt.
 
-Nothing is read from files, so a check gives the same numbers everywhere.
+No files are read, so the results are the same on every machine.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ SHAPES = {
 
 
 class Case(NamedTuple):
-    """The arguments of one call of ``predict``; with ``feedback`` its best mask is fed back in a second call."""
+    """The arguments of ``predict``; with ``feedback`` its best mask is the mask_input of a second call."""
 
     name: str
     prompt: dict[str, Any]
@@ -48,11 +48,13 @@ def cases(shape: str) -> Iterator[Case]:
     """Yield prompts for an image: 1, 2, 5 and 9 points, a box, a box with points, and an earlier mask."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape) + 100)
-    places = generator.random((9, 2)) * (width, height)
+    points = generator.random((9, 2)) * (width, height)
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])
     for count in (1, 2, 5, 9):
-        name = "1 point" if count == 1 else f"{count} points"
-        yield Case(name, {"point_coords": places[:count], "point_labels": labels[:count]})
+        yield Case(
+            "1 point" if count == 1 else f"{count} points",
+            {"point_coords": points[:count], "point_labels": labels[:count]},
+        )
     box = [0.2 * width, 0.25 * height, 0.7 * width, 0.8 * height]
     inside = np.array([[0.45 * width, 0.5 * height]])
     yield Case("box", {"box": box})

@@ -1,8 +1,7 @@
-"""From a folder of float32 ONNX files to one of quantized files, with a report of what that gained and cost."""
+"""Quantize a folder of float32 ONNX files, and report the changes of size, time and accuracy."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections import Counter
@@ -20,23 +19,22 @@ from mobilesam.evaluate import Dataset, Evaluation, Settings, evaluate
 from mobilesam.evaluate.runner import PromptKind
 from mobilesam.export import calibration, recipes
 from mobilesam.export.cases import synthetic_image
-from mobilesam.export.manifest import MANIFEST, manifest
+from mobilesam.export.manifest import refuse_files, write_files
 from mobilesam.export.recipes import OPERATORS, PRECISION, Recipe
-from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.onnx import OnnxSam, metadata, recognition
 from mobilesam.predictor import SamPredictor
 
-_TURNS = 5  # of timing, each model in each
+_TURNS = 5  # of timing; the models are timed alternately
 KINDS: tuple[PromptKind, ...] = ("box", "point")
 
 
 @dataclass(frozen=True)
 class File:
-    """A file before and after.
+    """A file before and after quantization.
 
     size, quantized_size: in bytes.
-    in_int8: how many operators of each type are computed in int8.
-    left_in_float: how many of each type could be, and lose too much.
+    in_int8: the number of operators of each type that are computed in int8.
+    left_in_float: the number of each type that stay in float because they lose too much.
     """
 
     name: str
@@ -46,15 +44,10 @@ class File:
     in_int8: dict[str, int]
     left_in_float: dict[str, int]
 
-    @property
-    def operators(self) -> tuple[dict[str, int], dict[str, int]]:
-        """Those in int8, and those that could be."""
-        return self.in_int8, self.left_in_float
-
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Mean IoU of masks with the ground truth, before and after, and of the one with the other."""
+    """Mean IoU with the ground truth before and after quantization, and mean IoU of the two models' masks."""
 
     float32: float
     quantized: float
@@ -62,15 +55,15 @@ class Accuracy:
 
     @property
     def drop(self) -> float:
-        """How much mean IoU was lost."""
+        """The loss of mean IoU."""
         return self.float32 - self.quantized
 
 
 @dataclass(frozen=True)
 class Report:
-    """What a run made.
+    """The report of a quantization.
 
-    seconds: by stage, "set_image" and "click": medians of the float32 and the quantized model, measured in turns.
+    seconds: by stage, "set_image" and "click": the medians of the float32 and the quantized model.
     accuracy: by kind of prompt, if it was measured.
     """
 
@@ -82,7 +75,7 @@ class Report:
     @property
     def drop(self) -> float:
         """The largest loss of mean IoU."""
-        return max((found.drop for found in self.accuracy.values()), default=0.0)
+        return max((each.drop for each in self.accuracy.values()), default=0.0)
 
     def as_json(self) -> dict[str, Any]:
         """Return the report as JSON values."""
@@ -91,7 +84,7 @@ class Report:
 
 def accuracy_json(accuracy: Mapping[str, Accuracy]) -> dict[str, Any]:
     """Return accuracies as JSON values."""
-    return {kind: {**asdict(found), "drop": found.drop} for kind, found in accuracy.items()}
+    return {kind: {**asdict(each), "drop": each.drop} for kind, each in accuracy.items()}
 
 
 def quantize(
@@ -103,59 +96,55 @@ def quantize(
     force: bool = False,
     progress: Callable[[str], object] = lambda stage: None,
 ) -> list[File]:
-    """Write the files of a model again, quantized.
+    """Write quantized copies of the files of a model.
 
     Args:
         source: folder of an export in float32.
-        out: folder for the files and their manifest.json; made if absent.
-        recipe: how; see :class:`mobilesam.export.recipes.Recipe`.
-        calibrate: folder of images that the recipe "static" sees ranges on.
+        out: folder for the files and their manifest.json; created if absent.
+        recipe: see :class:`mobilesam.export.recipes.Recipe`.
+        calibrate: folder of images for the ranges of the recipe "static".
         force: overwrite files that exist.
-        progress: called with what is under way.
+        progress: called with a description of each stage.
 
     Raises:
-        InputError: the source is no whole model, a file exists, or there are no images to calibrate on.
+        InputError: the source is not a complete model, a file exists, or there are no images for calibration.
         ExportError: a file is quantized already.
         MissingDependencyError: the installed ONNX Runtime is too old for the recipe "static".
     """
     if not source.is_dir():
-        raise InputError(sentence("model", "be a folder of an export", source, "write one with mobilesam export"))
-    if recipe is Recipe.static and calibrate is None:
-        remedy = "name a folder of photos like those to be segmented with --calibrate"
-        raise InputError(sentence("calibrate", "be given for the recipe static", "none", remedy))
+        raise InputError(sentence("model", "be the folder of an export", source, "write one with mobilesam export"))
     if recipe is Recipe.static:
+        if calibrate is None:
+            remedy = "give a folder of images like those to be segmented with --calibrate"
+            raise InputError(sentence("calibrate", "be given for the recipe static", "none", remedy))
         recipes.refuse_old_runtime()
-    found = recognition.whole_model(recognition.files_of(source))
-    for path, model in found.values():
+    parts = recognition.whole_model(recognition.files_of(source))
+    for path, model in parts.values():
         recipes.refuse_quantized(model, path.name)
     if out.exists() and not out.is_dir():
         raise InputError(sentence("out", "be a folder", out, "choose another --out"))
-    for name in (*(path.name for path, _ in found.values()), MANIFEST):
-        refuse_existing(out / name, force=force)
+    refuse_files(out, [path.name for path, _ in parts.values()], force=force)
     feeds: dict[str, list[recipes.Feeds]] = {}
-    if recipe is Recipe.static:
-        assert calibrate is not None
-        progress("running the model on the images to calibrate with")
-        feeds = calibration.feeds_of(found, calibration.read_images(calibrate))
-    # Everything is made before anything is written.
-    files, contents = [], []
-    for role, (path, model) in found.items():
+    if recipe is Recipe.static and calibrate is not None:
+        progress("running the model on the calibration images")
+        feeds = calibration.feeds_of(parts, calibration.read_images(calibrate))
+    # All files are quantized before any file is written.
+    files, contents = [], {}
+    for role, (path, model) in parts.items():
         progress(f"quantizing {path.name}")
-        made, left = _apply(recipe, model, feeds.get(role, []))
-        onnx.helper.set_model_props(made, _properties(model) | {f"{metadata.PREFIX}precision": PRECISION[recipe]})
-        onnx.checker.check_model(made)
-        contents.append(made.SerializeToString())
-        sizes = path.stat().st_size, len(contents[-1])
-        files.append(File(path.name, role, *sizes, dict(Counter(_in_int8(made))), dict(Counter(left))))
-    for file, content in zip(files, contents, strict=True):
-        write_bytes(out / file.name, content, force=force)
-    about = manifest(out, [file.name for file in files])
-    write_bytes(out / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
+        quantized, left = _apply(recipe, model, feeds.get(role, []))
+        properties = {entry.key: entry.value for entry in model.metadata_props}
+        onnx.helper.set_model_props(quantized, properties | {f"{metadata.PREFIX}precision": PRECISION[recipe]})
+        onnx.checker.check_model(quantized)
+        contents[path.name] = quantized.SerializeToString()
+        sizes = path.stat().st_size, len(contents[path.name])
+        files.append(File(path.name, role, *sizes, dict(Counter(_in_int8(quantized))), dict(Counter(left))))
+    write_files(out, contents, force=force)
     return files
 
 
 def _apply(recipe: Recipe, model: onnx.ModelProto, feeds: Sequence[recipes.Feeds]) -> tuple[onnx.ModelProto, list[str]]:
-    """Return a quantized graph, and the type of each operator that stayed in float though it is of a quantized type."""
+    """Return a quantized graph, and the types of the operators that stay in float because they lose too much."""
     if recipe is Recipe.half:
         return recipes.half(model), []
     left: list[str] = []
@@ -178,10 +167,6 @@ def _in_int8(model: onnx.ModelProto) -> list[str]:
     return types
 
 
-def _properties(model: onnx.ModelProto) -> dict[str, str]:
-    return {entry.key: entry.value for entry in model.metadata_props}
-
-
 def report(
     recipe: Recipe,
     files: Sequence[File],
@@ -193,23 +178,23 @@ def report(
     pin_threads: bool = False,
     progress: Callable[[str], object] = lambda stage: None,
 ) -> Report:
-    """Measure a quantized model beside the one it was made from.
+    """Compare a quantized model with the model in ``source``.
 
     Args:
-        dataset: ground truth to measure accuracy on.
-        threads: CPU threads of either model.
+        dataset: ground truth for the accuracy.
+        threads: CPU threads of each model.
         pin_threads: see :func:`mobilesam.load`.
     """
     models = [OnnxSam.from_files(folder, "cpu", threads, pin_threads=pin_threads) for folder in (source, out)]
-    progress("timing both models in turns")
+    progress("timing both models alternately")
     seconds = _seconds([SamPredictor(model) for model in models])
     if dataset is None:
         return Report(recipe.value, tuple(files), seconds)
-    found = []
-    for model, word in zip(models, ("float32", "quantized"), strict=True):
-        progress(f"measuring the accuracy of the {word} model")
-        found.append(measure(model, dataset))
-    return Report(recipe.value, tuple(files), seconds, compare(*found))
+    evaluations = []
+    for model, name in zip(models, ("float32", "quantized"), strict=True):
+        progress(f"measuring the accuracy of the {name} model")
+        evaluations.append(measure(model, dataset))
+    return Report(recipe.value, tuple(files), seconds, compare(*evaluations))
 
 
 def _seconds(predictors: Sequence[SamPredictor]) -> dict[str, tuple[float, float]]:
@@ -221,7 +206,7 @@ def _seconds(predictors: Sequence[SamPredictor]) -> dict[str, tuple[float, float
             start = time.perf_counter()
             predictor.set_image(image)
             taken["set_image"][index].append(time.perf_counter() - start)
-            predictor.predict(point, [1])  # does the image's share of the decoder's work
+            predictor.predict(point, [1])  # prepares the image tokens
             start = time.perf_counter()
             predictor.predict(point, [1])
             taken["click"][index].append(time.perf_counter() - start)
@@ -229,12 +214,12 @@ def _seconds(predictors: Sequence[SamPredictor]) -> dict[str, tuple[float, float
 
 
 def measure(model: OnnxSam, dataset: Dataset) -> Evaluation:
-    """Return the answers of a model to a box and a point for each instance of a data set."""
+    """Evaluate a model with a box and a point for each instance of a data set."""
     return evaluate(model, dataset, Settings(prompts=KINDS))
 
 
 def compare(before: Evaluation, after: Evaluation) -> dict[str, Accuracy]:
-    """Return by kind of prompt what two models of one data set have of its masks, and of each other's."""
+    """Return the accuracies of two models on one data set, by kind of prompt."""
     accuracy: dict[str, Accuracy] = {}
     for kind in KINDS:
         pairs = zip(before.answers(kind), after.answers(kind), strict=True)

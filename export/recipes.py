@@ -1,6 +1,6 @@
-"""Ways to make an ONNX graph smaller, from a whole float32 graph to a quantized one.
+"""Recipes that quantize a float32 ONNX graph.
 
-What each costs in accuracy and time is measured in docs/quantization.md.
+docs/quantization.md lists their sizes, times and accuracies.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ Feeds = dict[str, Array]
 
 
 class Recipe(StrEnum):
-    """weights: large weights stored as int8 with a scale for each channel, computed with in float32.
+    """How a graph is quantized.
 
-    dynamic: matrix products in int8, activations measured as they come; the other weights as in "weights".
-    static: operators in int8 by ranges seen on images, but for those that lose most; the rest as in "weights".
-    half: float16 but for norms, softmax and what else overflows; for GPUs.
+    weights: large weights stored as int8 with one scale per channel, and computed in float32.
+    dynamic: matrix products in int8, with ranges of activations measured at each run; other weights as in "weights".
+    static: operators in int8 with ranges measured on images, except those that lose most; others as in "weights".
+    half: float16, except norms, softmax and other operators that overflow; for GPUs.
     """
 
     weights = "weights"
@@ -39,7 +40,7 @@ class Recipe(StrEnum):
     half = "half"
 
 
-# What a file says about itself, in its metadata.
+# The precision in the metadata of a file.
 PRECISION = {
     Recipe.weights: "int8 weights",
     Recipe.dynamic: "int8 dynamic",
@@ -49,10 +50,10 @@ PRECISION = {
 # The types of operators that are computed in int8, by recipe.
 OPERATORS = {Recipe.dynamic: ("MatMul", "Gemm"), Recipe.static: ("Conv", "MatMul", "Gemm")}
 
-# Tensors below this many elements are a thousandth of a file and stay as they are.
+# Tensors with fewer elements are a thousandth of a file and stay in float32.
 _SMALLEST = 2048
 _QUANTIZED = ("QuantizeLinear", "DequantizeLinear", "DynamicQuantizeLinear", "MatMulInteger", "ConvInteger")
-# Statistics, sums over many values and places in an image, which overflow or round badly in half precision.
+# Statistics, sums over many values, and positions in an image, which overflow or lose precision in float16.
 _SENSITIVE_TO_HALF = (
     *("LayerNormalization", "Softmax", "Exp", "Erf", "Sin", "Cos", "ReduceMean", "ReduceSum", "ReduceMax"),
     *("Resize", "Range", "GatherND", "ScatterND", "Where"),
@@ -60,7 +61,7 @@ _SENSITIVE_TO_HALF = (
 
 
 def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
-    """Raise ExportError if a graph holds 8-bit operators or weights, or half-precision weights, already."""
+    """Raise ExportError if a graph has 8-bit operators or weights, or half-precision weights, already."""
     operators = {node.op_type for node in model.graph.node}.intersection(_QUANTIZED)
     small = (onnx.TensorProto.FLOAT16, onnx.TensorProto.INT8, onnx.TensorProto.UINT8)
     weights = any(tensor.data_type in small and np.prod(tensor.dims) > 1 for tensor in model.graph.initializer)
@@ -70,11 +71,11 @@ def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
 
 
 def store_weights(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Store large weights as int8 with one scale a channel; they become float32 again before they are used.
+    """Return a graph with large weights stored as int8 with one scale per channel.
 
-    The channel axis of each tensor is the one that loses least. A cast and a product bring them back, which runtimes do
-    once when they open the file, so that it computes as fast as before; ONNX Runtime would do a DequantizeLinear each
-    time it runs.
+    The channel axis of each tensor is the one with the smallest error. A cast and a product restore float32. Runtimes
+    compute them once when they open the file, so inference is as fast as before; ONNX Runtime would run a
+    DequantizeLinear at each inference.
     """
     stored = onnx.ModelProto()
     stored.CopyFrom(model)
@@ -100,22 +101,19 @@ def store_weights(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _per_channel(values: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """Return integers and scales, of as many dimensions, whose product is nearest to the values."""
-    best: tuple[float, npt.NDArray[np.int8], FloatArray] | None = None
+    """Return integers and scales, with the dimensions of the values, whose product is closest to the values."""
+    candidates = []
     for axis in range(values.ndim):
         others = tuple(each for each in range(values.ndim) if each != axis)
         scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1
         integers = np.rint(values / scale).astype(np.int8)
-        error = float(np.square(integers * scale - values).sum())
-        if best is None or error < best[0]:
-            best = error, integers, scale
-    assert best is not None, "weights have two dimensions or more"
-    return best[1:]
+        candidates.append((float(np.square(integers * scale - values).sum()), integers, scale))
+    return min(candidates, key=lambda candidate: candidate[0])[1:]
 
 
 def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return a copy whose nodes all have names of their own."""
+    """Return a copy with unique names of nodes."""
     named = onnx.ModelProto()
     named.CopyFrom(model)
     for index, node in enumerate(named.graph.node):
@@ -124,7 +122,7 @@ def with_names(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def products(model: onnx.ModelProto, operators: Sequence[str]) -> list[str]:
-    """Return the names of the nodes of these types that multiply by a matrix or kernels of weights, in order."""
+    """Return the names of the nodes of these types that multiply by weights, in order."""
     ranks = {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     return [
         node.name
@@ -134,39 +132,36 @@ def products(model: onnx.ModelProto, operators: Sequence[str]) -> list[str]:
 
 
 def dynamic(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Multiply by weights in int8, with activations quantized as they come; convolutions stay in float32."""
+    """Return a graph with matrix products in int8 and activations quantized at each run; convolutions in float32."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    model = with_names(model)
-
-    def run(source: Path, target: Path) -> None:
-        operators, nodes = list(OPERATORS[Recipe.dynamic]), products(model, OPERATORS[Recipe.dynamic])
-        weight_type = QuantType.QInt8
-        quantize_dynamic(source, target, operators, per_channel=True, weight_type=weight_type, nodes_to_quantize=nodes)
-
-    return _through_files(model, run) if products(model, OPERATORS[Recipe.dynamic]) else model
+    model, operators = with_names(model), list(OPERATORS[Recipe.dynamic])
+    if not (nodes := products(model, operators)):
+        return model
+    options = {"per_channel": True, "weight_type": QuantType.QInt8, "nodes_to_quantize": nodes}
+    return _through_files(model, lambda source, target: quantize_dynamic(source, target, operators, **options))
 
 
 def refuse_old_runtime() -> None:
-    """Raise MissingDependencyError if the installed ONNX Runtime cannot quantize by kept ranges."""
+    """Raise MissingDependencyError if the installed ONNX Runtime cannot load saved ranges."""
     from onnxruntime.quantization import quantize_static
 
     if "calibration_cache_path" not in inspect.signature(quantize_static).parameters:
-        needed = "the recipe static needs onnxruntime 1.27 or newer"
         raise MissingDependencyError(
-            f"{needed}, got {installed_version('onnxruntime')}; run: pip install --upgrade onnxruntime"
+            f"The recipe static needs onnxruntime 1.27 or newer, and {installed_version('onnxruntime')} is installed. "
+            "Run: pip install --upgrade onnxruntime"
         )
 
 
 def static(
     model: onnx.ModelProto, feeds: Iterable[Feeds], nodes: Sequence[str], cache: Path | None = None
 ) -> onnx.ModelProto:
-    """Compute the named nodes in int8, activations by the ranges that samples take, weights by channel.
+    """Return a graph with nodes in int8: activations by the ranges of samples, weights by channel.
 
     Args:
-        feeds: inputs to see the ranges on.
+        feeds: inputs that give the ranges.
         nodes: names of nodes.
-        cache: a file that the ranges are kept in; if it exists, no sample is looked at.
+        cache: a file for the ranges; if it exists, the inputs are not used.
     """
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
 
@@ -177,25 +172,20 @@ def static(
         def get_next(self) -> Feeds | None:
             return next(self._feeds, None)
 
-    def run(source: Path, target: Path) -> None:
-        quantize_static(
-            source,
-            target,
-            Reader(),
-            quant_format=QuantFormat.QDQ,
-            op_types_to_quantize=list(OPERATORS[Recipe.static]),
-            nodes_to_quantize=list(nodes),
-            per_channel=True,
-            activation_type=QuantType.QUInt8,
-            weight_type=QuantType.QInt8,
-            calibration_cache_path=cache,
-        )
-
-    return _through_files(model, run)
+    options = {
+        "quant_format": QuantFormat.QDQ,
+        "op_types_to_quantize": list(OPERATORS[Recipe.static]),
+        "nodes_to_quantize": list(nodes),
+        "per_channel": True,
+        "activation_type": QuantType.QUInt8,
+        "weight_type": QuantType.QInt8,
+        "calibration_cache_path": cache,
+    }
+    return _through_files(model, lambda source, target: quantize_static(source, target, Reader(), **options))
 
 
 def half(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Compute in float16, but for norms, softmax and what else overflows; inputs and outputs stay float32."""
+    """Return a graph in float16, except operators that overflow; inputs and outputs stay float32."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
@@ -203,13 +193,13 @@ def half(model: onnx.ModelProto) -> onnx.ModelProto:
         converted: onnx.ModelProto = convert_float_to_float16(
             model, keep_io_types=True, op_block_list=list(_SENSITIVE_TO_HALF)
         )
-        sorter = OnnxModel(converted)  # casts stand where they were thought of, not where they are needed
+        sorter = OnnxModel(converted)  # the converter appends casts behind the nodes that need them
         sorter.topological_sort()
     sorted_model: onnx.ModelProto = sorter.model
     return sorted_model
 
 
-def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], None]) -> onnx.ModelProto:
+def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], object]) -> onnx.ModelProto:
     """Apply a function of onnxruntime that reads and writes files."""
     with tempfile.TemporaryDirectory() as folder, _quiet():
         source, target = Path(folder) / "source.onnx", Path(folder) / "target.onnx"
@@ -220,10 +210,10 @@ def _through_files(model: onnx.ModelProto, run: Callable[[Path, Path], None]) ->
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Drop what ONNX Runtime's tools log below errors: advice to run tools that this package does not need.
+    """Drop log records of ONNX Runtime's tools below errors, which recommend tools that this package does not need.
 
-    They log to the root logger and to their own. What other modules log passes. ``logging.warning`` gives a root logger
-    without handlers one; so the root logger gets the handler that Python uses in that case, and loses it afterwards.
+    The tools log to the root logger and to their own; records of other modules pass. ``logging.warning`` adds a handler
+    to a root logger without handlers, so the root logger temporarily gets the handler that Python uses in that case.
     """
     import onnxruntime
 

@@ -1,4 +1,4 @@
-"""From a module to an ONNX graph without weights, by PyTorch's exporter."""
+"""Trace a module to a graph template with the exporter of PyTorch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import io
 import math
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import onnx
@@ -21,28 +21,28 @@ from mobilesam.errors import ExportError, sentence
 from mobilesam.export.wrappers import Wrapper
 from mobilesam.onnx import contract
 
-op: Any = opset18  # its annotations know values of a graph, not the plain numbers it takes as well
-_BASE_OPSET = 18  # what PyTorch's exporter writes; newer ones are converted from it
-# Attributes that opset 18 brought, which PyTorch's exporter writes with the meaning they have when absent.
+op: Any = opset18  # its annotations lack the plain numbers that it takes as well
+_BASE_OPSET = 18  # of PyTorch's exporter, which converts it to newer ones
+# Attributes that opset 18 introduced, which PyTorch's exporter writes with their default values.
 _DEFAULTS_OF_18 = {
     "ReduceMax": ("noop_with_empty_axes",),
     "Resize": ("antialias", "keep_aspect_ratio_policy"),
     "Split": ("num_outputs",),
 }
 _PARAMETERS = "sam."
-# Named dimensions while tracing; a size of 1 would be taken for a constant.
+# Sizes of named dimensions while tracing; a size of 1 would become a constant.
 _SAMPLE_SIZES = {"batch": 2, "images": 2, "prompts": 2, "points": 3, "num_points": 3, "height": 768, "width": 1024}
 _SAMPLE_SIZES |= {"rows": 43, "columns": 61}
 _PATCH = 16
 
 
 def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximate: bool = False) -> onnx.ModelProto:
-    """Return the graph of a module, in which the weights are inputs under their official keys.
+    """Return the graph template of a module, in which the weights are inputs under their official keys.
 
     Args:
-        graph: the names and shapes it must have.
+        graph: its names and shapes.
         opset: version of ONNX's operators.
-        gelu_approximate: use the tanh formula, for runtimes without an error function.
+        gelu_approximate: use the tanh formula, for runtimes without the error function.
 
     Raises:
         ExportError: the model is in training mode, or the opset is not one of :data:`mobilesam.onnx.contract.OPSETS`.
@@ -54,7 +54,7 @@ def trace(module: Wrapper, graph: contract.Graph, opset: int, *, gelu_approximat
         raise ExportError(sentence("opset", bounds, opset, f"use {contract.DEFAULT_OPSET}"))
     inputs, shapes = tuple(samples(graph)), tuple(_varying(graph))
     gelu = _gelu_tanh if gelu_approximate else _gelu
-    # The plain formula of attention: the fused kernels' memory layout cannot be exported.
+    # The plain formula of attention, because the memory layout of the fused kernels cannot be exported.
     with sdpa_kernel(SDPBackend.MATH), torch.no_grad(), _quiet():
         program = torch.onnx.export(
             module,
@@ -76,13 +76,10 @@ def join(head: onnx.ModelProto, body: onnx.ModelProto, graph: contract.Graph) ->
     """Return one graph, with the names of ``graph``, in which the output of ``head`` is the input of ``body``."""
     io_map = [(head.graph.output[0].name, body.graph.input[0].name)]
     joined = onnx.compose.merge_models(head, body, io_map, prefix1="head_", producer_name="mobilesam")
-    del joined.opset_import[1:]  # it lists that of either graph, and they are the same
+    del joined.opset_import[1:]  # both graphs have the same opset
     joined.producer_version, joined.graph.name = __version__, body.graph.name
     (name,) = graph.input_names
-    for node in joined.graph.node:
-        for index, given in enumerate(node.input):
-            if given == f"head_{name}":
-                node.input[index] = name
+    _rename_inputs(joined.graph, {f"head_{name}": name})
     joined.graph.input[0].name = name
     _name_dims(joined.graph, graph)
     return joined
@@ -97,11 +94,10 @@ def samples(graph: contract.Graph) -> list[torch.Tensor]:
 
 
 def _varying(graph: contract.Graph) -> list[dict[int, Any] | None]:
-    """Return for each input which of its dimensions vary."""
+    """Return the varying dimensions of each input."""
     symbols = dict[str, Any]()
     if any("prompts" in value.shape for value in graph.inputs):
-        # Images are 1 or as many as the prompts. Traced as the latter, each prompt has its own, and one broadcasts;
-        # traced as 1, the first would serve every prompt.
+        # There are 1 or as many images as prompts. The graph is traced with the latter, and one image broadcasts.
         symbols["images"] = symbols["prompts"] = torch.export.Dim("prompts")
     shapes: list[dict[int, Any] | None] = []
     for value in graph.inputs:
@@ -122,7 +118,7 @@ def _dtype(value: contract.Value) -> torch.dtype:
 
 
 def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset: int) -> onnx.ModelProto:
-    """Make weights inputs, simplify, and leave nothing of the tracing behind."""
+    """Turn weights into inputs, simplify the graph, and remove the metadata of the tracing."""
     keys = set(module.state_dict())
     weights = [value for value in model.graph.initializers.values() if value.name in keys]
     for value in weights:
@@ -131,7 +127,7 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
         value.const_value = None
         value.name = value.name.removeprefix(_PARAMETERS)
         model.graph.inputs.append(value)
-    # One round of the optimizer reaches what two do here, and the rules below leave only constants to fold.
+    # A second round of the optimizer changes nothing here, and the rules below leave only constants to fold.
     optimizer.optimize_ir(model, num_iterations=1)
     rewriter.rewrite(model, expands.expand_before_binary_op_rules)
     optimizer.fold_constants(model)
@@ -141,7 +137,7 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
     for node in proto.graph.node:
         del node.metadata_props[:]
         node.doc_string = ""
-    # Shapes of intermediate values are those of the sample; runtimes infer their own.
+    # The shapes of intermediate values are those of the sample; runtimes infer them.
     del proto.graph.value_info[:]
     _name_dims(proto.graph, graph)
     del proto.metadata_props[:]
@@ -155,7 +151,7 @@ def _finish(model: onnx_ir.Model, module: Wrapper, graph: contract.Graph, opset:
 
 
 def _share_constants(graph: onnx.GraphProto) -> None:
-    """Keep one of several equal initializers."""
+    """Merge equal initializers."""
     first: dict[bytes, str] = {}
     renamed = {}
     for tensor in graph.initializer:
@@ -163,16 +159,19 @@ def _share_constants(graph: onnx.GraphProto) -> None:
         content.CopyFrom(tensor)
         content.name = ""
         renamed[tensor.name] = first.setdefault(content.SerializeToString(deterministic=True), tensor.name)
-    for node in graph.node:
-        for index, name in enumerate(node.input):
-            node.input[index] = renamed.get(name, name)
+    _rename_inputs(graph, renamed)
     kept = [tensor for tensor in graph.initializer if renamed[tensor.name] == tensor.name]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
+def _rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+    for node in graph.node:
+        node.input[:] = [new_names.get(name, name) for name in node.input]
+
+
 def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
-    """Give inputs and outputs the shapes of the contract."""
+    """Set the shapes of inputs and outputs to those of the contract."""
     shapes = {value.name: value.shape for value in (*graph.inputs, *graph.outputs)}
     for value in (*proto.input, *proto.output):
         if value.name in shapes:
@@ -183,10 +182,10 @@ def _name_dims(proto: onnx.GraphProto, graph: contract.Graph) -> None:
 def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     """Return a graph of opset 18 or newer at an opset.
 
-    A graph that uses nothing that opset 18 introduced becomes one of 17 by relabeling, which the checker confirms.
+    A graph without features of opset 18 is converted to 17 by changing the version; the checker confirms it.
 
     Raises:
-        ExportError: the graph uses something that opset 17 does not have.
+        ExportError: the graph needs opset 18.
     """
     if opset >= _BASE_OPSET:
         return proto
@@ -195,9 +194,8 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
         if node.op_type == "ReduceMax":
             axes = onnx.numpy_helper.to_array(constants[node.input.pop()]).tolist()
             node.attribute.append(onnx.helper.make_attribute("axes", axes))
-        kept = [
-            attribute for attribute in node.attribute if attribute.name not in _DEFAULTS_OF_18.get(node.op_type, ())
-        ]
+        defaults = _DEFAULTS_OF_18.get(node.op_type, ())
+        kept = [attribute for attribute in node.attribute if attribute.name not in defaults]
         del node.attribute[:]
         node.attribute.extend(kept)
     for imported in proto.opset_import:
@@ -206,19 +204,18 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     try:
         onnx.checker.check_model(proto, full_check=True)
     except onnx.checker.ValidationError as error:
-        remedy = f"use opset {_BASE_OPSET}"
-        raise ExportError(sentence("graph", f"be expressible in opset {opset}", str(error), remedy)) from error
+        raise ExportError(f"The graph needs opset {_BASE_OPSET} ({error}). Use --opset {_BASE_OPSET}.") from error
     return proto
 
 
 def _gelu(x: Any, approximate: str = "none") -> Any:
-    """Translate GELU to the order of operations that ONNX Runtime recognizes and fuses."""
+    """Translate GELU to the order of operations that ONNX Runtime fuses."""
     one = op.CastLike(1.0, x)
     return op.Mul(op.Mul(x, op.Add(op.Erf(op.Div(x, op.CastLike(math.sqrt(2), x))), one)), op.CastLike(0.5, x))
 
 
 def _softmax(x: Any, dim: int, dtype: int = -1) -> Any:
-    """Translate softmax: along other axes than the last as plain steps, where ONNX Runtime would transpose twice."""
+    """Translate softmax; along other axes than the last to its formula, because ONNX Runtime would transpose twice."""
     if dim in (-1, len(x.shape) - 1):
         return op.Softmax(x, axis=-1)
     axes = op.Constant(value_ints=[dim])
@@ -236,7 +233,7 @@ def _gelu_tanh(x: Any, approximate: str = "none") -> Any:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep the exporter's progress lines and its warnings about PyTorch's own deprecations to itself."""
+    """Drop the exporter's progress lines and warnings about deprecations within PyTorch."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)
         warnings.simplefilter("ignore", UserWarning)

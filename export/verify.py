@@ -1,4 +1,4 @@
-"""How far ONNX files are from the network, or from other files, over images and prompts of every kind."""
+"""Compare ONNX files with the network, or with other files, on images and prompts of every kind."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mobilesam.arrays import FloatArray, IntArray
+from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.export.cases import SHAPES, cases, synthetic_image
-from mobilesam.masks import upsampling as mask_tools
-from mobilesam.model import Decoded, Embedding, MaskModel, Scored
-from mobilesam.onnx import contract, exported, metadata, recognition
+from mobilesam.masks.upsampling import upsample
+from mobilesam.model import Decoded, Embedding, MaskModel
+from mobilesam.onnx import contract, metadata, recognition, sam_decoder
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.exported import SamDecoder
+from mobilesam.onnx.sam_decoder import SamDecoder
 from mobilesam.onnx.sessions import open_session
-from mobilesam.onnx.split_decoder import StepDecoder
+from mobilesam.onnx.split_decoder import SplitDecoder
 from mobilesam.prompts.arrays import Prompts, make_prompts
 
-# The largest differences that are no more than float32 in another order.
+# The largest differences that another order of float32 operations causes.
 LIMITS = {
     "image_embeddings": 1e-3,
     "low_res_masks, same embedding": 2e-3,
@@ -34,7 +34,7 @@ _FEW_PIXELS = 2
 
 
 class Row(NamedTuple):
-    """The largest difference of one output over all cases, the case that had it, and how many cases there were."""
+    """The largest difference of one output, the case that it occurs in, and the number of cases."""
 
     output: str
     error: float
@@ -63,47 +63,45 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
     """Compare ONNX files with a model.
 
     Args:
-        files: an encoder, a decoder, or both; decoders of both kinds may be there, and each is compared.
+        files: an encoder, decoders, or both; each decoder is compared.
         reference: the network on PyTorch, or other files on ONNX Runtime.
 
     Raises:
-        InputError: a file is no part of a SAM model.
+        InputError: a file is not a part of a SAM model.
     """
-    found = recognition.by_role(files)
+    parts = recognition.by_role(files)
     errors = _Errors()
-    encoder = ImageEncoder(open_session(found["encoder"][0]), reference.image_size) if "encoder" in found else None
-    decoders = list(_decoders(found))
+    encoder = ImageEncoder(open_session(parts["encoder"][0]), reference.image_size) if "encoder" in parts else None
+    decoders = list(_decoders(parts))
     if not encoder and not decoders:
-        remedy = "name an encoder, a decoder, or a folder with both"
-        raise InputError(sentence("ONNX model", "hold a whole encoder or decoder", ", ".join(found), remedy))
-    full_size = _FullSize(found["decoder"][0]) if "decoder" in found else None
+        remedy = "give an encoder, a decoder, or a folder with both"
+        raise InputError(sentence("ONNX model", "have a complete encoder or decoder", ", ".join(parts), remedy))
+    full_size = _FullSize(parts["decoder"][0]) if "decoder" in parts else None
     for shape in SHAPES:
         image = synthetic_image(shape)
         expected = reference.encode(image)
         expected_features = reference.dump_features(expected.features)
-        same = Embedding(expected_features, expected.original_hw, expected.input_hw)
-        own = None
+        embeddings = {"same embedding": Embedding(expected_features, expected.original_hw, expected.input_hw)}
         if encoder:
             encoded = encoder.encode(image, fast_padding=False)
-            own = Embedding(encoded.features, expected.original_hw, encoded.input_hw)
+            embeddings["end to end"] = Embedding(encoded.features, expected.original_hw, encoded.input_hw)
             errors.add("image_embeddings", float(np.abs(encoded.features - expected_features).max()), shape)
         for name, prompts in _prompts(shape, reference, expected):
-            answer = _all_masks(reference, expected, prompts)
+            decoded = _all_masks(reference, expected, prompts)
             case = f"{shape}, {name}"
             for decoder in decoders:
-                if prompts.mask_input is not None and not decoder.decoder.takes_masks:
-                    continue
-                _compare(errors, "same embedding", decoder, same, prompts, answer, reference, case)
-                if own:
-                    _compare(errors, "end to end", decoder, own, prompts, answer, reference, case)
+                if prompts.mask_input is None or decoder.decoder.takes_masks:
+                    for stage, embedding in embeddings.items():
+                        _compare(errors, stage, decoder, embedding, prompts, decoded, reference, case)
             if full_size and full_size.usable:
-                errors.add("masks in the graph", full_size.error(same, prompts, reference.image_size), case)
+                error = full_size.error(embeddings["same embedding"], prompts, reference.image_size)
+                errors.add("masks in the graph", error, case)
     return list(errors.rows.values())
 
 
 def _prompts(shape: str, reference: MaskModel, embedding: Embedding) -> Iterator[tuple[str, Prompts]]:
+    sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
     for case in cases(shape):
-        sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
         prompts, _ = make_prompts(**case.prompt, **sizes)
         if case.feedback:
             first = _all_masks(reference, embedding, prompts)
@@ -115,71 +113,63 @@ def _prompts(shape: str, reference: MaskModel, embedding: Embedding) -> Iterator
 class _Decoder(NamedTuple):
     """A decoder of either kind; ``scores_are_iou`` is false for one that scores by stability."""
 
-    decoder: StepDecoder | SamDecoder
+    decoder: SplitDecoder | SamDecoder
     scores_are_iou: bool
 
-    def all_masks(self, embedding: Embedding, prompts: Prompts) -> Decoded:
-        scored = self.decoder.score(embedding, prompts)
-        return Decoded(self.decoder.upscale(scored, _every(scored))[None], scored.iou_predictions)
+
+def _decoders(parts: recognition.Parts) -> Iterator[_Decoder]:
+    roles = [graph.role for graph in contract.SPLIT_DECODER]
+    if parts.keys() >= set(roles):
+        yield _Decoder(SplitDecoder(*(open_session(parts[role][0]) for role in roles)), True)
+    if "decoder" in parts:
+        model = parts["decoder"][1]
+        session = open_session(sam_decoder.cut(model).SerializeToString())
+        yield _Decoder(SamDecoder(session), metadata.of(model).get("scores") != "stability")
 
 
-def _decoders(found: recognition.Found) -> Iterator[_Decoder]:
-    steps = ("image", "score", "upscale")
-    if all(role in found for role in steps):
-        yield _Decoder(StepDecoder(*(open_session(found[role][0]) for role in steps)), True)
-    if "decoder" in found:
-        session = open_session(exported.cut(found["decoder"][1]).SerializeToString())
-        by_stability = metadata.of(found["decoder"][1]).get("scores") == "stability"
-        yield _Decoder(SamDecoder(session), not by_stability)
-
-
-def _all_masks(model: MaskModel, embedding: Embedding, prompts: Prompts) -> Decoded:
-    scored = model.score_prompts(embedding, prompts)
-    return Decoded(model.upscale(scored, _every(scored))[None], scored.iou_predictions)
-
-
-def _every(scored: Scored) -> IntArray:
-    return np.array([(0, mask) for mask in range(scored.iou_predictions.shape[1])])
+def _all_masks(decoder: MaskModel | SplitDecoder | SamDecoder, embedding: Embedding, prompts: Prompts) -> Decoded:
+    score = decoder.score_prompts if isinstance(decoder, MaskModel) else decoder.score
+    scored = score(embedding, prompts)
+    every = np.array([(0, mask) for mask in range(scored.iou_predictions.shape[1])])
+    return Decoded(decoder.upscale(scored, every)[None], scored.iou_predictions)
 
 
 def _compare(
     errors: _Errors,
-    how: str,
+    stage: str,
     decoder: _Decoder,
     embedding: Embedding,
     prompts: Prompts,
-    answer: Decoded,
+    expected: Decoded,
     reference: MaskModel,
     case: str,
 ) -> None:
-    actual = decoder.all_masks(embedding, prompts)
+    actual = _all_masks(decoder.decoder, embedding, prompts)
     if actual.low_res_logits.shape[1] == 1:
-        answer = single(answer, prompts.point_coords.shape[1])
-    errors.add(f"low_res_masks, {how}", float(np.abs(actual.low_res_logits - answer.low_res_logits).max()), case)
+        expected = _single(expected, prompts.point_coords.shape[1])
+    errors.add(f"low_res_masks, {stage}", float(np.abs(actual.low_res_logits - expected.low_res_logits).max()), case)
     if decoder.scores_are_iou:
-        difference = np.abs(actual.iou_predictions - answer.iou_predictions)
-        errors.add(f"iou_predictions, {how}", float(difference.max()), case)
-    if how == "end to end":
+        difference = np.abs(actual.iou_predictions - expected.iou_predictions)
+        errors.add(f"iou_predictions, {stage}", float(difference.max()), case)
+    if stage == "end to end":
         frame = (embedding.input_hw, embedding.original_hw, reference.image_size)
-        masks, expected = (
-            mask_tools.upsample(each.low_res_logits, *frame, threshold=reference.mask_threshold)
-            for each in (actual, answer)
+        masks, wanted = (
+            upsample(each.low_res_logits, *frame, threshold=reference.mask_threshold) for each in (actual, expected)
         )
-        apart = int((masks != expected).sum(axis=(-1, -2)).max())
-        share = apart / masks[0, 0].size if apart > _FEW_PIXELS else 0.0
+        different = int((masks != wanted).sum(axis=(-1, -2)).max())
+        share = different / masks[0, 0].size if different > _FEW_PIXELS else 0.0
         errors.add("mask pixels, end to end", share, case)
 
 
-def single(answer: Decoded, num_points: int) -> Decoded:
-    """Return the mask that SAM's exporter chooses in the graph, of four: by the number of points, padding counted."""
+def _single(decoded: Decoded, num_points: int) -> Decoded:
+    """Return the mask that the graphs of SAM's exporter choose, by the number of points, padding counted."""
     preference = np.array([1000.0, 0, 0, 0])
-    best = int((answer.iou_predictions[0] + (num_points - 2.5) * preference).argmax())
-    chosen = slice(best, best + 1)
-    return Decoded(answer.low_res_logits[:, chosen], answer.iou_predictions[:, chosen])
+    best = int((decoded.iou_predictions[0] + (num_points - 2.5) * preference).argmax())
+    return Decoded(decoded.low_res_logits[:, [best]], decoded.iou_predictions[:, [best]])
 
 
 class _FullSize:
-    """A decoder with its resizing to the original image, compared with our own resizing of its logits."""
+    """A decoder that resizes masks to the original image, compared with the resizing of its logits in NumPy."""
 
     def __init__(self, path: Path) -> None:
         self._session = open_session(path)
@@ -190,16 +180,15 @@ class _FullSize:
 
     def error(self, embedding: Embedding, prompts: Prompts, image_size: int) -> float:
         masks, low_res = self._session.run(["masks", "low_res_masks"], self._feeds(embedding, prompts))
-        expected = mask_tools.upsample(low_res, embedding.input_hw, embedding.original_hw, image_size)
+        expected = upsample(low_res, embedding.input_hw, embedding.original_hw, image_size)
         return float(np.abs(masks - expected).max()) if masks.shape == expected.shape else float("inf")
 
     def _feeds(self, embedding: Embedding, prompts: Prompts) -> dict[str, FloatArray]:
-        has_mask = prompts.mask_input is not None
         return {
             "image_embeddings": embedding.features,
             "point_coords": prompts.point_coords,
             "point_labels": prompts.point_labels,
-            "mask_input": prompts.mask_input if has_mask else np.zeros((1, 1, 256, 256), np.float32),
-            "has_mask_input": np.array([has_mask], np.float32),
+            "mask_input": contract.NO_MASK if prompts.mask_input is None else prompts.mask_input,
+            "has_mask_input": np.array([prompts.mask_input is not None], np.float32),
             "orig_im_size": np.array(embedding.original_hw, np.float32),
         }

@@ -1,16 +1,22 @@
-"""What each graph computes, as modules that only call the model's own methods.
+"""The graphs as modules, which only call methods of the model.
 
-Their ``forward`` takes the inputs of the graph of the same name in :mod:`mobilesam.onnx.contract`, in its order.
+``forward`` takes the inputs of the graph of the same name in :mod:`mobilesam.onnx.contract`, in its order.
 """
 
 from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from mobilesam.config import STABILITY_OFFSET
+from mobilesam.export.plan import Plan
 from mobilesam.modeling import Sam
 from mobilesam.modeling.transformer import ImageTokens
+from mobilesam.onnx import contract
 
 
 class Wrapper(nn.Module):
@@ -22,7 +28,7 @@ class Wrapper(nn.Module):
         self.eval()
 
     def dense(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
-        """Embed masks, or what stands for none."""
+        """Embed masks; a flag of 0 gives the embedding of prompts without a mask."""
         encoder = self.sam.prompt_encoder
         return torch.where(has_mask_input > 0, encoder.embed_masks(mask_input), encoder.embed_no_mask())
 
@@ -49,7 +55,7 @@ class EncoderOfPixels(Preprocessing):
 
 
 class Image(Wrapper):
-    """The decoder's work for an image, with or without masks."""
+    """The image side of the split decoder, with or without masks."""
 
     def forward(self, image_embeddings: Tensor, mask_input: Tensor, has_mask_input: Tensor) -> tuple[Tensor, ...]:
         dense = self.dense(mask_input, has_mask_input)
@@ -57,7 +63,7 @@ class Image(Wrapper):
 
 
 class Score(Wrapper):
-    """The decoder's work for prompts."""
+    """The scores of prompts in the split decoder."""
 
     def forward(
         self,
@@ -69,10 +75,8 @@ class Score(Wrapper):
         point_coords: Tensor,
         point_labels: Tensor,
     ) -> tuple[Tensor, ...]:
-        image = ImageTokens(tokens, positions, key, value, query)
-        return tuple(
-            self.sam.mask_decoder.score(image, self.sam.prompt_encoder.embed_points(point_coords, point_labels))
-        )
+        sparse = self.sam.prompt_encoder.embed_points(point_coords, point_labels)
+        return tuple(self.sam.mask_decoder.score(ImageTokens(tokens, positions, key, value, query), sparse))
 
 
 class Upscale(Wrapper):
@@ -84,7 +88,7 @@ class Upscale(Wrapper):
 
 
 class Decoder(Wrapper):
-    """SAM's published decoder contract for one prompt; options as in :func:`mobilesam.onnx.contract.decoder`."""
+    """The SAM decoder for one prompt; options as in :func:`mobilesam.onnx.contract.decoder`."""
 
     def __init__(
         self, sam: Sam, return_single_mask: bool, use_stability_score: bool, extra_metrics: bool, low_res_only: bool
@@ -122,17 +126,17 @@ class Decoder(Wrapper):
         return masks, scores, low_res
 
     def stability(self, masks: Tensor) -> Tensor:
-        """Return how little the area changes when the threshold moves, in 0..1."""
+        """Return the stability score, in 0..1: the ratio of the areas at a higher and a lower threshold."""
         threshold = self.sam.mask_threshold
         inner = (masks > threshold + STABILITY_OFFSET).sum(dim=(-1, -2))
         outer = (masks > threshold - STABILITY_OFFSET).sum(dim=(-1, -2))
         return inner.to(masks.dtype) / outer.to(masks.dtype)
 
     def sizes(self, orig_im_size: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return the sizes in the model frame and of the original, as :func:`mobilesam.geometry.resized_hw` rounds."""
+        """Return (height, width) in the model frame, as :func:`mobilesam.geometry.resized_hw`, and of the original."""
         original = orig_im_size.to(torch.float64)
         side = self.sam.config.image_size
-        # full_like: a plain number would make this a product with a reciprocal, which rounds otherwise.
+        # full_like, because with a plain number this is a product with a reciprocal, which rounds differently.
         longer = torch.maximum(original[:1], original[1:])
         resized = torch.floor(original * (torch.full_like(longer, side) / longer) + 0.5).clamp(min=1)
         input_hw, original_hw = (tuple(size.to(torch.int64).tolist()) for size in (resized, original))
@@ -144,9 +148,32 @@ class Decoder(Wrapper):
 
 
 def _single(low_res: Tensor, scores: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
-    """Choose the single-mask answer for three points or more, padding counted, else the best of the others."""
+    """Return the single-mask output for three points or more, padding counted, else the best multimask output."""
     preference = torch.zeros_like(scores)
     preference[:, 0] = 1000.0
     best = (scores + (num_points - 2.5) * preference).argmax(dim=1)
     rows = torch.arange(len(best))
     return low_res[rows, best].unsqueeze(1), scores[rows, best].unsqueeze(1)
+
+
+class Job(NamedTuple):
+    """A graph, and the module that computes it."""
+
+    graph: contract.Graph
+    module: Wrapper
+
+
+def jobs(plan: Plan, sam: Sam) -> Iterator[Job]:
+    """Yield the graphs of a plan with their modules."""
+    encoder = Encoder if plan.preprocess == "none" else EncoderOfPixels
+    decoder = functools.partial(
+        Decoder,
+        return_single_mask=plan.return_single_mask,
+        use_stability_score=plan.use_stability_score,
+        extra_metrics=plan.return_extra_metrics,
+        low_res_only=plan.low_res_only,
+    )
+    modules: dict[str, Callable[[Sam], Wrapper]] = {"encoder": encoder, "decoder": decoder}
+    modules |= {"image": Image, "score": Score, "upscale": Upscale}
+    for graph in plan.graphs:
+        yield Job(graph, modules[graph.role](sam))

@@ -183,7 +183,9 @@ def test_writing_refuses_what_it_cannot_do(tmp_path: Path, safe: Path, state: St
         checkpoint.write(tmp_path / "a.bin", state)
     with pytest.raises(InputError, match=rf"output file must not exist yet, got {safe}"):
         checkpoint.write(safe, state, force=False)
-    with pytest.raises(CheckpointError, match=r"state must hold MobileSAM's tensors, got 434 missing \(image_encoder"):
+    with pytest.raises(
+        CheckpointError, match=r"state must contain MobileSAM's tensors, got 434 missing \(image_encoder"
+    ):
         checkpoint.write(tmp_path / "a.safetensors", {KEY: state[KEY]})
     (tmp_path / "file").touch()
     with pytest.raises(InputError, match=r"output folder must be writable, got .*file \("):
@@ -231,7 +233,7 @@ def test_loading_into_a_network_of_another_shape_names_the_difference(safe: Path
     with pytest.raises(CheckpointError) as caught:
         checkpoint.load_into(torch.nn.Linear(2, 3), read)
     assert str(caught.value) == (
-        f"checkpoint must fit Linear, got a MobileSAM checkpoint ({safe}): 2 missing (weight, bias), 435 unexpected "
+        f"checkpoint must match Linear, got a MobileSAM checkpoint ({safe}): 2 missing (weight, bias), 435 unexpected "
         f"({', '.join(list(state_dict.used_shapes())[:5])} ...){REMEDY}"
     )
 
@@ -316,10 +318,10 @@ def png() -> bytes:
         (b"", "an empty file"),
         (b"<!DOCTYPE html><html><title>404</title>", "an HTML page"),
         (b"Not Found\n", "text beginning 'Not Found'"),
-        (b"version https://git-lfs.github.com/spec/v1\noid sha256:6d", "a Git LFS pointer, which stands for a file"),
+        (b"version https://git-lfs.github.com/spec/v1\noid sha256:6d", "a Git LFS pointer, because the file itself"),
         (png(), "a PNG"),
         (bytes([0xFE, 0xED] * 8), "data beginning with the bytes fe ed fe ed fe ed fe ed"),
-        (b"\x10" + b"\0" * 7 + b'{"a":{"dtype":', "a broken safetensors file"),
+        (b"\x10" + b"\0" * 7 + b'{"a":{"dtype":', "a damaged safetensors file"),
     ],
 )
 def test_a_file_of_another_kind(tmp_path: Path, content: bytes, is_a: str) -> None:
@@ -341,11 +343,11 @@ def test_a_truncated_file(tmp_path: Path, tensors: dict[str, Any], safe: Path, p
     legacy = save(tensors, tmp_path / "legacy.pt", _use_new_zipfile_serialization=False)
     for path in (zipped, legacy):
         os.truncate(path, int(part * path.stat().st_size))
-    assert refusal(zipped) == f"a ZIP file that is cut off or damaged{REMEDY}"
+    assert refusal(zipped) == f"a ZIP file that is truncated or damaged{REMEDY}"
     assert refusal(legacy) == f"a damaged pickle{REMEDY}"
     cut = tmp_path / "a.safetensors"
     cut.write_bytes(safe.read_bytes()[: int(part * safe.stat().st_size)])
-    assert refusal(cut).startswith("a broken safetensors file (")
+    assert refusal(cut).startswith("a damaged safetensors file (")
 
 
 @pytest.mark.torch
@@ -367,11 +369,14 @@ def test_damage_anywhere_in_a_pickle_gives_a_checkpoint_error(tmp_path: Path, le
 
 def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     absent = tmp_path / "absent.pt"
-    assert refusal(absent) == "a file that cannot be read (No such file or directory); check the path"
+    with pytest.raises(
+        CheckpointError, match=r"absent.pt cannot be read \(No such file or directory\). Check the path.$"
+    ):
+        checkpoint.read(absent)
     assert refusal(tmp_path) == f"a folder without encoder.onnx and sam.onnx{REMEDY}"
     with pytest.raises(CheckpointError, match=r"^ONNX pair must be two files, got 3; give a MobileSAM"):
         checkpoint.read([absent, absent, absent])
-    with pytest.raises(CheckpointError, match=r"absent.pt must be an ONNX file, got No such file or directory"):
+    with pytest.raises(CheckpointError, match=r"absent.pt cannot be read \(No such file or directory\)."):
         checkpoint.read([absent, absent])
 
 
@@ -379,7 +384,7 @@ def test_half_of_an_onnx_pair(tmp_path: Path) -> None:
     graph = onnx.helper.make_graph([], "g", [], [])
     path = tmp_path / "encoder.onnx"
     onnx.save(onnx.helper.make_model(graph, producer_name="pytorch"), path)
-    remedy = "; give the folder that holds encoder.onnx and sam.onnx, or both files"
+    remedy = "; give the folder that contains encoder.onnx and sam.onnx, or both files"
     assert refusal(path) == f"one ONNX file, which is half of a model{remedy}"
 
 
@@ -416,14 +421,14 @@ def test_another_network_is_recognized(tmp_path: Path, shapes: dict[str, tuple[i
 
 def test_the_difference_is_counted_and_the_first_five_named(tmp_path: Path, state: StateDict) -> None:
     broken = dict(state)
-    gone = [key for key in state if ".local_conv.bn." in key][:6]
-    for key in gone:
+    removed = [key for key in state if ".local_conv.bn." in key][:6]
+    for key in removed:
         del broken[key]
     broken["extra"] = np.zeros(1, np.float32)
     broken[KEY] = np.zeros((3, 256), np.float32)
     tensor_files.write_safetensors(tmp_path / "a.safetensors", broken)
     assert refusal(tmp_path / "a.safetensors") == (
-        f"a MobileSAM checkpoint: 6 missing ({', '.join(gone[:5])} ...), 1 unexpected (extra), "
+        f"a MobileSAM checkpoint: 6 missing ({', '.join(removed[:5])} ...), 1 unexpected (extra), "
         f"1 of another shape ({KEY} (3, 256) instead of (4, 256)){REMEDY}"
     )
 
@@ -441,8 +446,8 @@ def test_without_torch_only_a_listed_pt_is_read(
     with pytest.raises(MissingDependencyError) as caught:
         checkpoint.read(path)
     assert str(caught.value) == (
-        f"reading {path}, a checkpoint that is not one of the published files, needs torch, which is not installed; "
-        'run: pip install "mobilesam[torch]", or convert the checkpoint to .safetensors'
+        f"{path} is not one of the official files, so reading it needs torch, which is not installed. "
+        'Run: pip install "mobilesam[torch]", or convert the checkpoint to .safetensors.'
     )
 
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
@@ -486,7 +491,7 @@ def test_the_reader_without_torch_agrees_with_torch(tmp_path: Path) -> None:
 def test_the_reader_without_torch_runs_nothing(tmp_path: Path) -> None:
     proof = tmp_path / "proof"
     path = save({KEY: Evil(proof)}, tmp_path / "a.pt")
-    with pytest.raises(pickle.UnpicklingError, match=rf"the file asks for {open.__module__}\.open"):
+    with pytest.raises(pickle.UnpicklingError, match=rf"the file imports {open.__module__}\.open"):
         tensor_files.read_torch_zip(path)
     assert not proof.exists()
 

@@ -142,5 +142,5 @@ def test_a_file_that_is_not_onnx(tmp_path: Path) -> None:
     path.write_text("<!doctype html><p>Sign in")
     with pytest.raises(CheckpointError, match=r"must be an ONNX file, got an HTML page that is not a whole ONNX file"):
         onnx_pair.pair_to_state(path, path)
-    with pytest.raises(CheckpointError, match=r"must be an ONNX file, got No such file or directory"):
+    with pytest.raises(CheckpointError, match=r"absent.onnx cannot be read \(No such file or directory\)"):
         onnx_pair.pair_to_state(tmp_path / "absent.onnx", path)

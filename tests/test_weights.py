@@ -31,13 +31,13 @@ HTML = b"<!doctype html><title>Not the file</title>"
 
 
 class Server(http.server.ThreadingHTTPServer):
-    """Answers each request with the next of ``answers`` and keeps the last; ``ranges`` holds what was asked for."""
+    """Handles each request with the next of ``responses`` and keeps the last; ``ranges`` lists the requested ranges."""
 
     daemon_threads = True
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
-        self.answers: list[Callable[[_Handler], None]] = [whole]
+        self.responses: list[Callable[[_Handler], None]] = [whole]
         self.ranges: list[str | None] = []
 
     @property
@@ -50,8 +50,8 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self.server.ranges.append(self.headers.get("Range"))
-        answers = self.server.answers
-        (answers.pop(0) if len(answers) > 1 else answers[0])(self)
+        responses = self.server.responses
+        (responses.pop(0) if len(responses) > 1 else responses[0])(self)
 
     def log_message(self, *_: object) -> None:
         pass
@@ -66,12 +66,12 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def whole(handler: _Handler) -> None:
-    """Answer as a server that resumes does."""
-    asked = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
-    if not asked:
+    """Respond as a server that supports resuming."""
+    requested = re.fullmatch(r"bytes=(\d+)-", handler.headers.get("Range", ""))
+    if not requested:
         handler.reply(200, CONTENT)
         return
-    start = int(asked[1])
+    start = int(requested[1])
     handler.reply(206, CONTENT[start:], Content_Range=f"bytes {start}-{len(CONTENT) - 1}/{len(CONTENT)}")
 
 
@@ -88,17 +88,17 @@ def status(code: int, body: bytes = b"") -> Callable[[_Handler], None]:
 
 
 def whole_once(released: threading.Event) -> Callable[[_Handler], None]:
-    """Answer with the file when the event is set."""
+    """Respond with the file when the event is set."""
 
-    def answer(handler: _Handler) -> None:
+    def respond(handler: _Handler) -> None:
         released.wait(60)
         whole(handler)
 
-    return answer
+    return respond
 
 
 def hang(handler: _Handler) -> None:
-    """Answer nothing until the client has left."""
+    """Send nothing until the client has left."""
     handler.connection.settimeout(60)
     handler.connection.recv(1)
 
@@ -153,24 +153,24 @@ def test_progress_rises_to_the_size(store: Store) -> None:
 
 
 def test_a_cut_connection_is_resumed_where_it_broke(store: Store, server: Server) -> None:
-    server.answers = [cut, whole]
+    server.responses = [cut, whole]
     assert store.fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_a_cut_download_is_never_taken_for_good_and_goes_on_later(store: Store, server: Server) -> None:
-    server.answers = [cut]
+def test_a_cut_download_is_never_taken_for_good_and_is_resumed_later(store: Store, server: Server) -> None:
+    server.responses = [cut]
     once = Store(store.folder, store.manifest, RetryPolicy(attempts=1))
     with pytest.raises(WeightsError, match=f"the connection ended at {HALF:,} of {len(CONTENT):,} bytes"):
         once.fetch()
     assert files_in(store) == ["mobile_sam.pt.part"]
     assert store.find() is None
-    server.answers = [whole]
+    server.responses = [whole]
     assert store.fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-"]
 
 
-def test_an_interrupted_download_goes_on_later(store: Store, server: Server) -> None:
+def test_an_interrupted_download_is_resumed_later(store: Store, server: Server) -> None:
     def interrupt(what: str, done: int, total: int | None) -> None:
         raise KeyboardInterrupt
 
@@ -181,38 +181,38 @@ def test_an_interrupted_download_goes_on_later(store: Store, server: Server) -> 
     assert re.fullmatch(r"bytes=[1-9]\d*-", server.ranges[1] or "")
 
 
-def test_a_server_that_cannot_resume_is_asked_for_all_of_it(store: Store, server: Server) -> None:
-    server.answers = [cut, whole_always]
+def test_a_server_that_cannot_resume_sends_all_of_it(store: Store, server: Server) -> None:
+    server.responses = [cut, whole_always]
     assert store.fetch().read_bytes() == CONTENT
 
 
 def test_a_refused_range_starts_over(store: Store, server: Server) -> None:
-    server.answers = [cut, status(416), whole]
+    server.responses = [cut, status(416), whole]
     assert store.fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-", None]
 
 
 def test_a_range_from_another_place_starts_over(store: Store, server: Server) -> None:
-    server.answers = [cut, lambda handler: handler.reply(206, CONTENT, Content_Range="bytes 0-9/10"), whole]
+    server.responses = [cut, lambda handler: handler.reply(206, CONTENT, Content_Range="bytes 0-9/10"), whole]
     assert store.fetch().read_bytes() == CONTENT
     assert server.ranges == [None, f"bytes={HALF}-", None]
 
 
 @pytest.mark.parametrize("length", [HALF, len(CONTENT), 2 * len(CONTENT)])
-def test_a_spoilt_beginning_is_thrown_away(store: Store, server: Server, length: int) -> None:
+def test_a_damaged_part_is_discarded(store: Store, server: Server, length: int) -> None:
     store.folder.mkdir()
     (store.folder / "mobile_sam.pt.part").write_bytes(b"x" * length)
     assert store.fetch().read_bytes() == CONTENT
     assert server.ranges[-1] is None
 
 
-def test_a_busy_server_is_asked_again(store: Store, server: Server) -> None:
-    server.answers = [status(503), status(429), whole]
+def test_a_busy_server_is_tried_again(store: Store, server: Server) -> None:
+    server.responses = [status(503), status(429), whole]
     assert store.fetch().read_bytes() == CONTENT
 
 
 @pytest.mark.parametrize(
-    ("answer", "reason", "requests"),
+    ("response", "reason", "requests"),
     [
         (status(404), "HTTP 404 Not Found", 1),
         (status(503), "HTTP 503 Service Unavailable; gave up after 3 attempts", 3),
@@ -223,13 +223,13 @@ def test_a_busy_server_is_asked_again(store: Store, server: Server) -> None:
             f"sha256 {hashlib.sha256(CONTENT[::-1]).hexdigest()} instead of {hashlib.sha256(CONTENT).hexdigest()}",
             1,
         ),
-        (hang, "no answer within 0.5 s; gave up after 3 attempts", 3),
+        (hang, "no response within 0.5 s; gave up after 3 attempts", 3),
     ],
 )
-def test_a_wrong_answer_leaves_nothing(
-    store: Store, server: Server, answer: Callable[[_Handler], None], reason: str, requests: int
+def test_a_wrong_response_leaves_nothing(
+    store: Store, server: Server, response: Callable[[_Handler], None], reason: str, requests: int
 ) -> None:
-    server.answers = [answer]
+    server.responses = [response]
     with pytest.raises(WeightsError, match=re.escape(f"  {server.url}: {reason}")):
         store.fetch()
     assert files_in(store) == []
@@ -237,58 +237,59 @@ def test_a_wrong_answer_leaves_nothing(
 
 
 def test_sources_are_tried_in_order(server: Server, tmp_path: Path) -> None:
-    server.answers = [status(404), whole]
+    server.responses = [status(404), whole]
     store = Store(tmp_path, manifest(f"{server.url}?first", f"{server.url}?second"), QUICK)
     assert store.fetch().read_bytes() == CONTENT
     assert len(server.ranges) == 2
 
 
 def test_no_source_gives_one_error_that_lists_them_all(server: Server, tmp_path: Path) -> None:
-    server.answers = [status(404)]
+    server.responses = [status(404)]
     closed = "http://127.0.0.1:9/mobile_sam.pt"
     store = Store(tmp_path, manifest(server.url, closed), QUICK)
     with pytest.raises(WeightsError) as caught:
         store.ensure()
     assert str(caught.value) == (
-        "weights 'mobile_sam' must come from one of their sources, got none of them; place mobile_sam.pt from "
-        f"{server.url} in {tmp_path} by hand, or set MOBILESAM_HOME to a folder that has it. Tried:\n"
+        "The weights 'mobile_sam' could not be fetched from any source. Download mobile_sam.pt from "
+        f"{server.url} to {tmp_path} by hand, or set MOBILESAM_HOME to a folder that contains it. "
+        "The sources failed with:\n"
         f"  {server.url}: HTTP 404 Not Found\n"
         f"  {closed}: not reachable (Connection refused)"
     )
 
 
 def test_threads_that_fetch_at_once_share_one_download(store: Store, server: Server) -> None:
-    all_ask = threading.Barrier(5)
+    all_start = threading.Barrier(5)
     released = threading.Event()
-    server.answers = [whole_once(released)]
-    found: list[Path] = []
+    server.responses = [whole_once(released)]
+    paths: list[Path] = []
 
     def ensure() -> None:
-        all_ask.wait(60)
-        found.append(store.ensure())
+        all_start.wait(60)
+        paths.append(store.ensure())
 
     threads = [threading.Thread(target=ensure) for _ in range(4)]
     for thread in threads:
         thread.start()
-    all_ask.wait(60)
+    all_start.wait(60)
     released.set()
     for thread in threads:
         thread.join()
-    assert found == [store.folder / "mobile_sam.pt"] * 4
-    assert found[0].read_bytes() == CONTENT
+    assert paths == [store.folder / "mobile_sam.pt"] * 4
+    assert paths[0].read_bytes() == CONTENT
     assert server.ranges == [None]
 
 
 def test_processes_that_fetch_at_once_share_one_download(store: Store, server: Server) -> None:
     released = threading.Event()
-    server.answers = [whole_once(released)]
+    server.responses = [whole_once(released)]
     program = "import sys; from mobilesam.weights.store import Store; from pathlib import Path; "
-    program += "print('asks', flush=True); print(Store(Path(sys.argv[1]), sys.argv[2]).ensure())"
+    program += "print('started', flush=True); print(Store(Path(sys.argv[1]), sys.argv[2]).ensure())"
     command = [sys.executable, "-c", program, str(store.folder), store.manifest]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
     for process in running:
         assert process.stdout is not None
-        assert process.stdout.readline() == "asks\n"
+        assert process.stdout.readline() == "started\n"
     released.set()
     outputs = [process.communicate(timeout=60)[0].strip() for process in running]
     assert outputs == [str(store.folder / "mobile_sam.pt")] * 2
@@ -301,7 +302,7 @@ def test_a_file_of_another_size_is_not_taken_and_not_overwritten(store: Store, s
     own = store.folder / "mobile_sam.pt"
     own.write_bytes(b"my own fine-tuned weights")
     for use in (store.find, store.ensure, store.fetch):
-        with pytest.raises(WeightsError, match=rf"{own} must be the {len(CONTENT):,} bytes .* got 25 bytes; run"):
+        with pytest.raises(WeightsError, match=rf"{own} has 25 bytes, but the manifest lists {len(CONTENT):,}. Run"):
             use()
     assert own.read_bytes() == b"my own fine-tuned weights"
     assert server.ranges == []
@@ -316,7 +317,7 @@ def test_verify_finds_one_flipped_bit(store: Store) -> None:
 
 
 def test_verify_without_a_file(store: Store) -> None:
-    with pytest.raises(WeightsError, match=rf"weights 'mobile_sam' must be in {store.folder}, got no file of them"):
+    with pytest.raises(WeightsError, match=rf"^The weights 'mobile_sam' are not in {store.folder}. Run"):
         store.verify()
 
 
@@ -328,7 +329,7 @@ def test_an_unknown_name_lists_the_names(store: Store) -> None:
 def test_a_folder_that_cannot_be_written(server: Server, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("not a folder")
     store = Store(tmp_path / "file" / "weights", manifest(server.url), QUICK)
-    with pytest.raises(WeightsError, match=r"the weights folder must be writable, got .*\(Not a directory\); set MOBI"):
+    with pytest.raises(WeightsError, match=r"^The weights folder .* is not writable \(Not a directory\). Set MOBI"):
         store.fetch()
 
 
@@ -371,7 +372,7 @@ def test_importing_is_light() -> None:
     assert not {"torch", "onnx", "onnxruntime", "cv2", "safetensors", "rich"} & set(result.stdout.split())
 
 
-def test_the_shipped_manifest_names_whole_digests_and_licenses() -> None:
+def test_the_manifest_of_the_package_names_whole_digests_and_licenses() -> None:
     assert weights.names() == ["mobile_sam"]
     sources = weights.default_store().entry("mobile_sam").sources
     assert [bool(source.url) for source in sources] == [True, True, False]
@@ -469,8 +470,8 @@ def test_a_truncated_archive(tmp_path: Path) -> None:
 def test_the_real_package_becomes_the_checkpoint_of_the_manifest(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shipped = importlib.resources.files("mobilesam.manifest").joinpath("manifest.toml").read_text()
-    head, *sources = shipped.split("[[weights.sources]]\n")
+    manifest_text = importlib.resources.files("mobilesam.manifest").joinpath("manifest.toml").read_text()
+    head, *sources = manifest_text.split("[[weights.sources]]\n")
     store = Store(tmp_path, head + "[[weights.sources]]\n" + next(text for text in sources if text.startswith("npm")))
     path = store.ensure()
     assert path == tmp_path / "mobile_sam.safetensors"

@@ -19,9 +19,10 @@ def export(
         typer.Option(
             "--parts",
             metavar="WORD,...",
-            help="encoder; steps: the decoder for many prompts, in three graphs; decoder: SAM's own contract.",
+            help="encoder; split_decoder: the decoder for many prompts, in three graphs; decoder: the decoder of SAM's "
+            "exporter.",
         ),
-    ] = "encoder,steps,decoder",
+    ] = "encoder,split_decoder,decoder",
     opset: Annotated[int, typer.Option("--opset", help="Version of ONNX's operators, 17 or newer.")] = 18,
     dynamic_size: Annotated[
         bool, typer.Option("--dynamic-size", help="The encoder takes any height and width that are multiples of 16.")

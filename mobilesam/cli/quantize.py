@@ -99,7 +99,9 @@ def quantize(
 def _lines(report: Report) -> list[str]:
     lines = [f"{'file':14} {'float32':>9} {report.recipe:>9}"]
     for file in report.files:
-        in_int8, left = (", ".join(f"{n} {kind}" for kind, n in each.items()) for each in file.operators)
+        in_int8, left = (
+            ", ".join(f"{n} {kind}" for kind, n in each.items()) for each in (file.in_int8, file.left_in_float)
+        )
         note = f"  in int8: {in_int8}" * bool(in_int8) + f"; left in float: {left}" * bool(left)
         lines.append(f"{file.name:14} {file.size / 1e6:6.2f} MB {file.quantized_size / 1e6:6.2f} MB{note}")
     for stage, (before, after) in report.seconds.items():

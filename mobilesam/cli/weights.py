@@ -1,8 +1,9 @@
-"""``mobilesam weights``: list, fetch, verify, find and convert the weights."""
+"""``mobilesam weights``: list, fetch, verify, find, convert and remove the weights."""
 
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -10,26 +11,26 @@ import typer
 
 from mobilesam.cli import options
 
-app = typer.Typer(no_args_is_help=True, help="List, fetch, verify, find and convert the weights.")
+app = typer.Typer(no_args_is_help=True, help="List, fetch, verify, find, convert and remove the weights.")
 
 NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="A name that the list shows.", show_default=True)]
 
 
 @app.command("list")
 def show(as_json: options.JsonOption = False) -> None:
-    """List the weights there are and where each lies."""
+    """List the weights, and the path of each that has been fetched."""
     from mobilesam import weights
 
     store = weights.default_store()
     rows = []
     for entry in store.entries().values():
-        found = store.find(entry.name)
-        source = entry.sources[0] if found is None else next(s for s in entry.sources if s.result.path == found)
+        checkpoint = store.find(entry.name)
+        source = next((each for each in entry.sources if each.result.path == checkpoint), entry.sources[0])
         rows.append(
             {
                 "name": entry.name,
                 "role": entry.role,
-                "path": found and str(found),
+                "path": checkpoint and str(checkpoint),
                 "size": source.result.size,
                 "license": source.license,
                 "sources": [str(each) for each in entry.sources],
@@ -45,7 +46,7 @@ def show(as_json: options.JsonOption = False) -> None:
 
 @app.command()
 def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False) -> None:
-    """Fetch weights, unless they are there, and print the path of the checkpoint."""
+    """Fetch weights if they are absent, and print the path of the checkpoint."""
     from mobilesam import weights
     from mobilesam.cli.progress import download_bar
 
@@ -55,14 +56,14 @@ def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False)
 
 @app.command()
 def verify(name: NameArgument = "mobile_sam") -> None:
-    """Compare the files with the manifest, byte for byte; exit code 1 if one differs."""
+    """Compare the files with the sizes and digests of the manifest; exit code 1 if one differs."""
     from mobilesam import weights
 
     checked = weights.verify(name)
     for path, size, problem in checked:
         typer.echo(f"{path}  {problem or f'{size:,} bytes, ok'}")
     if any(file.problem for file in checked):
-        typer.echo(f'error: run "mobilesam weights fetch {name} --force"', err=True)
+        typer.echo(f'error: run "mobilesam weights fetch {name} --force" to replace the file', err=True)
         raise typer.Exit(1)
 
 
@@ -72,10 +73,47 @@ def path(name: NameArgument = "mobile_sam") -> None:
     from mobilesam import weights
 
     store = weights.default_store()
-    found = store.find(name)
-    if found is None:
+    checkpoint = store.find(name)
+    if checkpoint is None:
         raise store.absent(name)
-    typer.echo(found)
+    typer.echo(checkpoint)
+
+
+@app.command()
+def clean(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and remove nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Remove the files without asking.")] = False,
+) -> None:
+    """Remove fetched weights, unfinished downloads and saved ONNX files from the weights folder.
+
+    Other files in the folder stay. The weights are fetched again when they are needed.
+    """
+    if not (dry_run or yes or sys.stdin.isatty()):
+        raise options.UsageError(
+            "mobilesam weights clean asks before it removes files, and standard input is not a terminal. "
+            "Add --yes to remove the files, or --dry-run to list them."
+        )
+    from mobilesam import weights
+    from mobilesam.onnx import templates
+    from mobilesam.weights import cache
+
+    store = weights.default_store()
+    files = [*cache.fetched_files(store), *templates.saved_files()]
+    if not files:
+        typer.echo(f"nothing to remove in {store.folder}")
+        return
+    sizes = [path.stat().st_size for path in files]
+    for path, size in zip(files, sizes, strict=True):
+        typer.echo(f"{path}  {size:,} bytes")
+    if dry_run:
+        typer.echo(f"{sum(sizes):,} bytes would be freed")
+        return
+    if not yes:
+        typer.echo("Remove these files? [y/N] ", nl=False, err=True)
+        if sys.stdin.readline().strip().lower() not in ("y", "yes"):
+            typer.echo("nothing was removed", err=True)
+            raise typer.Exit(1)
+    typer.echo(f"{cache.remove(store, files):,} bytes freed")
 
 
 @app.command(no_args_is_help=True)
@@ -84,7 +122,7 @@ def convert(
         list[Path],
         typer.Argument(
             metavar="IN OUT",
-            help="A checkpoint, or an ONNX pair as its folder or its two files; then the file to write.",
+            help="A checkpoint, or an ONNX pair (its folder or its two files); then the file to write.",
         ),
     ],
     force: options.ForceOption = False,
@@ -101,9 +139,9 @@ def convert(
 
     *sources, target = paths
     if len(sources) not in (1, 2):
-        remedy = "write for example: mobilesam weights convert mobile_sam.safetensors mobile_sam.pt"
-        raise options.UsageError(sentence("convert", "have IN and OUT", f"{len(paths)} paths", remedy))
+        remedy = "for example: mobilesam weights convert mobile_sam.safetensors mobile_sam.pt"
+        raise options.UsageError(sentence("the arguments of convert", "be IN and OUT", f"{len(paths)} paths", remedy))
     refuse_existing(target, force=force)
-    read = checkpoint.read(sources[0] if len(sources) == 1 else sources)
-    checkpoint.write(target, read.state, force=force)
+    state = checkpoint.read(sources[0] if len(sources) == 1 else sources).state
+    checkpoint.write(target, state, force=force)
     typer.echo(target)

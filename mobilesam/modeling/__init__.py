@@ -1,4 +1,4 @@
-"""The networks, in PyTorch; no files are read or written here."""
+"""The networks in PyTorch."""
 
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder

@@ -1,4 +1,4 @@
-"""Building networks by name, as SAM's own package does."""
+"""Build networks by name, as segment_anything does."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def build_sam_vit_t(checkpoint: str | os.PathLike[str] | None = None) -> Sam:
     """Build MobileSAM's network, on the CPU and in eval mode.
 
     Args:
-        checkpoint: a file that :func:`mobilesam.weights.checkpoint.read` understands: the official .pt, a .safetensors,
-            the folder of an ONNX pair. None gives an untrained network, as in the reference, with a warning.
+        checkpoint: a file for :func:`mobilesam.weights.checkpoint.read`: the official .pt, a .safetensors, or the
+            folder of an ONNX pair. None gives an untrained network, as in the reference, with a warning.
 
     Raises:
         CheckpointError: the file is not a MobileSAM checkpoint.

@@ -1,6 +1,6 @@
-"""Layers that the encoder, the prompt encoder and the decoder share.
+"""Layers of the image encoder, the prompt encoder and the mask decoder.
 
-The attribute names ``c`` and ``bn`` are those of the published checkpoint's keys.
+The attribute names ``c`` and ``bn`` are those of the keys of the official checkpoint.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from torch.nn import functional as F
 class ConvNorm(nn.Module):
     """A convolution without bias followed by a batch norm, computed as one convolution outside training.
 
-    The batch norm is folded at each call (the kernels are small), so the parameters stay the only truth and weights
-    that are loaded, moved or trained later are the ones used.
+    The batch norm is folded at each call, because the kernels are small. So weights that are loaded, moved or trained
+    later take effect.
     """
 
     def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
@@ -26,8 +26,7 @@ class ConvNorm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         if self.training:
-            normalized: Tensor = self.bn(self.c(x))
-            return normalized
+            return self.bn(self.c(x))  # type: ignore[no-any-return]
         assert self.bn.running_mean is not None
         assert self.bn.running_var is not None
         scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)

@@ -1,4 +1,4 @@
-"""The mask decoder in three steps: image-side work, scoring of prompts, upscaling of the masks that are wanted.
+"""The mask decoder in three steps: prepare image tokens, score prompts, upscale the masks that are kept.
 
 Letters: B prompts, I images (1, or B), T prompt tokens, C masks, E width, h w the grid, L = h * w.
 """
@@ -17,7 +17,7 @@ from mobilesam.modeling.transformer import ImageTokens, TwoWayTransformer
 
 
 class PromptScores(NamedTuple):
-    """iou_predictions: (B, C); kernels: (B, C, E / 8), from which upscaling makes masks of image_tokens, (B, L, E)."""
+    """iou_predictions: (B, C); kernels: (B, C, E / 8) and image_tokens: (B, L, E), the input of upscaling."""
 
     iou_predictions: Tensor
     kernels: Tensor
@@ -25,7 +25,7 @@ class PromptScores(NamedTuple):
 
 
 class MaskDecoder(nn.Module):
-    """Predicts one single-mask answer and three multimask answers; attribute names are the checkpoint's keys."""
+    """Predicts one single-mask output and three multimask outputs; attribute names are the keys of the checkpoint."""
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class MaskDecoder(nn.Module):
         self.iou_prediction_head = Mlp(dim, config.iou_head_dim, self.num_mask_tokens, config.iou_head_depth)
 
     def prepare(self, image_embeddings: Tensor, image_pe: Tensor, dense: Tensor) -> ImageTokens:
-        """Do the work that depends on the image and its mask prompts alone.
+        """Compute what depends on the image and its mask prompts alone.
 
         Args:
             image_embeddings: (1, E, h, w).
@@ -66,13 +66,13 @@ class MaskDecoder(nn.Module):
         return PromptScores(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), image_tokens)
 
     def upscale(self, kernels: Tensor, image_tokens: Tensor, first: int, last: int) -> Tensor:
-        """Make masks ``first`` to ``last`` (exclusive) of prompts.
+        """Return the masks ``first`` to ``last`` (exclusive) of prompts.
 
-        The two transposed convolutions have stride = kernel, so each is a matrix product; the 4 x 4 pixels of an image
-        token stay together until the end, when only finished masks are put in order.
+        Both transposed convolutions have stride = kernel, so each is a matrix product. The 4 x 4 pixels of an image
+        token stay together until the masks are computed, and only the masks are permuted.
 
         Args:
-            kernels: (B, C, E / 8). image_tokens: (B, h, w, E), the grid or a part of it: tokens do not mix.
+            kernels: (B, C, E / 8). image_tokens: (B, h, w, E), the grid or a part of it, because tokens do not mix.
 
         Returns:
             (B, last - first, 4h, 4w) logits.
@@ -84,9 +84,7 @@ class MaskDecoder(nn.Module):
         batch, height, width, _ = image_tokens.shape
         x = F.gelu(norm.channels_last(_split_pixels(image_tokens.flatten(0, 2), up1)))  # (4Bhw, E / 4)
         x = F.gelu(_split_pixels(x, up2)).view(batch, 16 * height * width, -1)  # (B, 16hw, E / 8)
-        masks: Tensor = kernels[:, first:last] @ x.transpose(
-            1, 2
-        )  # (B, C, 16hw), pixels in the order token, y1, x1, y2, x2
+        masks: Tensor = kernels[:, first:last] @ x.transpose(1, 2)  # (B, C, 16hw), pixels by token, y1, x1, y2, x2
         masks = masks.view(batch, last - first, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
         return masks.reshape(batch, last - first, 4 * height, 4 * width)
 
@@ -97,13 +95,13 @@ class MaskDecoder(nn.Module):
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
     ) -> tuple[Tensor, Tensor]:
-        """Predict all four masks, as SAM's own class does.
+        """Predict all four masks, as SAM's MaskDecoder does.
 
         Returns:
             Logits (B, 4, 4h, 4w) and IoU predictions (B, 4).
         """
         dense = dense_prompt_embeddings
-        if dense.stride(0) == 0:  # one embedding expanded to all prompts: they share the image-side work
+        if dense.stride(0) == 0:  # one embedding expanded to all prompts, which share the image tokens
             dense = dense[:1]
         scores = self.score(self.prepare(image_embeddings, image_pe, dense), sparse_prompt_embeddings)
         image_tokens = scores.image_tokens.unflatten(1, image_embeddings.shape[2:])
@@ -118,7 +116,7 @@ class MaskDecoder(nn.Module):
         dense_prompt_embeddings: Tensor,
         multimask_output: bool,
     ) -> tuple[Tensor, Tensor]:
-        """Predict the three multimask answers or the single-mask one, as SAM's own class does."""
+        """Predict the multimask outputs or the single-mask output, as SAM's MaskDecoder does."""
         masks, iou_predictions = self.predict_masks(
             image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings
         )
@@ -130,5 +128,4 @@ def _split_pixels(x: Tensor, up: nn.ConvTranspose2d) -> Tensor:
     """Apply a transposed convolution of kernel 2 and stride 2 to tokens: (L, C) -> (4L, C')."""
     assert up.bias is not None
     weight = up.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (y x C', C)
-    out = F.linear(x, weight, up.bias.repeat(4))
-    return out.view(-1, up.out_channels)
+    return F.linear(x, weight, up.bias.repeat(4)).view(-1, up.out_channels)

@@ -1,4 +1,4 @@
-"""Points, boxes and masks to embeddings (Kirillov et al. 2023, section A).
+"""Embeddings of points, boxes and masks (Kirillov et al. 2023, section A).
 
 Letters: B prompts, N points, E embedding width, h w the grid of image tokens.
 """
@@ -24,7 +24,7 @@ class PositionEncoding(nn.Module):
         self.register_buffer("positional_encoding_gaussian_matrix", torch.randn(2, features))
 
     def _pe_encoding(self, coords: Tensor) -> Tensor:
-        """Encode coords, (..., 2) in 0..1, to (..., E); in float32 whatever the weights are."""
+        """Encode coords, (..., 2) in 0..1, to (..., E); computed in float32 for weights of any dtype."""
         matrix = self.positional_encoding_gaussian_matrix
         angles = 2 * math.pi * ((2 * coords.to(torch.float32) - 1) @ matrix.to(torch.float32))
         return torch.cat([angles.sin(), angles.cos()], dim=-1).to(matrix.dtype)
@@ -89,7 +89,7 @@ class PromptEncoder(nn.Module):
         return self.mask_downscaling(masks)  # type: ignore[no-any-return]
 
     def embed_no_mask(self) -> Tensor:
-        """Return what stands for "no mask was given", (1, E, 1, 1)."""
+        """Return the dense embedding of prompts without a mask, (1, E, 1, 1)."""
         return self.no_mask_embed.weight.view(1, -1, 1, 1)
 
     def get_dense_pe(self) -> Tensor:
@@ -99,7 +99,7 @@ class PromptEncoder(nn.Module):
     def forward(
         self, points: tuple[Tensor, Tensor] | None, boxes: Tensor | None, masks: Tensor | None
     ) -> tuple[Tensor, Tensor]:
-        """Embed prompts as SAM's own class does.
+        """Embed prompts as SAM's PromptEncoder does.
 
         Args:
             points: (B, N, 2) coordinates in the model frame and (B, N) labels, or None.
@@ -115,7 +115,7 @@ class PromptEncoder(nn.Module):
         coords = weight.new_zeros((batch, 0, 2), dtype=torch.float32)
         labels = weight.new_zeros((batch, 0))
         if points is not None:
-            # Without a box one padding point follows: the network was trained with it.
+            # Without a box, the network was trained with one padding point at the end.
             extra = 1 if boxes is None else 0
             coords = torch.cat([points[0].to(torch.float32), coords.new_zeros((batch, extra, 2))], dim=1)
             labels = torch.cat([points[1].to(weight.dtype), -labels.new_ones((batch, extra))], dim=1)

@@ -1,4 +1,4 @@
-"""Sam: the three networks together, with the attributes that code written for SAM's own class uses."""
+"""The three networks as one module, with the attributes of segment_anything's Sam."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Sam(nn.Module):
         return F.pad(x, (0, size - x.shape[-1], 0, size - x.shape[-2]))
 
     def postprocess_masks(self, masks: Tensor, input_size: tuple[int, ...], original_size: tuple[int, ...]) -> Tensor:
-        """Bring low-resolution logits, (B, C, 256, 256), to the original image.
+        """Resize low-resolution logits, (B, C, 256, 256), to the original image.
 
         Args:
             input_size: (height, width) in the model frame, without the padding.
@@ -64,13 +64,13 @@ class Sam(nn.Module):
         """Segment several images, each with its own prompts.
 
         Args:
-            batched_input: one dict an image: ``image`` (3, h, w), resized to the model frame; ``original_size``
-                (height, width); and where given ``point_coords`` (B, N, 2) and ``point_labels`` (B, N), ``boxes``
+            batched_input: one dict per image: ``image`` (3, h, w), resized to the model frame; ``original_size``
+                (height, width); and optionally ``point_coords`` (B, N, 2) and ``point_labels`` (B, N), ``boxes``
                 (B, 4), in the model frame, ``mask_inputs`` (B, 1, 256, 256).
-            multimask_output: three masks a prompt instead of one.
+            multimask_output: three masks per prompt instead of one.
 
         Returns:
-            One dict an image: ``masks`` (B, C, H, W) bool, ``iou_predictions`` (B, C), ``low_res_logits``
+            One dict per image: ``masks`` (B, C, H, W) bool, ``iou_predictions`` (B, C), ``low_res_logits``
             (B, C, 256, 256).
         """
         images = torch.stack([self.preprocess(record["image"]) for record in batched_input])
@@ -83,11 +83,6 @@ class Sam(nn.Module):
                 embedding.unsqueeze(0), image_pe, sparse, dense, multimask_output
             )
             masks = self.postprocess_masks(low_res, record["image"].shape[-2:], record["original_size"])
-            outputs.append(
-                {
-                    "masks": masks > self.mask_threshold,
-                    "iou_predictions": iou_predictions,
-                    "low_res_logits": low_res,
-                }
-            )
+            masks = masks > self.mask_threshold
+            outputs.append({"masks": masks, "iou_predictions": iou_predictions, "low_res_logits": low_res})
         return outputs

@@ -1,10 +1,9 @@
 """TinyViT, the image encoder (Wu et al. 2022, arXiv:2207.10666), with SAM's neck.
 
-Nothing here depends on the size of the image: any height and width that are multiples of the patch size run, in
-batches. Between blocks the features are (B, C, H, W) in channels-last memory, so that the view (B, H, W, C), on which
-attention and the MLPs work, costs nothing.
+Images of any height and width that are multiples of the patch size run, in batches. Between blocks the features are
+(B, C, H, W) in channels-last memory, so that attention and the MLPs get the view (B, H, W, C) without a copy.
 
-Attribute names follow the published checkpoint's keys. Letters: B images, C channels, H W the stage's grid, S the
+Attribute names follow the keys of the official checkpoint. Letters: B images, C channels, H W the stage's grid, S the
 side of a window, N = S * S its tokens, M heads.
 """
 
@@ -16,9 +15,7 @@ from torch.nn import functional as F
 
 from mobilesam.config import EncoderConfig
 from mobilesam.modeling.layers import ConvNorm, LayerNorm2d
-
-# Parts of the published checkpoint that segmentation never uses: the pre-training's classifier and a cached table.
-UNUSED_KEYS = ("norm_head.", "head.", "attention_bias_idxs")
+from mobilesam.weights.state_dict import is_ignored
 
 
 class PatchEmbed(nn.Module):
@@ -48,7 +45,7 @@ class InvertedBottleneck(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Between two stages: new width, and a coarser grid where ``stride`` is 2."""
+    """Between two stages: another width, and a coarser grid if ``stride`` is 2."""
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
@@ -63,7 +60,7 @@ class PatchMerging(nn.Module):
 class Attention(nn.Module):
     """Self-attention in one window, with a learned bias for each offset between two tokens.
 
-    The table of offsets lists |dy|, |dx| row by row; the biases are gathered at each call, so they are never stale.
+    The table of offsets lists |dy|, |dx| row by row. The biases are gathered at each call, so changes take effect.
     """
 
     offsets: Tensor
@@ -109,7 +106,7 @@ class FeedForward(nn.Module):
 
 
 class TinyVitBlock(nn.Module):
-    """Windowed attention, a depthwise convolution that joins the windows, a perceptron."""
+    """Windowed attention, a depthwise convolution across windows, a perceptron."""
 
     def __init__(self, dim: int, num_heads: int, window: int, mlp_ratio: int) -> None:
         super().__init__()
@@ -128,7 +125,7 @@ class TinyVitBlock(nn.Module):
     def _attend(self, x: Tensor) -> Tensor:
         batch, height, width, dim = x.shape
         side = self.window
-        # Zeros are padded before the norm, as in the published network: padding tokens take part in attention.
+        # Zeros are padded before the norm, as in the reference, so padding tokens take part in attention.
         x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
         rows, columns = x.shape[1] // side, x.shape[2] // side
         windows = x.view(batch, rows, side, columns, side, dim).transpose(2, 3)  # (B, rows, columns, S, S, C)
@@ -139,7 +136,7 @@ class TinyVitBlock(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks on one grid, then the way to the next grid."""
+    """Blocks on one grid, then downsampling to the next grid."""
 
     def __init__(self, blocks: list[nn.Module], downsample: nn.Module | None) -> None:
         super().__init__()
@@ -157,7 +154,7 @@ class TinyViT(nn.Module):
 
     Args:
         config: widths, depths, heads and windows of the stages.
-        image_size: side of the square image that SAM feeds it; only recorded, as ``img_size``.
+        image_size: side of SAM's square input; only stored, as ``img_size``.
         out_channels: width of the embedding.
     """
 
@@ -201,7 +198,7 @@ class TinyViT(nn.Module):
 
 
 def _drop_unused_keys(module: nn.Module, state_dict: dict[str, Tensor], prefix: str, *_: object) -> None:
-    """Forget keys of the published checkpoint that have no place here, so that loading it stays strict."""
+    """Drop the keys of the official checkpoint that the network does not have, so that loading stays strict."""
     for key in list(state_dict):
-        if key.startswith(prefix) and (key.removeprefix(prefix).startswith(UNUSED_KEYS) or key.endswith(UNUSED_KEYS)):
+        if key.startswith(prefix) and is_ignored(f"image_encoder.{key.removeprefix(prefix)}"):
             del state_dict[key]

@@ -1,4 +1,4 @@
-"""The PyTorch side of the model protocol: a thin adapter over :class:`mobilesam.modeling.Sam`."""
+"""The model protocol on PyTorch, for :class:`mobilesam.modeling.Sam`."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from mobilesam.modeling.transformer import ImageTokens
 from mobilesam.prompts.arrays import Prompts
 from mobilesam.weights.checkpoint import state_digest
 
-# Prompts in one decoder call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
+# Prompts in one call. On a CPU the image tokens of a prompt, 4 MB, should stay in the cache; a GPU needs many prompts.
 _CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
 
 
 class TorchSam(MaskModel):
-    """A Sam behind NumPy arrays.
+    """A Sam with NumPy arrays as input and output.
 
-    The image-side work of the decoder is kept as long as its embedding is, and done again if the weights have changed.
+    The image tokens of an embedding are kept as long as the embedding, and computed again if the weights have changed.
     """
 
     def __init__(self, sam: Sam) -> None:
@@ -46,8 +46,8 @@ class TorchSam(MaskModel):
 
     @property
     def decode_batch(self) -> int:
-        # On a CPU the sums of a batch depend on its size. One by one is as fast here, and a prompt gets the same mask
-        # to the bit whatever it is decoded together with.
+        # On a CPU the sums of a batch depend on its size. Decoding prompts one by one is as fast, and gives each prompt
+        # the same mask to the bit, whatever the other prompts are.
         return 1 if self.sam.device.type == "cpu" else self.capabilities.prompt_batch
 
     @property
@@ -78,11 +78,11 @@ class TorchSam(MaskModel):
 
     @torch.no_grad()
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
-        # Upscaling serves all masks of a prompt at once, so it runs for the prompts and the range of masks kept.
+        # Upscaling runs for all kept prompts and for the range of kept masks.
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
         first, last = int(keep[:, 1].min()), int(keep[:, 1].max()) + 1
         kernels, image_tokens = scored.state.kernels, self._grid(scored.state.image_tokens)
-        if len(prompts) < len(kernels):  # else all of them, in order: no copy
+        if len(prompts) < len(kernels):  # else all of them, without a copy
             chosen = torch.from_numpy(prompts)
             kernels, image_tokens = kernels[chosen], image_tokens[chosen]
         rows, columns = image_tokens.shape[1:3]
@@ -113,9 +113,9 @@ class TorchSam(MaskModel):
         mask_input: Tensor | None,
         mask_indices: Sequence[int],
     ) -> tuple[Tensor, Tensor]:
-        """Decode B prompts given as SAM's prompt encoder takes them: logits (B, C, 256, 256), IoUs (B, C).
+        """Decode B prompts, the arguments of SAM's prompt encoder, to logits (B, C, 256, 256) and IoUs (B, C).
 
-        mask_indices: of masks that follow one another.
+        mask_indices: indices of adjacent masks, in order.
         """
         decoder = self.sam.mask_decoder
         first, last = mask_indices[0], mask_indices[-1] + 1
@@ -143,9 +143,7 @@ class TorchSam(MaskModel):
 
     def _grid(self, image_tokens: Tensor) -> Tensor:
         """(B, L, E) -> (B, h, w, E)."""
-        side = self.sam.config.grid_size
-        grid: Tensor = image_tokens.unflatten(1, (side, side))
-        return grid
+        return image_tokens.unflatten(1, (self.sam.config.grid_size,) * 2)  # type: ignore[no-any-return]
 
     @property
     def _dtype(self) -> torch.dtype:
@@ -156,14 +154,14 @@ class TorchSam(MaskModel):
 
     def _image_tokens(self, embedding: Embedding) -> ImageTokens:
         version = (_version(self.sam.mask_decoder), _version(self.sam.prompt_encoder))
-        known = self._images.get(embedding)
-        if known is None or known[0] != version:
-            known = (version, self._prepare(embedding, self.sam.prompt_encoder.embed_no_mask()))
-            self._images[embedding] = known
-        return known[1]
+        cached = self._images.get(embedding)
+        if cached is None or cached[0] != version:
+            cached = version, self._prepare(embedding, self.sam.prompt_encoder.embed_no_mask())
+            self._images[embedding] = cached
+        return cached[1]
 
     def _empty(self) -> Tensor:
-        """Return the embedding of a square of padding alone, made once for the weights in use."""
+        """Return the embedding of a square of padding alone, computed once for the current weights."""
         version = _version(self.sam.image_encoder)
         if self._empty_features is None or self._empty_features[0] != version:
             pixels = torch.from_numpy(empty_input(self.image_size))
@@ -175,9 +173,9 @@ class TorchSam(MaskModel):
 
 
 def _version(module: torch.nn.Module) -> list[tuple[int, int]]:
-    """Return what changes whenever a weight is loaded, moved, cast or trained.
+    """Return a value that changes whenever a weight is loaded, moved, cast or trained.
 
-    It is asked for with every prompt, and torch's own ``parameters()`` takes a millisecond for a decoder.
+    It is computed for every prompt, and ``parameters()`` of torch takes a millisecond for a decoder.
     """
     own = (*module._parameters.values(), *module._buffers.values())
     version = [(tensor.data_ptr(), tensor._version) for tensor in own if tensor is not None]

@@ -1,16 +1,16 @@
-"""The two-way transformer of the mask decoder, arranged so that its cost follows the few prompt tokens.
+"""The two-way transformer of the mask decoder, rearranged so that its cost depends on the few prompt tokens.
 
-A prompt has T tokens (about 7) and an image 4096. Projecting every image token for every prompt, as the plain
-formulation does, is nearly all of the work; it is avoided exactly:
+A prompt has T tokens (about 7) and an image 4096. In the direct formulation nearly all of the work is projecting every
+image token for every prompt. Equal formulas avoid it:
 
-- Scores of a token against the image, ``q . (W_k x + b_k)``, are ``(W_k^T q) . x`` plus a term that softmax drops.
+- Scores of a token against the image, ``q . (W_k x + b_k)``, are ``(W_k^T q) . x`` plus a term that softmax cancels.
 - Values, ``A (W_v x + b_v)``, are ``(A x) W_v + b_v``, because the rows of A sum to one.
 - Scores of the image against a token, ``(W_q x + b_q) . k``, are ``x . (W_q^T k) + b_q . k``.
-- The output of image-to-token attention, ``W_o`` applied to mixed values, is a mix of values to which W_o was applied.
-- What layer 0 projects from the image is the same for every prompt: see :class:`ImageTokens`.
+- The output of image-to-token attention, ``W_o`` applied to mixed values, is a mix of values after ``W_o``.
+- The projections of the image in layer 0 are the same for every prompt: see :class:`ImageTokens`.
 
 Letters: B prompts, I images (1, or B where each prompt has its own mask), T tokens, L image tokens, E width, M heads, D
-width of a head. Attribute names are the published checkpoint's keys.
+width of a head. Attribute names are the keys of the official checkpoint.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from mobilesam.config import SamConfig
 
 
 class ImageTokens(NamedTuple):
-    """What the decoder needs of an image, once for all of its prompts.
+    """The part of the decoder's input that all prompts of an image share.
 
     tokens: (I, L, E) image embedding plus dense prompt embedding.
     positions: (1, L, E) position encoding of the tokens.
-    key: (I, M, D, L), value: (I, M, L, D): what layer 0 lets prompt tokens read.
-    query: (I, M, D, L): what layer 0 asks of the prompt tokens.
+    key: (I, M, D, L), value: (I, M, L, D): projections for the token-to-image attention of layer 0.
+    query: (I, M, D, L): projection for the image-to-token attention of layer 0.
     """
 
     tokens: Tensor
@@ -41,7 +41,7 @@ class ImageTokens(NamedTuple):
 
 
 class Attention(nn.Module):
-    """Multi-head attention whose inner width may be narrower than E."""
+    """Multi-head attention; its inner width can be smaller than E."""
 
     def __init__(self, embed_dim: int, num_heads: int, inner_dim: int) -> None:
         super().__init__()
@@ -55,17 +55,15 @@ class Attention(nn.Module):
 
     def split_heads(self, x: Tensor) -> Tensor:
         """(B, T, M * D) -> (B, M, T, D)."""
-        heads: Tensor = x.unflatten(-1, (self.num_heads, self.head_dim))
-        return heads.transpose(1, 2)
+        return x.unflatten(-1, (self.num_heads, self.head_dim)).transpose(1, 2)  # type: ignore[no-any-return]
 
     def merge_heads(self, x: Tensor) -> Tensor:
         """(B, M, T, D) -> (B, T, M * D)."""
         return x.transpose(1, 2).flatten(2)
 
     def head_weight(self, projection: nn.Linear) -> Tensor:
-        """The weight of an input projection, head by head: (M, D, E)."""
-        heads: Tensor = projection.weight.unflatten(0, (self.num_heads, self.head_dim))
-        return heads
+        """Return the weight of an input projection by head: (M, D, E)."""
+        return projection.weight.unflatten(0, (self.num_heads, self.head_dim))  # type: ignore[no-any-return]
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
         """Attend from (B, T, E) to (B, T', E)."""
@@ -78,16 +76,16 @@ class Attention(nn.Module):
 
 
 class TokenToImage(Attention):
-    """Prompt tokens read the image."""
+    """Attention from prompt tokens to the image."""
 
     def from_projected(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Read an image that is projected already: query (B, T, E), key (I, M, D, L), value (I, M, L, D)."""
+        """Attend to a projected image: query (B, T, E), key (I, M, D, L), value (I, M, L, D)."""
         scores = per_image(self.split_heads(self.q_proj(query)) * self.scale, key)  # (B, M, T, L)
         read = per_image(scores.softmax(-1), value)  # (B, M, T, D)
         return self.out_proj(self.merge_heads(read))  # type: ignore[no-any-return]
 
     def from_tokens(self, query: Tensor, positioned: Tensor, tokens: Tensor) -> Tensor:
-        """Read image tokens (B, L, E), with and without their positions, for queries (B, T, E)."""
+        """Attend to image tokens (B, L, E), with and without their positions, from queries (B, T, E)."""
         heads, count = self.num_heads, query.shape[1]
         wide = (self.split_heads(self.q_proj(query)) * self.scale) @ self.head_weight(self.k_proj)  # (B, M, T, E)
         scores = wide.flatten(1, 2) @ positioned.transpose(1, 2)  # (B, M T, L)
@@ -97,15 +95,15 @@ class TokenToImage(Attention):
 
 
 class ImageToToken(Attention):
-    """The image reads the prompt tokens; scores are kept (B, M T, L), so that softmax runs along memory."""
+    """Attention from the image to prompt tokens; scores are (B, M T, L), so that softmax runs along memory."""
 
     def from_projected(self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Return tokens (I, L, E) plus what they read; query (I, M, D, L); key, value (B, T, E)."""
+        """Return tokens (I, L, E) plus their attention output; query (I, M, D, L); key, value (B, T, E)."""
         scores = per_image(self.split_heads(self.k_proj(key)) * self.scale, query)  # (B, M, T, L)
         return self._add_values(tokens, scores, value)
 
     def from_tokens(self, tokens: Tensor, positioned: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Return tokens (B, L, E) plus what they read of key, value (B, T, E)."""
+        """Return tokens (B, L, E) plus their attention output; key, value (B, T, E)."""
         heads = self.split_heads(self.k_proj(key)) * self.scale  # (B, M, T, D)
         wide = heads @ self.head_weight(self.q_proj)  # (B, M, T, E)
         constant = heads @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1)  # (B, M, T, 1)
@@ -114,7 +112,7 @@ class ImageToToken(Attention):
 
     def _add_values(self, tokens: Tensor, scores: Tensor, value: Tensor) -> Tensor:
         out_weight = self.out_proj.weight.unflatten(1, (self.num_heads, self.head_dim)).permute(1, 2, 0)  # (M, D, E)
-        # A head's weights sum to one over the prompt tokens, so the bias of the output can ride on the values.
+        # The weights of a head sum to one over the prompt tokens, so the bias of the output can be added to the values.
         bias = self.out_proj.bias / self.num_heads
         wide = (self.split_heads(self.v_proj(value)) @ out_weight + bias).flatten(1, 2)  # (B, M T, E)
         mix = scores.softmax(2).flatten(1, 2).transpose(1, 2)  # (B, L, M T)
@@ -122,13 +120,12 @@ class ImageToToken(Attention):
 
 
 def per_image(x: Tensor, y: Tensor) -> Tensor:
-    """Multiply x, (B, M, T, P), by what the image holds, (I, M, P, Q), without copying one image for every prompt."""
+    """Multiply x, (B, M, T, P), by y of the image, (I, M, P, Q), without a copy of y for every prompt."""
     if y.shape[0] == x.shape[0]:
         return x @ y
     batch, tokens = x.shape[0], x.shape[2]
     out = x.transpose(0, 1).flatten(1, 2) @ y[0]  # (M, B T, Q)
-    heads: Tensor = out.unflatten(1, (batch, tokens))
-    return heads.transpose(0, 1)
+    return out.unflatten(1, (batch, tokens)).transpose(0, 1)  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
@@ -144,7 +141,7 @@ class FeedForward(nn.Module):
 
 
 class TwoWayBlock(nn.Module):
-    """(1) tokens among themselves, (2) tokens read the image, (3) perceptron, (4) the image reads the tokens."""
+    """(1) self-attention of tokens, (2) token-to-image attention, (3) perceptron, (4) image-to-token attention."""
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
@@ -159,7 +156,7 @@ class TwoWayBlock(nn.Module):
         self.cross_attn_image_to_token = ImageToToken(dim, heads, dim // 2)
 
     def first(self, prompt: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
-        """Layer 0: prompt tokens (B, T, E) start as their own positions, and the image is projected already."""
+        """Run layer 0, in which prompt tokens (B, T, E) are their own positions and the image is projected already."""
         queries = self.norm1(self.self_attn(prompt, prompt, prompt))
         attention = self.cross_attn_token_to_image
         queries = self.norm2(queries + attention.from_projected(queries + prompt, image.key, image.value))
@@ -168,7 +165,7 @@ class TwoWayBlock(nn.Module):
         return queries, self.norm4(attended)
 
     def forward(self, queries: Tensor, prompt: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
-        """A later layer, over image tokens (B, L, E) that differ from prompt to prompt."""
+        """Run a later layer, whose image tokens (B, L, E) depend on the prompt."""
         positioned = tokens + positions
         queries = self.norm1(queries + self.self_attn(queries + prompt, queries + prompt, queries))
         attention = self.cross_attn_token_to_image
@@ -179,7 +176,7 @@ class TwoWayBlock(nn.Module):
 
 
 class TwoWayTransformer(nn.Module):
-    """Two-way blocks, then a last look of the tokens at the image."""
+    """Two-way blocks, then a last token-to-image attention."""
 
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
@@ -189,24 +186,24 @@ class TwoWayTransformer(nn.Module):
         self.norm_final_attn = nn.LayerNorm(dim)
 
     def prepare(self, tokens: Tensor, positions: Tensor) -> ImageTokens:
-        """Do the image-side work: tokens (I, L, E), positions (1, L, E)."""
-        read: TokenToImage = self.layers[0].cross_attn_token_to_image  # type: ignore[assignment]
-        ask: ImageToToken = self.layers[0].cross_attn_image_to_token  # type: ignore[assignment]
+        """Project tokens (I, L, E) with positions (1, L, E) for layer 0."""
+        to_image: TokenToImage = self.layers[0].cross_attn_token_to_image  # type: ignore[assignment]
+        to_token: ImageToToken = self.layers[0].cross_attn_image_to_token  # type: ignore[assignment]
         positioned = tokens + positions
         return ImageTokens(
             tokens,
             positions,
-            key=read.split_heads(read.k_proj(positioned)).transpose(2, 3).contiguous(),
-            value=read.split_heads(read.v_proj(tokens)).contiguous(),
-            query=ask.split_heads(ask.q_proj(positioned)).transpose(2, 3).contiguous(),
+            key=to_image.split_heads(to_image.k_proj(positioned)).transpose(2, 3).contiguous(),
+            value=to_image.split_heads(to_image.v_proj(tokens)).contiguous(),
+            query=to_token.split_heads(to_token.q_proj(positioned)).transpose(2, 3).contiguous(),
         )
 
     def forward(self, prompt: Tensor, image: ImageTokens, wanted: int) -> tuple[Tensor, Tensor]:
-        """Run prompt tokens (B, T, E) over an image; return the first ``wanted`` of them and image tokens (B, L, E)."""
+        """Run prompt tokens (B, T, E) on an image; return the first ``wanted`` of them and image tokens (B, L, E)."""
         queries, tokens = self.layers[0].first(prompt, image)  # type: ignore[operator]
         for layer in list(self.layers)[1:]:
             queries, tokens = layer(queries, prompt, tokens, image.positions)
         final = self.final_attn_token_to_image
-        queries = queries[:, :wanted]  # the other tokens have said what they know to the image
+        queries = queries[:, :wanted]  # the image tokens contain the information of the others
         attended = final.from_tokens(queries + prompt[:, :wanted], tokens + image.positions, tokens)
         return self.norm_final_attn(queries + attended), tokens

@@ -11,7 +11,7 @@ __all__ = ["OnnxSam"]
 
 
 def __getattr__(name: str) -> Any:
-    if name == "OnnxSam":  # not before it is used: the contract of the graphs is read without ONNX Runtime
+    if name == "OnnxSam":  # on first use, because the contract of the graphs is also read without ONNX Runtime
         from mobilesam.onnx.sam import OnnxSam
 
         return OnnxSam

@@ -1,8 +1,8 @@
-"""A graph without weights, and a state dict, become a whole ONNX file.
+"""Bind weights to a graph template, which gives a complete ONNX file.
 
-The exporter writes graphs whose inputs include every tensor of the state dict they use, under its official key. Filling
-turns those inputs into initializers and computes what follows from weights alone (folded batch norms, transposed
-matrices), once, so nothing about the network has to be known here.
+The inputs of a graph template include the tensors of the state dict that it uses, under their official keys. Binding
+turns them into initializers and computes once what depends on weights alone (folded batch norms, transposed matrices).
+It needs no knowledge of the network.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from mobilesam.arrays import Array
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.onnx.sessions import evaluate
 
-# A constant larger than this, and larger than what it is computed from, is left to be computed when the file is loaded:
-# folding the position encodings and the attention biases would make the files 40 % larger and nothing faster.
+# A constant larger than this, and larger than its inputs, is computed when the file is loaded: folding the position
+# encodings and the attention biases would make the files 40 % larger and not faster.
 _WORTH_LEAVING = 1 << 16
 
 
-def fill(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
-    """Return a graph with weights.
+def bind_weights(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
+    """Return a complete graph.
 
     Args:
-        skeleton: a graph whose inputs named by a key of the state dict are weights.
+        template: a graph whose inputs with a dot in their name are keys of the state dict.
         state: arrays under the official keys.
-        metadata: what to write into the file beside what the skeleton says.
+        metadata: properties to add to those of the template.
 
     Raises:
         CheckpointError: the state dict lacks a tensor, or has one of another shape.
@@ -36,8 +36,8 @@ def fill(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mappin
     model = onnx.ModelProto()
     model.CopyFrom(template)
     graph = model.graph
-    weights = [value for value in graph.input if is_weight(value)]
-    data = [value for value in graph.input if not is_weight(value)]
+    weights = [value for value in graph.input if "." in value.name]
+    data = [value for value in graph.input if "." not in value.name]
     graph.initializer.extend(_initializer(value, state) for value in weights)
     del graph.input[:]
     graph.input.extend(data)
@@ -46,26 +46,21 @@ def fill(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mappin
     return model
 
 
-def is_weight(value: onnx.ValueInfoProto) -> bool:
-    """Return whether an input of a skeleton stands for a tensor of the state dict; only its keys have dots."""
-    return "." in value.name
-
-
 def _initializer(value: onnx.ValueInfoProto, state: Mapping[str, Array]) -> onnx.TensorProto:
     shape = tuple(dim.dim_value for dim in value.type.tensor_type.shape.dim)
     tensor = state.get(value.name)
     if tensor is None or tensor.shape != shape:
         actual = "none" if tensor is None else f"shape {tensor.shape}"
-        remedy = "use weights and graphs of the same release"
+        remedy = "use weights and graph templates of the same release"
         raise CheckpointError(sentence(f"state {value.name!r}", f"have shape {shape}", actual, remedy))
     return numpy_helper.from_array(np.ascontiguousarray(tensor, dtype=np.float32), value.name)
 
 
 def _fold(model: onnx.ModelProto) -> None:
-    """Replace what follows from initializers alone by its value, where the file does not grow by it."""
+    """Replace values that depend on initializers alone by constants, unless the file grows."""
     graph = model.graph
     constants = {tensor.name: tensor for tensor in graph.initializer}
-    # The initializers that each computable value follows from.
+    # The initializers that each constant value depends on.
     origins: dict[str, set[str]] = {name: {name} for name in constants}
     constant_nodes, other_nodes = [], []
     for node in graph.node:
@@ -79,9 +74,11 @@ def _fold(model: onnx.ModelProto) -> None:
     wanted = [name for node in constant_nodes for name in node.output if name in used]
     if not wanted:
         return
-    values = evaluate(_computation(model, constant_nodes, wanted))
+    outputs = [onnx.ValueInfoProto(name=name) for name in wanted]
+    computation = onnx.helper.make_graph(constant_nodes, "constants", [], outputs, graph.initializer)
+    versions = {"opset_imports": model.opset_import, "ir_version": model.ir_version}
     folded = {}
-    for name, value in zip(wanted, values, strict=True):
+    for name, value in zip(wanted, evaluate(onnx.helper.make_model(computation, **versions)), strict=True):
         before = sum(_nbytes(constants[origin]) for origin in origins[name])
         if value.nbytes <= max(_WORTH_LEAVING, before):
             folded[name] = numpy_helper.from_array(value, name)
@@ -94,14 +91,8 @@ def _fold(model: onnx.ModelProto) -> None:
     graph.initializer.extend(kept.values())
 
 
-def _computation(model: onnx.ModelProto, nodes: list[onnx.NodeProto], outputs: list[str]) -> onnx.ModelProto:
-    values = [onnx.ValueInfoProto(name=name) for name in outputs]
-    graph = onnx.helper.make_graph(nodes, "constants", [], values, model.graph.initializer)
-    return onnx.helper.make_model(graph, opset_imports=model.opset_import, ir_version=model.ir_version)
-
-
 def _needed(nodes: list[onnx.NodeProto], names: list[str]) -> list[onnx.NodeProto]:
-    """Return the nodes that the named values follow from, in order."""
+    """Return the nodes that the named values depend on, in order."""
     wanted = set(names)
     needed = []
     for node in reversed(nodes):

@@ -1,15 +1,15 @@
-"""The ONNX graphs as data: exporter, runtime and tests read names, shapes and types from this one place.
+"""The ONNX graphs as data: names, shapes and types for the exporter, the runtime and the tests.
 
-A model is an encoder and either SAM's published decoder, one graph for one prompt, or the three steps of
-:class:`mobilesam.model.MaskModel`, which serve many prompts of one image:
+A model is an encoder with the SAM decoder, one graph for one prompt, or with the split decoder, three graphs for many
+prompts of one image:
 
     encoder   an image -> image_embeddings
-    image     image_embeddings, mask_input -> what all prompts of the image share
-    score     that, prompts -> iou_predictions, and the kernels and tokens that upscaling needs
-    upscale   kernels, tokens -> low_res_logits
     decoder   image_embeddings, one prompt -> masks, iou_predictions, low_res_masks
+    image     image_embeddings, mask_input -> image tokens, shared by all prompts of the image
+    score     image tokens, prompts -> iou_predictions, kernels, image tokens of each prompt
+    upscale   kernels, image tokens of each prompt -> low_res_logits
 
-A dimension is a number, or the name of what varies.
+A dimension is a number, or a name if it varies.
 """
 
 from __future__ import annotations
@@ -17,6 +17,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
+
+from mobilesam.arrays import FloatArray
 from mobilesam.config import VARIANTS
 
 VERSION = 1
@@ -43,7 +46,7 @@ class Value(NamedTuple):
 
 @dataclass(frozen=True)
 class Graph:
-    """One ONNX file; ``role`` is its metadata's word and its file name."""
+    """One ONNX file; ``role`` is in its metadata and gives its file name."""
 
     role: str
     inputs: tuple[Value, ...]
@@ -72,7 +75,7 @@ _IMAGE_TOKENS = (
 )
 _KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
-# Normalized and zero-padded pixels, as :func:`mobilesam.image.model_input.encoder_input` makes them.
+# Normalized and zero-padded pixels of :func:`mobilesam.image.model_input.encoder_input`.
 ENCODER = Graph(
     "encoder",
     (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),
@@ -90,7 +93,7 @@ ENCODER_HWC_UINT8 = Graph("encoder", (Value("input_image", ("height", "width", 3
 
 
 def preprocessing(encoder: Graph) -> Graph:
-    """Return the graph that an encoder of RGB pixels begins with; its output is the input of :data:`ENCODER`."""
+    """Return the first part of an encoder of RGB pixels; its output is the input of :data:`ENCODER`."""
     return Graph("preprocessing", encoder.inputs, (Value("pixels", (1, 3, _SIDE, _SIDE)),))
 
 
@@ -100,20 +103,22 @@ IMAGE = Graph(
     (_EMBEDDINGS, Value("mask_input", ("images", 1, _LOGITS, _LOGITS)), Value("has_mask_input", (1,))),
     _IMAGE_TOKENS,
 )
+# The mask_input of prompts without a mask.
+NO_MASK: FloatArray = np.zeros((1, 1, _LOGITS, _LOGITS), np.float32)
 # Points in the model frame, labels as in :mod:`mobilesam.prompts.arrays`; "images" is 1, or as many as the prompts.
 SCORE = Graph(
     "score",
     (*_IMAGE_TOKENS, Value("point_coords", ("prompts", "points", 2)), Value("point_labels", ("prompts", "points"))),
     (Value("iou_predictions", ("prompts", _MASKS)), _KERNELS, Value("image_tokens", ("prompts", _TOKENS, _DIM))),
 )
-# The rows and columns of the token grid that are wanted; each token makes 4 x 4 logits.
+# Any rows and columns of the token grid; each token gives 4 x 4 logits.
 UPSCALE = Graph(
     "upscale",
     (_KERNELS, Value("image_tokens", ("prompts", "rows", "columns", _DIM))),
     (Value("low_res_logits", ("prompts", _MASKS, "height", "width")),),
 )
 
-# SAM's published contract, name for name; the points include one padding point, or the corners of a box.
+# The names of SAM's export; the points include one padding point, or the corners of a box.
 _DECODER_INPUTS = (
     _EMBEDDINGS,
     Value("point_coords", (1, "num_points", 2)),
@@ -123,15 +128,16 @@ _DECODER_INPUTS = (
     Value("orig_im_size", (2,)),
 )
 
-# What the package carries without weights, and runs on.
-STEPS = (ENCODER_DYNAMIC, IMAGE, SCORE, UPSCALE)
+SPLIT_DECODER = (IMAGE, SCORE, UPSCALE)
+# The graphs that a checkpoint runs on.
+GRAPHS = (ENCODER_DYNAMIC, *SPLIT_DECODER)
 
 
 def decoder(*, return_single_mask: bool = False, extra_metrics: bool = False, low_res_only: bool = False) -> Graph:
-    """Return SAM's decoder contract with the options of its exporter.
+    """Return the contract of the SAM decoder with the options of SAM's exporter.
 
     Args:
-        return_single_mask: one mask a prompt, chosen in the graph.
+        return_single_mask: one mask per prompt, chosen in the graph.
         extra_metrics: also stability_scores and areas of the full-size masks.
         low_res_only: no resizing in the graph, and no orig_im_size.
     """

@@ -1,4 +1,4 @@
-"""The image encoder as an ONNX file: ours, or one of another maker that computes the same."""
+"""The image encoder as an ONNX file of this package or of another exporter."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
 from mobilesam.image.model_input import complete_features, empty_input, encoder_input, resize
 from mobilesam.onnx import contract
-from mobilesam.onnx.sessions import refusing
+from mobilesam.onnx.sessions import ort_errors
 
 if TYPE_CHECKING:
     import onnxruntime
@@ -32,17 +32,18 @@ class Encoded(NamedTuple):
 class ImageEncoder:
     """Turns images into embeddings.
 
-    Two kinds of input are known, told apart by rank: (B, 3, 1024, 1024) normalized and padded outside, and (H, W, 3)
-    RGB in 0..255, normalized and padded in the graph, as samexporter's and Acly's files have it.
+    There are two kinds of input, told apart by rank: (B, 3, 1024, 1024), normalized and padded outside of the graph;
+    and (H, W, 3) RGB in 0..255, normalized and padded in the graph, as in the files of samexporter and Acly.
 
     Raises:
-        InputError: the file's input or output is another one.
+        InputError: the file has another kind of input.
     """
 
     def __init__(self, session: onnxruntime.InferenceSession, image_size: int) -> None:
         self.session = session
         self.image_size = image_size
         self._input = session.get_inputs()[0]
+        self.input_name: str = self._input.name
         self._in_graph = len(self._input.shape) == 3
         self._empty_features: FloatArray | None = None
         shape = tuple(self._input.shape)
@@ -57,7 +58,7 @@ class ImageEncoder:
         """Embed an image, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
 
         Raises:
-            InputError: the file cannot do ``fast_padding``, or does not give MobileSAM's embedding.
+            InputError: the file does not support ``fast_padding``, or its output is not an embedding of this shape.
         """
         empty = self._empty() if fast_padding else None
         pixels, input_hw = self.prepare(image, fast_padding)
@@ -66,23 +67,18 @@ class ImageEncoder:
             features = complete_features(features, empty)
         if features.shape != _FEATURES:
             remedy = "use an encoder of MobileSAM or SAM for images of this size"
-            raise InputError(sentence("encoder", f"give {_FEATURES} features", features.shape, remedy))
+            raise InputError(sentence("the output of the encoder", f"have shape {_FEATURES}", features.shape, remedy))
         return Encoded(features, input_hw)
 
     def prepare(self, image: UInt8Array, fast_padding: bool = False) -> tuple[Array, tuple[int, int]]:
-        """Return what the graph is given for an image, (H, W, 3) uint8 RGB, and its size in the model frame."""
+        """Return the input of the graph for an image, (H, W, 3) uint8 RGB, and the size in the model frame."""
         if self._in_graph:
             resized = resize(image, self.image_size)
             return resized.astype(_DTYPES[self._input.type], copy=False), (resized.shape[0], resized.shape[1])
         return encoder_input(image, self.image_size, _PATCH if fast_padding else None)
 
-    @property
-    def input_name(self) -> str:
-        """The name of the graph's input."""
-        return str(self._input.name)
-
     def _empty(self) -> FloatArray:
-        """Return the embedding of a square of padding alone, made once."""
+        """Return the embedding of a square of padding alone, computed once."""
         if self._empty_features is None:
             if self._in_graph or isinstance(self._input.shape[2], int):
                 actual = f"an input of {tuple(self._input.shape)}"
@@ -92,7 +88,7 @@ class ImageEncoder:
         return self._empty_features
 
     def run(self, pixels: Array) -> FloatArray:
-        """Return the features of what :meth:`prepare` made."""
-        with refusing("encoder", f"take images of {'x'.join(map(str, pixels.shape))}"):
-            (features,) = self.session.run([self.session.get_outputs()[0].name], {self._input.name: pixels})
+        """Return the features of an input that :meth:`prepare` returned."""
+        with ort_errors(f"run the encoder on an input of {'x'.join(map(str, pixels.shape))}"):
+            (features,) = self.session.run([self.session.get_outputs()[0].name], {self.input_name: pixels})
         return features  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What an ONNX file of this package says about itself."""
+"""The metadata of the ONNX files of this package."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FLOAT32 = "float32"
 
 
 def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -> dict[str, str]:
-    """Return the metadata of a file: its role, its weights, and what must be done to an image before."""
+    """Return the metadata of a file: its role, its weights, and the preprocessing of images."""
     entries = {
         "contract": str(contract.VERSION),
         "model": next(iter(VARIANTS)),
@@ -29,32 +29,29 @@ def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -
         "version": __version__,
     }
     if graph.role == contract.ENCODER.role:
-        entries["preprocessing"] = json.dumps(_preprocessing(graph))
+        in_graph = len(graph.inputs[0].shape) == 3
+        preprocessing = {
+            "resize": f"longer side to {VARIANTS['vit_t'].image_size}, bilinear with antialiasing",
+            "channels": "RGB",
+            "layout": "HWC" if in_graph else "NCHW",
+            "range": "0..255" if in_graph else "(pixel - mean) / std",
+            "mean": PIXEL_MEAN,
+            "std": PIXEL_STD,
+            "padding": "done in the graph" if in_graph else "zeros to the right and below",
+        }
+        entries["preprocessing"] = json.dumps(preprocessing)
     return {f"{PREFIX}{key}": value for key, value in entries.items()}
 
 
 def read(session: onnxruntime.InferenceSession) -> dict[str, str]:
-    """Return this package's metadata of an open file, without the prefix; empty for a file of another maker."""
-    return _own(session.get_modelmeta().custom_metadata_map)
+    """Return this package's metadata of a session, without the prefix; empty for a file of another exporter."""
+    return _without_prefix(session.get_modelmeta().custom_metadata_map)
 
 
 def of(model: onnx.ModelProto) -> dict[str, str]:
-    """Return the same of a graph in memory."""
-    return _own({entry.key: entry.value for entry in model.metadata_props})
+    """Return this package's metadata of a graph, as :func:`read` does."""
+    return _without_prefix({entry.key: entry.value for entry in model.metadata_props})
 
 
-def _own(entries: dict[str, str]) -> dict[str, str]:
+def _without_prefix(entries: dict[str, str]) -> dict[str, str]:
     return {key.removeprefix(PREFIX): value for key, value in entries.items() if key.startswith(PREFIX)}
-
-
-def _preprocessing(graph: contract.Graph) -> dict[str, object]:
-    in_graph = len(graph.inputs[0].shape) == 3
-    return {
-        "resize": f"longer side to {VARIANTS['vit_t'].image_size}, bilinear with antialiasing",
-        "channels": "RGB",
-        "layout": "HWC" if in_graph else "NCHW",
-        "range": "0..255" if in_graph else "(pixel - mean) / std",
-        "mean": PIXEL_MEAN,
-        "std": PIXEL_STD,
-        "padding": "done in the graph" if in_graph else "zeros to the right and below",
-    }

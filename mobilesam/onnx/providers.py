@@ -1,4 +1,4 @@
-"""ONNX Runtime's execution providers by the short names people use."""
+"""The execution providers of ONNX Runtime by short names."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ PROVIDERS = {
     "xnnpack": "XnnpackExecutionProvider",
     "webgpu": "WebGpuExecutionProvider",
 }
-# Which PyPI package brings a provider, where it is not the one that is installed.
+# The PyPI packages with a provider, other than onnxruntime.
 _PACKAGES = {
     "cuda": "onnxruntime-gpu",
     "tensorrt": "onnxruntime-gpu",
@@ -33,48 +33,43 @@ _PACKAGES = {
 
 
 def available() -> list[str]:
-    """Return the short names of the providers that the installed onnxruntime has, fastest first."""
+    """Return the short names of the providers of the installed onnxruntime, fastest first."""
     import onnxruntime
 
-    there = onnxruntime.get_available_providers()
     names = {full: short for short, full in PROVIDERS.items()}
-    return [names[full] for full in there if full in names]
+    return [names[full] for full in onnxruntime.get_available_providers() if full in names]
 
 
 def resolve(name: str) -> list[str]:
-    """Return ONNX Runtime's own names for a provider and, behind it, the CPU for what it cannot run.
+    """Return ONNX Runtime's names of a provider, and of the CPU as the fallback for unsupported operators.
 
     Args:
-        name: a short name, ONNX Runtime's own, or "auto" for CUDA where it is there, else the CPU.
+        name: a short name, ONNX Runtime's name, or "auto" for CUDA if it is available, else the CPU.
 
     Raises:
-        InputError: there is no such provider, or it is not in the installed onnxruntime.
+        InputError: the provider is unknown, or the installed onnxruntime does not have it.
     """
     if name == AUTO:
         return [PROVIDERS[each] for each in ("cuda", "cpu") if each in available()]
-    if not isinstance(name, str):
-        raise InputError(unknown_name("provider", name, [AUTO, *PROVIDERS]))
-    short = {full.lower(): key for key, full in PROVIDERS.items()}.get(name.lower(), name.lower())
+    lower = name.lower() if isinstance(name, str) else ""
+    short = {full.lower(): key for key, full in PROVIDERS.items()}.get(lower, lower)
     if short not in PROVIDERS:
         raise InputError(unknown_name("provider", name, [AUTO, *PROVIDERS]))
-    there = available()
-    if short not in there:
-        raise InputError(sentence("provider", f"be one of those here ({', '.join(there)})", repr(name), _remedy(short)))
+    choices = available()
+    if short not in choices:
+        package = _PACKAGES.get(short)
+        remedy = f"install {package} instead of onnxruntime" if package else "use an onnxruntime that is built with it"
+        raise InputError(sentence("provider", f"be available here ({', '.join(choices)})", repr(name), remedy))
     return list(dict.fromkeys([PROVIDERS[short], PROVIDERS["cpu"]]))
 
 
-def _remedy(short: str) -> str:
-    if short in _PACKAGES:
-        return f"install {_PACKAGES[short]} in place of onnxruntime"
-    return "use an onnxruntime that is built with it"
-
-
 def check_used(name: str, used: Sequence[str]) -> None:
-    """Refuse a session that fell back: ONNX Runtime goes on without a provider whose libraries it cannot load.
+    """Raise InputError if a session does not use a provider that was given by name.
 
-    Raises:
-        InputError: the provider asked for by name is not in use.
+    ONNX Runtime falls back to the CPU when it cannot load the libraries of a provider.
     """
     if name != AUTO and resolve(name)[0] not in used:
-        remedy = "its driver or libraries are missing: see ONNX Runtime's message above, or use the provider cpu"
-        raise InputError(sentence("provider", "start", f"{name!r}, which did not", remedy))
+        raise InputError(
+            f"The provider {name!r} did not start, because its driver or libraries are missing. See the message of "
+            "ONNX Runtime above, or use the provider cpu."
+        )

@@ -1,4 +1,4 @@
-"""The ONNX Runtime side of the model protocol."""
+"""The model protocol on ONNX Runtime."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.image.read import image_digest
 from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
-from mobilesam.onnx import contract, exported, metadata, providers, recognition, templates
+from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, templates
 from mobilesam.onnx.encoder import ImageEncoder
-from mobilesam.onnx.exported import SamDecoder
+from mobilesam.onnx.sam_decoder import SamDecoder
 from mobilesam.onnx.sessions import move_to_first_core, one_thread_per_core, open_session
-from mobilesam.onnx.split_decoder import StepDecoder
+from mobilesam.onnx.split_decoder import SplitDecoder
 from mobilesam.prompts.arrays import Prompts
 
 if TYPE_CHECKING:
@@ -33,17 +33,17 @@ StrPath = str | os.PathLike[str]
 
 
 class OnnxSam(MaskModel):
-    """A MobileSAM, or any SAM exported as encoder and decoder, on ONNX Runtime.
+    """MobileSAM, or any SAM exported as encoder and decoder, on ONNX Runtime.
 
-    Made by :meth:`from_files` or :meth:`from_checkpoint`.
+    Create it with :meth:`from_files` or :meth:`from_checkpoint`.
     """
 
     def __init__(
         self,
         encoder: ImageEncoder,
-        decoder: StepDecoder | SamDecoder,
+        decoder: SplitDecoder | SamDecoder,
         weights_id: str,
-        open_worker: Callable[[], StepDecoder] | None = None,
+        open_worker: Callable[[], SplitDecoder] | None = None,
         workers: int = 1,
         pin_caller: bool = False,
     ) -> None:
@@ -66,27 +66,32 @@ class OnnxSam(MaskModel):
         """Open exported files.
 
         Args:
-            files: their folder, or the files: what ``mobilesam export`` writes, or an encoder and a decoder of
-                another maker. Of both kinds of decoder the one for many prompts is taken.
-            provider: a name of :data:`mobilesam.onnx.providers.PROVIDERS`, or "auto" for the fastest that is there.
-            threads: how many threads a computation on the CPU uses; by default one a core.
+            files: the files or their folder: the files of ``mobilesam export``, or an encoder and a decoder from
+                another exporter. If there are both kinds of decoder, the split decoder is used.
+            provider: a name of :data:`mobilesam.onnx.providers.PROVIDERS`, or "auto" for CUDA if it is available,
+                else the CPU.
+            threads: the number of threads of a computation on the CPU; by default one per core.
             pin_threads: whether to move the thread that calls the model, see :func:`mobilesam.load`.
 
         Raises:
-            InputError: they are not such files, do not belong together, or the provider is not there.
+            InputError: the files are not those of one SAM model, or the provider is not available.
         """
         paths = [files] if isinstance(files, (str, os.PathLike)) else list(files)
         named = [expanded(path) for path in paths]
         if len(named) == 1 and exists(named[0]) and named[0].is_dir():
             named = recognition.files_of(named[0])
-        found = recognition.whole_model(named)
-        _check_together([model for _, model in found.values()])
-        steps = [graph.role for graph in contract.STEPS]
-        if found.keys() >= set(steps):
-            return cls._open([found[role][0] for role in steps], provider, threads, pin_threads)
-        path, model = found[contract.ENCODER.role]
+        parts = recognition.whole_model(named)
+        known = {about["weights_sha256"] for _, model in parts.values() if (about := metadata.of(model))}
+        if len(known) > 1:
+            both = " and ".join(sorted(name[:12] for name in known))
+            remedy = "use files of one export"
+            raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
+        roles = [graph.role for graph in contract.GRAPHS]
+        if parts.keys() >= set(roles):
+            return cls._open([parts[role][0] for role in roles], provider, threads, pin_threads)
+        path, model = parts[contract.ENCODER.role]
         session = open_session(path, provider, threads)
-        decoder = open_session(exported.cut(found["decoder"][1]).SerializeToString(), provider, threads)
+        decoder = open_session(sam_decoder.cut(parts["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
         return cls(encoder, SamDecoder(decoder), _weights_id(model, path), pin_caller=pin_caller)
@@ -100,32 +105,32 @@ class OnnxSam(MaskModel):
         *,
         pin_threads: bool = False,
     ) -> OnnxSam:
-        """Open a checkpoint: its tensors are put into the graphs that the package carries, once.
+        """Open a checkpoint; on first use its weights are bound to the graph templates of the package.
 
         Args:
-            checkpoint: what :func:`mobilesam.weights.checkpoint.read` understands.
+            checkpoint: a checkpoint for :func:`mobilesam.weights.checkpoint.read`.
             provider, threads, pin_threads: see :meth:`from_files`.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
-            InputError: the provider is not there.
+            InputError: the provider is not available.
         """
-        return cls._open(templates.whole_files(expanded(checkpoint)), provider, threads, pin_threads)
+        return cls._open(templates.bound_files(expanded(checkpoint)), provider, threads, pin_threads)
 
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None, pin_threads: bool) -> OnnxSam:
-        """Open files in the order of :data:`mobilesam.onnx.contract.STEPS`."""
+        """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
         encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
         about = metadata.read(encoder)
         weights_id = about["weights_sha256"]
         if about["precision"] != metadata.FLOAT32:
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
-        decoder = StepDecoder(image, *prompts)
+        decoder = SplitDecoder(image, *prompts)
 
-        def open_worker() -> StepDecoder:
+        def open_worker() -> SplitDecoder:
             return decoder.worker(*(open_session(file, provider, 1) for file in files[2:]))
 
-        # Many prompts are decoded fastest by threads that each decode their own.
+        # Many prompts are decoded fastest by threads that decode one prompt each.
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
         image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
@@ -161,16 +166,15 @@ class OnnxSam(MaskModel):
         return self._decoder.upscale(scored, keep, input_hw)
 
     def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
-        made = [index for index in mask_indices if index < self.capabilities.masks_per_prompt]
-        if not made:
-            made = [*SINGLE_MASK]
-            warnings.warn(
-                "this ONNX decoder gives one mask a prompt, not three; export one that gives all with mobilesam export",
-                SingleMaskWarning,
-                stacklevel=3,
+        available = [index for index in mask_indices if index < self.capabilities.masks_per_prompt]
+        if not available:
+            available = [*SINGLE_MASK]
+            message = (
+                "this ONNX decoder returns one mask per prompt, not three; mobilesam export writes one for all masks"
             )
+            warnings.warn(message, SingleMaskWarning, stacklevel=3)
         self._move_caller()
-        return super().decode(embedding, prompts, made)
+        return super().decode(embedding, prompts, available)
 
     def _move_caller(self) -> None:
         if self._pin_caller:
@@ -183,17 +187,8 @@ class OnnxSam(MaskModel):
         return np.asarray(features, dtype=np.float32)
 
 
-def _check_together(models: Sequence[onnx.ModelProto]) -> None:
-    """Refuse files of this package that come from different weights."""
-    known = {about["weights_sha256"] for about in map(metadata.of, models) if about}
-    if len(known) > 1:
-        both = " and ".join(sorted(name[:12] for name in known))
-        remedy = "use files of one export"
-        raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
-
-
 def _weights_id(encoder: onnx.ModelProto, path: Path) -> str:
-    """Return the digest that the encoder states, or for a file of another maker that of the file."""
+    """Return the digest of the weights in the metadata, or the digest of the file if another exporter wrote it."""
     about = metadata.of(encoder)
     if about.get("precision") == metadata.FLOAT32:
         return about["weights_sha256"]

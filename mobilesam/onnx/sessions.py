@@ -1,4 +1,4 @@
-"""Sessions of ONNX Runtime, with the options that measurement chose."""
+"""Sessions of ONNX Runtime, with the fastest measured options."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from mobilesam.arrays import Array
 from mobilesam.cores import usable_cores
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError
 from mobilesam.onnx import providers
 
 if TYPE_CHECKING:
     import onnx
     import onnxruntime
 
-# Fusing an addition into a layer norm is a loss on a CPU: the fused kernel takes three times as long as both.
+# On a CPU, the fused kernel of an addition and a layer norm takes three times as long as the two operators.
 _HARMFUL_FUSIONS = ["SkipLayerNormFusion"]
 
 
@@ -28,48 +28,45 @@ def open_session(
 
     Args:
         model: its path or its bytes.
-        provider: a name that :func:`mobilesam.onnx.providers.resolve` knows.
-        threads: how many threads an operator uses; by default one for each core that this process may use.
+        provider: a name for :func:`mobilesam.onnx.providers.resolve`.
+        threads: the number of threads of an operator; by default one for each core that this process may use.
 
     Raises:
-        InputError: the file is not one that ONNX Runtime can run, or the provider does not start.
+        InputError: ONNX Runtime cannot open the file, or the provider does not start.
     """
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count = threads or usable_cores()
     if one_thread_per_core(threads):
-        others = ";".join(str(core) for core in range(2, count + 1))  # counted from 1; the first is the caller's
+        others = ";".join(str(core) for core in range(2, count + 1))  # counted from 1; the caller runs on the first
         options.add_session_config_entry("session.intra_op_thread_affinities", others)
     options.log_severity_level = 3
-    # Threads that wait for the next operator without sleeping are faster, but between two calls they would take the
-    # cores from the next session and from NumPy.
+    # Threads that spin between operators are faster. Between two calls they would slow the next session and NumPy.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     source: Any = model if isinstance(model, bytes) else str(model)
     names = providers.resolve(provider)
-    with refusing(
-        "ONNX model" if isinstance(model, bytes) else str(model), "be an ONNX file that ONNX Runtime can run"
-    ):
+    with ort_errors("open the ONNX model" if isinstance(model, bytes) else f"open {model}"):
         session = onnxruntime.InferenceSession(source, options, providers=names, disabled_optimizers=_HARMFUL_FUSIONS)
     providers.check_used(provider, session.get_providers())
     return session
 
 
 @contextlib.contextmanager
-def refusing(name: str, requirement: str) -> Iterator[None]:
-    """Say in our words, as an InputError, that ONNX Runtime cannot open or run a file."""
+def ort_errors(action: str) -> Iterator[None]:
+    """Raise InputError if ONNX Runtime fails to do ``action``, such as "open FILE"."""
     from onnxruntime.capi import onnxruntime_pybind11_state as ort
 
-    refused = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoSuchFile, ort.NotImplemented)
+    errors = (ort.Fail, ort.InvalidArgument, ort.InvalidGraph, ort.InvalidProtobuf, ort.NoSuchFile, ort.NotImplemented)
     try:
         yield
-    except (*refused, ort.RuntimeException) as error:
-        remedy = "export it again, or get it again"
-        raise InputError(sentence(name, requirement, str(error), remedy)) from error
+    except (*errors, ort.RuntimeException) as error:
+        message = f"ONNX Runtime failed to {action}: {error}. Export the model again, or download it again."
+        raise InputError(message) from error
 
 
 def evaluate(model: onnx.ModelProto) -> list[Array]:
-    """Return the outputs of a graph without inputs, computed node by node as written."""
+    """Return the outputs of a graph without inputs, computed without optimizations."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -81,11 +78,11 @@ def evaluate(model: onnx.ModelProto) -> list[Array]:
 
 
 def one_thread_per_core(threads: int | None) -> bool:
-    """Return whether so many threads, None for the default, are one for each core of the machine.
+    """Return whether this number of threads, None for the default, is one for each core of the machine.
 
-    ONNX Runtime's own threads then each stay on one core, as they do where ONNX Runtime chooses their number itself.
-    The first core is left to the thread that calls. After a pause, a thread that may run anywhere often wakes on the
-    core of the one that woke it, and both wait for each other.
+    The threads of ONNX Runtime are then pinned to one core each, as with ONNX Runtime's default number of threads. The
+    first core is left to the calling thread. After a pause, an unpinned thread often wakes on the core of the thread
+    that woke it, and both wait for each other.
     """
     if not hasattr(os, "sched_setaffinity"):
         return False
@@ -93,7 +90,7 @@ def one_thread_per_core(threads: int | None) -> bool:
 
 
 def move_to_first_core() -> None:
-    """Move the calling thread to the first core that it may use, without keeping it there."""
+    """Move the calling thread to the first core that it may use, without pinning it."""
     allowed = os.sched_getaffinity(0)
     with contextlib.suppress(OSError):  # the cores of a container can change at any time
         os.sched_setaffinity(0, {min(allowed)})

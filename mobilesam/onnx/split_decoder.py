@@ -1,4 +1,4 @@
-"""The mask decoder in three graphs, which serve many prompts of one image."""
+"""The split decoder: three graphs for many prompts of one image."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ if TYPE_CHECKING:
     from mobilesam.prompts.arrays import Prompts
 
 _CONFIG = VARIANTS["vit_t"]
-# Prompts in one call. On a CPU the 4 MB of image tokens a prompt should stay in the cache; a GPU wants many.
+# Prompts in one call. On a CPU the image tokens of a prompt, 4 MB, should stay in the cache; a GPU needs many prompts.
 _CPU_BATCH, _ACCELERATOR_BATCH = 1, 32
-# Rows of the token grid upscaled in one call on a CPU: what one makes on the way, 3 MB, stays in a core's cache.
+# Rows of the token grid upscaled in one call on a CPU: their intermediate values, 3 MB, stay in the cache of a core.
 _CPU_ROWS = 16
 
 
-class StepDecoder:
-    """Scores prompts and makes the masks that are wanted.
+class SplitDecoder:
+    """Scores prompts, and upscales only the masks that are kept.
 
-    The image-side work is kept as long as its embedding is.
+    The image tokens of an embedding are kept as long as the embedding.
     """
 
     masks_per_prompt = len(ALL_MASKS)
@@ -52,28 +52,26 @@ class StepDecoder:
         self.prompt_batch = _CPU_BATCH if on_cpu else _ACCELERATOR_BATCH
         self._rows_at_once = _CPU_ROWS if on_cpu else _CONFIG.grid_size
 
-    def worker(self, score: onnxruntime.InferenceSession, upscale: onnxruntime.InferenceSession) -> StepDecoder:
-        """Return a decoder that has other sessions for prompts, and shares the image-side work with this one."""
+    def worker(self, score: onnxruntime.InferenceSession, upscale: onnxruntime.InferenceSession) -> SplitDecoder:
+        """Return a decoder with other sessions for prompts, which shares the image tokens with this one."""
         other = copy.copy(self)
         other._score, other._upscale = score, upscale
         return other
 
     def score(self, embedding: Embedding, prompts: Prompts) -> Scored:
         """See :meth:`mobilesam.model.MaskModel.score_prompts`."""
-        if prompts.mask_input is None:
-            image = self._image_tokens(embedding)
-        else:
-            image = self._prepare(embedding, prompts.mask_input)
-        given = [*image, prompts.point_coords, prompts.point_labels]
-        iou_predictions, *tokens = _run(self._score, contract.SCORE, given)
+        masks = prompts.mask_input
+        image = self._image_tokens(embedding) if masks is None else self._prepare(embedding, masks)
+        inputs = [*image, prompts.point_coords, prompts.point_labels]
+        iou_predictions, *tokens = _run(self._score, contract.SCORE, inputs)
         return Scored(iou_predictions, tokens)
 
     def upscale(self, scored: Scored, keep: IntArray, input_hw: tuple[int, int] | None = None) -> FloatArray:
         """See :meth:`mobilesam.model.MaskModel.upscale`."""
         prompts, position = np.unique(keep[:, 0], return_inverse=True)
-        # Neighbors are fed where they lie; only a choice with gaps is copied, at 4 MB a prompt.
-        joined = len(prompts) == prompts[-1] - prompts[0] + 1
-        chosen = slice(prompts[0], prompts[-1] + 1) if joined else prompts
+        # A slice of adjacent prompts is not copied; a selection with gaps is, at 4 MB per prompt.
+        adjacent = len(prompts) == prompts[-1] - prompts[0] + 1
+        chosen = slice(prompts[0], prompts[-1] + 1) if adjacent else prompts
         kernels, image_tokens = (part[chosen] for part in scored.state)
         side = _CONFIG.grid_size
         rows, columns = covered_tokens(input_hw, _CONFIG.image_size, side) if input_hw else (side, side)
@@ -84,18 +82,15 @@ class StepDecoder:
         return complete(logits, _CONFIG.logits_size)
 
     def _image_tokens(self, embedding: Embedding) -> list[FloatArray]:
-        with self._preparing:  # threads that ask about one image wait for the first
-            known = self._images.get(embedding)
-            if known is None:
-                known = self._images[embedding] = self._prepare(embedding, None)
-        return known
+        with self._preparing:  # threads that decode prompts of one image wait for the first
+            if embedding not in self._images:
+                self._images[embedding] = self._prepare(embedding, None)
+            return self._images[embedding]
 
     def _prepare(self, embedding: Embedding, masks: FloatArray | None) -> list[FloatArray]:
-        side = contract.IMAGE.inputs[1].shape[-1]
-        assert isinstance(side, int)
-        given = np.zeros((1, 1, side, side), np.float32) if masks is None else masks
-        flag = np.array([masks is not None], np.float32)
-        return _run(self._image, contract.IMAGE, [embedding.features, given, flag])
+        has_mask_input = np.array([masks is not None], np.float32)
+        inputs = [embedding.features, contract.NO_MASK if masks is None else masks, has_mask_input]
+        return _run(self._image, contract.IMAGE, inputs)
 
 
 def _run(session: onnxruntime.InferenceSession, graph: contract.Graph, inputs: list[FloatArray]) -> list[FloatArray]:

@@ -1,15 +1,15 @@
-"""The graphs that the package carries without weights, and the whole files they become with a checkpoint.
+"""The graph templates of the package, and the ONNX files that result from binding a checkpoint to them.
 
-The files are kept beside the weights, named by what they were made from, and verified each time they are used: a file
-that was cut short or changed is made again.
+The files are saved in the weights folder, under a digest of the checkpoint and the templates. They are verified at each
+use, and a damaged or changed file is written again.
 """
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import importlib.resources
 import json
-from functools import cache
 from importlib.resources.abc import Traversable
 from pathlib import Path
 
@@ -19,51 +19,64 @@ from mobilesam import weights
 from mobilesam.errors import InputError
 from mobilesam.files import exists, write_bytes
 from mobilesam.onnx import contract
-from mobilesam.onnx.bind import fill
+from mobilesam.onnx.bind import bind_weights
 from mobilesam.onnx.metadata import describe
-from mobilesam.weights import checkpoint
+from mobilesam.weights import cache, checkpoint
 
 TEMPLATES = {
     contract.ENCODER: "encoder_1024.onnx",
     contract.decoder(): "decoder.onnx",
-    **{graph: graph.file_name for graph in contract.STEPS},
+    **{graph: graph.file_name for graph in contract.GRAPHS},
 }
 _DIGESTS = "sha256.json"
+_KEY_LENGTH = 16
 
 
 def template(graph: contract.Graph) -> onnx.ModelProto:
-    """Return a graph of :data:`TEMPLATES`, with its weights as inputs, at the default opset."""
+    """Return a graph template, with its weights as inputs, at the default opset."""
     return onnx.load_from_string(_file(graph).read_bytes())
 
 
-def whole_files(source: Path) -> list[Path] | list[bytes]:
-    """Return the ONNX files of :data:`mobilesam.onnx.contract.STEPS`, made from a checkpoint or kept from before.
+def bound_files(source: Path) -> list[Path] | list[bytes]:
+    """Return the ONNX files of :data:`mobilesam.onnx.contract.GRAPHS` with the weights of a checkpoint.
 
     Args:
-        source: what :func:`mobilesam.weights.checkpoint.read` understands.
+        source: a checkpoint for :func:`mobilesam.weights.checkpoint.read`.
 
     Returns:
-        Their paths, or their contents where nothing can be written; then they are made each time, in a second.
+        The paths of saved files, or their contents if they cannot be saved; binding takes a second each time.
     """
-    folder = weights.folder() / "onnx" / _key(source)
-    paths = [folder / graph.file_name for graph in contract.STEPS]
+    folder = _saved() / _key(source)
+    paths = [folder / graph.file_name for graph in contract.GRAPHS]
     if _are_whole(paths):
         return paths
     read = checkpoint.read(source)
     contents = [
-        fill(template(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
-        for graph in contract.STEPS
+        bind_weights(template(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
+        for graph in contract.GRAPHS
     ]
-    return paths if _write(paths, contents) else contents
+    return paths if _save(paths, contents) else contents
+
+
+def saved_files() -> list[Path]:
+    """Return the files that :func:`bound_files` has saved for any checkpoint, and unfinished ones."""
+    names = [*(graph.file_name for graph in contract.GRAPHS), _DIGESTS]
+    targets = [folder / name for folder in sorted(_saved().glob("[0-9a-f]" * _KEY_LENGTH)) for name in names]
+    paths = [path for target in targets for path in (target, *cache.temporaries(target))]
+    return [path for path in paths if cache.is_inside(path, weights.folder())]
+
+
+def _saved() -> Path:
+    return weights.folder() / "onnx"
 
 
 def _key(source: Path) -> str:
-    """Return a name for what the files of a checkpoint follow from."""
+    """Return a digest of the templates and the files of a checkpoint."""
     digest = hashlib.sha256(_templates_digest())
     for path in [source / name for name in checkpoint.PAIR] if exists(source) and source.is_dir() else [source]:
         if exists(path) and path.is_file():
             digest.update(_file_digest(path).encode())
-    return digest.hexdigest()[:16]
+    return digest.hexdigest()[:_KEY_LENGTH]
 
 
 def _are_whole(paths: list[Path]) -> bool:
@@ -74,7 +87,7 @@ def _are_whole(paths: list[Path]) -> bool:
         return False
 
 
-def _write(paths: list[Path], contents: list[bytes]) -> bool:
+def _save(paths: list[Path], contents: list[bytes]) -> bool:
     from filelock import FileLock
 
     folder = paths[0].parent
@@ -94,12 +107,10 @@ def _file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-@cache
+@functools.cache
 def _templates_digest() -> bytes:
-    digest = hashlib.sha256()
-    for graph in contract.STEPS:
-        digest.update(hashlib.sha256(_file(graph).read_bytes()).digest())
-    return digest.digest()
+    digests = (hashlib.sha256(_file(graph).read_bytes()).digest() for graph in contract.GRAPHS)
+    return hashlib.sha256(b"".join(digests)).digest()
 
 
 def _file(graph: contract.Graph) -> Traversable:

@@ -1,8 +1,8 @@
-"""What a model runs on: one module for each runtime, named as the backend is.
+"""The runtimes of models: one module for each backend, under its name.
 
 To add a runtime, write a module here with a function ``open_model(request: Request) -> MaskModel`` and add its name to
-:data:`NAMES`. It raises InputError for what it cannot do, such as a device, and MissingDependencyError with the pip
-command where its package is not installed.
+:data:`NAMES`. It raises InputError for unsupported settings, such as a device, and MissingDependencyError with the pip
+command if its package is not installed.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ NAMES = ("torch", "onnx")
 class Request:
     """A model to open, with the arguments of :func:`mobilesam.load`.
 
-    exported: the files of an ONNX export; if there are none, the model is a checkpoint.
-    find_checkpoint: returns the path of the checkpoint; it fetches published weights that are absent.
+    exported: the files of an ONNX export; empty if the model is a checkpoint.
+    find_checkpoint: returns the path of the checkpoint, and fetches the official weights if they are absent.
     """
 
     exported: list[Path]

@@ -9,7 +9,7 @@ from mobilesam.runtimes import Request
 
 
 def open_model(request: Request) -> MaskModel:
-    """Open an ONNX export, or a checkpoint by the graphs that the package carries."""
+    """Open an ONNX export, or bind a checkpoint to the graph templates of the package."""
     provider = _provider(request.device, request.provider)
     if request.exported:
         return OnnxSam.from_files(request.exported, provider, request.threads, pin_threads=request.pin_threads)
@@ -18,17 +18,14 @@ def open_model(request: Request) -> MaskModel:
 
 
 def _provider(device: str, provider: str | None) -> str:
-    """Return the name of the execution provider that device and provider ask for."""
-    if provider is None:
-        if device == "mps":
-            remedy = "use the provider coreml, or the backend torch"
-            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", "'mps'", remedy))
-        name, _, index = device.partition(":")
-        if index.strip("0"):
-            remedy = "choose the GPU with CUDA_VISIBLE_DEVICES, or use the backend torch"
-            raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", repr(device), remedy))
-        return name
-    if device not in ("auto", provider):
-        actual = f"{device!r} beside provider {provider!r}"
-        raise InputError(sentence("device", "be left out beside provider", actual, "give one of them"))
-    return provider
+    if provider is not None:
+        if device not in ("auto", provider):
+            actual = f"device {device!r} and provider {provider!r}"
+            raise InputError(sentence("device", "be left out if provider is given", actual, "give one of them"))
+        return provider
+    name, _, index = device.partition(":")
+    if name == "mps" or index.strip("0"):
+        gpu = "choose the GPU with CUDA_VISIBLE_DEVICES, or use the backend torch"
+        remedy = "use the provider coreml, or the backend torch" if name == "mps" else gpu
+        raise InputError(sentence("device", "be cpu, cuda or auto for ONNX Runtime", repr(device), remedy))
+    return name

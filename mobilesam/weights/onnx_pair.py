@@ -1,13 +1,12 @@
-"""An ONNX pair (image encoder, single-mask decoder) turned back into the official state dict, exactly, without torch.
+"""Convert an ONNX pair (image encoder, single-mask decoder) to the official state dict, exactly, without torch.
 
-The exporter kept the names of biases, norms and prompt embeddings, and lost those of everything it rearranged. Each
-kind of lost name is found again by the place of its node in the graph, which is the order of the network and therefore
-the order of the official keys.
+The exporter kept the names of biases, norms and prompt embeddings, and lost those of everything it rearranged. The
+position of a node in the graph gives its name back: nodes have the order of the network, as the official keys have.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -18,7 +17,7 @@ from mobilesam.arrays import Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, sentence
 from mobilesam.files import open_file
-from mobilesam.weights import recognition, state_dict, tensor_files
+from mobilesam.weights import recognition, state_dict
 from mobilesam.weights.state_dict import StateDict
 
 if TYPE_CHECKING:
@@ -28,36 +27,25 @@ Value = TypeVar("Value")
 
 
 def pair_to_state(encoder: Path, decoder: Path) -> StateDict:
-    """Return the state dict, float32 and int64 arrays under the official keys, of an ONNX pair, in either order.
+    """Return the state dict of an ONNX pair, in either order: float32 and int64 arrays under the official keys.
 
-    The unused classifier, which the pair does not have, is left out. Batch norms come out as identities that carry the
-    bias folded into their convolution.
+    The pair does not contain the unused classifier. Batch norms become identities with the bias that was folded into
+    their convolution.
 
     Raises:
         CheckpointError: a file is not ONNX, or its graph is not this network's.
     """
     both = f"{encoder} and {decoder}"
     try:
-        graphs = [_Graph(encoder), _Graph(decoder)]
-        graphs.sort(key=lambda graph: "point_coords" in graph.inputs)
-        found = _encoder_state(graphs[0]) | _decoder_state(graphs[1])
-    except (ValueError, TypeError, LookupError) as error:  # of a graph that its own format does not allow
+        graphs = sorted([_Graph(encoder), _Graph(decoder)], key=lambda graph: "point_coords" in graph.inputs)
+        state = _encoder_state(graphs[0]) | _decoder_state(graphs[1])
+    except (ValueError, TypeError, LookupError) as error:  # the graph is not valid
         raise CheckpointError(
             sentence(both, "be MobileSAM's ONNX pair", f"a damaged graph ({error})", _REMEDY)
         ) from error
-    wrong = recognition.difference(state_dict.used_shapes(), {key: value.shape for key, value in found.items()})
-    if wrong:
+    if wrong := recognition.difference(state_dict.used_shapes(), {key: value.shape for key, value in state.items()}):
         raise CheckpointError(sentence(both, "be MobileSAM's ONNX pair", wrong, _REMEDY))
-    return {key: found[key] for key in state_dict.used_shapes()}
-
-
-def convert(encoder: Path, decoder: Path, target: Path) -> None:
-    """Write the checkpoint of an ONNX pair as .safetensors, with the unused classifier.
-
-    Raises:
-        CheckpointError: as of :func:`pair_to_state`.
-    """
-    tensor_files.write_safetensors(target, state_dict.complete(pair_to_state(encoder, decoder)))
+    return {key: state[key] for key in state_dict.used_shapes()}
 
 
 class _Graph:
@@ -71,8 +59,7 @@ class _Graph:
             with open_file(path) as file:
                 graph = onnx.load(file, load_external_data=False).graph
         except OSError as error:
-            actual = error.strerror or error
-            raise CheckpointError(sentence(str(path), "be an ONNX file", actual, _REMEDY)) from error
+            raise CheckpointError(f"{path} cannot be read ({error.strerror or error}). Check the path.") from error
         except DecodeError as error:
             with path.open("rb") as file:
                 looks = file_kind.describe(file.read(512))
@@ -90,9 +77,9 @@ class _Graph:
             if node.op_type == "Constant" and node.attribute[0].HasField("t"):
                 self.constants[node.output[0]] = onnx.numpy_helper.to_array(node.attribute[0].t)
 
-    def feeding(self, node: onnx.NodeProto) -> Iterator[Array]:
-        """Yield the constants that are inputs of ``node``."""
-        return (self.constants[name] for name in node.input if name in self.constants)
+    def feeding(self, node: onnx.NodeProto) -> list[Array]:
+        """Return the constants that are inputs of ``node``."""
+        return [self.constants[name] for name in node.input if name in self.constants]
 
     def linear_weights(self) -> StateDict:
         """Return the weight of every linear layer: a MatMul's constant, transposed, named by the bias added next."""
@@ -127,9 +114,7 @@ def _encoder_state(graph: _Graph) -> StateDict:
     state |= graph.linear_weights()
     state = {f"image_encoder.{name}": value for name, value in state.items()}
 
-    folded = [
-        constants for node in graph.nodes if node.op_type == "Conv" and len(constants := list(graph.feeding(node))) == 2
-    ]
+    folded = [pair for node in graph.nodes if node.op_type == "Conv" and len(pair := graph.feeding(node)) == 2]
     names = _keys(lambda key: key.endswith(".c.weight"))
     for name, (weight, bias) in _matched("folded convolutions", graph, names, folded):
         state |= _unfolded(name.removesuffix(".c.weight"), weight, bias)
@@ -164,10 +149,7 @@ def _decoder_state(graph: _Graph) -> StateDict:
 
 
 def _unfolded(name: str, weight: Array, bias: Array) -> StateDict:
-    """Return a convolution and the identity batch norm that adds ``bias``.
-
-    In float32, (1 - eps) + eps is exactly 1, so the variance changes nothing.
-    """
+    """Return a convolution and an identity batch norm that adds ``bias``; in float32, (1 - eps) + eps is exactly 1."""
     ones = np.ones(len(bias), dtype=np.float32)
     return {
         f"{name}.c.weight": weight,
@@ -182,8 +164,8 @@ def _unfolded(name: str, weight: Array, bias: Array) -> StateDict:
 def _bias_by_offset(graph: _Graph, table: Array) -> Array:
     """Return biases, (heads, side²), by the offset between two tokens of a window, from a (heads, N, N) table.
 
-    The first token of a window is its corner, so its row lists every offset in the official order. The rest of the
-    table repeats those values, which is checked.
+    The first token of a window is its corner, so its row lists all offsets in the official order. The other rows must
+    repeat these values.
     """
     side = round(table.shape[-1] ** 0.5)
     row, column = np.divmod(np.arange(side * side), side)

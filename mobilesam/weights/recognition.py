@@ -1,4 +1,4 @@
-"""Which network a file of tensors belongs to, and how it differs from MobileSAM, in words for an error message."""
+"""Recognize the network of a checkpoint by its keys and shapes, for error messages."""
 
 from __future__ import annotations
 
@@ -18,20 +18,19 @@ _TELLING_KEYS = (
 
 
 def describe(shapes: Mapping[str, Shape]) -> str:
-    """Return what the named tensors are, as "a SAM checkpoint of size vit_h", or at least how many they are."""
+    """Return what tensors of these shapes are, as "a SAM checkpoint of size vit_h", or at least their number."""
     position = shapes.get("image_encoder.pos_embed", ())
     if len(position) == 4:
         size = _VIT_WIDTHS.get(position[-1], f"of width {position[-1]}")
-        quality = " HQ-SAM" if "mask_decoder.hf_token.weight" in shapes else " SAM"
-        return f"a{quality} checkpoint of size {size}"
+        family = "HQ-SAM" if "mask_decoder.hf_token.weight" in shapes else "SAM"
+        return f"a {family} checkpoint of size {size}"
     for start, name in _TELLING_KEYS:
-        if any(key.startswith(start) for key in shapes):
+        if _has(shapes, start):
             return name
     if "image_encoder.patch_embed.seq.0.c.weight" in shapes:
         return "a MobileSAM checkpoint" if _has(shapes, "mask_decoder.") else "a MobileSAM image encoder alone"
     if "patch_embed.seq.0.c.weight" in shapes:
-        encoder = _has(shapes, "neck.")
-        return "a MobileSAM image encoder alone" if encoder else "a TinyViT image classifier"
+        return "a MobileSAM image encoder alone" if _has(shapes, "neck.") else "a TinyViT image classifier"
     if _has(shapes, "mask_decoder.") or _has(shapes, "prompt_encoder."):
         return "a part of a SAM checkpoint, without a TinyViT image encoder"
     first = f", the first named {min(shapes)!r}" if shapes else ""
@@ -39,7 +38,7 @@ def describe(shapes: Mapping[str, Shape]) -> str:
 
 
 def difference(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> str:
-    """Return the missing, unexpected and misshapen tensors, counted and the first five of each named, or ""."""
+    """Return the numbers of missing, unexpected and misshapen tensors, with the first five names of each, or ""."""
     missing = [key for key in expected if key not in actual]
     unexpected = [key for key in actual if key not in expected]
     reshaped = [
@@ -47,15 +46,12 @@ def difference(expected: Mapping[str, Shape], actual: Mapping[str, Shape]) -> st
         for key, shape in expected.items()
         if key in actual and tuple(actual[key]) != tuple(shape)
     ]
-    parts = (_count(missing, "missing"), _count(unexpected, "unexpected"), _count(reshaped, "of another shape"))
-    return ", ".join(part for part in parts if part)
-
-
-def _count(names: list[str], what: str) -> str:
-    if not names:
-        return ""
-    more = " ..." if len(names) > _SHOWN else ""
-    return f"{len(names)} {what} ({', '.join(names[:_SHOWN])}{more})"
+    kinds = {"missing": missing, "unexpected": unexpected, "of another shape": reshaped}
+    return ", ".join(
+        f"{len(names)} {kind} ({', '.join(names[:_SHOWN])}{' ...' if len(names) > _SHOWN else ''})"
+        for kind, names in kinds.items()
+        if names
+    )
 
 
 def _has(shapes: Mapping[str, Shape], prefix: str) -> bool:

@@ -1,7 +1,7 @@
 """The official MobileSAM state dict as data: every key with its shape, in the order of the official file.
 
-This is what a file is compared with before any of it is used, so it needs no torch and no built network. The key names
-are the reference implementation's.
+Files are compared with it before use, so it needs neither torch nor a network. The keys are those of the reference
+implementation.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Keys = Iterator[tuple[str, Shape]]
 
 BATCH_NORM_EPS = 1e-5
 
-# The classifier that TinyViT was trained with rides along in the official file; nothing ever runs it.
+# The official file contains the classifier that TinyViT was trained with, which is never run.
 UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
-# Some exports keep the index table of the attention biases, which is derived from the window size.
+# Some exports contain the index table of the attention biases, which follows from the window size.
 DERIVED_SUFFIX = ".attention_bias_idxs"
 COUNTER_SUFFIX = ".num_batches_tracked"
 
@@ -41,12 +41,12 @@ def shapes() -> Mapping[str, Shape]:
 
 @cache
 def used_shapes() -> Mapping[str, Shape]:
-    """Return the keys that the network computes with, with their shapes: all but the unused classifier."""
+    """Return the keys that inference uses, with their shapes: all but the unused classifier."""
     return MappingProxyType({key: shape for key, shape in shapes().items() if not is_ignored(key)})
 
 
 def is_ignored(key: str) -> bool:
-    """Return whether a key may be in a file and is not read: the unused classifier or a derived table."""
+    """Return whether a key is allowed in a file and not read: the unused classifier or a derived table."""
     return key.startswith(UNUSED_PREFIXES) or key.endswith(DERIVED_SUFFIX)
 
 
@@ -56,9 +56,9 @@ def dtype(key: str) -> np.dtype[np.generic]:
 
 
 def complete(state: Mapping[str, Array]) -> StateDict:
-    """Return ``state`` in the official order and dtypes, with a neutral classifier where it has none.
+    """Return ``state`` in the official order and dtypes, with a neutral classifier if it has none.
 
-    The reference package loads strictly, so a file written for it needs these keys although nothing uses them.
+    The reference package loads strictly, so a file for it needs these unused keys.
     """
     full: StateDict = {}
     for key, shape in shapes().items():

@@ -1,4 +1,4 @@
-"""Files of named tensors read and written as NumPy arrays, without torch and without running anything a file says."""
+"""Read and write files of named tensors as NumPy arrays, without torch and without running code of the file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _DTYPES = {
     "F64": np.float64,
     "F32": np.float32,
     "F16": np.float16,
-    "BF16": np.uint16,  # NumPy has no bfloat16; widened to float32 below
+    "BF16": np.uint16,  # NumPy has no bfloat16; converted to float32 below
     "I64": np.int64,
     "I32": np.int32,
     "I16": np.int16,
@@ -51,7 +51,7 @@ _STORAGES = {
     "BoolStorage": "BOOL",
 }
 
-# The pickle of SAM's largest checkpoint has 0.2 MB. torch itself does not compress what it saves.
+# The pickle of SAM's largest checkpoint has 0.2 MB. torch does not compress.
 _MAX_PICKLE_BYTES = 2**26
 _MAX_PACKED_BYTES = 2**30
 
@@ -65,7 +65,7 @@ def read_safetensors(path: Path) -> StateDict:
 
     Raises:
         OSError: the file cannot be read or is larger than any SAM's.
-        ValueError: the file breaks the format, or has a dtype that NumPy cannot hold.
+        ValueError: the file is damaged, or has a dtype that NumPy does not have.
     """
     from safetensors import SafetensorError, deserialize
 
@@ -77,10 +77,10 @@ def read_safetensors(path: Path) -> StateDict:
 
 
 def write_safetensors(path: Path, state: Mapping[str, Array]) -> None:
-    """Write arrays as .safetensors; equal arrays give equal bytes, whatever library versions are installed.
+    """Write arrays as .safetensors; equal arrays give equal bytes with all library versions.
 
-    That is why the format, an 8-byte length, a JSON header and the data, is written here: the library leaves the order
-    of the header open, and the manifest states the digest of a file that is made on the user's machine.
+    The manifest lists the digest of a converted file, and the safetensors library does not define the order of the
+    header. The format is an 8-byte length, a JSON header, and the data.
     """
     header: dict[str, Any] = {"__metadata__": {"format": "pt"}}
     start = 0
@@ -98,27 +98,25 @@ def write_safetensors(path: Path, state: Mapping[str, Array]) -> None:
 
 
 def read_torch_zip(path: Path) -> object:
-    """Return what ``torch.save`` stored in a zip file, with arrays in place of tensors.
-
-    Only tensors in plain containers are understood.
+    """Return the content of a zip file of ``torch.save``, with arrays instead of tensors.
 
     Raises:
-        pickle.UnpicklingError: the file names anything else; nothing of it has been run.
-        ValueError: the file is not such a zip file, is cut off, or a tensor reaches outside its storage.
+        pickle.UnpicklingError: the file contains more than tensors in plain containers; no code of it has run.
+        ValueError: the file is not such a zip file, is truncated, or a tensor reaches outside its storage.
     """
     try:
         with zipfile.ZipFile(path) as archive:
             names = [name for name in archive.namelist() if name.endswith("/data.pkl")]
             if len(names) != 1:
-                raise ValueError("the zip file holds no data.pkl")
+                raise ValueError("the zip file has no data.pkl")
             with archive.open(names[0]) as file:
                 return _TensorUnpickler(file, archive, names[0].removesuffix("data.pkl")).load()
     except (zipfile.BadZipFile, KeyError, EOFError) as error:
-        raise ValueError(f"a broken zip file ({error})") from error
+        raise ValueError(f"a damaged zip file ({error})") from error
 
 
 def oversized(path: Path) -> str:
-    """Return what is too large in a file of ``torch.save`` to be read, by what its parts say of themselves, or ""."""
+    """Return why a file of ``torch.save`` is too large to be read, by the sizes in its directory, or ""."""
     size = path.stat().st_size
     if size > MAX_MODEL_BYTES:
         return f"a file of {size / 1e9:.1f} GB, which is larger than any SAM"
@@ -126,7 +124,7 @@ def oversized(path: Path) -> str:
         with zipfile.ZipFile(path) as archive:
             parts = archive.infolist()
     except (*MALFORMED, zipfile.BadZipFile):
-        return ""  # no zip file, or one so damaged that torch refuses it
+        return ""  # not a zip file, or one that torch refuses
     pickles = [part.file_size for part in parts if part.filename.endswith(".pkl")]
     packed = [part.file_size for part in parts if part.compress_type != zipfile.ZIP_STORED]
     if max(pickles, default=0) > _MAX_PICKLE_BYTES or sum(packed) > _MAX_PACKED_BYTES:
@@ -137,7 +135,7 @@ def oversized(path: Path) -> str:
 
 
 def describe_pickle(path: Path) -> str:
-    """Return what a zip or pickle file that torch would not read is, in words, without running any of it."""
+    """Describe a zip or pickle file that torch refuses, without running code of it."""
     with path.open("rb") as file:
         content = file.read(_MAX_PICKLE_BYTES)
     if content.startswith(b"PK"):
@@ -150,18 +148,18 @@ def describe_pickle(path: Path) -> str:
                     return "a ZIP archive that torch did not write"
                 content = archive.read(inside["data.pkl"])
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, ValueError):
-            # NotImplementedError is what zipfile says to a damaged field that names a compression there is not.
-            return "a ZIP file that is cut off or damaged"
+            # zipfile raises NotImplementedError for a compression method that it does not know.
+            return "a ZIP file that is truncated or damaged"
     names = _globals_of(content)
     return f"a pickle that names {', '.join(names)}, which could run code" if names else "a damaged pickle"
 
 
 def _globals_of(content: bytes) -> list[str]:
-    """Return what a pickle would import, other than what a dict of tensors needs, up to three names."""
-    found: dict[str, None] = {}
+    """Return up to three names that a pickle imports and a dict of tensors does not need."""
+    imported: dict[str, None] = {}
     strings: list[str] = []
     stream = io.BytesIO(content)
-    # Errors and warnings are those of a damaged pickle; what came before counts.
+    # In a damaged pickle, what comes before the damage counts.
     with contextlib.suppress(ValueError, IndexError, struct.error), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         while stream.tell() < len(content):  # torch's older format is several pickles and then the data
@@ -169,14 +167,14 @@ def _globals_of(content: bytes) -> list[str]:
                 if isinstance(argument, str):
                     strings.append(argument)
                 if opcode.name == "STACK_GLOBAL":
-                    found[".".join(strings[-2:])] = None
+                    imported[".".join(strings[-2:])] = None
                 elif opcode.name in ("GLOBAL", "INST"):
-                    found[str(argument).replace(" ", ".")] = None
-    return [name for name in found if not _HARMLESS.fullmatch(name)][:3]
+                    imported[str(argument).replace(" ", ".")] = None
+    return [name for name in imported if not _HARMLESS.fullmatch(name)][:3]
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """A pickle reader that knows three names, none of which is a function of the file's choosing."""
+    """A pickle reader that imports nothing but tensors and ordered dicts."""
 
     def __init__(self, file: Any, archive: zipfile.ZipFile, root: str) -> None:
         super().__init__(file, encoding="utf-8")
@@ -190,12 +188,12 @@ class _TensorUnpickler(pickle.Unpickler):
             return _strided
         if module == "torch" and name in _STORAGES:
             return _STORAGES[name]
-        raise pickle.UnpicklingError(f"the file asks for {module}.{name}")
+        raise pickle.UnpicklingError(f"the file imports {module}.{name}")
 
     def persistent_load(self, pid: Any) -> Array:
         kind, dtype, key, _device, count = pid
         if kind != "storage":
-            raise pickle.UnpicklingError(f"the file asks for a {kind!r}")
+            raise pickle.UnpicklingError(f"the file refers to a {kind!r}")
         values = _array(self._archive.read(f"{self._root}data/{key}"), dtype)
         if len(values) != count:
             raise ValueError(f"storage {key} has {len(values)} values instead of {count}")
@@ -214,7 +212,7 @@ def _strided(values: Array, offset: int, shape: tuple[int, ...], strides: tuple[
 
 def _array(content: bytes | bytearray, dtype: str) -> Array:
     if dtype not in _DTYPES:
-        raise ValueError(f"a tensor of dtype {dtype}, which is not read")
+        raise ValueError(f"a tensor of dtype {dtype}, which is not supported")
     values = np.frombuffer(content, dtype=np.dtype(_DTYPES[dtype]).newbyteorder("<"))
     if sys.byteorder == "big":
         values = values.astype(values.dtype.newbyteorder("="))

@@ -229,7 +229,10 @@ def test_an_empty_standard_input(command: Callable[..., Any]) -> None:
     ("words", "message"),
     [
         (["--provider", "coda"], "provider must be one of auto, cpu, cuda, "),
-        (["--provider", "cpu", "--backend", "torch"], "provider must go with the onnx backend, got backend 'torch';"),
+        (
+            ["--provider", "cpu", "--backend", "torch"],
+            "provider must be used with the onnx backend, got backend 'torch';",
+        ),
     ],
 )
 def test_a_provider_is_checked(

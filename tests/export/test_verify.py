@@ -57,7 +57,7 @@ def test_what_is_no_model_is_refused(tmp_path, command):
     (tmp_path / "broken.onnx").write_bytes(b"\x08\x08" + b"not an ONNX file" * 9)
     result = command("verify", tmp_path / "broken.onnx")
     assert result.code == 1
-    assert "ONNX model must be a whole ONNX file, got" in result.err
+    assert "ONNX file must be complete, got" in result.err
 
     value = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 2])
     output = onnx.helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 2])

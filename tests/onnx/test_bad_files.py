@@ -1,4 +1,4 @@
-"""What is said of ONNX files that cannot be used, made from real ones by one change each."""
+"""Errors for unusable ONNX files, each made from a real one by one change."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.weights
 def test_a_file_that_is_no_graph_is_described(tmp_path, command, content, looks):
     path = tmp_path / "bad.onnx"
     path.write_bytes(content)
-    message = f"ONNX model must be a whole ONNX file, got {path}, which {looks}; give the encoder and the decoder that"
+    message = f"ONNX file must be complete, got {path}, which {looks}; give the encoder and the decoder that"
     with pytest.raises(InputError) as caught:
         OnnxSam.from_files(path)
     assert str(caught.value).startswith(message)
@@ -42,9 +42,7 @@ def test_a_file_whose_weights_lie_elsewhere_needs_both(pair, tmp_path):
     onnx.save(onnx.load(pair[1]), tmp_path / "decoder.onnx", save_as_external_data=True, location="decoder.data")
     assert OnnxSam.from_files([pair[0], tmp_path / "decoder.onnx"]).capabilities.masks_per_prompt == 1
     (tmp_path / "decoder.data").unlink()
-    with pytest.raises(
-        InputError, match=r"ONNX model must have the file with its weights beside it, got .*decoder.onnx"
-    ):
+    with pytest.raises(InputError, match=r"^The weights of .*decoder.onnx are in another file that cannot be read \("):
         OnnxSam.from_files([pair[0], tmp_path / "decoder.onnx"])
 
 
@@ -53,7 +51,8 @@ def test_a_decoder_of_another_kind_of_sam_is_refused(pair, tmp_path):
     model.graph.input.append(helper.make_tensor_value_info("interm_embeddings", TensorProto.FLOAT, [1, 1, 64, 64, 768]))
     onnx.save(model, tmp_path / "decoder.onnx")
     with pytest.raises(
-        InputError, match=r"be a part of a SAM model, got .*decoder.onnx, a graph from .*interm_embeddings"
+        InputError,
+        match=r"ONNX file must be a part of a SAM model, got .*decoder.onnx, a graph from .*interm_embeddings",
     ):
         OnnxSam.from_files([pair[0], tmp_path / "decoder.onnx"])
 
@@ -62,7 +61,9 @@ def test_a_decoder_for_another_embedding_is_refused(pair, tmp_path):
     model = onnx.load(pair[1])
     set_shape(model.graph.input[0], [1, 256, 32, 32])
     onnx.save(model, tmp_path / "decoder.onnx")
-    with pytest.raises(InputError, match=r"decoder must take and give what SAM's does, got .*INVALID_ARGUMENT"):
+    with pytest.raises(
+        InputError, match=r"^ONNX Runtime failed to run the decoder with the inputs of SAM: .*INVALID_ARGUMENT"
+    ):
         OnnxSam.from_files([pair[0], tmp_path / "decoder.onnx"])
 
 
@@ -90,7 +91,7 @@ def test_a_decoder_without_earlier_masks_says_so(pair, tmp_path):
     a, b = (each.predict([[100, 100]], [1], multimask_output=False) for each in predictors)
     np.testing.assert_array_equal(a.low_res_logits, b.low_res_logits)
     with pytest.raises(
-        InputError, match=r"mask_input must be absent for this decoder, got a mask; leave it out, or export"
+        InputError, match=r"mask_input must be None for this decoder, got a mask; leave it out, or write"
     ):
         predictors[0].predict([[100, 100]], [1], mask_input=a.low_res_logits, multimask_output=False)
 

@@ -1,4 +1,4 @@
-"""OnnxSam on files of several makers, and what it says to files that are no model."""
+"""OnnxSam on files of several exporters, and its errors for files that are not a model."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobilesam.geometry import covered_tokens
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import NOT_MADE
 from mobilesam.onnx import OnnxSam, providers, templates
-from mobilesam.onnx.bind import fill
+from mobilesam.onnx.bind import bind_weights
 from mobilesam.prompts.arrays import Prompts, make_prompts
 from tests import golden
 from tests.photos import photo
@@ -46,7 +46,7 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
     predictor = mobilesam.SamPredictor(model)
     predictor.set_image(photo("coffee"))
     boxes = golden.predictions()["coffee"]["batched_boxes"]["boxes_xyxy"]
-    with pytest.warns(SingleMaskWarning, match="this ONNX decoder gives one mask a prompt, not three"):
+    with pytest.warns(SingleMaskWarning, match="this ONNX decoder returns one mask per prompt, not three"):
         predictor.predict(box=boxes[0])
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -54,7 +54,7 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
     assert masks.shape == (len(boxes), 1, *photo("coffee").shape[:2])
     full = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
     full.set_image(photo("coffee"))
-    # A lone box counts as two points, so that decoder chooses among the three multimask answers.
+    # A lone box counts as two points, so that decoder chooses among the three multimask outputs.
     expected = full.predict(box=boxes)
     best = expected.iou_predictions.argmax(axis=1)
     np.testing.assert_allclose(ious[:, 0], expected.iou_predictions.max(axis=1), atol=1e-3)
@@ -64,10 +64,10 @@ def test_the_pair_of_npm_run_as_it_is_gives_the_single_masks_of_the_reference(pa
 def test_everything_mode_on_a_single_mask_decoder_finds_each_points_best(pair, onnx_sam):
     with pytest.warns(SingleMaskWarning, match="The model predicts one mask for each point instead of three"):
         generator = mobilesam.SamAutomaticMaskGenerator(OnnxSam.from_files(pair), points_per_side=5)
-    found = generator.generate(photo("coins"))
+    records = generator.generate(photo("coins"))
     every = mobilesam.SamAutomaticMaskGenerator(onnx_sam, points_per_side=5).generate(photo("coins"))
-    assert 0 < len(found) <= len(every)
-    for record in found:
+    assert 0 < len(records) <= len(every)
+    for record in records:
         ious = [(record["segmentation"] & other["segmentation"]).sum() / record["area"] for other in every]
         assert max(ious) > 0.99
 
@@ -131,11 +131,11 @@ def test_files_are_made_again_when_they_are_damaged(monkeypatch, tmp_path):
 
     checkpoint = weights.ensure()
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path))
-    first = templates.whole_files(checkpoint)
+    first = templates.bound_files(checkpoint)
     content = first[1].read_bytes()
     assert all(path.is_relative_to(tmp_path) for path in first)
     first[1].write_bytes(content[:-1])
-    assert templates.whole_files(checkpoint) == first
+    assert templates.bound_files(checkpoint) == first
     assert first[1].read_bytes() == content
 
 
@@ -145,7 +145,7 @@ def test_nothing_needs_to_be_writable(monkeypatch, tmp_path):
     checkpoint = weights.ensure()
     (tmp_path / "file").touch()
     monkeypatch.setenv("MOBILESAM_HOME", str(tmp_path / "file"))
-    files = templates.whole_files(checkpoint)
+    files = templates.bound_files(checkpoint)
     assert all(isinstance(content, bytes) for content in files)
     assert OnnxSam.from_checkpoint(checkpoint).capabilities.masks_per_prompt == 4
 
@@ -155,13 +155,13 @@ def test_weights_that_lack_a_tensor_are_refused():
     from mobilesam.onnx import contract
 
     with pytest.raises(CheckpointError, match=r"state 'mask_decoder\..*' must have shape \(.*\), got none"):
-        fill(templates.template(contract.UPSCALE), {}, {})
+        bind_weights(templates.template(contract.UPSCALE), {}, {})
 
 
 def test_files_of_different_weights_are_refused(tmp_path):
     from mobilesam import weights
 
-    for path in templates.whole_files(weights.ensure()):
+    for path in templates.bound_files(weights.ensure()):
         shutil.copy(path, tmp_path)
     model = onnx.load(tmp_path / "score.onnx")
     for entry in model.metadata_props:
@@ -186,7 +186,7 @@ def test_a_part_alone_is_refused(pair, tmp_path):
 def test_a_corrupt_file_is_refused(pair, tmp_path):
     broken = tmp_path / "encoder.onnx"
     broken.write_bytes(pair[0].read_bytes()[:-5000])
-    with pytest.raises(InputError, match=r"ONNX model must be a whole ONNX file, got .*encoder.onnx"):
+    with pytest.raises(InputError, match=r"ONNX file must be complete, got .*encoder.onnx"):
         OnnxSam.from_files([broken, pair[1]])
 
 
@@ -199,12 +199,14 @@ def test_providers():
     ):
         providers.resolve("cudaa")
     here = re.escape(", ".join(providers.available()))
-    message = rf"provider must be one of those here \({here}\), got 'qnn'; install onnxruntime-qnn in place of onnxrun"
+    message = rf"provider must be available here \({here}\), got 'qnn'; install onnxruntime-qnn instead of onnxrun"
     with pytest.raises(InputError, match=message):
         mobilesam.load(provider="qnn")
-    with pytest.raises(InputError, match=r"provider must go with the onnx backend, got backend 'torch'"):
+    with pytest.raises(InputError, match=r"provider must be used with the onnx backend, got backend 'torch'"):
         mobilesam.load(provider="cpu", backend="torch")
-    with pytest.raises(InputError, match=r"device must be left out beside provider, got 'cuda' beside provider 'cpu'"):
+    with pytest.raises(
+        InputError, match=r"device must be left out if provider is given, got device 'cuda' and provider 'cpu'"
+    ):
         mobilesam.load(provider="cpu", device="cuda")
     with pytest.raises(InputError, match=r"device must be cpu, cuda or auto for ONNX Runtime, got 'mps'"):
         mobilesam.load(backend="onnx", device="mps")
@@ -242,7 +244,7 @@ def test_logits_beyond_the_photo_can_be_left_out(onnx_sam):
     np.testing.assert_allclose(upsample(part, *sizes), upsample(whole, *sizes), atol=1e-4)
 
 
-def test_many_prompts_are_decoded_in_lanes():
+def test_many_prompts_are_decoded_by_workers():
     model = mobilesam.load(backend="onnx", threads=3)
     assert model.capabilities.workers == 3
     assert mobilesam.load(backend="onnx", threads=1).capabilities.workers == 1

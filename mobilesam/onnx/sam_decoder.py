@@ -1,4 +1,4 @@
-"""SAM's published decoder contract: one graph, one prompt a call; files of many makers have it."""
+"""The SAM decoder: one graph, one prompt per call, as in the files of many exporters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilesam.config import ALL_MASKS, SINGLE_MASK
 from mobilesam.errors import InputError, sentence
 from mobilesam.model import Scored
 from mobilesam.onnx import contract
-from mobilesam.onnx.sessions import refusing
+from mobilesam.onnx.sessions import ort_errors
 
 if TYPE_CHECKING:
     import onnx
@@ -24,7 +24,7 @@ LOW_RES = contract.decoder(low_res_only=True)
 
 
 def cut(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Return the part of a decoder that ends in low-resolution masks: full-size ones are made outside, faster."""
+    """Return the part of a decoder up to the low-resolution masks; resizing them outside of the graph is faster."""
     import onnx
 
     given = {value.name for value in model.graph.input}
@@ -33,10 +33,10 @@ def cut(model: onnx.ModelProto) -> onnx.ModelProto:
 
 
 class SamDecoder:
-    """Runs prompts one by one; a prompt's masks come with its scores.
+    """Runs prompts one by one; the scores and the masks of a prompt are computed together.
 
     Raises:
-        InputError: the graph gives neither one nor four masks a prompt, or has other shapes or types than SAM's.
+        InputError: the graph returns neither one nor four masks per prompt, or its shapes or types are not SAM's.
     """
 
     prompt_batch = 1
@@ -50,17 +50,11 @@ class SamDecoder:
     def score(self, embedding: Embedding, prompts: Prompts) -> Scored:
         """See :meth:`mobilesam.model.MaskModel.score_prompts`."""
         if prompts.mask_input is not None and not self.takes_masks:
-            remedy = "leave it out, or export a decoder that takes masks with mobilesam export"
-            raise InputError(sentence("mask_input", "be absent for this decoder", "a mask", remedy))
-        results = [
-            self._run(embedding.features, *prompts_of_one)
-            for prompts_of_one in zip(
-                prompts.point_coords,
-                prompts.point_labels,
-                [None] * len(prompts) if prompts.mask_input is None else prompts.mask_input,
-                strict=True,
-            )
-        ]
+            remedy = "leave it out, or write a decoder that takes masks with mobilesam export"
+            raise InputError(sentence("mask_input", "be None for this decoder", "a mask", remedy))
+        masks = [None] * len(prompts) if prompts.mask_input is None else prompts.mask_input
+        each = zip(prompts.point_coords, prompts.point_labels, masks, strict=True)
+        results = [self._run(embedding.features, *prompt) for prompt in each]
         iou_predictions, low_res = (np.concatenate(part) for part in zip(*results, strict=True))
         return Scored(iou_predictions, low_res)
 
@@ -72,27 +66,24 @@ class SamDecoder:
     def _run(
         self, features: FloatArray, coords: FloatArray, labels: FloatArray, mask: FloatArray | None
     ) -> tuple[FloatArray, FloatArray]:
-        side = LOW_RES.outputs[-1].shape[-1]
-        assert isinstance(side, int)
         values = {
             "image_embeddings": features,
             "point_coords": coords[None],
             "point_labels": labels[None],
-            "mask_input": np.zeros((1, 1, side, side), np.float32) if mask is None else mask[None],
+            "mask_input": contract.NO_MASK if mask is None else mask[None],
             "has_mask_input": np.array([mask is not None], np.float32),
         }
-        iou_predictions, low_res = self._session.run(
-            LOW_RES.output_names, {name: value for name, value in values.items() if name in self._inputs}
-        )
+        inputs = {name: value for name, value in values.items() if name in self._inputs}
+        iou_predictions, low_res = self._session.run(LOW_RES.output_names, inputs)
         return iou_predictions, low_res
 
     def _count_masks(self) -> int:
-        """Return how many masks a prompt has, found by trying: the shapes in such files are often left open."""
+        """Return the number of masks per prompt from a trial run, because files often leave shapes open."""
         features = np.zeros([int(dim) for dim in LOW_RES.inputs[0].shape], np.float32)
         point = np.zeros((2, 2), np.float32), np.array([1, -1], np.float32)
-        with refusing("decoder", "take and give what SAM's does"):
+        with ort_errors("run the decoder with the inputs of SAM"):
             count: int = self._run(features, *point, None)[1].shape[1]
         if count not in (len(SINGLE_MASK), len(ALL_MASKS)):
             remedy = "export it again with or without --return-single-mask"
-            raise InputError(sentence("decoder", "give 1 or 4 masks a prompt", count, remedy))
+            raise InputError(sentence("decoder", "return 1 or 4 masks per prompt", count, remedy))
         return count
