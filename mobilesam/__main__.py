@@ -1,6 +1,6 @@
-"""``python -m mobilesam`` and the script ``mobilesam``: the command line, which Ctrl-C ends at any moment.
+"""``python -m mobilesam`` and the script ``mobilesam``: the command line, which Ctrl-C can interrupt at any time.
 
-Nothing heavy is imported here, so that an interrupt is handled from the first moment on.
+This module has no heavy imports, so that interrupts are handled from the start.
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ _INTERRUPTED = 130  # 128 + SIGINT, as shells report it
 
 
 class _Interrupts:
-    """Turns SIGINT into exit code 130 without a traceback, unless it is ignored, as in a job in the background."""
+    """Exit with code 130 and no traceback on SIGINT, unless the process ignores it, like a background job."""
 
     def __init__(self) -> None:
         self.seen = False
-        self.heeded = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        self.enabled = signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
     def leave_at_once(self) -> None:
-        """Exit on an interrupt: where nothing has been begun, or all has been done."""
-        if self.heeded:
+        """Exit at once on an interrupt, as before any work has begun and after all of it is done."""
+        if self.enabled:
             signal.signal(signal.SIGINT, lambda *_: os._exit(_INTERRUPTED))
 
     def unwind(self) -> None:
-        """Raise KeyboardInterrupt on an interrupt, so that what has been begun is cleaned up."""
-        if self.heeded:
+        """Raise KeyboardInterrupt on an interrupt, so that unfinished work is cleaned up."""
+        if self.enabled:
             signal.signal(signal.SIGINT, self._raise)
             sys.unraisablehook = self._retry
 
@@ -38,9 +38,9 @@ class _Interrupts:
         raise KeyboardInterrupt
 
     def _retry(self, unraisable: Any) -> None:
-        """Interrupt again where an exception is lost, as in the callbacks of an import."""
+        """Interrupt again if the exception was discarded, as in the callbacks of an import."""
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
-            later = threading.Timer(0.05, _thread.interrupt_main)  # at once would be lost in here
+            later = threading.Timer(0.05, _thread.interrupt_main)  # an interrupt in this hook would be discarded too
             later.daemon = True
             later.start()
         else:
@@ -57,7 +57,7 @@ def main() -> None:
         interrupts.unwind()
         run()
     except BaseException:
-        if interrupts.seen:  # also where an import has made an ImportError of the interrupt
+        if interrupts.seen:  # including an ImportError that an import has raised for the interrupt
             sys.exit(_INTERRUPTED)
         raise
     finally:

@@ -14,7 +14,7 @@ import typer.main
 
 from mobilesam.cli import build_app, options
 from mobilesam.errors import MobileSamError
-from mobilesam.formats.output import WORDS
+from mobilesam.formats.output import FORMATS
 from mobilesam.onnx.providers import available
 from tests.documents import DOCUMENTS, FAILURE, Block, Example, all_commands, commands, examples, lay_out
 
@@ -121,4 +121,4 @@ def parse(words: list[str]) -> None:
         )
     if context.info_name == "predict":
         options.parse_prompts(context.params["point"] or [], context.params["box"] or [])
-        options.parse_formats(context.params["formats"], WORDS)
+        options.parse_formats(context.params["formats"], FORMATS)

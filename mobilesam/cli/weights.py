@@ -12,24 +12,26 @@ from mobilesam.cli import options
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch, verify, find and convert the weights.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="A name that the list shows.", show_default=True)]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="[NAME]", help="A name in mobilesam weights list.", show_default=True)
+]
 
 
 @app.command("list")
 def show(as_json: options.JsonOption = False) -> None:
-    """List the weights there are and where each lies."""
+    """List the available weights and their paths."""
     from mobilesam import weights
 
     store = weights.default_store()
     rows = []
     for entry in store.entries().values():
-        found = store.find(entry.name)
-        source = entry.sources[0] if found is None else next(s for s in entry.sources if s.result.path == found)
+        stored = store.find(entry.name)
+        source = entry.sources[0] if stored is None else next(s for s in entry.sources if s.result.path == stored)
         rows.append(
             {
                 "name": entry.name,
                 "role": entry.role,
-                "path": found and str(found),
+                "path": stored and str(stored),
                 "size": source.result.size,
                 "license": source.license,
                 "sources": [str(each) for each in entry.sources],
@@ -45,7 +47,7 @@ def show(as_json: options.JsonOption = False) -> None:
 
 @app.command()
 def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False) -> None:
-    """Fetch weights, unless they are there, and print the path of the checkpoint."""
+    """Fetch weights unless they are stored already, and print the path of the checkpoint."""
     from mobilesam import weights
     from mobilesam.cli.progress import download_bar
 
@@ -55,7 +57,7 @@ def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False)
 
 @app.command()
 def verify(name: NameArgument = "mobile_sam") -> None:
-    """Compare the files with the manifest, byte for byte; exit code 1 if one differs."""
+    """Compare the stored files with the manifest; exit code 1 if one differs."""
     from mobilesam import weights
 
     checked = weights.verify(name)
@@ -72,10 +74,10 @@ def path(name: NameArgument = "mobile_sam") -> None:
     from mobilesam import weights
 
     store = weights.default_store()
-    found = store.find(name)
-    if found is None:
+    stored = store.find(name)
+    if stored is None:
         raise store.absent(name)
-    typer.echo(found)
+    typer.echo(stored)
 
 
 @app.command(no_args_is_help=True)
@@ -84,12 +86,12 @@ def convert(
         list[Path],
         typer.Argument(
             metavar="IN OUT",
-            help="A checkpoint, or an ONNX pair as its folder or its two files; then the file to write.",
+            help="A checkpoint, or the folder or two files of an ONNX pair; then the file to write.",
         ),
     ],
     force: options.ForceOption = False,
 ) -> None:
-    """Write a checkpoint in the official layout: .pt, which the reference package loads strictly, or .safetensors.
+    """Convert a checkpoint to the official layout: .pt, which the reference implementation loads, or .safetensors.
 
     mobilesam weights convert mobile_sam.safetensors mobile_sam.pt
 

@@ -50,7 +50,7 @@ def test_list_as_json(command: Command, empty_home: Path) -> None:
 
 
 @pytest.mark.parametrize("word", ["path", "verify"])
-def test_what_is_not_fetched_is_said_with_the_remedy(command: Command, empty_home: Path, word: str) -> None:
+def test_missing_weights_are_an_error_with_a_remedy(command: Command, empty_home: Path, word: str) -> None:
     assert command("weights", word) == (
         1,
         "",
@@ -67,9 +67,9 @@ def test_an_unknown_name(command: Command, word: str) -> None:
 
 @pytest.mark.weights
 def test_fetch_and_path_print_the_path_alone(command: Command) -> None:
-    found = weights.ensure()
+    path = weights.ensure()
     for word in ("fetch", "path"):
-        assert command("weights", word) == (0, f"{found}\n", "")
+        assert command("weights", word) == (0, f"{path}\n", "")
 
 
 @pytest.mark.weights
