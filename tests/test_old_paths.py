@@ -10,7 +10,7 @@ import pytest
 
 from mobilesam.batch import Prompted, segment_pictures
 from tests.automatic.color_model import ColorModel
-from tests.robustness.batch_runs import PROMPTS, FORMATS, ColorChoice, contents, paint, segment
+from tests.robustness.batch_runs import FORMATS, PROMPTS, ColorChoice, contents, paint, segment
 
 # What the reference of the Python interface listed before the modules were put into rooms, below ``mobilesam``.
 LISTED = """

@@ -86,7 +86,5 @@ def _login(text: str | None) -> tuple[str, str] | None:
         return None
     name, colon, password = text.partition(":")
     if not (name and colon and password):
-        raise options.UsageError(
-            sentence("--auth", "be NAME:PASSWORD", "another form", "write for example alice:secret")
-        )
+        raise options.UsageError(sentence("--auth", "be NAME:PASSWORD", "another form", "write for example ann:secret"))
     return name, password
