@@ -1,4 +1,4 @@
-"""What every test can ask for: real photos, the real model, the command line in this process.
+"""Fixtures of all tests: real photos, the real model, the command line in this process.
 
 A test marked ``torch`` or ``weights`` is skipped where that is missing. With MOBILESAM_NO_SKIPS=1, as in CI, a skip is
 a failure: nothing that should run is left out silently.
@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parent.parent
 hypothesis.settings.register_profile("no clock", deadline=None)
 hypothesis.settings.load_profile("no clock")
 
-# Reasons that hold on a machine where everything that can be installed is installed.
+# Reasons for skips that remain when every package is installed.
 ALLOWED_SKIPS = ("needs an accelerator", "torchvision does not fit the installed torch")
 
 
@@ -62,7 +62,7 @@ def pytest_configure() -> None:
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Keep the tests of a file in one process, and those of the exporter, which share what takes long to make."""
+    """Keep the tests of a file in one process, and all tests of the exporter, which share slow fixtures."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
@@ -119,7 +119,7 @@ def photo() -> Callable[[str], Path]:
 
 @pytest.fixture(scope="session")
 def shared_models() -> SharedModels:
-    """``shared_models.load`` is ``mobilesam.load`` with a memory."""
+    """``shared_models.load`` is ``mobilesam.load`` with a cache."""
     return SharedModels()
 
 
@@ -189,5 +189,5 @@ def command(
 
 @pytest.fixture
 def models_of_its_own(command: Any, monkeypatch: pytest.MonkeyPatch, shared_models: SharedModels) -> None:
-    """Let commands load models of their own, for tests of how long these take."""
+    """Let commands load their own models, for tests of timings."""
     monkeypatch.setattr("mobilesam.loading.load", shared_models.load_anew)

@@ -22,7 +22,7 @@ import typer.main
 from docs.hooks import reference
 from mobilesam.cli import build_app, options
 from mobilesam.errors import MobileSamError
-from mobilesam.formats.output import WORDS
+from mobilesam.formats.output import FORMATS
 from mobilesam.onnx.providers import available
 from tests.documents import DOCUMENTS, FAILURE, ROOT, Example, all_commands, blocks, commands, examples
 
@@ -146,7 +146,7 @@ def parse(arguments: list[str]) -> None:
             name, list(arguments), parent=context, resilient_parsing=hasattr(command, "commands")
         )
     if context.info_name == "predict":
-        options.parse_formats(context.params["formats"], WORDS)
+        options.parse_formats(context.params["formats"], FORMATS)
 
 
 def test_the_generated_pages_are_current() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from mobilesam.batch import Prompted, segment_pictures
 from tests.automatic.color_model import ColorModel
-from tests.robustness.batch_runs import PROMPTS, WORDS, ColorChoice, contents, paint, segment
+from tests.robustness.batch_runs import FORMATS, PROMPTS, ColorChoice, contents, paint, segment
 
 # What the reference of the Python interface listed before the modules were put into rooms, below ``mobilesam``.
 LISTED = """
@@ -88,7 +88,7 @@ def test_the_old_call_of_a_batch_still_works(tmp_path, monkeypatch) -> None:
             Path("old"),
             prompts=PROMPTS,
             how=Prompted(),
-            words=WORDS,
+            words=FORMATS,
             model=ColorChoice(),
             workers=1,
             engine="local",

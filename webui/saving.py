@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mobilesam import segment
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats.masked_image import MaskedImage
-from mobilesam.formats.output import WORDS, write_masks
+from mobilesam.formats.output import FORMATS, write_masks
 from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
@@ -19,7 +19,7 @@ from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import Answer, Session, ShownImage
 
-KINDS = (*WORDS, "prompts")
+KINDS = (*FORMATS, "prompts")
 _ENDINGS = {  # and media types
     "coco": (".coco.json", "application/json"),
     "labelme": (".json", "application/json"),

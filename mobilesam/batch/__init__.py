@@ -1,4 +1,4 @@
-"""Many images at once: what ``mobilesam batch`` and ``mobilesam embed`` do, for Python.
+"""Segment or encode many images, as ``mobilesam batch`` and ``mobilesam embed`` do.
 
 from pathlib import Path
 from mobilesam.batch import ModelChoice, SegmentationJob, segment_images

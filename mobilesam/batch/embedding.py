@@ -14,21 +14,22 @@ from mobilesam.batch.folder import own_folder
 from mobilesam.batch.processes import run_work
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.sources import find_images
-from mobilesam.batch.tasks import ImageWork, Outcome, Task
+from mobilesam.batch.tasks import Task, Work
 from mobilesam.embedding import embedding_path, save_embedding
 from mobilesam.files import unfinished_in
 from mobilesam.formats.naming import Names
-from mobilesam.model import Embedding, MaskModel
+from mobilesam.model import Embedding
 
 
-class EmbeddingWork(ImageWork):
-    """Work for :mod:`mobilesam.batch.pipeline`; the result is the file's name."""
+class EmbeddingWork(Work):
+    """Load the model and encode images; see :mod:`mobilesam.batch.pipeline`. The result is the path of the file."""
 
-    def __init__(self, model: MaskModel, folder: Path, fast_padding: bool, unfinished: Path | None = None) -> None:
-        self._model, self._folder, self._fast_padding, self._unfinished = model, folder, fast_padding, unfinished
+    def __init__(self, choice: ModelChoice, folder: Path, fast_padding: bool, unfinished: Path) -> None:
+        self._model = choice.load()
+        self._folder, self._fast_padding, self._unfinished = folder, fast_padding, unfinished
 
     def compute(self, task: Task, image: UInt8Array) -> tuple[Path, Embedding | None]:
-        """Return the embedding and its path; none if it is there already."""
+        """Return the path of the embedding, and the embedding unless that file exists."""
         path = embedding_path(self._folder, image, self._model.weights_id, fast_padding=self._fast_padding)
         return path, None if path.exists() else self._model.encode(image, fast_padding=self._fast_padding)
 
@@ -51,14 +52,14 @@ def embed_images(
     progress: Callable[[int, int, int], object] | None = None,
     on_warning: Callable[[str], object] | None = None,
 ) -> Generator[tuple[str, Path | str]]:
-    """Encode images, and yield for each its name and the file of its embedding, or why there is none, as they come.
+    """Encode images, and yield the path of each with that of its embedding, or with an error text, as they come.
 
-    What is in the folder already is not made again. Several runs may share the folder.
+    Embeddings that the folder contains already are not computed again. Several runs may share the folder.
 
     Args:
         inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
-        folder: to hold the embeddings; they are found there by the image's pixels, whatever it is called.
-        on_warning: called with each warning about an image, each text once.
+        folder: of the embeddings. An embedding is found by the pixels of its image, not by the file name.
+        on_warning: called with each warning about an image, once per text.
 
     The other arguments are those of :class:`mobilesam.batch.SegmentationJob`.
 
@@ -69,28 +70,19 @@ def embed_images(
         Task(number, source.path, source.path, Names(folder, Path(source.path).stem))
         for number, source in enumerate(find_images(inputs, folder))
     ]
-    bad, told = 0, set[str]()
-    with contextlib.ExitStack() as stack:
-        own = stack.enter_context(own_folder(folder))
-        make_work = functools.partial(_make_work, model or ModelChoice(), Path(folder), fast_padding, own)
-        outcomes = stack.enter_context(contextlib.closing(run_work(make_work, tasks, workers)))
-        for done, outcome in enumerate(outcomes, start=1):
-            bad += outcome.error is not None
-            if progress:
-                progress(done - bad, len(tasks), bad)
-            for text in outcome.notices:
-                if on_warning and text not in told:
-                    on_warning(text)
-                told.add(text)
-            yield tasks[outcome.number].source, _answer(outcome)
-
-
-def _make_work(choice: ModelChoice, folder: Path, fast_padding: bool, unfinished: Path) -> EmbeddingWork:
-    return EmbeddingWork(choice.load(), folder, fast_padding, unfinished)
-
-
-def _answer(outcome: Outcome) -> Path | str:
-    return Path(os.fsdecode(outcome.result)) if outcome.error is None else outcome.error
+    bad, seen = 0, set[str]()
+    with own_folder(folder) as unfinished:
+        make_work = functools.partial(EmbeddingWork, model or ModelChoice(), Path(folder), fast_padding, unfinished)
+        with contextlib.closing(run_work(make_work, tasks, workers)) as outcomes:
+            for done, outcome in enumerate(outcomes, start=1):
+                bad += outcome.error is not None
+                if progress:
+                    progress(done - bad, len(tasks), bad)
+                for text in outcome.warnings:
+                    if on_warning and text not in seen:
+                        on_warning(text)
+                    seen.add(text)
+                yield tasks[outcome.number].source, outcome.error or Path(os.fsdecode(outcome.result))
 
 
 __getattr__ = moved(__name__, {"embed_pictures": "mobilesam.batch.embedding.embed_images"})

@@ -1,4 +1,4 @@
-"""Image files as they are read: once, with what tells later whether they have changed."""
+"""Read image files, with fingerprints that show later whether a file has changed."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from mobilesam import files
 from mobilesam.errors import InputError, sentence
 from mobilesam.image.read import read_image
 
-_MOST_BYTES = 2**31  # held in memory; a TIFF of one frame and as many pixels as are read, 16 bits each, takes less
+_MOST_BYTES = 2**31  # held in memory; more than a TIFF of one frame of 16 bits with the most pixels that are read
 _BLOCK = 2**20
 
 
 class Fingerprint(NamedTuple):
-    """What a file was when it was read: its size in bytes, time of modification, and the sha256 of its bytes."""
+    """The size of a file in bytes, its time of modification, and the sha256 of its bytes."""
 
     size: int
     mtime_ns: int
@@ -23,7 +23,7 @@ class Fingerprint(NamedTuple):
 
 
 class ImageFile(NamedTuple):
-    """The bytes of an image file, none of one too large to be held in memory, and its fingerprint."""
+    """The bytes of an image file, or no bytes if it is too large for memory, and its fingerprint."""
 
     content: bytes
     fingerprint: Fingerprint
@@ -33,23 +33,23 @@ def read_file(path: str) -> ImageFile:
     """Read an image file.
 
     Raises:
-        InputError: it is missing, no regular file, too large, or cannot be read.
+        InputError: the file is missing, not regular, too large, or cannot be read.
     """
     try:
         return _read(Path(path))
     except OSError as error:
         if isinstance(error, FileNotFoundError | IsADirectoryError):
-            read_image(path)  # it says more about these
+            read_image(path)  # raises a more specific error
         actual = f"{path!r} ({error.strerror})"
         raise InputError(sentence("image", "be a readable file", actual, "check its path and permissions")) from error
 
 
 def read_again(path: str, before: Fingerprint) -> Fingerprint:
-    """Return the fingerprint of a file now; its bytes are read only if its size or time of modification differ.
+    """Return the current fingerprint of a file; its bytes are read only if its size or time of modification differ.
 
     Raises:
-        OSError: it cannot be read now.
-        InputError: it is too large now.
+        OSError: the file cannot be read.
+        InputError: the file is too large.
     """
     status = files.check_regular(Path(path))
     if (status.st_size, status.st_mtime_ns) == (before.size, before.mtime_ns):
@@ -59,7 +59,7 @@ def read_again(path: str, before: Fingerprint) -> Fingerprint:
 
 def _read(path: Path) -> ImageFile:
     status = files.check_regular(path)
-    # A later write changes the modification time or is included in the digest.
+    # A write after this line changes the time of modification, or is included in the digest.
     if status.st_size > _MOST_BYTES:
         return ImageFile(b"", Fingerprint(status.st_size, status.st_mtime_ns, _digest_of_tiff(path)))
     content = files.read_bytes(path, _MOST_BYTES)
@@ -70,7 +70,7 @@ def _read(path: Path) -> ImageFile:
 def _digest_of_tiff(path: Path) -> str:
     with path.open("rb") as file:
         if file.read(2) not in (b"II", b"MM"):
-            read_image(path)  # refuses it by its size, before all of it is read
+            read_image(path)  # refuses the file by its size
         file.seek(0)
         digest = hashlib.sha256()
         while block := file.read(_BLOCK):

@@ -1,8 +1,8 @@
-"""The folder of a run's results: one run at a time, and files that are not finished yet, which no other run touches.
+"""The folder of the results: its lock, and the folder of unfinished files.
 
-Unfinished files lie in a hidden folder of the run's own, ``.mobilesam-`` and a random token, until they are renamed to
-their places. The run records the token before it makes that folder, so that only such folders are ever removed. Once it
-is removed, a worker that outlived a killed run cannot finish a file any more.
+A run writes files into a hidden folder, ``.mobilesam-`` and a random token, and renames them to their places. It
+records the token before it creates the folder, and only folders with a recorded token are removed. After the removal, a
+worker that is still running although its run was killed cannot finish a file.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _LOCK = ".mobilesam.lock"
 
 @contextlib.contextmanager
 def one_run(folder: Path) -> Iterator[None]:
-    """Keep other runs out of a folder, which is made if absent; if this process is killed, the system lets them in.
+    """Lock a folder, which is created if it does not exist. The lock ends with this process.
 
     Raises:
-        InputError: another run is at work in the folder, or it cannot be written.
+        InputError: another run uses the folder, or it cannot be written.
     """
     lock = FileLock(folder / _LOCK)
     try:
@@ -36,7 +36,7 @@ def one_run(folder: Path) -> Iterator[None]:
         lock.acquire(timeout=0)
     except Timeout as error:
         raise InputError(
-            f"Another run is writing into {folder}. Wait until it has ended, or choose another folder with --out."
+            f"Another run is writing into {folder}. Wait until it has finished, or choose another folder with --out."
         ) from error
     except OSError as error:
         raise _unwritable(folder, error) from error
@@ -50,7 +50,7 @@ def one_run(folder: Path) -> Iterator[None]:
 
 @contextlib.contextmanager
 def own_folder(folder: Path) -> Iterator[Path]:
-    """Yield a new folder for unfinished files of a run that others may run beside, and remove it in the end.
+    """Yield a new folder for the unfinished files of a run that allows other runs, and remove it at the end.
 
     Raises:
         InputError: the folder cannot be written.
@@ -68,12 +68,12 @@ def own_folder(folder: Path) -> Iterator[Path]:
 
 
 def new_token() -> str:
-    """Return a token that nobody can guess."""
+    """Return a random token, which nobody can guess."""
     return secrets.token_hex(16)
 
 
 def is_token(value: Any) -> TypeGuard[str]:
-    """Return whether a value is a token as :func:`new_token` makes it, which names a folder of a run and no other."""
+    """Return whether a value has the form of :func:`new_token`, so that it cannot lead to another folder."""
     return isinstance(value, str) and re.fullmatch("[0-9a-f]{32}", value) is not None
 
 
@@ -83,12 +83,12 @@ def unfinished(folder: Path, token: str) -> Path:
 
 
 def remove_unfinished(folder: Path, token: str) -> None:
-    """Remove the unfinished files of a run, if there are any; what cannot be removed now is left to the next run."""
+    """Remove the unfinished files of a run, if there are any; the next run removes what cannot be removed now."""
     path = unfinished(folder, token)
     removed = path.with_suffix(".removed")
     shutil.rmtree(removed, ignore_errors=True)
     with contextlib.suppress(OSError):
-        os.rename(path, removed)  # at one stroke, however many workers are still writing into it  # noqa: PTH104
+        os.rename(path, removed)  # atomic, even while workers write into it  # noqa: PTH104
     for each in (removed, path):
         shutil.rmtree(each, ignore_errors=True)
     for leftover in (finished_journal(folder, token), Path(f"{finished_journal(folder, token)}-journal")):
@@ -97,7 +97,7 @@ def remove_unfinished(folder: Path, token: str) -> None:
 
 
 def finished_journal(folder: Path, token: str) -> Path:
-    """Return where a run writes the journal that replaces its own in the end."""
+    """Return the path of the rewritten journal that replaces the one of a run at its end."""
     return unfinished(folder, token).with_suffix(".sqlite")
 
 

@@ -1,4 +1,4 @@
-"""A job of a batch: which images, what to do with them, and how."""
+"""The job of a batch: its images, its settings and the folder of its results."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.formats.output import WORDS
+from mobilesam.formats.output import FORMATS
 from mobilesam.masks.selection import RULES
 from mobilesam.prompts.file import PromptFile
 
@@ -20,16 +20,16 @@ class SegmentationJob:
     """Images to segment, and a folder for the results.
 
     inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
-    out: folder of the results; made if absent.
-    prompts: the objects of the images; those that it does not name are left out. None for everything mode.
-    settings: Everything without prompts, Prompted with them; by default with its own defaults.
-    formats: of :data:`mobilesam.formats.output.WORDS`.
-    workers: processes, each with a model; 1 is this process. With more, the module that is run as a script needs the
-        usual ``if __name__ == "__main__":``.
-    engine: "local", or "ray" for Ray Data with as many actors; the extra ``ray`` brings it.
-    ray_address: of a Ray cluster; by default Ray on this machine.
-    resume: go on with a stopped run, and try its bad images again.
-    force: start again, over the files of an earlier run.
+    out: folder of the results; created if it does not exist.
+    prompts: the objects of the images. Images that it does not name are left out. None for everything mode.
+    settings: Everything without prompts, Prompted with prompts; by default an instance with default values.
+    formats: names in :data:`mobilesam.formats.output.FORMATS`.
+    workers: number of processes, each with a model; 1 uses this process. With more, the main script needs the usual
+        ``if __name__ == "__main__":``.
+    engine: "local", or "ray" for as many actors of Ray Data (extra ``ray``).
+    ray_address: address of a Ray cluster; by default Ray runs on this machine.
+    resume: continue a stopped run, and try its bad images again.
+    force: start again, and overwrite the files of an earlier run.
     strict: stop at the first bad image.
 
     Raises:
@@ -60,10 +60,10 @@ class SegmentationJob:
             raise InputError(sentence("settings", "fit the prompts", actual, remedy))
         if isinstance(settings, Prompted) and settings.select is not None and settings.select not in RULES:
             raise InputError(unknown_name("select", settings.select, RULES))
-        for word in self.formats or [""]:
-            if word not in WORDS:
-                raise InputError(unknown_name("formats", word, WORDS))
+        for name in self.formats or [""]:
+            if name not in FORMATS:
+                raise InputError(unknown_name("formats", name, FORMATS))
         if self.workers < 1:
-            raise InputError(sentence("workers", "be at least 1", self.workers, "leave it out for one"))
+            raise InputError(sentence("workers", "be at least 1", self.workers, "omit it to use one"))
         if self.engine not in ENGINES:
             raise InputError(unknown_name("engine", self.engine, ENGINES))

@@ -1,7 +1,7 @@
-"""What has been done of a run, in SQLite, so that it goes on where it was stopped, however it was.
+"""The progress of a run in a SQLite file, from which a stopped or killed run is resumed.
 
-An image is in the journal once its own files are written. The files of all images are made from it in the end.
-Whoever opens a journal has its folder for itself, see :func:`mobilesam.batch.folder.one_run`.
+An image is recorded after its own files are written. The files of all images are written from the journal at the end.
+A journal must be opened within :func:`mobilesam.batch.folder.one_run`.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from mobilesam.batch.journal_file import (
     create,
     damaged,
     explained,
-    is_started,
     parsed,
     planned,
+    tables,
     tokens,
 )
 from mobilesam.batch.tasks import Outcome
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError
 from mobilesam.files import parse_json
 from mobilesam.formats.masked_image import MaskedImage
 
@@ -39,14 +39,14 @@ NAME = "batch.sqlite"
 
 
 class BadImage(NamedTuple):
-    """An image that could not be done, and why."""
+    """An image without a result, and the reason."""
 
     source: str
     reason: str
 
 
 class Journal:
-    """The images of a run in their order, each open, done or bad. Used by one process at a time."""
+    """The images of a run in order, each open, done or bad. Used by one process at a time."""
 
     def __init__(self, path: Path, connection: sqlite3.Connection) -> None:
         self.path = path
@@ -55,14 +55,14 @@ class Journal:
 
     @classmethod
     def open(cls, path: Path, about: Mapping[str, Any], images: Sequence[Planned], *, resume: bool = False) -> Self:
-        """Go on with an earlier journal, or start one, in place of an earlier one.
+        """Open the journal of an earlier run to resume it, or replace it by a new one.
 
-        about: what the results depend on, JSON values; equal for every run that may share the journal.
+        about: what the results depend on, as JSON values; a run can only be resumed with equal values.
 
         Raises:
-            InputError: the file belongs to another run, or is no journal of this version, or cannot be written.
+            InputError: the file belongs to another run, is not a journal of this version, or cannot be written.
         """
-        if not (resume and is_started(path)):
+        if not (resume and tables(path)):
             create(path, about, images)
         with explained(path), ExitStack() as unless_opened:
             connection = unless_opened.enter_context(closing(sqlite3.connect(path, isolation_level=None)))
@@ -75,14 +75,14 @@ class Journal:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Remove what is not finished, and close the journal."""
+        """Remove unfinished files and close the journal."""
         try:
             remove_unfinished(self.path.parent, self._token)
         finally:
             self._connection.close()
 
     def make_folder(self) -> Path:
-        """Return a new folder for unfinished files, and remove what earlier runs that were killed have left."""
+        """Return a new folder for unfinished files, and remove those of earlier runs that were killed."""
         with explained(self.path):
             earlier = tokens(self._connection)
             self._connection.execute("INSERT INTO unfinished VALUES (?)", (self._token,))
@@ -94,24 +94,20 @@ class Journal:
         return folder
 
     def record(self, outcome: Outcome) -> None:
-        """Note what came of an image; it is on the disk when this returns."""
-        good = outcome.error is None
-        row = (
-            json.dumps(outcome.fingerprint) if good else None,
-            None if good else json.dumps(outcome.error),
-            outcome.result if good else None,
-            outcome.number,
-        )
-        with explained(self.path):
-            self._connection.execute("UPDATE images SET fingerprint = ?, error = ?, result = ? WHERE number = ?", row)
+        """Record the outcome of an image; it is on the disk when this returns."""
+        values: tuple[Any, ...] = (json.dumps(outcome.fingerprint), None, outcome.result)
+        if outcome.error is not None:
+            values = (None, json.dumps(outcome.error), None)
+        sql = "UPDATE images SET fingerprint = ?, error = ?, result = ? WHERE number = ?"
+        self._change(sql, [(*values, outcome.number)])
 
     def confirm(self, fingerprints: Mapping[int, Fingerprint]) -> None:
-        """Note the fingerprints of files whose bytes are those of before."""
+        """Record new fingerprints of files whose bytes have not changed."""
         rows = [(json.dumps(fingerprint), number) for number, fingerprint in fingerprints.items()]
         self._change("UPDATE images SET fingerprint = ? WHERE number = ?", rows)
 
     def reopen(self, numbers: Iterable[int]) -> None:
-        """Forget the results of images."""
+        """Delete the results of images."""
         sql = "UPDATE images SET fingerprint = NULL, error = NULL, result = NULL WHERE number = ?"
         self._change(sql, [(number,) for number in numbers])
 
@@ -132,14 +128,15 @@ class Journal:
     def results(self) -> Iterator[MaskedImage]:
         """Yield the images that have a result, in order."""
         for number in sorted(self.done()):
-            yield self._result(number)
+            yield self.result(number)
 
-    def mask_count(self, number: int) -> int:
-        """Return how many masks an image has that is done."""
-        return len(self._result(number).records)
+    def result(self, number: int) -> MaskedImage:
+        """Return the result of an image that is done."""
+        ((result,),) = self._select("SELECT result FROM images WHERE number = ?", number)
+        return unpack(result)
 
     def close_finished(self) -> None:
-        """Close the journal, rewritten so that its bytes depend on its content alone, not on the order of events."""
+        """Rewrite the journal so that its bytes do not depend on the order of the outcomes, and close it."""
         fresh = finished_journal(self.path.parent, self._token)
         with explained(self.path):
             self._connection.execute("ATTACH ? AS fresh", (os.fsencode(fresh),))
@@ -147,16 +144,12 @@ class Journal:
             for table in ("about", "images"):
                 self._connection.execute(f"INSERT INTO fresh.{table} SELECT * FROM main.{table} ORDER BY 1")
             self._connection.close()
-            # Until the last step, the journal in place knows the token of what lies in the folder.
+            # Until the last step, the journal in place contains the token of the unfinished files.
             shutil.rmtree(unfinished(self.path.parent, self._token), ignore_errors=True)
             fresh.replace(self.path)
 
-    def _result(self, number: int) -> MaskedImage:
-        ((result,),) = self._select("SELECT result FROM images WHERE number = ?", number)
-        return unpack(result)
-
     def _select(self, sql: str, *parameters: int) -> list[Any]:
-        """Return all rows, so that no cursor is left open, whatever happens to whoever reads them."""
+        """Return all rows, so that no cursor stays open."""
         with explained(self.path), closing(self._connection.execute(sql, parameters)) as cursor:
             return cursor.fetchall()
 
@@ -166,35 +159,39 @@ class Journal:
             self._connection.executemany(sql, rows)
 
     def _check(self, about: Mapping[str, Any], images: Sequence[Planned]) -> None:
+        """Raise InputError if the journal is of another version or run."""
         ((version,),) = self._select("PRAGMA user_version")
         if version != VERSION:
-            self._refuse("find a journal of this version of mobilesam", "one of another version")
+            self._refuse("another version of mobilesam wrote its journal")
         with explained(self.path):
             before = planned(self._connection)
         if before != list(images):
-            other = sorted(set(before) ^ set(images)) or [Planned("another order", "")]
-            count = f"{len(images)}, and a difference at {other[0].source}"
-            self._refuse(f"be given the same {len(before)} images as before", count)
+            other = sorted(set(before) ^ set(images)) or [Planned("their order", "")]
+            self._refuse(
+                f"it has {len(before)} images, not these {len(images)}; the first difference is {other[0].source}"
+            )
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
-        if earlier.get("prompts") != now.get("prompts"):  # their digests would say nothing in a message
-            self._refuse("be given the same prompts as before", "others")
+        if earlier.get("prompts") != now.get("prompts"):  # whose values are digests
+            self._refuse("its prompts were different")
         for key in sorted({*earlier, *now}):
             if earlier.get(key) != now.get(key):
-                self._refuse(f"do the same as before ({key} {earlier.get(key)!r})", repr(now.get(key)))
+                self._refuse(f"{key} was {earlier.get(key)!r} and is now {now.get(key)!r}")
 
-    def _refuse(self, requirement: str, actual: str) -> None:
-        remedy = "choose another --out, or start again with --force"
-        raise InputError(sentence(f"--resume into {self.path.parent}", requirement, actual, remedy))
+    def _refuse(self, reason: str) -> None:
+        raise InputError(
+            f"The run in {self.path.parent} cannot be resumed: {reason}. Choose another --out, or start again with "
+            "--force."
+        )
 
 
 def pack(image: MaskedImage) -> bytes:
-    """Return an image and its masks as bytes; :func:`unpack` gives them back."""
+    """Return an image and its masks as bytes for :func:`unpack`."""
     return zlib.compress(json.dumps([image.file_name, image.hw, image.records]).encode())
 
 
 def unpack(result: bytes) -> MaskedImage:
-    """Return what :func:`pack` packed.
+    """Return the image and its masks that :func:`pack` packed.
 
     Raises:
         InputError: the bytes are damaged.
@@ -204,12 +201,12 @@ def unpack(result: bytes) -> MaskedImage:
     except (zlib.error, ValueError, TypeError) as error:
         raise damaged(str(error)) from error
     if not (isinstance(file_name, str) and isinstance(records, list)):
-        raise damaged("a result is not whole")
+        raise damaged("a result is incomplete")
     return MaskedImage(file_name, (height, width), records)
 
 
 def _fingerprint(text: Any) -> Fingerprint:
     values = parsed(text)
     if not isinstance(values, list) or [type(value) for value in values] != [int, int, str]:
-        raise damaged("a fingerprint is not whole")
+        raise damaged("a fingerprint is incomplete")
     return Fingerprint(*values)

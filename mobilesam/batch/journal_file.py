@@ -1,4 +1,4 @@
-"""The file of a journal: its schema, whether a file is one of ours, and what its errors mean."""
+"""The file of a journal: its schema, its creation, and its errors."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from mobilesam.batch.folder import is_token, remove_unfinished
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import parse_json
 
-VERSION = 3  # of the schema; before 3, the table "images" was called "pictures"
-# Texts and fingerprints are JSON, which also holds file names that are not Unicode.
+VERSION = 4  # of the schema and of the keys in the table about
+# Texts and fingerprints are JSON, which can also encode file names that are not Unicode.
 SCHEMA = f"""
 PRAGMA main.user_version = {VERSION};
 CREATE TABLE main.about (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -26,13 +26,11 @@ CREATE TABLE main.images (
 );
 CREATE TABLE main.unfinished (token TEXT PRIMARY KEY) WITHOUT ROWID;
 """
-_OUR_TABLES = ({"about", "images"}, {"about", "pictures"})
-
 _DISK_FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class Planned(NamedTuple):
-    """An image of a run, and the name of its files below the folder of the results, such as ``sub/cat``."""
+    """An image of a run, and the name of its files in the folder of the results, such as ``sub/cat``."""
 
     source: str
     name: str
@@ -41,7 +39,7 @@ class Planned(NamedTuple):
 def refuse_journal(path: Path, *, resume: bool, force: bool) -> None:
     """Raise InputError if there is a journal and neither ``resume`` nor ``force`` is given."""
     if path.exists() and not (resume or force):
-        remedy = "go on with --resume, start again with --force, or choose another --out"
+        remedy = "continue the run with --resume, start again with --force, or choose another --out"
         raise InputError(sentence("output file", "not exist yet", path, remedy))
 
 
@@ -49,31 +47,22 @@ def planned_before(path: Path) -> list[Planned]:
     """Return the images of an earlier run, or none if there is no journal.
 
     Raises:
-        InputError: the file is no journal, or a damaged one.
+        InputError: the file is not a journal, or is damaged.
     """
-    if not is_started(path):
+    if not tables(path):
         return []
     with explained(path), closing(sqlite3.connect(path)) as connection:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         return planned(connection) if version == VERSION else []
 
 
-def is_started(path: Path) -> bool:
-    """Return whether there is a journal in which a run has begun: one that was killed before leaves an empty file.
-
-    Raises:
-        InputError: the file is no journal.
-    """
-    return os.path.lexists(path) and bool(_tables(path))
-
-
 def create(path: Path, about: Mapping[str, Any], images: Sequence[Planned]) -> None:
-    """Put a new journal in the place of an earlier one, and remove what that one's run has not finished.
+    """Write a new journal in place of an earlier one, and remove the unfinished files of the earlier run.
 
     Raises:
-        InputError: another file is in its place, or it cannot be written.
+        InputError: another file has this name, or the journal cannot be written.
     """
-    if os.path.lexists(path) and "unfinished" in _tables(path):
+    if "unfinished" in tables(path):
         with contextlib.suppress(sqlite3.Error), closing(sqlite3.connect(path)) as earlier:
             for token in tokens(earlier):
                 remove_unfinished(path.parent, token)
@@ -99,23 +88,23 @@ def planned(connection: sqlite3.Connection) -> list[Planned]:
         InputError: the journal is damaged.
     """
     rows = connection.execute("SELECT number, source, name FROM images ORDER BY number").fetchall()
-    found = [Planned(parsed(source), parsed(name)) for _, source, name in rows]
-    texts = all(isinstance(text, str) for each in found for text in each)
+    images = [Planned(parsed(source), parsed(name)) for _, source, name in rows]
+    texts = all(isinstance(text, str) for image in images for text in image)
     if not texts or [number for number, *_ in rows] != list(range(len(rows))):
-        raise damaged("its list of images is not whole")
-    return found
+        raise damaged("its list of images is incomplete")
+    return images
 
 
 def tokens(connection: sqlite3.Connection) -> list[str]:
-    """Return the tokens of runs that have not ended; what is no token, and could name another folder, is left out."""
+    """Return the tokens of runs that have not ended, without values that are not tokens and could be other paths."""
     return [token for (token,) in connection.execute("SELECT token FROM unfinished") if is_token(token)]
 
 
 def parsed(text: Any) -> Any:
-    """Return what a JSON text of a journal holds.
+    """Return the value of a JSON text in a journal.
 
     Raises:
-        InputError: it is damaged.
+        InputError: the text is damaged.
     """
     try:
         return parse_json(text)
@@ -124,13 +113,13 @@ def parsed(text: Any) -> Any:
 
 
 def damaged(reason: str) -> InputError:
-    """Return the error for a journal whose content is not as it was written."""
-    return InputError(sentence("the journal", "be whole", f"a damaged one ({reason})", "start again with --force"))
+    """Return the error for a journal with damaged content."""
+    return InputError(f"The journal is damaged ({reason}). Start again with --force.")
 
 
 @contextlib.contextmanager
 def explained(path: Path) -> Iterator[None]:
-    """Turn what goes wrong with the journal's file into a sentence."""
+    """Raise InputError in place of errors of SQLite and of the file system."""
     try:
         yield
     except (sqlite3.Error, OSError) as error:
@@ -140,24 +129,26 @@ def explained(path: Path) -> Iterator[None]:
 def _remedy(error: sqlite3.Error | OSError) -> str:
     if isinstance(error, OSError):
         full = error.errno in _DISK_FULL
-        return f"{'Free some space' if full else 'Check its folder'}, then go on with --resume."
+        return f"{'Free some space' if full else 'Check its folder'}, then run again with --resume."
     code = getattr(error, "sqlite_errorcode", -1) & 0xFF
     if code in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
-        return "Free some space if the disk is full, then go on with --resume."
+        return "Free some space if the disk is full, then run again with --resume."
     if code in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
-        return "Another program has it open. Close that program, then go on with --resume."
+        return "Another program has it open. Close that program, then run again with --resume."
     if code in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM):
-        return "Check the permissions of the file and its folder, then go on with --resume."
+        return "Check the permissions of the file and its folder, then run again with --resume."
     return "Start again with --force."
 
 
-def _tables(path: Path) -> set[str]:
-    """Return the names of the tables of a journal, none where no run has begun.
+def tables(path: Path) -> set[str]:
+    """Return the names of the tables of a journal; none if it does not exist, or its run was killed before it began.
 
     Raises:
-        InputError: the file is no journal.
+        InputError: the file is not a journal.
     """
-    names = {"not a file"}
+    if not os.path.lexists(path):
+        return set()
+    names: set[str] | None = None
     if path.is_file():
         try:
             with closing(sqlite3.connect(path)) as connection:
@@ -166,6 +157,7 @@ def _tables(path: Path) -> set[str]:
             if getattr(error, "sqlite_errorcode", -1) & 0xFF not in (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT):
                 with explained(path):
                     raise
-    if names and not any(names >= tables for tables in _OUR_TABLES):
+    # Journals of earlier versions have one of the other two tables.
+    if names is None or (names and not ("about" in names and names & {"images", "unfinished"})):
         raise InputError(f"{path.name} in {path.parent} is not a journal of mobilesam. Choose another --out.")
     return names

@@ -1,55 +1,45 @@
-"""Reading, computing and writing at the same time, in one process, for a bounded number of images."""
+"""Read, segment and write a bounded number of images at the same time, in one process."""
 
 from __future__ import annotations
 
 import contextlib
-import enum
 import errno
+import queue
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from typing import Any, NamedTuple
 
 from mobilesam.arrays import UInt8Array
 from mobilesam.batch.fingerprint import Fingerprint
-from mobilesam.batch.notices import collect_warnings, divert_warnings
 from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.errors import InputError, is_out_of_memory
 
-AHEAD = 2  # images read before the model wants them, and as many written after it has done with them
+AHEAD = 2  # images read before the model needs them, and as many being written
 
-
-class Nothing(enum.Enum):
-    """Why there is no task: none has come yet, or none will come."""
-
-    YET = "yet"
-    MORE = "more"
-
-
-Take = Callable[[bool], Task | Nothing]
+# Takes whether to wait. Returns the next task, or None after the last one; raises queue.Empty if it must not wait.
+Take = Callable[[bool], Task | None]
 
 
 class _Read(NamedTuple):
-    """An image that was read, and the notices about it."""
-
     image: UInt8Array
     fingerprint: Fingerprint
-    notices: list[str]
+    warnings: list[str]
 
 
 def take_from(tasks: Iterable[Task]) -> Take:
-    """Return what :func:`run_pipeline` takes tasks from."""
+    """Return the ``take`` of :func:`run_pipeline` for a sequence of tasks."""
     iterator = iter(tasks)
-    return lambda wait: next(iterator, Nothing.MORE)
+    return lambda wait: next(iterator, None)
 
 
 def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcome]:
-    """Yield the outcome of each task in the order in which they come.
+    """Yield the outcome of each task, in the order of the tasks.
 
-    Warnings of the steps come as the notices of outcomes; those of the caller, between two outcomes, stay the caller's.
-
-    Args:
-        take: returns the next task; told to wait, it does not answer that none has come yet.
+    Warnings of the steps are in the outcomes. Warnings that the caller raises between two outcomes are not touched.
 
     Raises:
         InputError: a file cannot be written.
@@ -58,34 +48,34 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
     writing: deque[Future[Outcome]] = deque()
     more = True
     with (
-        divert_warnings(),
+        _collection(),
         ThreadPoolExecutor(ahead, "read") as readers,
         ThreadPoolExecutor(ahead, "write") as writers,
     ):
         while more or reading or writing:
-            while more and len(reading) < ahead:
-                task = take(not (reading or writing))
-                if isinstance(task, Nothing):
-                    more = task is Nothing.YET
-                    break
-                reading.append((task, readers.submit(_read, work, task)))
+            with contextlib.suppress(queue.Empty):
+                while more and len(reading) < ahead:
+                    if task := take(not (reading or writing)):
+                        reading.append((task, readers.submit(_read, work, task)))
+                    else:
+                        more = False
             while writing and (len(writing) >= ahead or not reading or writing[0].done()):
                 yield writing.popleft().result()
             if reading:
-                writing.append(_computed(work, *reading.popleft(), writers))
+                writing.append(_compute(work, *reading.popleft(), writers))
 
 
 def _read(work: Work, task: Task) -> _Read:
-    with _notices_of(task) as notices:
+    with _collected(f"{task.source}: ") as texts:
         content, fingerprint = work.read(task)
-        return _Read(work.decode(task, content), fingerprint, notices)
+        return _Read(work.decode(task, content), fingerprint, texts)
 
 
-def _computed(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoolExecutor) -> Future[Outcome]:
-    """Run the model for one image and hand it on to be written."""
+def _compute(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoolExecutor) -> Future[Outcome]:
+    """Run the model on an image and submit its result to be written."""
     try:
         read = reading.result()
-        with _notices_of(task) as notices:
+        with _collected(f"{task.source}: ") as texts:
             computed = work.compute(task, read.image)
     except Exception as error:
         if not _is_bad(error):
@@ -93,13 +83,13 @@ def _computed(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoo
         bad: Future[Outcome] = Future()
         bad.set_result(_bad(task, error))
         return bad
-    read.notices.extend(notices)
-    return writers.submit(_written, work, task, read, computed)
+    read.warnings.extend(texts)
+    return writers.submit(_write, work, task, read, computed)
 
 
-def _written(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
+def _write(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
     try:
-        with collect_warnings() as lost:  # what a format cannot hold is the same for all images
+        with _collected() as texts:  # without the image: a format has the same limits for all images
             result = work.write(task, read.image, computed)
     except Exception as error:
         cause = error.__cause__
@@ -110,14 +100,15 @@ def _written(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
         if not isinstance(error, OSError):
             raise
         raise InputError(
-            f"The files of {task.source} cannot be written: {error}. Check the folder and the disk."
+            f"The files of {task.source} cannot be written: {error}. Check the folder and the free disk space."
         ) from error
-    notices = dict.fromkeys([*read.notices, *lost])
-    return Outcome(task.number, result, notices=tuple(notices), fingerprint=read.fingerprint)
+    return Outcome(
+        task.number, result, warnings=tuple(dict.fromkeys([*read.warnings, *texts])), fingerprint=read.fingerprint
+    )
 
 
 def _is_bad(error: Exception) -> bool:
-    """Return whether an error is that of one image, and the run goes on."""
+    """Return whether an error concerns one image, so that the run continues."""
     return isinstance(error, InputError) or is_out_of_memory(error)
 
 
@@ -126,9 +117,46 @@ def _bad(task: Task, error: Exception) -> Outcome:
     return Outcome(task.number, error=reason)
 
 
+# ``warnings.catch_warnings`` changes the warnings of every thread, so a running pipeline replaces ``warnings.warn``.
+# Warnings of C code, such as NumPy's of a division by zero, do not pass through it and are not collected.
+_texts: ContextVar[list[str] | None] = ContextVar("texts", default=None)
+_lock = threading.Lock()
+_pipelines = 0  # that run now
+_original: Callable[..., None] = warnings.warn
+
+
 @contextlib.contextmanager
-def _notices_of(task: Task) -> Iterator[list[str]]:
-    """Collect warnings with the image's name before them."""
-    with collect_warnings() as texts:
+def _collected(prefix: str = "") -> Iterator[list[str]]:
+    """Yield a list of the warnings of this thread, complete afterwards; :func:`_collection` must be entered."""
+    texts: list[str] = []
+    token = _texts.set(texts)
+    try:
         yield texts
-        texts[:] = [f"{task.source}: {text}" for text in texts]
+    finally:
+        _texts.reset(token)
+        texts[:] = [prefix + text for text in texts]
+
+
+@contextlib.contextmanager
+def _collection() -> Iterator[None]:
+    """Replace ``warnings.warn``, which does the same as before outside :func:`_collected`."""
+    global _pipelines, _original
+    with _lock:
+        if not _pipelines:
+            _original, warnings.warn = warnings.warn, _warn
+        _pipelines += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _pipelines -= 1
+            if not _pipelines:
+                warnings.warn = _original
+
+
+def _warn(message: Any, category: Any = None, stacklevel: int = 1, *args: Any, **more: Any) -> None:
+    texts = _texts.get()
+    if texts is None:
+        _original(message, category, stacklevel + 1, *args, **more)
+    else:
+        texts.append(str(message))

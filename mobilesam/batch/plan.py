@@ -1,4 +1,4 @@
-"""Which images a run has to do, under which names, and which of those that are done must be done again."""
+"""The tasks of a run, and which images must be processed again on resume."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from mobilesam.batch.journal import BadImage, Journal
 from mobilesam.batch.journal_file import Planned
 from mobilesam.batch.sources import Source, name_files
 from mobilesam.batch.tasks import Task
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError
 from mobilesam.formats.image_files import ImageFiles
 from mobilesam.formats.masked_image import OBJECT
 from mobilesam.formats.naming import Names
@@ -22,14 +22,14 @@ from mobilesam.prompts.file import PromptFile
 def plan(
     sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()
 ) -> tuple[list[Task], list[str]]:
-    """Return the tasks, and the images for which there is no prompt.
+    """Return the tasks, and the images without a prompt.
 
     Args:
-        earlier: the images of the run that is resumed. Those that no longer exist keep their place and name, whether
-            or not they are given.
+        earlier: the images of the run that is resumed. Those that no longer exist keep their place and name, even if
+            the inputs do not name them.
 
     Raises:
-        InputError: there is no prompt for any image.
+        InputError: no image has a prompt.
     """
     tasks: list[Task] = []
     left_out: list[str] = []
@@ -41,86 +41,83 @@ def plan(
             tasks.append(task)
     given = {task.source for task in tasks}
     not_given = {each.source for each in earlier} - given
-    # An image that is new, or that exists and is not given, is refused by the journal, with its name.
+    # The journal refuses an image that is new, and one that exists and is not given.
     if given <= {each.source for each in earlier} and not any(map(os.path.isfile, not_given)):
         names_before = [Names((out / each.name).parent, Path(each.name).name) for each in earlier]
-        again = [
-            _task(number, each.source, names, prompts)
-            for number, (each, names) in enumerate(zip(earlier, names_before, strict=True))
-        ]
+        again = [_task(i, each.source, names_before[i], prompts) for i, each in enumerate(earlier)]
         tasks = [task for task in again if task is not None] or tasks
     if not tasks:
-        actual = f"none of {len(left_out)}, such as {left_out[0]!r}"
-        raise InputError(sentence("the prompts", "name an image that is given", actual, "check the names in the file"))
+        raise InputError(
+            f"The prompts name none of the {len(left_out)} images, such as {left_out[0]!r}. Check the names in the "
+            "prompt file."
+        )
     return tasks, left_out
 
 
-def files_of(task: Task, words: Sequence[str], labels: Sequence[str] = (OBJECT,)) -> ImageFiles:
+def files_of(task: Task, formats: Sequence[str], labels: Sequence[str] = (OBJECT,)) -> ImageFiles:
     """Return the files of an image; ``labels`` are those of YOLO's classes."""
-    return ImageFiles(task.names, words, True, task.source, task.file_name, labels, task.prompts)
+    return ImageFiles(task.names, formats, True, task.source, task.file_name, labels, task.prompts)
 
 
-def remove_files(task: Task, words: Sequence[str]) -> None:
+def remove_files(task: Task, formats: Sequence[str]) -> None:
     """Remove the files of an image that has become bad.
 
     Raises:
         InputError: they cannot be removed.
     """
     try:
-        files_of(task, words).remove()
+        files_of(task, formats).remove()
     except OSError as error:
         raise InputError(f"The files of {task.source} cannot be removed: {error}. Check the folder.") from error
 
 
 def reopen_changed(
-    journal: Journal, tasks: Sequence[Task], words: Sequence[str], notice: Callable[[str], object] | None
-) -> dict[int, BadImage]:
-    """Reopen the images whose file has changed since they were done, or whose results are incomplete.
+    journal: Journal, tasks: Sequence[Task], formats: Sequence[str], on_warning: Callable[[str], object] | None
+) -> list[BadImage]:
+    """Reopen the images whose file has changed since they were processed, or whose results are incomplete.
 
     The bytes of a file are compared if its size or time of modification differ.
 
     Returns:
-        Images that cannot be read now, by their numbers, as on a disk that is not mounted; their results are kept.
+        The images that cannot be read now, as on a disk that is not mounted; their results are kept.
     """
     same: dict[int, Fingerprint] = {}
-    unreadable: dict[int, BadImage] = {}
-    changed, incomplete = list[Task](), list[Task]()
+    unreadable, changed, incomplete = list[BadImage](), list[Task](), list[Task]()
     for number, before in journal.fingerprints().items():
         task = tasks[number]
         try:
             now = read_again(task.source, before)
         except OSError as error:
-            unreadable[number] = BadImage(
-                task.source,
+            reason = (
                 f"{task.source} can no longer be read ({error.strerror}). Its earlier results are kept. "
-                "Restore the file and run again with --resume, or start again with --force.",
+                "Restore the file and run again with --resume, or start again with --force."
             )
+            unreadable.append(BadImage(task.source, reason))
             continue
         except InputError:
-            now = None  # reading it again says what is wrong
+            now = None  # reading it again gives this error
         if now is None or now.sha256 != before.sha256:
             changed.append(task)
-        elif not _is_complete(task, words, journal):
+        elif not _is_complete(task, formats, journal):
             incomplete.append(task)
         elif now != before:
             same[number] = now
     journal.confirm(same)
     journal.reopen([task.number for task in (*changed, *incomplete)])
-    for found, what in ((changed, "changed since they were done"), (incomplete, "have results that are missing")):
-        if found and notice:
-            notice(f"images that {what}: {len(found)}, such as {found[0].source}; they are done again")
+    for again, problem in ((changed, "changed since they were processed"), (incomplete, "with missing result files")):
+        if again and on_warning:
+            on_warning(f"images {problem}: {len(again)}, such as {again[0].source}; they are processed again")
     return unreadable
 
 
 def _task(number: int, source: str, names: Names, prompts: PromptFile | None) -> Task | None:
-    """Return the task of an image, or None if there are prompts and none for it."""
-    if prompts is None or not prompts.images:
-        objects = () if prompts is None else tuple(prompts.for_image(source))
-        return Task(number, source, Path(source).as_posix(), names, objects)
-    known = prompts.name_of(source)
-    return None if known is None else Task(number, source, known, names, tuple(prompts.for_image(source)))
+    """Return the task of an image, or None if the prompts do not name it."""
+    if prompts is None:
+        return Task(number, source, Path(source).as_posix(), names)
+    name = prompts.name_of(source) if prompts.images else Path(source).as_posix()
+    return None if name is None else Task(number, source, name, names, tuple(prompts.for_image(source)))
 
 
-def _is_complete(task: Task, words: Sequence[str], journal: Journal) -> bool:
-    count = journal.mask_count(task.number) if set(words) & set(PER_MASK) else 0
-    return all(path.is_file() for path in files_of(task, words).written(count))
+def _is_complete(task: Task, formats: Sequence[str], journal: Journal) -> bool:
+    count = len(journal.result(task.number).records) if set(formats) & set(PER_MASK) else 0
+    return all(path.is_file() for path in files_of(task, formats).written(count))

@@ -1,7 +1,7 @@
-"""Worker processes, each with a model and a pipeline of its own.
+"""Worker processes, each with its own model and pipeline.
 
-A worker that is killed, as for want of memory, is replaced. What it had at hand is tried again, one image at a time;
-the one at which a worker then ends once more is a bad image.
+A worker that is killed, for example when memory is short, is replaced. Its tasks are tried again one at a time; an
+image at which the worker exits again is a bad image.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from mobilesam.batch.pipeline import AHEAD, Nothing, run_pipeline, take_from
+from mobilesam.batch.pipeline import AHEAD, run_pipeline, take_from
 from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.errors import InputError, MobileSamError, is_out_of_memory
 
 MakeWork = Callable[[], Work]
 
-_CREDIT = 2 * AHEAD + 2  # tasks that a worker has at hand, so that it never waits for one
+_CREDIT = 2 * AHEAD + 2  # tasks in flight for each worker, so that it never waits for one
 _READY = "ready"
 
 _log = logging.getLogger("mobilesam.batch")
 
 
 def run_work(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Generator[Outcome]:
-    """Yield the outcome of each task as it comes: from so many processes, or for one worker from this one."""
+    """Yield the outcome of each task as it comes, from worker processes, or from this process for one worker."""
     if min(workers, len(tasks)) <= 1:
         return run_pipeline(make_work(), take_from(tasks))
     return run_in_processes(make_work, tasks, min(workers, len(tasks)))
@@ -43,17 +43,17 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
     """Yield the outcome of each task as it comes.
 
     Args:
-        make_work: makes the work in each worker; it must pickle.
+        make_work: returns the work of a worker; must be picklable.
 
     Raises:
-        MobileSamError: the work cannot be made, a file cannot be written, or a worker fails unexpectedly; its traceback
-            is then logged at debug level.
+        MobileSamError: the work cannot be made, a file cannot be written, or a worker fails unexpectedly. The traceback
+            of such a failure is logged at debug level.
     """
     waiting, suspects = iter(tasks), deque[Task]()
     workers: list[_Worker] = []
     try:
         for _ in range(count):
-            with _interrupted_later():
+            with _interrupts_deferred():
                 workers.append(_Worker(make_work))
         exhausted = False
         while True:
@@ -76,10 +76,10 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
                 try:
                     outcome = worker.receive()
                 except (EOFError, ConnectionError, MemoryError) as error:
-                    if isinstance(error, MemoryError):  # the outcome does not fit into this process
+                    if isinstance(error, MemoryError):  # the outcome does not fit into the memory of this process
                         worker.process.kill()
                     yield from worker.lost(suspects)
-                    with _interrupted_later():
+                    with _interrupts_deferred():
                         workers[place] = _Worker(make_work)
                     continue
                 if outcome is not None:
@@ -90,35 +90,34 @@ def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> 
 
 
 @contextlib.contextmanager
-def _interrupted_later() -> Iterator[None]:
-    """Hold back Ctrl-C while a process is started, and keep it from the new process, whose end this one decides.
+def _interrupts_deferred() -> Iterator[None]:
+    """Defer Ctrl-C while a process is started, and block it in the new process.
 
-    Without that, the new process would write a traceback when it is interrupted before its own code runs, as would this
-    one when it is interrupted before it has told the new one what to run.
+    Otherwise the new process writes a traceback if it is interrupted before its own code runs, or if this process is
+    interrupted before it has sent the code to run.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
-    is_main = threading.current_thread() is threading.main_thread()
-    # A handler that Python did not install, shown as None, could not be restored.
-    is_main = is_main and signal.getsignal(signal.SIGINT) is not None
+    # A handler that Python did not install is reported as None and could not be restored.
+    defer = threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGINT) is not None
     interrupts: list[int] = []
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
-    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if is_main else None
+    before = signal.signal(signal.SIGINT, lambda number, _: interrupts.append(number)) if defer else None
     try:
-        resource_tracker.ensure_running()  # it comes with the first process, and would let signals through again
-        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # the new process inherits that
+        resource_tracker.ensure_running()  # started with the first process, it would unblock the signal
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])  # inherited by the new process
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-        if is_main:
+        if defer:
             signal.signal(signal.SIGINT, before)
     if interrupts:
         signal.raise_signal(signal.SIGINT)
 
 
 class _Failure(NamedTuple):
-    """An error that nobody foresaw, in a worker."""
+    """An unexpected error in a worker."""
 
     sentence: str
     traceback: str
@@ -138,7 +137,7 @@ class _Worker:
     def give(self, task: Task, *, alone: bool) -> None:
         self.in_flight[task.number] = task
         self.alone = alone
-        with contextlib.suppress(ConnectionError):  # its end is noticed when it is asked for the outcome
+        with contextlib.suppress(ConnectionError):  # receive() detects that the worker has exited
             self.connection.send(task)
 
     def receive(self) -> Outcome | None:
@@ -156,58 +155,52 @@ class _Worker:
         return message
 
     def lost(self, suspects: deque[Task]) -> Iterator[Outcome]:
-        """Say what is bad, and put back what may not be."""
+        """Yield the outcome of the bad image, or add the tasks in flight to the suspects."""
         self.process.join()
         self.connection.close()
-        code = self.process.exitcode
+        code = self.process.exitcode or 0
+        status = f"signal {-code}" if code < 0 else f"exit code {code}"
         if not self.ready:
-            what = f"A worker process exited while loading the model (code {code})."
+            what = f"A worker process exited while loading the model ({status})."
             raise InputError(f"{what} Use fewer --workers if memory is short.")
         if len(self.in_flight) == 1:
-            (number,) = self.in_flight
-            reason = f"the worker process exited at this image with code {code}, probably out of memory"
-            yield Outcome(number, error=f"{reason}; use fewer workers, or a smaller image")
+            ((number, task),) = self.in_flight.items()
+            what = f"The worker process exited while processing {task.source} ({status}, probably out of memory)."
+            yield Outcome(number, error=f"{what} Use fewer workers or a smaller image.")
         else:
             suspects.extend(self.in_flight.values())
 
     def end(self) -> None:
-        """End the worker at once; what it is writing is not yet under its name."""
+        """Terminate the worker; the file that it is writing has not been renamed to its place."""
         self.process.terminate()
         self.process.join()
         self.connection.close()
 
 
 def _serve(connection: Connection, make_work: MakeWork) -> None:
-    """Run in a worker: take tasks until the other end is closed, which it also is if that process is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other end decides
-    arrived: queue.SimpleQueue[Task] = queue.SimpleQueue()
+    """Run in a worker: process tasks until the connection is closed, as it also is when the other process is killed."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the other process handles it
+    tasks: queue.SimpleQueue[Task] = queue.SimpleQueue()
 
     def receive() -> None:
         with contextlib.suppress(EOFError, OSError):
             while True:
-                arrived.put(connection.recv())
-        os._exit(0)  # at once: whoever goes on with the run must not find this worker still at it
-
-    def take(may_wait: bool) -> Task | Nothing:
-        try:
-            return arrived.get(block=may_wait)
-        except queue.Empty:
-            return Nothing.YET
+                tasks.put(connection.recv())
+        os._exit(0)  # at once, so that this worker does not write while the run is resumed
 
     try:
         work = make_work()
         connection.send(_READY)
         threading.Thread(target=receive, daemon=True).start()
-        for outcome in run_pipeline(work, take):
+        for outcome in run_pipeline(work, tasks.get):
             connection.send(outcome)
     except MobileSamError as error:
         with contextlib.suppress(ConnectionError):
             connection.send(error)
     except Exception as error:
-        if not isinstance(error, ConnectionError) and not is_out_of_memory(error):
-            reason = next(iter(str(error).splitlines()), "") or "no reason given"
-            text = f"A worker process failed ({type(error).__name__}: {reason}). Run with --workers 1 to see where."
-            with contextlib.suppress(ConnectionError):
-                connection.send(_Failure(text, traceback.format_exc()))
-            return
-        os._exit(1)  # the other end has gone, or tries again what this worker had at hand
+        if isinstance(error, ConnectionError) or is_out_of_memory(error):
+            os._exit(1)  # the other process has exited, or tries the tasks again
+        reason = next(iter(str(error).splitlines()), "") or "no reason given"
+        text = f"A worker process failed ({type(error).__name__}: {reason}). Run with --workers 1 to see where."
+        with contextlib.suppress(ConnectionError):
+            connection.send(_Failure(text, traceback.format_exc()))

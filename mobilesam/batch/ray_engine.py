@@ -1,9 +1,9 @@
-"""The same work on Ray: Ray Data reads the files, actors decode them and hold the model, outcomes come to the journal.
+"""The engine "ray": Ray Data reads the files, and actors with a model decode, segment and write the images.
 
-Ray starts a lost worker again and gives it what it had at hand. An image done twice writes the same files twice, and
-its outcome comes once. An image that no worker survives is tried without end; the local engine tells which it is.
+Ray replaces a lost actor and repeats its tasks. An image that is processed twice has the same files and one outcome. An
+image at which every actor exits is repeated without end; the engine "local" reports which one it is.
 
-On a cluster the images and the folder of the results have the same paths on every machine.
+On a cluster, every machine must have the images and the folder of the results under the same paths.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
 from mobilesam.formats.naming import Names
 
-_AT_ONCE = 4  # images that an actor is given together: one is written while the next one is computed
+_AT_ONCE = 4  # images in a batch of an actor: one is written while the next one is computed
 _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
-_PER_BLOCK = 4  # images that one task reads, and whose outcomes come together
+_PER_BLOCK = 4  # images that one Ray task reads
 
 
 def run_with_ray(
@@ -39,13 +39,13 @@ def run_with_ray(
     """Yield the outcome of each task as it comes.
 
     Args:
-        make_work: makes the work in each actor; it must pickle.
+        make_work: returns the work of an actor; must be picklable.
         address: of a cluster; by default, and if none runs, Ray is started on this machine.
-        gpu: whether each actor needs a GPU, or a share of one. Without a request Ray shows an actor no GPU or all of
-            them, depending on its version.
+        gpu: whether to request a GPU, or a share of one, for each actor. Without a request an actor sees no GPU or all
+            GPUs, depending on the version of Ray.
 
     Raises:
-        MobileSamError: the work cannot be made, a file not be written, or there is no GPU.
+        MobileSamError: the work cannot be made, a file cannot be written, or there is no GPU.
         MissingDependencyError: Ray is not installed.
     """
     try:
@@ -66,13 +66,13 @@ def run_with_ray(
 
 @contextlib.contextmanager
 def _running(address: str | None, workers: int) -> Iterator[None]:
-    """Start Ray, or connect to it, and end that; nothing of the kind if this process uses it already."""
+    """Start Ray or connect to it, and shut it down afterwards, unless this process uses it already."""
     import ray
 
     if ray.is_initialized():
         yield
         return
-    # Readers need a share of the machine besides the actors.
+    # The tasks that read files need CPUs beside the actors.
     here: dict[str, Any] = {} if address else {"num_cpus": max(usable_cores(), workers + 1)}
     ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
     try:
@@ -83,7 +83,7 @@ def _running(address: str | None, workers: int) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Have Ray log errors alone and show no progress bars, and put its settings in this process back afterwards."""
+    """Limit Ray to log errors and show no progress bars, and restore its settings in this process afterwards."""
     import ray.data
 
     ray_logger, data_logger = logging.getLogger("ray"), logging.getLogger("ray.data")
@@ -103,15 +103,15 @@ def _quiet() -> Iterator[None]:
 
 
 def wants_gpu(choice: ModelChoice) -> bool:
-    """Return whether a model is to run on a GPU that Ray gives out: one that is named, or that is there by default.
+    """Return whether to request GPUs from Ray: whether the model runs on one, by name or by default.
 
     Raises:
-        InputError: the device names one GPU, which only Ray can assign.
+        InputError: the device names a particular GPU, which only Ray can assign.
     """
     kind, _, number = choice.device.partition(":")
     if number:
         remedy = "use cuda, and Ray assigns a GPU to each worker"
-        raise InputError(sentence("device", "not name one GPU with --engine ray", repr(choice.device), remedy))
+        raise InputError(sentence("device", "not name a particular GPU with --engine ray", repr(choice.device), remedy))
     if kind == "cuda" or choice.provider in _GPU_PROVIDERS:
         return True
     if kind != "auto" or choice.provider is not None:
@@ -128,14 +128,13 @@ def wants_gpu(choice: ModelChoice) -> bool:
 
 
 def gpu_share(workers: int, gpus: int) -> float:
-    """Return the share of a GPU that each of so many actors asks for: 1, or less with fewer GPUs than that.
+    """Return the share of a GPU that each actor requests: 1, or less if there are fewer GPUs than workers.
 
     Raises:
-        InputError: there is none; Ray would wait forever.
+        InputError: there is no GPU, for which Ray would wait forever.
     """
     if gpus < 1:
-        remedy = "start Ray on a machine that has one, or use --device cpu"
-        raise InputError(sentence("the Ray cluster", "have a GPU for this device", "none", remedy))
+        raise InputError("The Ray cluster has no GPU. Start Ray on a machine with a GPU, or use --device cpu.")
     return 1 / math.ceil(workers / gpus)
 
 
@@ -161,27 +160,27 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
     for row in outcomes.iter_rows():
         task = by_number.pop(int(row["number"]), None)
         if task is None:
-            continue  # Ray promises each row once; an image counted twice would be the worse mistake
-        error, notices, fingerprint = json.loads(row["told"])
+            continue  # in case Ray returns a row twice
+        error, warnings, fingerprint = json.loads(row["about"])
         absolute = str(Path(task.source).absolute())
         yield Outcome(
             task.number,
             row["result"],
             error and error.replace(absolute, task.source),
-            tuple(text.replace(absolute, task.source) for text in notices),
+            tuple(text.replace(absolute, task.source) for text in warnings),
             fingerprint and Fingerprint(*fingerprint),
         )
     assert not by_number, f"Ray lost {len(by_number)} images"
 
 
 def _absolute(task: Task) -> Task:
-    """Return the task for a process that works in another folder."""
+    """Return the task with absolute paths, for a process with another working directory."""
     names = Names(task.names.folder.absolute(), task.names.stem)
     return replace(task, source=str(Path(task.source).absolute()), names=names)
 
 
 def _read(row: dict[str, Any]) -> dict[str, Any]:
-    """Return a task with the bytes of its file, far fewer than its pixels, or with why there are none."""
+    """Add to a task the bytes of its file, which are far fewer than its pixels, or an error."""
     try:
         content, fingerprint = read_file(pickle.loads(row["task"]).source)
     except (InputError, MemoryError) as error:
@@ -191,8 +190,6 @@ def _read(row: dict[str, Any]) -> dict[str, Any]:
 
 
 class _Actor:
-    """Holds the model."""
-
     def __init__(self, make_work: MakeWork) -> None:
         self._work = make_work()
 
@@ -204,12 +201,12 @@ class _Actor:
         return {
             "number": [outcome.number for outcome in outcomes],
             "result": [outcome.result for outcome in outcomes],
-            "told": [json.dumps([each.error, each.notices, each.fingerprint]) for each in outcomes],
+            "about": [json.dumps([each.error, each.warnings, each.fingerprint]) for each in outcomes],
         }
 
 
 class _Given:
-    """Work whose files have been read already."""
+    """Work on files that have been read already."""
 
     def __init__(self, work: Work, rows: dict[int, Any]) -> None:
         self._rows = rows
@@ -225,7 +222,7 @@ class _Given:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error and what caused it; Ray keeps that in an attribute of its own."""
+    """Yield an error and its causes, which Ray stores in the attribute ``cause``."""
     while error is not None:
         yield error
         error = getattr(error, "cause", None) or error.__cause__  # type: ignore[assignment]

@@ -1,4 +1,4 @@
-"""A whole run: from inputs to files, a journal and a report."""
+"""A run of a batch, from the inputs to the files and the report."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import contextlib
 import functools
 import hashlib
 import warnings
-from collections.abc import Callable, Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from mobilesam.batch.journal import NAME, BadImage, Journal
 from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
 from mobilesam.batch.plan import files_of, plan, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
-from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted, make_segmentation
+from mobilesam.batch.segmentation import Segmentation
 from mobilesam.batch.sources import find_images
 from mobilesam.batch.tasks import Outcome, Task
 from mobilesam.errors import InputError, MobileSamError
@@ -29,6 +29,7 @@ from mobilesam.formats.image_files import refuse_files
 from mobilesam.formats.output import files_of_all, labels_of_prompts, write_files_of_all
 
 Progress = Callable[[int, int, int], object]
+OnWarning = Callable[[str], object]
 
 
 class StoppedError(MobileSamError):
@@ -37,11 +38,11 @@ class StoppedError(MobileSamError):
 
 @dataclass(frozen=True)
 class Report:
-    """What came of a run.
+    """The result of a run.
 
-    done: images with a result, also those of the run that was resumed. bad: the others, also those with results of an
-    earlier run that can no longer be read; these results are kept.
-    files: what holds the results of all images. left_out: images for which there is no prompt.
+    done: number of images with a result, including those of the run that was resumed. bad: the other images, including
+    those with earlier results whose file can no longer be read; these results are kept.
+    files: those with the results of all images. left_out: images without a prompt.
     """
 
     done: int
@@ -51,23 +52,20 @@ class Report:
 
 
 def segment_images(
-    job: SegmentationJob,
-    *,
-    progress: Progress | None = None,
-    on_warning: Callable[[str], object] | None = None,
+    job: SegmentationJob, *, progress: Progress | None = None, on_warning: OnWarning | None = None
 ) -> Report:
     """Segment any number of images, and write the formats of a job into its folder.
 
-    However often the run is stopped and resumed, and whichever worker is done first, the files are the same. An image
-    whose file has changed since it was done, or whose results are incomplete, is done again on resume; one whose file
-    can no longer be read is bad, and keeps its results. One run at a time works in a folder.
+    The files are the same however often the run is stopped and resumed, and in whichever order the workers finish. On
+    resume an image is segmented again if its file has changed or its results are incomplete. An image whose file can
+    no longer be read is bad and keeps its results. A folder allows one run at a time.
 
     Args:
-        progress: called with the numbers of images done, of all, and of bad ones.
-        on_warning: called with each warning, each text once.
+        progress: called with the number of images done, of all images, and of bad images.
+        on_warning: called with each warning, once per text.
 
     Raises:
-        InputError: files exist already, or cannot be written, another run is at work in the folder, or memory ran out.
+        InputError: files exist already or cannot be written, another run uses the folder, or memory is exhausted.
         StoppedError: an image is bad, and the run is strict.
         MissingDependencyError: a format or the engine needs a package that is not installed.
     """
@@ -77,125 +75,103 @@ def segment_images(
     earlier = planned_before(out / NAME) if job.resume else []
     sources = find_images(job.inputs, out, {each.source for each in earlier})
     tasks, left_out = plan(sources, out, job.prompts, earlier)
-    labels = labels_of_prompts(prompt for task in tasks for prompt in task.prompts)
     files = (files_of(task, formats) for task in tasks)
     refuse_files(files, of_all.values(), [task.source for task in tasks], force=job.force or bool(earlier))
     assert job.settings is not None, "a job has settings"
     about = {
         "version": __version__,
-        "how": {"mode" if job.prompts is None else "prompts": asdict(job.settings)},
-        "words": sorted(formats),
+        "settings": {"mode" if job.prompts is None else "prompts": asdict(job.settings)},
+        "formats": sorted(formats),
         "model": job.model.settings(),
         "prompts": _digest_of_prompts(tasks),
     }
-    images = [Planned(task.source, _name(task, out)) for task in tasks]
+    images = [Planned(task.source, (task.names.folder / task.names.stem).relative_to(out).as_posix()) for task in tasks]
     try:
         with one_run(out):
             refuse_journal(out / NAME, resume=job.resume, force=job.force)  # again: another run may just have ended
             with Journal.open(out / NAME, about, images, resume=job.resume) as journal:
-                unfinished = journal.make_folder()
-                unreadable = reopen_changed(journal, tasks, formats, on_warning)
-                done = journal.done()
-                if job.strict and unreadable:
-                    first = next(iter(unreadable.values()))
-                    raise StoppedError(f"Stopped at the first bad image. {first.reason}")
-                open_tasks = [task for task in tasks if task.number not in done]
-                make_work = functools.partial(
-                    make_segmentation, job.model, job.settings, tuple(formats), labels, unfinished
-                )
-                with contextlib.closing(_outcomes(make_work, open_tasks, job)) as outcomes:
-                    _collect(outcomes, journal, len(done), len(unreadable), tasks, job, progress, on_warning)
-                with unfinished_in(unfinished):
-                    write_files_of_all(of_all, journal.results, labels, force=True)
-                place = {task.source: task.number for task in tasks}
-                bad = sorted([*journal.bad(), *unreadable.values()], key=lambda each: place[each.source])
-                report = Report(len(journal.done()) - len(unreadable), bad, list(of_all.values()), left_out)
-                journal.close_finished()
+                done, bad = _segment(job, tasks, of_all, journal, progress, on_warning)
     except MemoryError as error:
         raise InputError(
-            "The results do not fit into memory. Close other programs or use fewer workers, then go on with --resume."
+            "The results do not fit into memory. Close other programs or use fewer workers, then run again with "
+            "--resume."
         ) from error
-    return report
+    return Report(done, bad, list(of_all.values()), left_out)
 
 
-def segment_pictures(
-    inputs: Sequence[str],
-    out: Path,
-    *,
-    how: Everything | Prompted | None = None,
-    words: Sequence[str] = ("coco",),
-    model: ModelChoice | None = None,
-    progress: Progress | None = None,
-    notice: Callable[[str], object] | None = None,
-    **options: Any,
-) -> Report:
-    """Do as :func:`segment_images`, whose name this was; it goes with release 0.3."""
-    message = "mobilesam.batch.segment_pictures is now segment_images(SegmentationJob(...)). It goes with release 0.3."
-    warnings.warn(message, DeprecationWarning, stacklevel=2)
-    job = SegmentationJob(inputs, out, settings=how, formats=words, model=model or ModelChoice(), **options)
-    return segment_images(job, progress=progress, on_warning=notice)
+def segment_pictures(inputs: Sequence[str], out: Path, **options: Any) -> Report:
+    """Deprecated name of :func:`segment_images`, with the arguments of a job as its own."""
+    message = "mobilesam.batch.segment_pictures is now segment_images(SegmentationJob(...))."
+    warnings.warn(f"{message} The old name goes with release 0.3.", DeprecationWarning, stacklevel=2)
+    new_names = {"how": "settings", "words": "formats", "notice": "on_warning"}
+    options = {new_names.get(name, name): value for name, value in options.items() if value is not None}
+    calls = {name: options.pop(name) for name in ("progress", "on_warning") if name in options}
+    return segment_images(SegmentationJob(inputs, out, **options), **calls)
 
 
-def _outcomes(
-    make_work: MakeWork,
-    tasks: Sequence[Task],
+def _segment(
     job: SegmentationJob,
-) -> Generator[Outcome]:
-    if not tasks:
-        return
-    if job.engine == "ray":
+    tasks: Sequence[Task],
+    of_all: dict[str, Path],
+    journal: Journal,
+    progress: Progress | None,
+    on_warning: OnWarning | None,
+) -> tuple[int, list[BadImage]]:
+    """Segment the images without a result, write the files of all images, and return the two values of the report."""
+    assert job.settings is not None, "a job has settings"
+    unfinished = journal.make_folder()
+    labels = labels_of_prompts(prompt for task in tasks for prompt in task.prompts)
+    unreadable = reopen_changed(journal, tasks, job.formats, on_warning)
+    if job.strict and unreadable:
+        raise StoppedError(f"Stopped at the first bad image. {unreadable[0].reason}")
+    kept, bad, seen = journal.done(), len(unreadable), set[str]()
+    done = len(kept) - bad
+    if progress:
+        progress(done, len(tasks), bad)
+    make_work = functools.partial(Segmentation, job.model, job.settings, tuple(job.formats), labels, unfinished)
+    open_tasks = [task for task in tasks if task.number not in kept]
+    with contextlib.closing(_outcomes(job, make_work, open_tasks)) as outcomes:
+        for outcome in outcomes:
+            source = tasks[outcome.number].source
+            if outcome.error is not None:
+                remove_files(tasks[outcome.number], job.formats)  # of an earlier or a killed run
+            journal.record(outcome)
+            for text in outcome.warnings:
+                if on_warning and text not in seen:
+                    on_warning(text)
+                seen.add(text)
+            if outcome.error is None:
+                done += 1
+            elif job.strict:
+                named = source in outcome.error or repr(source) in outcome.error
+                reason = (outcome.error if named else f"{source}: {outcome.error}").rstrip(".")
+                raise StoppedError(
+                    f"Stopped at the first bad image. {reason}. Fix the file, then run again with --resume."
+                )
+            else:
+                bad += 1
+            if progress:
+                progress(done, len(tasks), bad)
+    with unfinished_in(unfinished):
+        write_files_of_all(of_all, journal.results, labels, force=True)
+    place = {task.source: task.number for task in tasks}
+    images = sorted([*journal.bad(), *unreadable], key=lambda each: place[each.source])
+    done = len(journal.done()) - len(unreadable)
+    journal.close_finished()
+    return done, images
+
+
+def _outcomes(job: SegmentationJob, make_work: MakeWork, tasks: Sequence[Task]) -> Generator[Outcome]:
+    if tasks and job.engine == "ray":
         from mobilesam.batch.ray_engine import run_with_ray, wants_gpu
 
         yield from run_with_ray(make_work, tasks, job.workers, job.ray_address, gpu=wants_gpu(job.model))
-    else:
+    elif tasks:
         yield from run_work(make_work, tasks, job.workers)
 
 
-def _collect(
-    outcomes: Iterable[Outcome],
-    journal: Journal,
-    kept: int,
-    bad: int,
-    tasks: Sequence[Task],
-    job: SegmentationJob,
-    progress: Progress | None,
-    on_warning: Callable[[str], object] | None,
-) -> None:
-    """Note outcomes as they come; of the results that were kept, so many belong to bad images."""
-    seen, done = set[str](), kept - bad
-    if progress:
-        progress(done, len(tasks), bad)
-    for outcome in outcomes:
-        if outcome.error is not None:
-            remove_files(tasks[outcome.number], job.formats)  # of an earlier or a killed run
-        journal.record(outcome)
-        for text in outcome.notices:
-            if on_warning and text not in seen:
-                on_warning(text)
-            seen.add(text)
-        if outcome.error is None:
-            done += 1
-        else:
-            bad += 1
-            if job.strict:
-                raise _stopped(tasks[outcome.number].source, outcome.error)
-        if progress:
-            progress(done, len(tasks), bad)
-
-
-def _stopped(source: str, reason: str) -> StoppedError:
-    if source not in reason and repr(source) not in reason:
-        reason = f"{source}: {reason}"
-    what = f"Stopped at the first bad image. {reason.rstrip('.')}."
-    return StoppedError(f"{what} Fix the file, then run again with --resume.")
-
-
-def _name(task: Task, out: Path) -> str:
-    return (task.names.folder / task.names.stem).relative_to(out).as_posix()
-
-
 def _digest_of_prompts(tasks: Sequence[Task]) -> str:
-    """Return the sha256 of all prompts, with their ``mask_input``, which the text of a prompt leaves out."""
+    """Return the sha256 of all prompts, including ``mask_input``, which is not in the text of a prompt."""
     digest = hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode())
     for task in tasks:
         for place, prompt in enumerate(task.prompts):

@@ -1,10 +1,9 @@
-"""The work of a batch: segment an image by its prompts, or everything in it, and write its files."""
+"""The work of ``mobilesam batch``: segment an image by its prompts or in everything mode, and write its files."""
 
 from __future__ import annotations
 
-import functools
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,19 +13,17 @@ from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
 from mobilesam.batch.plan import files_of
-from mobilesam.batch.tasks import ImageWork, Task
+from mobilesam.batch.tasks import Task, Work
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
-from mobilesam.formats.masked_image import OBJECT
 from mobilesam.masks.records import MaskRecord
 from mobilesam.model import MaskModel
-from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
 
 
 @dataclass(frozen=True)
 class ModelChoice:
-    """The arguments of :func:`mobilesam.load`; two equal ones with equal :meth:`digest` give equal results."""
+    """The arguments of :func:`mobilesam.load`, which each worker calls."""
 
     model: str | None = None
     backend: str = "auto"
@@ -42,7 +39,7 @@ class ModelChoice:
         )
 
     def settings(self) -> dict[str, str | None]:
-        """Return what the results depend on, for the journal: all but how threads are used, which is None."""
+        """Return what the results depend on, for the journal. Threads do not change them and are None."""
         return {
             "model": self.digest(),
             "backend": self.backend,
@@ -52,7 +49,7 @@ class ModelChoice:
         }
 
     def digest(self) -> str:
-        """Return the sha256 of the model's files."""
+        """Return the sha256 of the files of the model."""
         named = loading.find_export(self.model) or [loading.find_model(self.model)]
         files = [file for path in named for file in (sorted(path.glob("*.onnx")) if path.is_dir() else [path])]
         digest = hashlib.sha256()
@@ -64,9 +61,9 @@ class ModelChoice:
 
 @dataclass(frozen=True)
 class Everything:
-    """Everything mode: the arguments of SamAutomaticMaskGenerator that a batch offers, and which masks to keep.
+    """Everything mode: arguments of SamAutomaticMaskGenerator, and which masks to keep.
 
-    min_area: in pixels. max_masks: the best scored; None for all.
+    min_area: in pixels. max_masks: the most masks of an image, best first; None for all.
     """
 
     mode: str = "balanced"
@@ -88,73 +85,51 @@ class Prompted:
     fast_padding: bool = False
 
 
-class Segmentation(ImageWork):
-    """Work for :mod:`mobilesam.batch.pipeline`."""
+class Segmentation(Work):
+    """Load the model and segment images; see :mod:`mobilesam.batch.pipeline`."""
 
     def __init__(
         self,
-        model: MaskModel,
-        how: Everything | Prompted,
-        words: Sequence[str],
-        labels: Sequence[str] = (OBJECT,),
-        unfinished: Path | None = None,
+        choice: ModelChoice,
+        settings: Everything | Prompted,
+        formats: Sequence[str],
+        labels: Sequence[str],
+        unfinished: Path,
     ) -> None:
-        self._words, self._labels, self._unfinished = words, labels, unfinished
-        self._segment: Callable[[UInt8Array, Sequence[ObjectPrompt]], list[MaskRecord]]
-        if isinstance(how, Everything):
-            self._segment = functools.partial(_segment_everything, _generator(model, how), how)
-        else:
-            self._segment = functools.partial(segment_prompts, model, how)
+        self._model = choice.load()
+        self._settings, self._formats, self._labels, self._unfinished = settings, formats, labels, unfinished
+        if isinstance(settings, Everything):
+            self._generator = SamAutomaticMaskGenerator(
+                self._model,
+                settings.points_per_side,
+                output_mode="uncompressed_rle",
+                mode=settings.mode,
+                tile_size=settings.tile_size,
+            )
 
     def read(self, task: Task) -> ImageFile:
-        """Return the image's file, whose name all formats must be able to hold."""
+        """Return the image file, whose path must be text that every format can store."""
         try:
             task.source.encode()
         except UnicodeEncodeError as error:
             actual = repr(task.source)
-            raise InputError(sentence("the path of an image", "be valid Unicode", actual, "rename it")) from error
+            raise InputError(sentence("the path of an image", "be valid Unicode", actual, "rename the file")) from error
         return super().read(task)
 
     def compute(self, task: Task, image: UInt8Array) -> list[MaskRecord]:
-        """Return its masks as uncompressed RLE."""
-        return self._segment(image, task.prompts)
+        """Return the masks as uncompressed RLE, those of prompts in their order."""
+        settings = self._settings
+        if isinstance(settings, Everything):
+            records = self._generator.generate(image)
+            return [record for record in records if record["area"] >= settings.min_area][: settings.max_masks]
+        if not task.prompts:
+            return []
+        embedding = self._model.encode(image, fast_padding=settings.fast_padding)
+        return [mask for (mask,) in segment_objects(self._model, embedding, task.prompts, select=settings.select)]
 
     def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
         """Write the files, and return the masks for the journal."""
-        files = files_of(task, self._words, self._labels)
+        files = files_of(task, self._formats, self._labels)
         with unfinished_in(self._unfinished):
             files.write(image, computed)
         return pack(files.masked_image((image.shape[0], image.shape[1]), computed))
-
-
-def make_segmentation(
-    choice: ModelChoice, how: Everything | Prompted, words: Sequence[str], labels: Sequence[str], unfinished: Path
-) -> Segmentation:
-    """Load the model and return the work; a partial of this function pickles."""
-    return Segmentation(choice.load(), how, words, labels, unfinished)
-
-
-def _generator(model: MaskModel, how: Everything) -> SamAutomaticMaskGenerator:
-    return SamAutomaticMaskGenerator(
-        model, how.points_per_side, output_mode="uncompressed_rle", mode=how.mode, tile_size=how.tile_size
-    )
-
-
-def _segment_everything(
-    generator: SamAutomaticMaskGenerator, how: Everything, image: UInt8Array, _: Sequence[ObjectPrompt]
-) -> list[MaskRecord]:
-    return [record for record in generator.generate(image) if record["area"] >= how.min_area][: how.max_masks]
-
-
-def segment_prompts(
-    model: MaskModel, how: Prompted, image: UInt8Array, prompts: Sequence[ObjectPrompt]
-) -> list[MaskRecord]:
-    """Return a record with uncompressed RLE for each prompt, in their order.
-
-    Raises:
-        InputError: a prompt cannot be used.
-    """
-    if not prompts:
-        return []
-    embedding = model.encode(image, fast_padding=how.fast_padding)
-    return [record for (record,) in segment_objects(model, embedding, prompts, select=how.select)]

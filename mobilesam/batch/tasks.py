@@ -1,4 +1,4 @@
-"""What is to be done with one image, and what came of it."""
+"""The task of one image, its steps and its outcome."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from mobilesam.prompts.file import ObjectPrompt
 
 @dataclass(frozen=True)
 class Task:
-    """An image in its place.
+    """An image to process.
 
-    number: from 0, in the order of the results. source: its file. file_name: what results call it.
-    names: of its files. prompts: its objects, if it is not asked for everything.
+    number: its index among the images of the run. source: its path. file_name: its name in the results.
+    names: of its output files. prompts: its objects; empty in everything mode.
     """
 
     number: int
@@ -29,46 +29,36 @@ class Task:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a task: a result for the journal, or the reason why there is none.
+    """The result of a task for the journal, or its error.
 
-    notices: what else should be told, each once. fingerprint: of the file that the result belongs to.
+    warnings: each to be shown once. fingerprint: of the file that the result was computed from.
     """
 
     number: int
     result: bytes = b""
     error: str | None = None
-    notices: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
 
 
 class Work(Protocol):
     """The four steps of a task, which overlap with those of other tasks.
 
-    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. An InputError, and a lack of
-    memory whichever way it is reported, mean that the image is bad; an OSError in ``write`` ends the run, since the
-    next image could not be written either.
+    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. An InputError or an out-of-memory
+    error of any library marks the image as bad. An OSError in ``write`` ends the run, because the files of the next
+    image could not be written either.
     """
 
     def read(self, task: Task) -> ImageFile:
-        """Return the image's file."""
+        """Return the image file."""
+        return read_file(task.source)
 
     def decode(self, task: Task, content: bytes) -> UInt8Array:
-        """Return the image, (H, W, 3) uint8 RGB, that the file holds."""
+        """Return the image, (H, W, 3) uint8 RGB; without content, see :class:`ImageFile`, it is read from its path."""
+        return decode_image(content, task.source) if content else read_image(task.source)
 
     def compute(self, task: Task, image: UInt8Array) -> Any:
         """Run the model."""
 
     def write(self, task: Task, image: UInt8Array, computed: Any) -> bytes:
-        """Write the image's files, and return its result for the journal."""
-
-
-class ImageWork:
-    """The first two steps of work on image files."""
-
-    def read(self, task: Task) -> ImageFile:
-        """Return the image's file."""
-        return read_file(task.source)
-
-    def decode(self, task: Task, content: bytes) -> UInt8Array:
-        """Return the image; one without content is read from its path, see :class:`ImageFile`."""
-        return decode_image(content, task.source) if content else read_image(task.source)
+        """Write the files of the image and return its result for the journal."""

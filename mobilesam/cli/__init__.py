@@ -1,8 +1,7 @@
-"""The command line: the only place that prints or exits.
+"""The command line, the only package that prints or exits.
 
-A command is one module, with a function or a Typer group, and one line in :func:`build_app`. Command modules import
-what is heavy inside their functions, so that ``mobilesam --help`` answers at once and ``doctor`` runs when a package is
-broken.
+A command is a module with a function or a Typer group, and a line in :func:`build_app`. Its heavy imports are inside
+functions, so that ``mobilesam --help`` is fast and ``doctor`` runs when a package is broken.
 """
 
 from __future__ import annotations
@@ -60,7 +59,7 @@ def build_app() -> typer.Typer:
 
 
 def main() -> None:
-    """Run the command line: an expected failure is one line on stderr and exit code 1, wrong usage exit code 2."""
+    """Run the command line. An expected error is one line on stderr and exit code 1, wrong usage is exit code 2."""
     warnings.showwarning = _show_warning
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors=_NAMES)
@@ -91,9 +90,10 @@ def main() -> None:
     except Exception as error:
         if not is_out_of_memory(error):
             raise
-        doing = " ".join(["mobilesam", *sys.argv[1:2]])
-        remedy = "use smaller images, fewer workers or threads, or close other programs"
-        _fail(f"memory ran out during {doing} ({_first_line(error)}); {remedy}", 1)
+        command = " ".join(["mobilesam", *sys.argv[1:2]])
+        reason = next(iter(str(error).splitlines()), "") or type(error).__name__
+        remedy = "Use smaller images, fewer workers or threads, or close other programs."
+        _fail(f"{command} ran out of memory ({reason}). {remedy}", 1)
 
 
 def _root(
@@ -104,18 +104,14 @@ def _root(
     """Segment anything in an image, on a laptop."""
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"mobilesam {__version__}")
         raise typer.Exit
 
 
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).splitlines()), "") or type(error).__name__
-
-
 def _encode_names(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Write the bytes of a file name that is not UTF-8 as they are, and what an encoding lacks as an escape."""
+    """Write the bytes of a file name that is not UTF-8 unchanged, and characters outside the encoding as escapes."""
     try:
         return codecs.lookup_error("surrogateescape")(error)
     except UnicodeError:
@@ -132,7 +128,7 @@ def _fail(message: str, code: int) -> None:
 
 
 def _drop_stdout() -> None:
-    """Point stdout at nothing, so that the interpreter does not fail again when it flushes at exit."""
+    """Redirect stdout to the null device, so that the interpreter does not fail again when it flushes at exit."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 

@@ -1,4 +1,4 @@
-"""``mobilesam batch``: segment folders of images, and go on where it was stopped."""
+"""``mobilesam batch``: segment folders of images, and resume stopped runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _MOST_WORKERS = 8  # each holds a model and a few images in memory
 
 
 class Engine(enum.StrEnum):
-    """What runs the workers."""
+    """Where workers run."""
 
     local = "local"
     ray = "ray"
@@ -33,12 +33,14 @@ class Engine(enum.StrEnum):
 InputArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT...", help="Images, folders with all below them, globs, or lists (.txt) of one image a line."
+        metavar="INPUT...", help="Images, folders with subfolders, globs, or lists (.txt) with one path per line."
     ),
 ]
 WorkersOption = Annotated[
     int | None,
-    typer.Option("--workers", min=1, metavar="N", help="Processes, each with a model. Default: one a core, at most 8."),
+    typer.Option(
+        "--workers", min=1, metavar="N", help="Processes, each with a model. Default: one per core, at most 8."
+    ),
 ]
 
 WorkerThreadsOption = Annotated[
@@ -50,12 +52,12 @@ WorkerThreadsOption = Annotated[
 @with_model_options
 def batch(
     inputs: InputArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results, created if needed.")],
     prompts: Annotated[
         Path | None,
         typer.Option("--prompts", metavar="FILE", help="A prompt file, or a COCO file whose boxes are the prompts."),
     ] = None,
-    everything: Annotated[bool, typer.Option("--everything", help="Find all the masks, without prompts.")] = False,
+    everything: Annotated[bool, typer.Option("--everything", help="Segment everything, without prompts.")] = False,
     formats: options.FormatOption = "coco",
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
@@ -65,23 +67,23 @@ def batch(
     min_area: options.MinAreaOption = 0,
     max_masks: options.MaxMasksOption = None,
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on with a stopped run in --out, and try its bad images again.")
+        bool, typer.Option("--resume", help="Continue a stopped run in --out, and try its bad images again.")
     ] = False,
     strict: Annotated[bool, typer.Option("--strict", help="Stop at the first bad image.")] = False,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
     workers: WorkersOption = None,
-    engine: Annotated[Engine, typer.Option("--engine", help="ray: Ray Data, on one machine or a cluster.")] = (
-        Engine.local
-    ),
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="local: processes; ray: Ray Data, on one machine or a cluster.")
+    ] = (Engine.local),
     ray_address: Annotated[
-        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="Of a Ray cluster, for --engine ray.")
+        str | None, typer.Option("--ray-address", metavar="ADDRESS", help="Address of a Ray cluster, for --engine ray.")
     ] = None,
     threads: WorkerThreadsOption = None,
     *,
     network: ModelOptions,
 ) -> None:
-    """Segment any number of images, by prompts or everything.
+    """Segment any number of images, by prompts or in everything mode.
 
     mobilesam batch photos --everything --out results --format coco,overlay
 
@@ -89,44 +91,47 @@ def batch(
 
     mobilesam batch photos --everything --out results --resume
 
-    The results of all images are in coco.json or masks.parquet; files of an image are named after it, folders keep
-    their places. A run that was stopped, however it was, goes on with --resume, and its files are those of a run that
-    was not. Images that have changed since, or whose results are missing, are then done again. Images that the
-    prompts do not name are left out.
+    coco.json and masks.parquet contain the results of all images. The files of a single image are named after it, in
+    the same subfolder as the image. --resume continues a run that was stopped or killed, with the same files as an
+    uninterrupted run. It processes images again that have changed or whose results are missing. Images that the prompts
+    do not name are left out.
 
-    For prompts: --select and --fast-padding, as in predict. For --everything: --mode, --points-per-side, --tile-size,
+    With prompts: --select and --fast-padding, as in predict. With --everything: --mode, --points-per-side, --tile-size,
     --min-area and --max-masks, as in everything.
 
-    Bad images are listed at the end and do not stop the run; the exit code is then 1.
+    Bad images do not stop the run. They are listed at the end, and the exit code is 1.
     """
     from mobilesam.batch import Everything, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
     from mobilesam.formats.naming import refuse_overwriting
-    from mobilesam.formats.output import WORDS, files_of_all
+    from mobilesam.formats.output import FORMATS, files_of_all
 
-    words = options.parse_formats(formats, WORDS)
+    names = options.parse_formats(formats, FORMATS)
     if (prompts is None) != everything:
         actual = "both" if everything else "neither"
-        raise options.UsageError(sentence("batch", "be given --prompts FILE or --everything", actual, "give one"))
+        raise options.UsageError(sentence("batch", "have either --prompts FILE or --everything", actual, "give one"))
     if ray_address and engine is Engine.local:
-        raise options.UsageError(sentence("--ray-address", "come with --engine ray", "without", "add --engine ray"))
-    how = (
+        raise options.UsageError(
+            sentence("--ray-address", "be used with --engine ray", "--engine local", "add --engine ray")
+        )
+    settings = (
         Everything(mode.value, points_per_side, tile_size, min_area, max_masks)
         if everything
         else Prompted(None if select is None else select.value, fast_padding)
     )
-    named = None if prompts is None else read_prompts_or_coco(prompts)
+    objects = None
     if prompts is not None:
-        refuse_overwriting(list(files_of_all(out, words).values()), [str(prompts)], force=True)
+        objects = read_prompts_or_coco(prompts)
+        refuse_overwriting(list(files_of_all(out, names).values()), [str(prompts)], force=True)
     count, share = split_cores(workers, threads, network)
-    choice = network.choice(share)
-    with progress_bar(f"--resume --out {out}") as (progress, notice):
+    model = network.choice(share)
+    with progress_bar(f"--resume --out {out}") as (progress, on_warning):
         job = SegmentationJob(
             inputs,
             out,
-            prompts=named,
-            settings=how,
-            formats=words,
-            model=choice,
+            prompts=objects,
+            settings=settings,
+            formats=names,
+            model=model,
             workers=count,
             engine=engine.value,
             ray_address=ray_address,
@@ -134,7 +139,7 @@ def batch(
             force=force,
             strict=strict,
         )
-        report = segment_images(job, progress=progress, on_warning=notice)
+        report = segment_images(job, progress=progress, on_warning=on_warning)
     if report.left_out:
         left_out = f"{len(report.left_out)} images have no prompt, such as {report.left_out[0]}"
         typer.echo(printable(left_out), err=True)
@@ -149,7 +154,7 @@ def batch(
 
 
 def tell_bad(done: int, bad: Sequence[BadImage]) -> None:
-    """Say on stderr how many images are done and which are bad; the exit code is 1 if there are any."""
+    """Print the number of images done and the bad images on stderr; exit with code 1 if there are any."""
     typer.echo(f"{done} image{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
     for source, reason in bad:
         named = source in reason or repr(source) in reason
@@ -159,15 +164,12 @@ def tell_bad(done: int, bad: Sequence[BadImage]) -> None:
 
 
 def printable(text: str) -> str:
-    """Return a text with escapes for what a file name may hold that is not Unicode."""
+    """Return a text with escapes for characters of file names that are not Unicode."""
     return text.encode(errors="backslashreplace").decode()
 
 
 def split_cores(workers: int | None, threads: int | None, network: ModelOptions) -> tuple[int, int]:
-    """Return how many workers, with how many threads each, make the best of the machine.
-
-    On a CPU many workers with few threads do more; an accelerator serves one worker.
-    """
+    """Return the number of workers and the threads of each: many workers on a CPU, one on an accelerator."""
     from mobilesam.loading import onnx_is_faster
 
     cores = usable_cores()
@@ -179,7 +181,7 @@ def split_cores(workers: int | None, threads: int | None, network: ModelOptions)
 
 @contextlib.contextmanager
 def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None], Callable[[str], None]]]:
-    """Show a bar with the rate and the time left on stderr, and say how to go on if the run is stopped."""
+    """Show a progress bar on stderr, and print how to continue if the run is interrupted."""
     from rich.console import Console
     from rich.progress import (
         BarColumn,
@@ -207,11 +209,11 @@ def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None],
                 bar.update(task, completed=done, total=total)
             bar.update(task, completed=done + bad, total=total, description=f"{bad} bad" if bad else "")
 
-        def notice(text: str) -> None:
-            console.print(printable(f"warning: {text}"), highlight=False, markup=False, soft_wrap=True)
+        def line(text: str) -> None:
+            console.print(printable(text), highlight=False, markup=False, soft_wrap=True)
 
         try:
-            yield progress, notice
+            yield progress, lambda text: line(f"warning: {text}")
         except KeyboardInterrupt:
-            console.print(printable(f"stopped; go on with {remedy}"), highlight=False, markup=False, soft_wrap=True)
+            line(f"interrupted; continue with {remedy}")
             raise

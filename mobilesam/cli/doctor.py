@@ -1,4 +1,4 @@
-"""``mobilesam doctor``: what is installed, what works, what is missing and how to get it."""
+"""``mobilesam doctor``: report which packages and weights work, which are missing, and how to install them."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from mobilesam.versions import installed_version
 
 
 class Package(NamedTuple):
-    """A package that is used: its distribution, its module, the extra that brings it, and what it is for."""
+    """A package that mobilesam uses: its distribution, its module, the extra that installs it, and its purpose."""
 
     name: str
     module: str
     extra: str
     purpose: str
     required: bool
-    imported: bool = True  # whether doctor imports it; of the slow ones it only looks whether they are there
+    imported: bool = True  # whether doctor imports it; it only locates packages that are slow to import
 
 
 PACKAGES = (
@@ -45,16 +45,16 @@ PACKAGES = (
 )
 _DEBIAN = "apt-get install libgl1 libglib2.0-0 (libglib2.0-0t64 on Debian 13 and Ubuntu 24.04)"
 _MATCHING = (
-    "it is optional, and must be built for torch {}; get the two together, with the command that "
-    "https://pytorch.org/get-started/locally/ shows"
+    "it is optional, and must be built for torch {}; install both together, with the command on "
+    "https://pytorch.org/get-started/locally/"
 )
 _OPENCV_LIBRARIES = ("libGL", "libglib", "libgthread")
 
 
 def doctor(as_json: options.JsonOption = False) -> None:
-    """Show versions, devices, weights, and what is missing.
+    """Show versions, devices and weights, and what is missing.
 
-    The exit code is 0 if images can be segmented here as it is, else 1.
+    The exit code is 0 if mobilesam is ready to segment images, otherwise 1.
     """
     report = examine()
     if as_json:
@@ -66,7 +66,7 @@ def doctor(as_json: options.JsonOption = False) -> None:
 
 
 def examine() -> dict[str, Any]:
-    """Return what the command shows, ready for JSON; an empty ``problem`` means that all is well."""
+    """Return the report of the command as JSON values; an empty ``problem`` means that there is none."""
     packages = [_package(package) for package in PACKAGES]
     working = {item["name"] for item in packages if not item["problem"]}
     weights = _weights()
@@ -86,7 +86,7 @@ def examine() -> dict[str, Any]:
 
 
 def import_remedy(error: ImportError) -> str:
-    """Return what to do about a package that does not import."""
+    """Return the remedy for a package that cannot be imported."""
     if any(library in str(error) for library in _OPENCV_LIBRARIES):
         return f"OpenCV needs system libraries; run: {_DEBIAN}"
     name = (error.name or "").partition(".")[0]
@@ -130,10 +130,10 @@ def _package(package: Package) -> dict[str, Any]:
 def _devices() -> list[str]:
     import torch
 
-    found = [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
+    devices = [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
     if torch.backends.mps.is_available():
-        found.append("mps")
-    return [*found, "cpu"]
+        devices.append("mps")
+    return [*devices, "cpu"]
 
 
 def _threads(torch_works: bool) -> dict[str, int | str | None]:
@@ -142,21 +142,21 @@ def _threads(torch_works: bool) -> dict[str, int | str | None]:
 
 
 def _weights() -> dict[str, Any]:
-    found: dict[str, Any] = {"name": None, "folder": None, "path": None, "problem": "", "remedy": ""}
+    report: dict[str, Any] = {"name": None, "folder": None, "path": None, "problem": "", "remedy": ""}
     try:
         from mobilesam import weights
 
-        found |= {"name": weights.DEFAULT, "folder": str(weights.folder())}
+        report |= {"name": weights.DEFAULT, "folder": str(weights.folder())}
         path = weights.find()
         if path is None:
-            return found | {"problem": "not fetched yet", "remedy": "run: mobilesam weights fetch"}
-        found["path"] = str(path)
+            return report | {"problem": "not fetched yet", "remedy": "run: mobilesam weights fetch"}
+        report["path"] = str(path)
         bad = [f"{file.path} is {file.problem}" for file in weights.verify() if file.problem]
     except (MobileSamError, ImportError) as error:
-        return found | {"problem": str(error)}
+        return report | {"problem": str(error)}
     if bad:
-        return found | {"problem": "; ".join(bad), "remedy": "run: mobilesam weights fetch --force"}
-    return found
+        return report | {"problem": "; ".join(bad), "remedy": "run: mobilesam weights fetch --force"}
+    return report
 
 
 def _show(report: dict[str, Any]) -> None:

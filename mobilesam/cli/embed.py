@@ -1,4 +1,4 @@
-"""``mobilesam embed``: encode images once, for ``predict`` and the web page."""
+"""``mobilesam embed``: encode images in advance, for ``predict`` and the web page."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from mobilesam.cli.model import ModelOptions, with_model_options
 @with_model_options
 def embed(
     inputs: InputArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the embeddings; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the embeddings, created if needed.")],
     fast_padding: options.FastPaddingOption = False,
     as_json: options.JsonOption = False,
     workers: WorkersOption = None,
@@ -26,7 +26,7 @@ def embed(
     *,
     network: ModelOptions,
 ) -> None:
-    """Encode images, and keep their embeddings, 4 MB each.
+    """Encode images, and save their embeddings, 4 MB each.
 
     mobilesam embed photos --out embeddings
 
@@ -34,37 +34,37 @@ def embed(
 
     mobilesam webui --embeddings embeddings
 
-    An embedding is found by the pixels of its image, whatever it is called, and by the weights and by --fast-padding.
-    Those that are there are not made again, so a stopped run goes on when it is started again.
+    An embedding is found by the pixels of its image, not its file name, and by the weights and --fast-padding. Existing
+    embeddings are not computed again, so the same command continues a stopped run.
 
-    Bad images are listed at the end and do not stop the run; the exit code is then 1.
+    Bad images do not stop the run. They are listed at the end, and the exit code is 1.
     """
     from mobilesam.batch import BadImage, embed_images
 
     count, share = split_cores(workers, threads, network)
-    choice = network.choice(share)
-    made: dict[str, str] = {}
+    model = network.choice(share)
+    saved: dict[str, str] = {}
     bad: list[BadImage] = []
-    with progress_bar("the same command") as (progress, warn):
-        answers = embed_images(
+    with progress_bar("the same command") as (progress, on_warning):
+        results = embed_images(
             inputs,
             out,
-            model=choice,
+            model=model,
             fast_padding=fast_padding,
             workers=count,
             progress=progress,
-            on_warning=warn,
+            on_warning=on_warning,
         )
-        with contextlib.closing(answers):
-            for source, answer in answers:
-                if isinstance(answer, Path):
-                    made[source] = str(answer)
+        with contextlib.closing(results):
+            for source, result in results:
+                if isinstance(result, Path):
+                    saved[source] = str(result)
                 else:
-                    bad.append(BadImage(source, answer))
+                    bad.append(BadImage(source, result))
     if as_json:
         errors = [{"image": each.source, "error": each.reason} for each in bad]
-        typer.echo(json.dumps({"version": 1, "embeddings": made, "errors": errors}, indent=2))
+        typer.echo(json.dumps({"version": 1, "embeddings": saved, "errors": errors}, indent=2))
     else:
-        for path in made.values():
+        for path in saved.values():
             typer.echo(os.fsencode(path))
-    tell_bad(len(made), bad)
+    tell_bad(len(saved), bad)

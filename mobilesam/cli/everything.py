@@ -1,4 +1,4 @@
-"""``mobilesam everything``: all the masks of an image, or of many."""
+"""``mobilesam everything``: segment everything in one image or many."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from mobilesam.errors import InputError
 if TYPE_CHECKING:
     from mobilesam.arrays import UInt8Array
     from mobilesam.automatic import MaskRecords, SamAutomaticMaskGenerator
-    from mobilesam.model import MaskModel
 
 
 @with_model_options
@@ -29,7 +28,9 @@ def everything(
     max_masks: options.MaxMasksOption = None,
     time_budget: Annotated[
         float | None,
-        typer.Option("--time-budget", min=0, metavar="SECONDS", help="Stop each image then, with what is found."),
+        typer.Option(
+            "--time-budget", min=0, metavar="SECONDS", help="Stop each image after this time and keep its masks so far."
+        ),
     ] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
@@ -37,7 +38,7 @@ def everything(
     *,
     network: ModelOptions,
 ) -> None:
-    """Find all the masks of an image.
+    """Segment everything in an image, without prompts.
 
     mobilesam everything cat.jpg
 
@@ -45,56 +46,49 @@ def everything(
 
     mobilesam everything aerial.tif --tile-size 1024 --min-area 100
 
-    The files are named after the image (cat-overlay.png, cat-masks/001.png, cat-masks.csv) and listed on stdout; the
-    masks of all images together are in coco.json.
+    The files are named after the image (cat-overlay.png, cat-masks/001.png, cat-masks.csv), and their paths are
+    printed. The masks of all images are in coco.json.
 
-    An image that cannot be read is reported on stderr; the others are still done, and the exit code is 1.
+    An image that cannot be read is reported on stderr. The other images are processed, and the exit code is 1.
     """
-    from mobilesam.cli.output import Output
+    from mobilesam.automatic import SamAutomaticMaskGenerator
+    from mobilesam.cli.output import Output, timed
 
     output = Output(images, out, formats, force=force, as_json=as_json)
     generator: SamAutomaticMaskGenerator | None = None
-    for files, image, clock in output.read():
-        # Loaded only now, so that a mistyped path is reported at once.
-        generator = generator or _generator(network.load(threads), points_per_side, mode, tile_size)
+    for files, image, milliseconds in output.read():
+        # Loaded after the first image is read, so that a wrong path is reported at once.
+        generator = generator or SamAutomaticMaskGenerator(
+            network.load(threads), points_per_side, output_mode="uncompressed_rle", mode=mode.value, tile_size=tile_size
+        )
         try:
-            with clock.measure("segment"):
+            with timed(milliseconds, "segment"):
                 records = _segment(generator, image, files.source, time_budget)
         except InputError as error:
             output.fail(files.source, error)
             continue
         chosen = [record for record in records if record["area"] >= min_area][:max_masks]
-        output.write(files, image, chosen, clock, partial=records.partial)
-        early = ", the time was up" if records.partial else ""
-        seconds = clock.milliseconds["segment"] / 1000
+        output.write(files, image, chosen, milliseconds, partial=records.partial)
+        early = ", stopped at the time budget" if records.partial else ""
+        seconds = milliseconds["segment"] / 1000
         typer.echo(f"{files.source}: {len(chosen)} masks in {seconds:.1f} s{early}", err=True)
     output.finish()
-
-
-def _generator(
-    model: MaskModel, points_per_side: int, mode: options.Mode, tile_size: int | None
-) -> SamAutomaticMaskGenerator:
-    from mobilesam.automatic import SamAutomaticMaskGenerator
-
-    return SamAutomaticMaskGenerator(
-        model, points_per_side=points_per_side, output_mode="uncompressed_rle", mode=mode.value, tile_size=tile_size
-    )
 
 
 def _segment(
     generator: SamAutomaticMaskGenerator, image: UInt8Array, source: str, time_budget: float | None
 ) -> MaskRecords:
-    """Segment an image behind a progress bar, on a terminal."""
+    """Segment an image, with a progress bar on a terminal."""
     from rich.console import Console
     from rich.markup import escape
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[found]}"), TimeRemainingColumn())
+    columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[masks]}"), TimeRemainingColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
-        task = bar.add_task(escape(source), found="")
+        task = bar.add_task(escape(source), masks="")
 
-        def progress(done: int, total: int, found: int) -> None:
-            bar.update(task, completed=done, total=total, found=f"{found} masks")
+        def progress(done: int, total: int, masks: int) -> None:
+            bar.update(task, completed=done, total=total, masks=f"{masks} masks")
 
         return generator.generate(image, progress=progress, time_budget_s=time_budget)

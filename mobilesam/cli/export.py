@@ -12,7 +12,7 @@ from mobilesam.cli import options
 
 
 def export(
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files, created if needed.")],
     model: options.ModelOption = None,
     parts: Annotated[
         str,
@@ -25,41 +25,46 @@ def export(
     ] = "encoder,split_decoder,decoder",
     opset: Annotated[int, typer.Option("--opset", help="Version of ONNX's operators, 17 or newer.")] = 18,
     dynamic_size: Annotated[
-        bool, typer.Option("--dynamic-size", help="The encoder takes any height and width that are multiples of 16.")
+        bool, typer.Option("--dynamic-size", help="The encoder accepts any height and width that are multiples of 16.")
     ] = False,
     preprocess: Annotated[
         str,
         typer.Option(
             "--preprocess",
             metavar="none|float32|uint8",
-            help="The encoder takes (H, W, 3) RGB pixels of this type, longer side 1024, and normalizes them itself.",
+            help="The encoder accepts (H, W, 3) RGB pixels of this type, longer side 1024, and normalizes them.",
         ),
     ] = "none",
     single_mask: Annotated[
-        bool, typer.Option("--return-single-mask", help="decoder: one mask a prompt, chosen in the graph.")
+        bool, typer.Option("--return-single-mask", help="decoder: one mask per prompt, chosen in the graph.")
     ] = False,
     stability: Annotated[
-        bool, typer.Option("--use-stability-score", help="decoder: score masks by stability, not by predicted IoU.")
+        bool,
+        typer.Option("--use-stability-score", help="decoder: rank masks by stability score, not by predicted IoU."),
     ] = False,
     metrics: Annotated[
         bool, typer.Option("--return-extra-metrics", help="decoder: also stability scores and areas.")
     ] = False,
     low_res_only: Annotated[
-        bool, typer.Option("--low-res-only", help="decoder: no resizing in the graph, as TensorRT and phones need it.")
+        bool,
+        typer.Option(
+            "--low-res-only", help="decoder: no resizing in the graph, as TensorRT and mobile runtimes require."
+        ),
     ] = False,
     gelu_approximate: Annotated[
-        bool, typer.Option("--gelu-approximate", help="The tanh formula, for runtimes without an error function.")
+        bool,
+        typer.Option("--gelu-approximate", help="Approximate GELU with tanh, for runtimes without the operator Erf."),
     ] = False,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write the network as ONNX files, each compared with it, and a manifest.json.
+    """Write the network as ONNX files, compare each with it, and write a manifest.json.
 
     mobilesam export --out onnx
 
     mobilesam export --out web --parts encoder,decoder --preprocess float32 --return-single-mask
 
-    Needs PyTorch. Every command takes the folder as --model; mobilesam verify compares it over images and prompts.
+    Needs PyTorch. Every command accepts the folder as --model. mobilesam verify compares it over images and prompts.
     """
     import importlib.util
 
@@ -69,7 +74,7 @@ def export(
     from mobilesam.export.plan import Plan
 
     plan = Plan(
-        parts=tuple(word.strip() for word in parts.split(",") if word.strip()),
+        parts=tuple(part.strip() for part in parts.split(",") if part.strip()),
         opset=opset,
         dynamic_size=dynamic_size,
         preprocess=preprocess,
@@ -93,4 +98,4 @@ def export(
         return
     for path, error in exported:
         typer.echo(path)
-        typer.echo(f"{path.name}: {path.stat().st_size:,} bytes, at most {error:.0e} from the network", err=True)
+        typer.echo(f"{path.name}: {path.stat().st_size:,} bytes, largest difference {error:.0e}", err=True)

@@ -1,4 +1,4 @@
-"""Loading the model that a command's options name, with a progress bar when weights are fetched."""
+"""The options of a command that name a model, and loading it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ModelOptions:
-    """The options of a command that say which model runs where."""
+    """The model, and where it runs."""
 
     model: ModelOption = None
     backend: BackendOption = Backend.auto
@@ -29,7 +29,7 @@ class ModelOptions:
         return load_model(self.model, self.backend, self.device, threads, self.provider)
 
     def choice(self, threads: int | None) -> ModelChoice:
-        """Return what a batch's workers load; published weights are fetched here and now."""
+        """Return the model that the workers of a batch load; published weights are fetched now."""
         from mobilesam.batch import ModelChoice
 
         fetch_weights(self.model)
@@ -38,7 +38,7 @@ class ModelOptions:
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
-    """Give a command the options of :class:`ModelOptions`, which it takes as ``network``."""
+    """Add the options of :class:`ModelOptions` to a command, which receives them as ``network``."""
     own = inspect.signature(command, eval_str=True)
     shared = inspect.signature(ModelOptions, eval_str=True).parameters
 
@@ -55,7 +55,7 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
 def load_model(
     model: str | None, backend: Backend, device: Device, threads: int | None, provider: str | None = None
 ) -> MaskModel:
-    """Return the model, with ``pin_threads``; the published weights are fetched on first use, with a bar on stderr."""
+    """Return the model, with ``pin_threads``; published weights are fetched on first use, with a bar on stderr."""
     import mobilesam
 
     fetch_weights(model)
@@ -63,7 +63,7 @@ def load_model(
 
 
 def fetch_weights(model: str | None) -> None:
-    """Fetch the published weights, if it is them that an option names, and if they are not there yet."""
+    """Fetch the weights if ``model`` is the name of published weights that are not yet stored."""
     from mobilesam import weights
     from mobilesam.cli.progress import download_bar
 

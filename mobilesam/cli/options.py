@@ -1,4 +1,4 @@
-"""The vocabulary of options, the same in every command, and how prompts are read from text."""
+"""The options that commands share, and parsers of their text."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from mobilesam.prompts.file import ObjectPrompt, group
 
 
 class UsageError(MobileSamError):
-    """The options of a command do not go together, or one cannot be read; exit code 2."""
+    """Options of a command are incompatible, or one cannot be parsed; exit code 2."""
 
 
 class Backend(enum.StrEnum):
-    """What runs the network."""
+    """The runtime of the network."""
 
     auto = "auto"
     torch = "torch"
@@ -28,7 +28,7 @@ class Backend(enum.StrEnum):
 
 
 class Select(enum.StrEnum):
-    """Which of a prompt's masks is the answer: the rules of :mod:`mobilesam.masks.selection`."""
+    """The rules of :mod:`mobilesam.masks.selection`."""
 
     agreement = "agreement"
     score = "score"
@@ -36,7 +36,7 @@ class Select(enum.StrEnum):
 
 
 class Mode(enum.StrEnum):
-    """How thoroughly everything mode looks."""
+    """How many points everything mode segments."""
 
     exact = "exact"
     balanced = "balanced"
@@ -44,7 +44,7 @@ class Mode(enum.StrEnum):
 
 
 class Device(enum.StrEnum):
-    """Where the network runs."""
+    """The device of the network."""
 
     auto = "auto"
     cpu = "cpu"
@@ -60,14 +60,14 @@ ModelOption = Annotated[
         help="A weights name, a checkpoint, or a folder with an ONNX pair. Default: MobileSAM, fetched on first use.",
     ),
 ]
-BackendOption = Annotated[Backend, typer.Option("--backend", help="What runs the network.")]
-DeviceOption = Annotated[Device, typer.Option("--device", help="Where the network runs; auto takes the fastest.")]
+BackendOption = Annotated[Backend, typer.Option("--backend", help="Runtime of the network.")]
+DeviceOption = Annotated[Device, typer.Option("--device", help="Device of the network; auto chooses the fastest.")]
 ProviderOption = Annotated[
     str | None,
     typer.Option(
         "--provider",
         metavar="NAME",
-        help="ONNX Runtime's execution provider, such as cuda or openvino; instead of --device.",
+        help="Execution provider of ONNX Runtime, such as cuda or openvino; replaces --device.",
     ),
 ]
 ThreadsOption = Annotated[
@@ -77,73 +77,71 @@ FormatOption = Annotated[
     str,
     typer.Option(
         "--format",
-        metavar="WORD,...",
+        metavar="FORMAT,...",
         help="overlay: the image with its masks; mask, cutout: a PNG for each mask; indexed, instances: one PNG with "
         "the numbers of the masks; labelme, yolo, csv, geojson: a file for each image; coco, parquet: one file for "
         "all images.",
     ),
 ]
-OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if absent.")]
-ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite files that exist.")]
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files, created if needed.")]
+ForceOption = Annotated[bool, typer.Option("--force", help="Overwrite existing files.")]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print the result as one JSON document on stdout.")]
 PointOption = Annotated[
     list[str] | None,
     typer.Option(
         "--point",
         metavar="X,Y[,LABEL]",
-        help="A point in pixels; label 1 (default) lies on the object, 0 does not. Several points are one object.",
+        help="A point in pixels; label 1 (default) is on the object, 0 is not. Several points mark one object.",
     ),
 ]
 BoxOption = Annotated[
     list[str] | None,
-    typer.Option("--box", metavar="X1,Y1,X2,Y2", help="A box in pixels. Several boxes are several objects."),
+    typer.Option("--box", metavar="X1,Y1,X2,Y2", help="A box in pixels. Several boxes mark several objects."),
 ]
 PromptsOption = Annotated[
     Path | None,
     typer.Option(
-        "--prompts", metavar="FILE", help="Prompts for one or many images, as JSON; instead of the two above."
+        "--prompts", metavar="FILE", help="Prompts for one or many images, as JSON; replaces --point and --box."
     ),
 ]
-
-
 EmbeddingsOption = Annotated[
     Path | None,
-    typer.Option("--embeddings", metavar="DIR", help="Embeddings that mobilesam embed made."),
+    typer.Option("--embeddings", metavar="DIR", help="Folder of embeddings that mobilesam embed wrote."),
 ]
 SelectOption = Annotated[
     Select | None,
-    typer.Option("--select", help="Which of the model's masks is the answer; see below.", show_default=False),
+    typer.Option("--select", help="How to choose among the candidate masks; see below.", show_default=False),
 ]
 FastPaddingOption = Annotated[
     bool,
     typer.Option(
         "--fast-padding",
-        help="Encode only what an image covers of the padded square: faster from the second image on, as "
-        "accurate, not equal to the reference.",
+        help="Encode only the part of the padded square that the image covers: faster from the second image on, and "
+        "as accurate, but not identical to the reference.",
     ),
 ]
-ModeOption = Annotated[
-    Mode, typer.Option("--mode", help="exact segments at every point; balanced and fast skip points.")
-]
+ModeOption = Annotated[Mode, typer.Option("--mode", help="exact segments every point; balanced and fast skip points.")]
 PointsPerSideOption = Annotated[
     int,
-    typer.Option("--points-per-side", min=1, max=256, metavar="N", help="Points on a side of the grid, at most 256."),
+    typer.Option(
+        "--points-per-side", min=1, max=256, metavar="N", help="Points along each side of the image, at most 256."
+    ),
 ]
 TileSizeOption = Annotated[
     int | None,
-    typer.Option("--tile-size", min=64, metavar="PIXELS", help="Also look at tiles of this size, for small objects."),
+    typer.Option("--tile-size", min=64, metavar="PIXELS", help="Also segment tiles of this size, for small objects."),
 ]
 MinAreaOption = Annotated[int, typer.Option("--min-area", min=0, metavar="PIXELS", help="Leave out smaller masks.")]
 MaxMasksOption = Annotated[
-    int | None, typer.Option("--max-masks", min=1, metavar="N", help="Keep at most so many, the best scored.")
+    int | None, typer.Option("--max-masks", min=1, metavar="N", help="Keep at most N masks, best first.")
 ]
 
 
 def parse_prompts(points: Iterable[str], boxes: Iterable[str]) -> list[ObjectPrompt]:
-    """Return the objects that ``--point`` and ``--box`` stand for.
+    """Return the objects that ``--point`` and ``--box`` mark.
 
     Raises:
-        UsageError: one cannot be read, or there are points beside several boxes.
+        UsageError: one cannot be parsed, or there are points and several boxes.
     """
     read_points, read_boxes = [parse_point(text) for text in points], [parse_box(text) for text in boxes]
     try:
@@ -153,27 +151,26 @@ def parse_prompts(points: Iterable[str], boxes: Iterable[str]) -> list[ObjectPro
 
 
 def parse_point(text: str) -> tuple[float, float, float]:
-    """Read ``x,y`` or ``x,y,label``; the label is 1 if it is left out.
+    """Parse ``x,y`` or ``x,y,label``; the default label is 1.
 
     Raises:
-        UsageError: it is neither, or the label is not 0 or 1.
+        UsageError: the text is neither, or the label is not 0 or 1.
     """
     numbers = _numbers(text)
     if len(numbers) not in (2, 3):
         raise UsageError(sentence("--point", "be X,Y or X,Y,LABEL", repr(text), "write for example --point 320,240"))
     x, y, label = numbers if len(numbers) == 3 else (*numbers, 1)
     if label not in (0, 1):
-        raise UsageError(
-            sentence("the label of --point", "be 1 or 0", f"{label:g} in {text!r}", "1 lies on the object")
-        )
+        remedy = "1 is on the object, 0 is not"
+        raise UsageError(sentence("the label of --point", "be 1 or 0", f"{label:g} in {text!r}", remedy))
     return x, y, label
 
 
 def parse_box(text: str) -> tuple[float, float, float, float]:
-    """Read ``x1,y1,x2,y2``; whether that is a box is for :mod:`mobilesam.prompts.arrays` to say.
+    """Parse ``x1,y1,x2,y2``; :mod:`mobilesam.prompts.arrays` checks the order of the corners.
 
     Raises:
-        UsageError: it is not four numbers.
+        UsageError: the text is not four numbers.
     """
     numbers = _numbers(text)
     if len(numbers) != 4:
@@ -183,21 +180,21 @@ def parse_box(text: str) -> tuple[float, float, float, float]:
 
 
 def parse_formats(text: str, known: Iterable[str]) -> list[str]:
-    """Read a comma-separated list of ``--format`` words, each once, in the order given.
+    """Parse the comma-separated names of ``--format``, each once, in the order given.
 
     Raises:
-        UsageError: a word is not among ``known``, or there is none.
+        UsageError: a name is not in ``known``, or there is none.
     """
-    words = list(dict.fromkeys(word.strip() for word in text.split(",") if word.strip()))
+    names = list(dict.fromkeys(name.strip() for name in text.split(",") if name.strip()))
     known = list(known)
-    for word in words or [""]:
-        if word not in known:
-            raise UsageError(unknown_name("--format", word, known))
-    return words
+    for name in names or [""]:
+        if name not in known:
+            raise UsageError(unknown_name("--format", name, known))
+    return names
 
 
 def _numbers(text: str) -> list[float]:
-    """Return the comma-separated finite numbers in ``text``, or none at all if one part is not such a number."""
+    """Return the comma-separated numbers in ``text``, or an empty list if a part is not a finite number."""
     try:
         numbers = [float(part) for part in text.split(",")]
     except ValueError:
@@ -205,16 +202,16 @@ def _numbers(text: str) -> list[float]:
     return numbers if all(math.isfinite(number) for number in numbers) else []
 
 
-# Options that had another name in the release before.
+# Deprecated names of options.
 _RENAMED = {"--preset": "--mode", "--grid": "--points-per-side", "--tiles": "--tile-size"}
 
 
 class RenamingCommand(TyperCommand):
-    """A command that still takes the old names of its options, with a warning."""
+    """A command that accepts deprecated names of options, with a warning."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Parse arguments after replacing old names."""
-        end = args.index("--") if "--" in args else len(args)  # what follows is no option
+        """Replace deprecated names, and parse the arguments."""
+        end = args.index("--") if "--" in args else len(args)  # arguments after it are not options
         return super().parse_args(ctx, [*map(_renamed, args[:end]), *args[end:]])
 
 

@@ -1,4 +1,4 @@
-"""``mobilesam predict``: segment what points and boxes show, in one image or many."""
+"""``mobilesam predict``: segment the objects that points and boxes mark, in one image or many."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import ModelOptions, with_model_options
-from mobilesam.cli.sources import warnings_of
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompts.file import PromptFile, read_prompts
 
@@ -28,7 +27,7 @@ def predict(
     multimask: Annotated[
         bool,
         typer.Option(
-            "--multimask", help="Keep the three multimask outputs of each prompt, best first, not only one mask."
+            "--multimask", help="Keep the three candidate masks of each prompt, best first, instead of one mask."
         ),
     ] = False,
     select: options.SelectOption = None,
@@ -42,72 +41,69 @@ def predict(
     *,
     network: ModelOptions,
 ) -> None:
-    """Segment what points and boxes show.
+    """Segment the objects that points and boxes mark.
 
     mobilesam predict cat.jpg --point 320,240
 
     mobilesam predict cat.jpg --box 80,20,420,300 --box 10,10,70,90 --format cutout --out results
 
-    Several points are one object, several boxes are several objects; points go with at most one box. Points of label 0
-    need one of label 1, or a box, beside them. The files are named after the image (cat-overlay.png, cat-mask.png,
-    cat-mask-2.png for the second object) and listed on stdout.
+    Several points mark one object, several boxes mark several objects. Points can be combined with one box. Points of
+    label 0 need a point of label 1 or a box. The files are named after the image (cat-overlay.png, cat-mask.png,
+    cat-mask-2.png for the second object), and their paths are printed.
 
-    One mask is kept for each object. --select says which of the decoder's four: agreement, the one that the others
-    agree with, which is right most often for a single point and is the default for one; single, its single-mask output,
-    the default for boxes and several points; score, the multimask output of the highest predicted IoU, as SAM's
-    examples do. A mask that a prompt file chooses is kept whatever --select says.
+    One mask is kept for each object. --select chooses it among the four outputs of the decoder. agreement: the mask
+    that overlaps the others most, the most accurate choice for a single point and its default. single: the single-mask
+    output, the default for boxes and several points. score: the candidate mask with the highest predicted IoU, as in
+    SAM's examples. A choice in a prompt file takes precedence over --select.
 
-    An image that cannot be read or segmented is reported on stderr; the others are still done, and the exit code is 1.
+    An image that cannot be read or segmented is reported on stderr. The other images are processed, and the exit code
+    is 1.
     """
-    from mobilesam.cli.output import Output
+    from mobilesam.cli.output import Output, timed, warnings_of
     from mobilesam.embedding import with_embeddings
     from mobilesam.segment import ALL, segment_objects
 
     if multimask and select:
-        actual = "both"
-        raise options.UsageError(sentence("--select", "stand without --multimask", actual, "leave one of them out"))
+        raise options.UsageError(sentence("--select", "be used without --multimask", "both", "omit one of them"))
     output = Output(
         images,
         out,
         formats,
         force=force,
         as_json=as_json,
-        prompts=_wanted(point or [], box or [], prompts),
+        prompts=_prompts(point or [], box or [], prompts),
         masks_per_object=MULTIMASK_OUTPUTS if multimask else 1,
         read=[prompts] if prompts else [],
     )
     sam: MaskModel | None = None
     rule = ALL if multimask else select.value if select else None
-    for files, image, clock in output.read():
-        # Loaded only now, so that a mistyped path is reported at once.
+    for files, image, milliseconds in output.read():
+        # Loaded after the first image is read, so that a wrong path is reported at once.
         sam = sam or with_embeddings(network.load(threads), embeddings)
         try:
             with warnings_of(files.source):
-                with clock.measure("encode"):
+                with timed(milliseconds, "encode"):
                     embedding = sam.encode(image, fast_padding=fast_padding)
-                with clock.measure("decode"):
-                    found = segment_objects(sam, embedding, files.prompts, select=rule)
+                with timed(milliseconds, "decode"):
+                    objects = segment_objects(sam, embedding, files.prompts, select=rule)
         except InputError as error:
             output.fail(files.source, error)
             continue
-        output.write(files, image, [record for records in found for record in records], clock)
-        for number, (best, *_) in enumerate(found, start=1):
+        output.write(files, image, [record for records in objects for record in records], milliseconds)
+        for number, (best, *_) in enumerate(objects, start=1):
             share = best["area"] / (image.shape[0] * image.shape[1])
-            typer.echo(
-                f"{files.source}: object {number}, score {best['predicted_iou']:.2f}, {share:.1%} of the image",
-                err=True,
-            )
+            quality = f"predicted IoU {best['predicted_iou']:.2f}"
+            typer.echo(f"{files.source}: object {number}, {quality}, {share:.1%} of the image", err=True)
     output.finish()
 
 
-def _wanted(points: list[str], boxes: list[str], prompts: Path | None) -> PromptFile:
-    """Return the objects wanted in the images."""
+def _prompts(points: list[str], boxes: list[str], prompts: Path | None) -> PromptFile:
     if prompts and (points or boxes):
-        actual = "--point or --box beside it"
-        raise options.UsageError(sentence("--prompts", "stand alone", actual, "put all prompts into the file"))
+        actual, remedy = "both", "write all prompts into the file"
+        raise options.UsageError(sentence("--prompts", "be used without --point and --box", actual, remedy))
     if prompts:
         return read_prompts(prompts)
     if not (points or boxes):
         remedy = "add for example --point 320,240"
-        raise options.UsageError(sentence("predict", "be given a --point, a --box or --prompts", "none", remedy))
+        raise options.UsageError(sentence("predict", "have --point, --box or --prompts", "none", remedy))
     return PromptFile(objects=tuple(options.parse_prompts(points, boxes)))

@@ -1,4 +1,4 @@
-"""Progress of a download on stderr."""
+"""Progress bar of a download, on stderr."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ if TYPE_CHECKING:
 
 @contextlib.contextmanager
 def download_bar() -> Iterator[Progress]:
-    """Yield a callable for ``progress=`` of :mod:`mobilesam.weights.store`; nothing is shown until it is called.
+    """Yield a callable for ``progress=`` of :mod:`mobilesam.weights.store`.
 
-    On a terminal it draws a bar a file; otherwise it writes one line a file.
+    It draws a bar for each file on a terminal, and otherwise writes a line for each file.
     """
     from rich.console import Console
     from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn

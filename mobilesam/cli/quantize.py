@@ -1,4 +1,4 @@
-"""``mobilesam quantize``: make exported ONNX files smaller, and say what that costs."""
+"""``mobilesam quantize``: quantize exported ONNX files, and report size, time and accuracy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ REPORT = "quantization.json"
 
 
 class RecipeName(enum.StrEnum):
-    """The recipes of :mod:`mobilesam.export.recipes`, named here so that --help needs no package."""
+    """The recipes of :mod:`mobilesam.export.recipes`, which --help must not import."""
 
     weights = "weights"
     dynamic = "dynamic"
@@ -29,26 +29,30 @@ class RecipeName(enum.StrEnum):
 
 def quantize(
     model: Annotated[Path, typer.Argument(metavar="DIR", help="Folder that mobilesam export wrote.")],
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files; made if absent.")],
+    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files, created if needed.")],
     recipe: Annotated[
         RecipeName,
         typer.Option(
             "--recipe",
-            help="weights: int8 in the file, float32 at work; dynamic: matrix products in int8; static: convolutions "
-            "too, by ranges seen on images; half: float16, for GPUs.",
+            help="weights: int8 weights, computed in float32; dynamic: matrix products in int8; static: convolutions "
+            "too, with ranges calibrated on images; half: float16, for GPUs.",
         ),
     ] = RecipeName.weights,
     calibrate: Annotated[
         Path | None,
-        typer.Option("--calibrate", metavar="DIR", help="Images like those to be segmented, for static."),
+        typer.Option(
+            "--calibrate", metavar="DIR", help="Images for the calibration of static, similar to those to segment."
+        ),
     ] = None,
     annotations: Annotated[
         Path | None,
-        typer.Option("--eval", metavar="FILE", help="Measure accuracy too: ground truth as COCO instance JSON."),
+        typer.Option("--eval", metavar="FILE", help="Also measure accuracy: ground truth as COCO instance JSON."),
     ] = None,
     images: Annotated[
         Path | None,
-        typer.Option("--images", metavar="DIR", help="The images of --eval. Default: images beside the JSON."),
+        typer.Option(
+            "--images", metavar="DIR", help="Images of --eval. Default: the folder images next to the JSON file."
+        ),
     ] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", min=1, metavar="N", help="Measure on at most N images.")
@@ -61,17 +65,17 @@ def quantize(
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write exported ONNX files again, quantized, with a report of size, time and accuracy.
+    """Quantize exported ONNX files, with a report of size, time and accuracy.
 
     mobilesam quantize onnx --out onnx-int8
 
     mobilesam quantize onnx --out onnx-static --recipe static --calibrate photos --eval val/instances.json
 
-    The report is printed and kept beside the files. Figures for all recipes: docs/quantization.md.
+    The report is printed and saved with the files. Results of all recipes: docs/quantization.md.
     """
     if annotations is None and (max_drop is not None or images is not None or limit is not None):
         option = "--max-drop" if max_drop is not None else "--images" if images is not None else "--limit"
-        raise options.UsageError(sentence(option, "come with --eval", "none", "name the ground truth"))
+        raise options.UsageError(sentence(option, "be used with --eval", "none", "add --eval FILE"))
     from mobilesam.evaluate import load_coco
     from mobilesam.export import quantize as work
     from mobilesam.export.recipes import Recipe
@@ -92,8 +96,10 @@ def quantize(
     write_bytes(out / REPORT, json.dumps(report.as_json(), indent=2).encode() + b"\n")
     typer.echo(json.dumps(report.as_json(), indent=2) if as_json else "\n".join(_lines(report)))
     if max_drop is not None and report.drop > max_drop:
-        remedy = "use another recipe, or other images to calibrate with"
-        raise ExportError(sentence("mean IoU", f"drop by at most {max_drop:g}", f"{report.drop:.4f}", remedy))
+        raise ExportError(
+            f"Mean IoU drops by {report.drop:.4f}, more than --max-drop {max_drop:g}. Use another recipe, or other "
+            "images for the calibration."
+        )
 
 
 def _lines(report: Report) -> list[str]:
@@ -106,9 +112,9 @@ def _lines(report: Report) -> list[str]:
         lines.append(f"{file.name:14} {file.size / 1e6:6.2f} MB {file.quantized_size / 1e6:6.2f} MB{note}")
     for stage, (before, after) in report.seconds.items():
         lines.append(f"{stage:14} {1000 * before:6.1f} ms {1000 * after:6.1f} ms  {after / before:.2f}x")
-    for kind, found in report.accuracy.items():
+    for kind, accuracy in report.accuracy.items():
         lines.append(
-            f"{'mIoU, ' + kind:14} {found.float32:9.4f} {found.quantized:9.4f}  drop {found.drop:+.4f}, "
-            f"{found.agreement:.4f} with float32's masks"
+            f"{'mIoU, ' + kind:14} {accuracy.float32:9.4f} {accuracy.quantized:9.4f}  drop {accuracy.drop:+.4f}, "
+            f"{accuracy.agreement:.4f} with float32's masks"
         )
     return lines

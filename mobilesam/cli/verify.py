@@ -1,4 +1,4 @@
-"""``mobilesam verify``: how far ONNX files are from the network."""
+"""``mobilesam verify``: compare ONNX files with the network."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from mobilesam.cli import options
 def verify(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL", help="The ONNX files of a model, or their folder."),
+        typer.Argument(metavar="MODEL", help="ONNX files of a model, or their folder."),
     ],
     against: Annotated[
         str | None,
@@ -27,14 +27,14 @@ def verify(
     backend: options.BackendOption = options.Backend.auto,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Compare ONNX files with the network over five shapes of image, points, boxes and an earlier mask.
+    """Compare ONNX files with the network, over five image shapes, points, boxes and mask input.
 
     mobilesam verify onnx
 
     mobilesam verify decoder.onnx --against other-export
 
-    Prints the largest difference of each output; exit code 1 if one is beyond its limit. The network runs on PyTorch
-    where that is installed, else on ONNX Runtime.
+    Prints the largest difference of each output. The exit code is 1 if one exceeds its limit. The network runs on
+    PyTorch if it is installed, otherwise on ONNX Runtime.
     """
     import importlib.util
 
@@ -44,7 +44,7 @@ def verify(
     from mobilesam.onnx import recognition
 
     files = [file for path in models for file in (recognition.files_of(path) if path.is_dir() else [path])]
-    recognition.by_role(files)  # a wrong file is told before the network is loaded
+    recognition.by_role(files)  # a wrong file is reported before the network is loaded
     if backend is options.Backend.auto and not find_export(against) and importlib.util.find_spec("torch"):
         backend = options.Backend.torch
     rows = compare(files, load_model(against, backend, options.Device.cpu, None))

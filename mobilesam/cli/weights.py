@@ -13,7 +13,9 @@ from mobilesam.cli import options
 
 app = typer.Typer(no_args_is_help=True, help="List, fetch, verify, find, convert and remove the weights.")
 
-NameArgument = Annotated[str, typer.Argument(metavar="[NAME]", help="A name that the list shows.", show_default=True)]
+NameArgument = Annotated[
+    str, typer.Argument(metavar="[NAME]", help="A name in mobilesam weights list.", show_default=True)
+]
 
 
 @app.command("list")
@@ -127,7 +129,7 @@ def convert(
     ],
     force: options.ForceOption = False,
 ) -> None:
-    """Write a checkpoint in the official layout: .pt, which the reference package loads strictly, or .safetensors.
+    """Convert a checkpoint to the official layout: .pt, which the reference implementation loads, or .safetensors.
 
     mobilesam weights convert mobile_sam.safetensors mobile_sam.pt
 

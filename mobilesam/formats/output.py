@@ -22,7 +22,7 @@ from mobilesam.masks.records import MaskRecord, pixel_box
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.visualize import overlay
 
-WORDS = (
+FORMATS = (
     *("overlay", "mask", "cutout", "indexed", "instances"),
     *("coco", "labelme", "yolo", "csv", "geojson", "parquet"),
 )
@@ -44,7 +44,7 @@ def write_masks(
     """Write the masks of an image into one file.
 
     Args:
-        word: one of :data:`WORDS`; "mask" and "cutout" hold what lies in any of the masks.
+        word: one of :data:`FORMATS`; "mask" and "cutout" hold what lies in any of the masks.
         masked: the masks, and the name and size of their image.
         image: returns the image, (H, W, 3) uint8 RGB; called for "overlay" and "cutout" only.
         prompts: drawn on an overlay.

@@ -20,7 +20,7 @@ from tests.batch.works import gpus_in, note_gpus
 from tests.conftest import ROOT
 from tests.shared_models import encode_once
 
-WORDS = ("coco", "parquet", "overlay")
+FORMATS = ("coco", "parquet", "overlay")
 COUNT = 16
 
 
@@ -96,8 +96,8 @@ def test_a_killed_worker_loses_and_doubles_no_photo(photo, tmp_path, monkeypatch
         monkeypatch.setattr(handler, "formatter", logging.Formatter("mine: %(message)s"))
     before = settings()
     assert before[0] is True
-    how = {"prompts": prompts, "formats": WORDS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
-    report = segment_images(SegmentationJob(["photos"], Path("ray"), **how, workers=2, engine="ray"), progress=look)
+    job = {"prompts": prompts, "formats": FORMATS, "model": MortalChoice(backend="onnx", device="cpu", threads=1)}
+    report = segment_images(SegmentationJob(["photos"], Path("ray"), **job, workers=2, engine="ray"), progress=look)
     assert settings() == before
     assert Path("killed").exists()
     assert not ray.is_initialized()
@@ -107,5 +107,5 @@ def test_a_killed_worker_loses_and_doubles_no_photo(photo, tmp_path, monkeypatch
     assert len(seen) in (2, 3), "the killed one, the one in its place, and the other one unless it came too late"
     assert report.done == COUNT
     assert [Path(each.source).name for each in report.bad] == ["broken.jpg"]
-    segment_images(SegmentationJob(["photos"], Path("local"), **how))
+    segment_images(SegmentationJob(["photos"], Path("local"), **job))
     assert contents(Path("ray")) == contents(Path("local"))

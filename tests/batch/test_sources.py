@@ -1,4 +1,4 @@
-"""Which images an input names, and what their files are called."""
+"""The images of inputs, and the names of their output files."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def found(*inputs, out="photos/out"):
+def paths_of(*inputs, out="photos/out"):
     return [source.path for source in find_images(inputs, Path(out))]
 
 
 def test_a_folder_is_walked_but_for_the_results_in_it(folder):
     expected = ["photos/a.PNG", "photos/b.jpg", "photos/sub/a.png", "photos/sub/deep/a.tif"]
-    assert found("photos") == expected
-    assert found("photos", out="elsewhere") == [*expected[:2], "photos/out/o.png", *expected[2:]]
+    assert paths_of("photos") == expected
+    assert paths_of("photos", out="elsewhere") == [*expected[:2], "photos/out/o.png", *expected[2:]]
 
 
 def test_files_of_a_folder_keep_their_places(folder):
@@ -40,25 +40,25 @@ def test_files_of_a_folder_keep_their_places(folder):
 
 def test_globs_lists_and_files(folder):
     (folder / "photos/list.txt").write_text("# mine\nb.jpg\n\nsub/a.png\nabsent.png\n")
-    assert found("photos/*.jpg", "photos/notes.md") == ["photos/b.jpg", "photos/notes.md"]
-    assert found("photos/**/a.*") == ["photos/a.PNG", "photos/sub/a.png", "photos/sub/deep/a.tif"]
-    assert found("photos/list.txt") == ["photos/b.jpg", "photos/sub/a.png", "photos/absent.png"]
-    assert found("photos/b.jpg", "./photos/b.jpg") == ["photos/b.jpg"]
+    assert paths_of("photos/*.jpg", "photos/notes.md") == ["photos/b.jpg", "photos/notes.md"]
+    assert paths_of("photos/**/a.*") == ["photos/a.PNG", "photos/sub/a.png", "photos/sub/deep/a.tif"]
+    assert paths_of("photos/list.txt") == ["photos/b.jpg", "photos/sub/a.png", "photos/absent.png"]
+    assert paths_of("photos/b.jpg", "./photos/b.jpg") == ["photos/b.jpg"]
 
 
 @pytest.mark.parametrize(
     ("inputs", "out", "message"),
     [
         (["photo"], "o", "INPUT must be an image, a folder, a glob or a list, got 'photo', which does not exist"),
-        (["*.gif"], "o", r"got '\*.gif', a pattern that matches nothing"),
-        (["photos/.hidden/../empty"], "o", "INPUT must hold an image, got none in"),
-        (["photos"], "photos", "the folder of the results must not be one of the images, got photos"),
+        (["*.gif"], "o", r"got '\*.gif', a pattern without matches"),
+        (["photos/.hidden/../empty"], "o", "INPUT must contain an image, got none in"),
+        (["photos"], "photos", "--out must not be a folder of images, got photos; choose another folder"),
     ],
 )
 def test_inputs_that_name_nothing(folder, inputs, out, message):
     (folder / "photos/empty").mkdir()
     with pytest.raises(InputError, match=message):
-        found(*inputs, out=out)
+        paths_of(*inputs, out=out)
 
 
 def test_prompts_come_from_either_kind_of_file(tmp_path):

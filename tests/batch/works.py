@@ -24,7 +24,7 @@ def tasks(*names: str) -> list[Task]:
 
 
 class NameWork:
-    """Answers with the image's name in capitals; bad, deadly, full, warned and slow ones do as they are called."""
+    """Returns the name of the image in capitals; bad, deadly, full, warned and slow ones do as they are called."""
 
     def __init__(self) -> None:
         self.open = self.open_most = 0

@@ -51,10 +51,10 @@ def test_a_folder_is_done_and_the_bad_photo_listed(command, folder):
     outcome = run(command, folder, "--format", "coco,parquet,overlay,mask,labelme")
     assert outcome.code == 1
     assert outcome.out.splitlines() == [str(folder / "out" / name) for name in ("coco.json", "masks.parquet")]
-    told = outcome.err.splitlines()
-    assert told[-2] == "4 images done, 1 bad"
-    assert told[-1].startswith("error: image must be an image, got ")
-    assert "broken.jpg" in told[-1]
+    lines = outcome.err.splitlines()
+    assert lines[-2] == "4 images done, 1 bad"
+    assert lines[-1].startswith("error: image must be an image, got ")
+    assert "broken.jpg" in lines[-1]
     photos = formats.read_coco(folder / "out/coco.json")
     assert [Path(each.file_name).name for each in photos] == ["a.png", "b.png", "c.png", "a.png"]
     assert list(formats.read_parquet(folder / "out/masks.parquet"))[3].file_name == photos[3].file_name
@@ -67,7 +67,7 @@ def test_a_folder_is_done_and_the_bad_photo_listed(command, folder):
     np.testing.assert_array_equal(formats.read_mask(folder / "out/sub/a-masks/001.png"), masks_of(photos[3])[0])
 
 
-def test_everything_is_what_the_command_for_one_photo_finds(command, folder, monkeypatch):
+def test_everything_gives_the_masks_of_the_command_for_single_images(command, folder, monkeypatch):
     assert run(command, folder, prompts=False).code == 1
     monkeypatch.setattr("mobilesam.cli.model.load_model", lambda *_, **__: ColorModel())
     sources = [folder / "photos" / name for name in ("a.png", "b.png", "c.png", "sub/a.png")]
@@ -77,29 +77,29 @@ def test_everything_is_what_the_command_for_one_photo_finds(command, folder, mon
     assert (folder / "one/coco.json").read_bytes() == (folder / "out/coco.json").read_bytes()
 
 
-def test_an_interrupted_run_goes_on_and_ends_the_same(command, folder, monkeypatch):
-    words = ("--format", "coco,overlay,parquet")
-    run(command, folder, *words)
+def test_an_interrupted_run_is_resumed_with_the_same_files(command, folder, monkeypatch):
+    formats = ("--format", "coco,overlay,parquet")
+    run(command, folder, *formats)
     encode, photos = ColorModel.encode, []
 
-    def interrupted(self, image, **how):
+    def interrupted(self, image, **options):
         photos.append(image)
         if len(photos) == 3:
             raise KeyboardInterrupt
-        return encode(self, image, **how)
+        return encode(self, image, **options)
 
     monkeypatch.setattr(ColorModel, "encode", interrupted)
-    outcome = run(command, folder, *words, out="again")
+    outcome = run(command, folder, *formats, out="again")
     assert outcome.code == 130
-    assert f"stopped; go on with --resume --out {folder / 'again'}" in outcome.err
+    assert f"interrupted; continue with --resume --out {folder / 'again'}" in outcome.err
     assert not (folder / "again/coco.json").exists()
-    outcome = run(command, folder, *words, "--resume", out="again")
+    outcome = run(command, folder, *formats, "--resume", out="again")
     assert outcome.code == 1
     assert 4 <= len(photos) <= 6, "what was done is not done again"
     assert contents(folder / "again") == contents(folder / "out")
 
 
-def test_a_mended_photo_is_done_on_resume(command, folder):
+def test_a_repaired_image_is_done_on_resume(command, folder):
     assert run(command, folder).code == 1
     Image.fromarray(squares(HW, BOXES)).save(folder / "photos/broken.jpg")
     assert run(command, folder, "--resume").code == 0
@@ -150,9 +150,9 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
 @pytest.mark.parametrize(
     ("arguments", "code", "message"),
     [
-        (["--everything"], 2, "error: batch must be given --prompts FILE or --everything, got both; give one"),
+        (["--everything"], 2, "error: batch must have either --prompts FILE or --everything, got both; give one"),
         (["--format", "maks"], 2, "error: --format must be one of overlay, mask,"),
-        (["--ray-address", "auto"], 2, "error: --ray-address must come with --engine ray"),
+        (["--ray-address", "auto"], 2, "error: --ray-address must be used with --engine ray, got --engine local; add"),
         (["--resume"], 1, "error: output file must not exist yet, got "),
         (["--prompts", "absent.json"], 1, "error: prompt file must exist, got absent.json"),
     ],
@@ -166,14 +166,16 @@ def test_wrong_options(command, folder, arguments, code, message):
     assert contents(folder / "out") == {"coco.json": b"mine"}
 
 
-def test_a_run_that_is_there_is_kept(command, folder):
+def test_an_existing_run_is_kept(command, folder):
     run(command, folder)
     before = contents(folder / "out")
     outcome = run(command, folder)
     assert outcome.code == 1
-    assert "batch.sqlite; go on with --resume, start again with --force, or choose another --out" in outcome.err
+    assert (
+        "batch.sqlite; continue the run with --resume, start again with --force, or choose another --out" in outcome.err
+    )
     outcome = run(command, folder, "--resume", prompts=False)
-    assert "error: --resume into " in outcome.err
+    assert outcome.err.startswith(f"error: The run in {folder / 'out'} cannot be resumed: ")
     assert contents(folder / "out") == before
     assert run(command, folder, "--force", prompts=False).code == 1
     assert contents(folder / "out") != before
@@ -194,15 +196,15 @@ def photos(tmp_path, photo):
 
 
 def start(folder, out, *arguments):
-    words = ["batch", "photos", "--prompts", "prompts.json", "--format", "coco,parquet,overlay", "--out", out]
+    command = ["batch", "photos", "--prompts", "prompts.json", "--format", "coco,parquet,overlay", "--out", out]
     return subprocess.Popen(
-        [sys.executable, "-m", "mobilesam", *words, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "mobilesam", *command, *arguments], cwd=folder, stderr=subprocess.PIPE, text=True
     )
 
 
 @pytest.mark.weights
-def test_killed_in_the_middle_a_run_goes_on_and_ends_the_same(photos):
-    """Two workers and then two others do what one does, to the byte."""
+def test_a_killed_run_is_resumed_with_the_same_files(photos):
+    """Two workers, killed and replaced by two others, write the same bytes as one worker."""
     whole = start(photos, "whole", "--workers", "1", "--threads", "1")
     assert whole.communicate()[1].splitlines()[0] == "6 images done, 1 bad"
     killed = start(photos, "killed", "--workers", "2", "--threads", "1")
@@ -226,16 +228,16 @@ def test_embeddings_made_beforehand_are_used(command, photos, monkeypatch):
     document = json.loads(outcome.out)
     assert list(document["embeddings"]) == ["photos/2.png"]
     assert [error["image"] for error in document["errors"]] == ["photos/broken.jpg"]
-    ask = ["predict", "photos/2.png", "--point", "100,75", "--format", "mask"]
-    assert command(*ask, "--out", "fresh").code == 0
+    predict = ["predict", "photos/2.png", "--point", "100,75", "--format", "mask"]
+    assert command(*predict, "--out", "fresh").code == 0
 
     def encode(*_, **__):
         raise AssertionError("the image is encoded already")
 
     monkeypatch.setattr("mobilesam.onnx.OnnxSam.encode", encode)
     assert command("embed", "photos/2.png", "--out", "embeddings", "--workers", 1).code == 0
-    assert command(*ask, "--out", "prepared", "--embeddings", "embeddings").code == 0
+    assert command(*predict, "--out", "prepared", "--embeddings", "embeddings").code == 0
     assert contents(photos / "prepared") == contents(photos / "fresh")
-    assert command(*ask, "--out", "x", "--embeddings", "absent").err.startswith(
+    assert command(*predict, "--out", "x", "--embeddings", "absent").err.startswith(
         "error: the folder of embeddings must exist, got absent; create it with mobilesam embed"
     )

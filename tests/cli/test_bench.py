@@ -25,9 +25,9 @@ def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) 
     assert outcome.out.startswith("1024 x 768 pixels, TorchSam on cpu, ms\n")
     document = json.loads(path.read_text())
     assert list(document["stages"]) == ["read", "resize", "encode", "first decode", "decode", "upsample"]
-    for stage, found in document["stages"].items():
-        assert len(found["values"]) == (4 if stage == "upsample" else 2)
-        assert found["q1"] <= found["median"] <= found["q3"]
+    for stage, times in document["stages"].items():
+        assert len(times["values"]) == (4 if stage == "upsample" else 2)
+        assert times["q1"] <= times["median"] <= times["q3"]
     assert document["stages"]["encode"]["median"] > document["stages"]["decode"]["median"] > 0
     assert document["model"]["threads"] == document["environment"]["torch_threads"] == 2
     assert document["environment"]["versions"]["numpy"]

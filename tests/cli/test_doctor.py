@@ -18,14 +18,14 @@ from mobilesam.cli.doctor import import_remedy
 
 
 def run_without(
-    folder: Path, broken: dict[str, str], *words: str, home: Path | None = None
+    folder: Path, broken: dict[str, str], *arguments: str, home: Path | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run doctor in a process where some packages are replaced by modules with the given code."""
     for name, code in broken.items():
         (folder / f"{name}.py").write_text(code)
     path = os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = os.environ | {"PYTHONPATH": path, "MOBILESAM_HOME": str(home or folder / "home")}
-    command = [sys.executable, "-m", "mobilesam", "doctor", *words]
+    command = [sys.executable, "-m", "mobilesam", "doctor", *arguments]
     return subprocess.run(command, capture_output=True, text=True, env=environment, cwd=folder)
 
 
@@ -75,12 +75,14 @@ def test_missing_and_broken_packages_and_weights_are_named_with_their_remedies(t
     assert (finished.returncode, finished.stderr) == (1, "")
     report = json.loads(finished.stdout)
     assert report["ready"] is False
-    found = {item["name"]: (item["problem"], item["remedy"]) for item in report["packages"]}
-    assert found["torch"] == ("not installed", 'run: pip install "mobilesam[torch]"')
-    assert found["opencv-python"][0].startswith("does not import: libGL.so.1: cannot open")
-    assert found["opencv-python"][1].startswith("OpenCV needs system libraries; run: apt-get install libgl1 libglib2.0")
-    assert found["pycocotools"][0] == "does not import: wrong ELF class"
-    assert found["numpy"] == ("", "")
+    problems = {item["name"]: (item["problem"], item["remedy"]) for item in report["packages"]}
+    assert problems["torch"] == ("not installed", 'run: pip install "mobilesam[torch]"')
+    assert problems["opencv-python"][0].startswith("does not import: libGL.so.1: cannot open")
+    assert problems["opencv-python"][1].startswith(
+        "OpenCV needs system libraries; run: apt-get install libgl1 libglib2.0"
+    )
+    assert problems["pycocotools"][0] == "does not import: wrong ELF class"
+    assert problems["numpy"] == ("", "")
     assert report["weights"]["folder"] == str(tmp_path / "home")
     assert report["weights"]["problem"] == "not fetched yet"
     assert report["weights"]["remedy"] == "run: mobilesam weights fetch"

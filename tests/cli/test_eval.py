@@ -21,9 +21,9 @@ TORCH = ("--backend", "torch", "--device", "cpu")
 def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Two images of coins; one annotation is empty, one image missing."""
     names = ("a.png", "b.png", "gone.png")
-    found = [{"image_id": name, "segmentation": compressed(mask)} for name in names for mask in coins()[:2]]
-    found.append({"image_id": "a.png", "segmentation": []})
-    path = write_coco(tmp_path_factory.mktemp("coins"), dict.fromkeys(names, photo("coins")), found)
+    listed = [{"image_id": name, "segmentation": compressed(mask)} for name in names for mask in coins()[:2]]
+    listed.append({"image_id": "a.png", "segmentation": []})
+    path = write_coco(tmp_path_factory.mktemp("coins"), dict.fromkeys(names, photo("coins")), listed)
     (path.parent / "gone.png").unlink()
     return path
 

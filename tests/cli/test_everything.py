@@ -67,11 +67,11 @@ def test_the_files_agree(command, folder):
 
 @pytest.mark.filterwarnings("ignore::mobilesam.errors.FormatLossWarning")  # one square lies on black
 def test_the_other_formats_hold_the_same_masks(command, folder):
-    words = "mask,cutout,indexed,instances,labelme,yolo,geojson,coco,parquet"
-    document = json.loads(run(command, folder, "--format", words, "--json").out)
+    names = "mask,cutout,indexed,instances,labelme,yolo,geojson,coco,parquet"
+    document = json.loads(run(command, folder, "--format", names, "--json").out)
     files = document["images"][0]["files"] | document["files"]
     masks = [formats.read_mask(Path(path)) for path in files["mask"]]
-    found = {
+    images = {
         "coco": formats.read_coco(Path(files["coco"][0]))[0],
         "parquet": next(iter(formats.read_parquet(Path(files["parquet"][0])))),
         "geojson": formats.read_geojson(Path(files["geojson"][0])),
@@ -81,13 +81,13 @@ def test_the_other_formats_hold_the_same_masks(command, folder):
         "instances": formats.read_map(Path(files["instances"][0])),
     }
     assert (folder / "out/data.yaml").read_text() == 'nc: 1\nnames:\n  0: "object"\n'
-    assert (folder / "out" / found["labelme"].file_name).resolve() == folder / "cat.png"
+    assert (folder / "out" / images["labelme"].file_name).resolve() == folder / "cat.png"
     with Image.open(files["cutout"][0]) as image:
         np.testing.assert_array_equal(np.array(image)[..., 3] > 0, masks[0])
-    for word, photo in found.items():
+    for name, photo in images.items():
         for record, mask in zip(photo.records, masks, strict=True):
             again = rle.rle_to_mask(record["segmentation"])
-            assert np.count_nonzero(again != mask) <= (0 if word in ("coco", "parquet", "geojson") else 900), word
+            assert np.count_nonzero(again != mask) <= (0 if name in ("coco", "parquet", "geojson") else 900), name
 
 
 def test_masks_are_chosen_by_area_and_number(command, folder):
@@ -145,10 +145,10 @@ def test_a_photo_without_masks_still_has_its_files(command, folder, monkeypatch)
     np.testing.assert_array_equal(np.array(Image.open(folder / "out/cat-overlay.png")), PHOTO)
 
 
-def test_a_time_budget_is_told(command, folder):
+def test_a_time_budget_is_reported(command, folder):
     outcome = run(command, folder, "--time-budget", 0, "--json")
     assert outcome.code == 0
-    assert outcome.err.strip().endswith(", the time was up")
+    assert outcome.err.strip().endswith(", stopped at the time budget")
     assert json.loads(outcome.out)["images"][0]["partial"] is True
 
 

@@ -18,23 +18,23 @@ MOBILESAM = [sys.executable, "-m", "mobilesam"]
 
 
 def all_commands() -> list[list[str]]:
-    """Return the words of every command and subcommand."""
+    """Return the arguments that name every command and subcommand."""
     app = build_app()
-    words: list[list[str]] = [[], *([info.name] for info in app.registered_commands)]
+    arguments: list[list[str]] = [[], *([info.name] for info in app.registered_commands)]
     for group in app.registered_groups:
-        words.append([group.name])
+        arguments.append([group.name])
         assert group.typer_instance is not None
         for info in group.typer_instance.registered_commands:
             assert info.callback is not None
-            words.append([group.name, info.name or info.callback.__name__])
-    return words
+            arguments.append([group.name, info.name or info.callback.__name__])
+    return arguments
 
 
-@pytest.mark.parametrize("words", all_commands(), ids=" ".join)
-def test_every_command_has_help(command: Callable[..., Any], words: list[str]) -> None:
-    outcome = command(*words, "--help")
+@pytest.mark.parametrize("arguments", all_commands(), ids=" ".join)
+def test_every_command_has_help(command: Callable[..., Any], arguments: list[str]) -> None:
+    outcome = command(*arguments, "--help")
     assert outcome.code == 0
-    assert f"Usage: mobilesam {' '.join(words)}".strip() in outcome.out
+    assert f"Usage: mobilesam {' '.join(arguments)}".strip() in outcome.out
     assert outcome.err == ""
 
 
@@ -48,18 +48,21 @@ def test_module_and_script_are_the_same_program() -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["predict", "x.jpg", "--pont", "1,2"], "No such option: --pont"),
         (["predikt"], "No such command 'predikt'"),
         (["predict", "--point", "1,2"], "Missing argument"),
         (["predict", "x.jpg", "--point", "1,2", "--threads", "0"], "Invalid value for '--threads'"),
         (["predict", "x.jpg", "--point", "1,2", "--device", "tpu"], "Invalid value for '--device'"),
-        (["predict", "x.jpg"], "error: predict must be given a --point, a --box or --prompts, got none; add for"),
+        (["predict", "x.jpg"], "error: predict must have --point, --box or --prompts, got none; add for"),
         (["predict", "x.jpg", "--point", "1"], "error: --point must be X,Y or X,Y,LABEL, got '1';"),
         (["predict", "x.jpg", "--box", "1,2,3"], "error: --box must be X1,Y1,X2,Y2, got '1,2,3';"),
         (["predict", "x.jpg", "--point", "1,2", "--format", "svg"], "error: --format must be one of overlay, mask, "),
-        (["predict", "x.jpg", "--point", "1,2", "--prompts", "p"], "error: --prompts must stand alone, got --point or"),
+        (
+            ["predict", "x.jpg", "--point", "1,2", "--prompts", "p"],
+            "error: --prompts must be used without --point and --box, got",
+        ),
         (["predict", "-", "-", "--point", "1,2"], "error: - must be given once, got 2 times; standard input"),
         (
             ["predict", "x.jpg", "--point", "1,2", "--box", "0,0,2,2", "--box", "0,0,3,3"],
@@ -67,8 +70,8 @@ def test_module_and_script_are_the_same_program() -> None:
         ),
     ],
 )
-def test_wrong_usage_exits_2(command: Callable[..., Any], words: list[str], message: str) -> None:
-    outcome = command(*words)
+def test_wrong_usage_exits_2(command: Callable[..., Any], arguments: list[str], message: str) -> None:
+    outcome = command(*arguments)
     assert outcome.code == 2
     assert outcome.out == ""
     assert message in outcome.err
@@ -124,7 +127,7 @@ def test_a_library_that_opencv_lacks_is_named_with_its_debian_package(
     assert "run: apt-get install libgl1 libglib2.0-0" in line
 
 
-def test_a_fault_of_our_own_is_not_taken_for_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_import_error_of_this_package_is_not_reported_as_a_missing_package(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(prog_name: str) -> None:
         raise ImportError("cannot import name 'x' from 'mobilesam.image'", name="mobilesam.image")
 

@@ -10,7 +10,7 @@ from mobilesam.prompts.file import ObjectPrompt
     ("text", "point"),
     [("320,240", (320, 240, 1)), ("1.5,-2,0", (1.5, -2, 0)), (" 3 , 4 , 1 ", (3, 4, 1)), ("1e2,0", (100, 0, 1))],
 )
-def test_a_point_is_two_numbers_and_perhaps_a_label(text: str, point: tuple[float, float, float]) -> None:
+def test_a_point_is_two_numbers_and_an_optional_label(text: str, point: tuple[float, float, float]) -> None:
     assert parse_point(text) == point
 
 
@@ -43,7 +43,7 @@ def test_points_are_one_object_and_boxes_are_several() -> None:
         parse_prompts(["1,2"], ["0,0,5,5", "1,1,2,2"])
 
 
-def test_formats_are_known_words_each_once() -> None:
+def test_formats_are_known_names_each_once() -> None:
     known = ("overlay", "mask", "cutout")
     assert parse_formats("mask, overlay,mask", known) == ["mask", "overlay"]
     with pytest.raises(

@@ -9,12 +9,12 @@ from mobilesam.formats.image_files import ImageFiles
 from mobilesam.formats.naming import Names, name_outputs, refuse_overwriting
 from mobilesam.prompts.object_prompt import ObjectPrompt
 
-WORDS = ("overlay", "mask", "cutout")
+FORMATS = ("overlay", "mask", "cutout")
 
 
 def planned(names: Names, objects: int, ranks: int) -> list[Path]:
     prompts = [ObjectPrompt(box=(1, 2, 3, 4))] * objects
-    return list(ImageFiles(names, WORDS, False, "", "", prompts=prompts, masks_per_object=ranks).planned())
+    return list(ImageFiles(names, FORMATS, False, "", "", prompts=prompts, masks_per_object=ranks).planned())
 
 
 def test_names_say_object_and_rank() -> None:

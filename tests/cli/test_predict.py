@@ -51,13 +51,13 @@ class TestRealPhotos:
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
     ) -> None:
         point = ("--point", "300,100", "--format", "mask", "--force")
-        found = []
+        masks = []
         for rule in ("agreement", "score", "single"):
             assert command("predict", photo("coffee.png"), *point, "--select", rule).code == 0
-            found.append(pixels("coffee-mask.png") > 0)
+            masks.append(pixels("coffee-mask.png") > 0)
             expected = cup.predict_one([[300, 100]], [1], select=rule).masks[0]
-            np.testing.assert_array_equal(found[-1], expected)
-        assert len({mask.sum() for mask in found}) > 1
+            np.testing.assert_array_equal(masks[-1], expected)
+        assert len({mask.sum() for mask in masks}) > 1
 
     def test_a_point_keeps_the_mask_that_the_others_agree_with(
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
@@ -65,7 +65,7 @@ class TestRealPhotos:
         outcome = command("predict", photo("coffee.png"), "--point", text(CUP))
         assert outcome.code == 0
         assert outcome.out == "coffee-overlay.png\ncoffee-mask.png\n"
-        assert "coffee.png: object 1, score " in outcome.err
+        assert "coffee.png: object 1, predicted IoU " in outcome.err
         mask = cup.predict_one([CUP], [1], select="agreement").masks[0]
         np.testing.assert_array_equal(pixels("coffee-mask.png"), mask * np.uint8(255))
         overlay, image = pixels("coffee-overlay.png"), pixels(photo("coffee.png"))
@@ -76,8 +76,8 @@ class TestRealPhotos:
     def test_json_describes_every_mask_of_a_box_and_a_file(
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
     ) -> None:
-        words = ("--box", text(CUP_BOX), "--json", "--format", "mask,cutout", "--out", "new/folder")
-        outcome = command("predict", photo("coffee.png"), *words)
+        arguments = ("--box", text(CUP_BOX), "--json", "--format", "mask,cutout", "--out", "new/folder")
+        outcome = command("predict", photo("coffee.png"), *arguments)
         assert outcome.code == 0
         document = json.loads(outcome.out)
         assert (document["version"], document["errors"]) == (2, [])
@@ -101,8 +101,8 @@ class TestRealPhotos:
     def test_multimask_keeps_three_best_first_for_each_object(
         self, command: Callable[..., Any], photo: Callable[[str], Path]
     ) -> None:
-        words = ("--box", "90,30,330,500", "--box", "150,20,300,200", "--multimask", "--json")
-        document = json.loads(command("predict", photo("astronaut.png"), *words).out)
+        arguments = ("--box", "90,30,330,500", "--box", "150,20,300,200", "--multimask", "--json")
+        document = json.loads(command("predict", photo("astronaut.png"), *arguments).out)
         for item in document["images"][0]["objects"]:
             scores = [mask["predicted_iou"] for mask in item["masks"]]
             assert len(scores) == 3
@@ -139,9 +139,9 @@ class TestRealPhotos:
         cat, cup = [{"points": [[230, 130]]}], [{"box": list(CUP_BOX)}, {"points": [[300, 150], [20, 20, 0]]}]
         document = {"version": 1, "images": {"chelsea.png": cat, "coffee.png": cup}}
         Path("prompts.json").write_text(json.dumps(document))
-        words = ("--prompts", "prompts.json", "--json", "--format", "mask")
-        found = json.loads(command("predict", photo("coffee.png"), photo("chelsea.png"), *words).out)
-        prompts = [[item["prompt"] for item in photo["objects"]] for photo in found["images"]]
+        arguments = ("--prompts", "prompts.json", "--json", "--format", "mask")
+        document = json.loads(command("predict", photo("coffee.png"), photo("chelsea.png"), *arguments).out)
+        prompts = [[item["prompt"] for item in photo["objects"]] for photo in document["images"]]
         assert prompts == [
             [{"box": list(CUP_BOX)}, {"points": [[300, 150, 1], [20, 20, 0]]}],
             [{"points": [[230, 130, 1]]}],
@@ -174,8 +174,8 @@ class TestRealPhotos:
             "resource.setrlimit(resource.RLIMIT_FSIZE, (20000, 20000))\n"
             "main()\n"
         )
-        words = ["predict", str(photo("chelsea.png")), "--point", text(CAT), "--out", "here"]
-        finished = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True)
+        arguments = ["predict", str(photo("chelsea.png")), "--point", text(CAT), "--out", "here"]
+        finished = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True)
         assert finished.returncode == 1
         assert "error: output folder must be writable, got here (File too large); choose another" in finished.stderr
         assert "Traceback" not in finished.stderr
@@ -226,7 +226,7 @@ def test_an_empty_standard_input(command: Callable[..., Any]) -> None:
 
 @pytest.mark.weights
 @pytest.mark.parametrize(
-    ("words", "message"),
+    ("arguments", "message"),
     [
         (["--provider", "coda"], "provider must be one of auto, cpu, cuda, "),
         (
@@ -236,9 +236,9 @@ def test_an_empty_standard_input(command: Callable[..., Any]) -> None:
     ],
 )
 def test_a_provider_is_checked(
-    command: Callable[..., Any], photo: Callable[[str], Path], words: list[str], message: str
+    command: Callable[..., Any], photo: Callable[[str], Path], arguments: list[str], message: str
 ) -> None:
-    outcome = command("predict", photo("chelsea.png"), "--point", text(CAT), *words)
+    outcome = command("predict", photo("chelsea.png"), "--point", text(CAT), *arguments)
     assert (outcome.code, outcome.out) == (1, "")
     assert f"error: {message}" in outcome.err
 
@@ -285,4 +285,4 @@ def test_select_does_not_go_with_multimask(command, photo, tmp_path):
     photo = photo("coffee.png")
     done = command("predict", photo, "--point", "1,1", "--multimask", "--select", "single", "--out", tmp_path)
     assert done.code == 2
-    assert "--select must stand without --multimask, got both; leave one of them out" in done.err
+    assert "--select must be used without --multimask, got both; omit one of them" in done.err

@@ -20,7 +20,7 @@ from tests.conftest import ROOT
 HW = (64, 96)
 BOX = (8, 8, 40, 48)
 PROMPTS = PromptFile(objects=(ObjectPrompt(box=BOX), ObjectPrompt(((80.0, 30.0),), (1,))))
-WORDS = ("coco", "mask", "csv", "overlay")
+FORMATS = ("coco", "mask", "csv", "overlay")
 
 
 @dataclass(frozen=True)
@@ -43,25 +43,25 @@ def paint(path: Path, shift: int = 0, hw: tuple[int, int] = HW) -> None:
 
 def segment(inputs, out: Path, progress=None, on_warning=None, **job) -> Report:
     """Segment images in this process."""
-    job = {"prompts": PROMPTS, "formats": WORDS, "model": ColorChoice()} | job
+    job = {"prompts": PROMPTS, "formats": FORMATS, "model": ColorChoice()} | job
     job = SegmentationJob([*map(str, inputs)], out, **job)
     return segment_images(job, progress=progress, on_warning=on_warning)
 
 
-def start(module: str, *arguments: object, cwd: Path, **how) -> subprocess.Popen[str]:
+def start(module: str, *arguments: object, cwd: Path, **options) -> subprocess.Popen[str]:
     """Start a module of the tests as a process; paths are from ``cwd`` on."""
     environment = os.environ | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"}
     command = [sys.executable, "-m", f"tests.robustness.{module}", *map(os.fspath, map(_text, arguments))]
-    # A run in the background ignores Ctrl-C, and so would what it starts.
+    # A background process ignores Ctrl-C, and so do the processes that it starts.
     listen = {"preexec_fn": functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)}
-    how = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | listen | how
-    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, errors="surrogateescape", **how)
+    options = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE} | listen | options
+    return subprocess.Popen(command, cwd=cwd, env=environment, text=True, errors="surrogateescape", **options)
 
 
-def run(*arguments: object, cwd: Path, **how) -> subprocess.CompletedProcess[str]:
+def run(*arguments: object, cwd: Path, **options) -> subprocess.CompletedProcess[str]:
     """Run ``mobilesam`` with the model without weights, which is called ``model.bin``."""
     (cwd / "model.bin").write_bytes(b"weights")
-    process = start("color_cli", *arguments, "--model", "model.bin", cwd=cwd, **how)
+    process = start("color_cli", *arguments, "--model", "model.bin", cwd=cwd, **options)
     out, err = process.communicate()
     return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 

@@ -1,4 +1,4 @@
-"""What a full disk, a lack of memory and Ctrl-C do to a batch: a sentence, and it goes on with ``--resume``."""
+"""A full disk, too little memory and Ctrl-C in a batch: one message, and ``--resume`` continues."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from tests.robustness.works import HUGE, FailingWork, HugeWork, without_memory
 
 @contextmanager
 def limited(more: int) -> Iterator[None]:
-    """Let this process, and no process that runs already, have only so many bytes more."""
+    """Limit this process, and the processes that it starts, to so many more bytes of memory."""
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size + more, before[1]))
@@ -65,7 +65,7 @@ def test_a_journal_that_cannot_grow_is_a_sentence_and_goes_on(photos: Path, tmp_
     assert outcome.returncode == 1
     (line,) = outcome.stderr.splitlines()
     assert line.startswith("error: The journal out/batch.sqlite cannot be read or written (")
-    assert line.endswith("Free some space if the disk is full, then go on with --resume.")
+    assert line.endswith("Free some space if the disk is full, then run again with --resume.")
     assert not list((tmp_path / "out").rglob(".*")), "nothing unfinished is left"
     with closing(sqlite3.connect(tmp_path / "out/batch.sqlite")) as journal:
         ((done,),) = journal.execute("SELECT count(*) FROM images WHERE result NOTNULL")
@@ -115,11 +115,11 @@ def test_an_interrupt_handler_that_is_not_pythons_is_left_alone(monkeypatch: pyt
     """As in a program that embeds Python: ``signal`` then knows no handler, and cannot restore one."""
     before, install = signal.getsignal(signal.SIGINT), signal.signal
 
-    def without_answer(number: int, handler: Any) -> None:
+    def without_result(number: int, handler: Any) -> None:
         install(number, handler)  # which takes no None
 
     monkeypatch.setattr(signal, "getsignal", lambda _: None)
-    monkeypatch.setattr(signal, "signal", without_answer)
+    monkeypatch.setattr(signal, "signal", without_result)
     try:
         outcomes = list(run_in_processes(NameWork, tasks("a"), 1))
     finally:
@@ -152,7 +152,7 @@ def test_a_result_too_large_for_the_collecting_process_is_a_bad_photo() -> None:
 
 def test_a_worker_without_memory_for_the_model_is_a_sentence(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(
-        InputError, match=r"^A worker process exited while loading the model \(code 1\)\. Use fewer --w"
+        InputError, match=r"^A worker process exited while loading the model \(exit code 1\)\. Use fewer --w"
     ):
         list(run_work(without_memory, tasks("a", "b"), 2))
     assert capfd.readouterr().err == ""
@@ -180,6 +180,6 @@ def test_ctrl_c_while_workers_start_is_one_line(photos: Path, tmp_path: Path, co
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGINT)
     remedy = "--resume --out out" if command == "batch" else "the same command"
-    assert process.communicate()[1] == f"stopped; go on with {remedy}\n"
+    assert process.communicate()[1] == f"interrupted; continue with {remedy}\n"
     assert process.returncode == 130
     assert not list((tmp_path / "out").glob(".*"))

@@ -49,10 +49,10 @@ def test_partial_files_of_others_survive_and_block_nothing(photos: Path, tmp_pat
 
 
 def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_path: Path) -> None:
-    """It is killed in the middle of writing, whichever way the run goes on."""
+    """It is killed in the middle of writing, whichever way the run continues."""
     segment([photos], tmp_path / "whole")
-    for how in ("resume", "force"):
-        out = tmp_path / how
+    for mode in ("resume", "force"):
+        out = tmp_path / mode
 
         def progress(done: int, total: int, bad: int, out: Path = out) -> None:
             (unfinished,) = out.glob(".mobilesam-????????????????????????????????")
@@ -65,7 +65,7 @@ def test_what_a_killed_run_left_is_removed_and_nothing_else(photos: Path, tmp_pa
         (tmp_path / "snapshot").rename(out)
         write_bytes(out / OF_OTHERS[0], b"mine")
         assert any(path.endswith(".0123.partial.png") for path in contents(out))
-        segment([photos], out, **{how: True})
+        segment([photos], out, **{mode: True})
         assert contents(out) == contents(tmp_path / "whole") | {OF_OTHERS[0]: b"mine"}
         assert not list(out.rglob(".mobilesam*"))
 
@@ -95,8 +95,8 @@ def test_embeddings_leave_partial_files_of_others(photos: Path, tmp_path: Path) 
     assert len(list(out.glob("[!.]*.npz"))) == 1, "the images are equal"
 
 
-@pytest.mark.parametrize("how", ["--resume", "--force"])
-def test_a_second_run_is_refused_while_one_is_at_work(photos: Path, tmp_path: Path, how: str) -> None:
+@pytest.mark.parametrize("mode", ["--resume", "--force"])
+def test_a_second_run_is_refused_while_one_is_at_work(photos: Path, tmp_path: Path, mode: str) -> None:
     """In the middle of a run another process tries to take the folder over, twice."""
     segment([photos], tmp_path / "whole")
     out, refused = tmp_path / "out", []
@@ -104,14 +104,14 @@ def test_a_second_run_is_refused_while_one_is_at_work(photos: Path, tmp_path: Pa
     def progress(done: int, total: int, bad: int) -> None:
         if done == 1:
             arguments = ["photos", "--everything", "--points-per-side", 4, "--out", "out", "--workers", 1]
-            refused.append(run("batch", *arguments, how, cwd=tmp_path))
-            with pytest.raises(InputError, match=r"^Another run is writing into .*out\. Wait until it has ended"):
-                segment([photos], out, **{how.strip("-"): True})
+            refused.append(run("batch", *arguments, mode, cwd=tmp_path))
+            with pytest.raises(InputError, match=r"^Another run is writing into .*out\. Wait until it has finished"):
+                segment([photos], out, **{mode.strip("-"): True})
 
     segment([photos], out, progress=progress)
     (outcome,) = refused
     assert outcome.returncode == 1
-    assert outcome.stderr.startswith("error: Another run is writing into out. Wait until it has ended, or choose ")
+    assert outcome.stderr.startswith("error: Another run is writing into out. Wait until it has finished, or choose ")
     assert contents(out) == contents(tmp_path / "whole")
     assert not list(out.glob(".*")), "no lock file is left"
 

@@ -26,7 +26,7 @@ def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return Path("photos")
 
 
-def found(*inputs: object) -> list[str]:
+def paths_of(*inputs: object) -> list[str]:
     return [source.path for source in find_images([*map(str, inputs)], Path("out"))]
 
 
@@ -35,7 +35,7 @@ def test_pipes_sockets_and_devices_of_a_folder_are_left_out(photos: Path) -> Non
     with socket.socket(socket.AF_UNIX) as end:
         end.bind(str(photos / "socket.png"))
         (photos / "device.png").symlink_to("/dev/zero")
-        assert found(photos) == found("photos/*") == found("photos/**") == ["photos/a.png"]
+        assert paths_of(photos) == paths_of("photos/*") == paths_of("photos/**") == ["photos/a.png"]
         assert segment([photos], Path("out")).done == 1
 
 
@@ -82,9 +82,10 @@ def test_a_tiff_too_large_for_memory_is_read_from_its_path(photos: Path, monkeyp
     assert segment([photos], Path("out"), resume=True).done == 1
     with (photos / "frames.tif").open("ab") as file:
         file.write(b"more")
-    notices = list[str]()
-    segment([photos], Path("out"), resume=True, on_warning=notices.append)
-    assert notices == ["images that changed since they were done: 1, such as photos/frames.tif; they are done again"]
+    texts = list[str]()
+    segment([photos], Path("out"), resume=True, on_warning=texts.append)
+    expected = "images changed since they were processed: 1, such as photos/frames.tif; they are processed again"
+    assert texts == [expected]
 
 
 def test_a_size_just_above_the_limit_is_told_from_it(photos: Path) -> None:
@@ -103,40 +104,38 @@ def test_links_that_lead_in_circles_are_not_walked(photos: Path) -> None:
     (photos / "self.png").symlink_to("self.png")
     (photos / "nowhere.png").symlink_to("absent.png")
     expected = ["photos/a.png", "photos/nowhere.png", "photos/self.png"]
-    assert found(photos) == found("photos/**/*.png") == expected
+    assert paths_of(photos) == paths_of("photos/**/*.png") == expected
     report = segment([photos], Path("out"))
     assert (report.done, [each.source for each in report.bad]) == (1, expected[1:])
     report = segment(["photos/self", photos], Path("out2"))
     assert (report.done, len(report.bad)) == (1, 3)
 
 
-def test_patterns_find_what_they_found(photos: Path) -> None:
+def test_patterns_match_as_glob_does(photos: Path) -> None:
     for name in ("photos/.hidden/b.png", "photos/.c.png", "photos/deep/er/d.png"):
         paint(Path(name))
     absolute = Path("photos/a.png").absolute()
-    assert found("photos/*.png") == ["photos/a.png"]
-    assert found("photos/**") == ["photos/a.png", "photos/deep/er/d.png"]
-    assert found("photos/**.png") == ["photos/a.png"]
-    assert found("photos/.*/*.png") == ["photos/.hidden/b.png"]
-    assert found("photos/.hidden/*") == ["photos/.hidden/b.png"]
-    assert found("photos/../photos/d*/*/[a-d].png") == ["photos/../photos/deep/er/d.png"]
-    assert found(absolute.parent / "?.png") == [str(absolute)]
+    assert paths_of("photos/*.png") == ["photos/a.png"]
+    assert paths_of("photos/**") == ["photos/a.png", "photos/deep/er/d.png"]
+    assert paths_of("photos/**.png") == ["photos/a.png"]
+    assert paths_of("photos/.*/*.png") == ["photos/.hidden/b.png"]
+    assert paths_of("photos/.hidden/*") == ["photos/.hidden/b.png"]
+    assert paths_of("photos/../photos/d*/*/[a-d].png") == ["photos/../photos/deep/er/d.png"]
+    assert paths_of(absolute.parent / "?.png") == [str(absolute)]
 
 
 def test_a_list_with_nul_characters_is_refused(photos: Path) -> None:
     Path("list.txt").write_bytes(b"photos/a.png\nphotos/a.png\0photos/b.png\0")
     outcome = run("batch", "list.txt", "--everything", "--out", "out", cwd=Path())
-    message = (
-        "error: a list must hold one path a line, got a NUL character in line 2 of list.txt; write one path a line"
-    )
+    message = "error: Line 2 of the list list.txt contains a NUL character. Write one path per line, in UTF-8."
     assert (outcome.returncode, outcome.stderr.startswith(message)) == (1, True)
     Path("list.txt").write_text("photos/a.png\n", encoding="utf-16")
-    with pytest.raises(InputError, match="a NUL character in line 1"):
-        found("list.txt")
+    with pytest.raises(InputError, match=r"^Line 1 of the list list\.txt contains a NUL character"):
+        paths_of("list.txt")
     Path("list.txt").unlink()
     os.mkfifo("pipe")
     Path("list.txt").symlink_to("pipe")
-    assert found("list.txt") == ["list.txt"], "a pipe is no list, and not opened"
+    assert paths_of("list.txt") == ["list.txt"], "a pipe is no list, and not opened"
 
 
 def test_names_that_are_not_unicode_are_bad_photos(photos: Path) -> None:
@@ -145,7 +144,7 @@ def test_names_that_are_not_unicode_are_bad_photos(photos: Path) -> None:
     (photos / "a.png").write_bytes((photos / "a.png").read_bytes())
     Path(odd).write_bytes((photos / "a.png").read_bytes())
     Path("list.txt").write_bytes(b"photos/a.png\nphotos/caf\xe9.png\n")
-    assert found("list.txt") == ["photos/a.png", odd]
+    assert paths_of("list.txt") == ["photos/a.png", odd]
     arguments = ["--everything", "--points-per-side", 4, "--format", "coco,parquet,mask,csv,labelme", "--workers", 1]
     expected = None
     for where in (["photos"], ["list.txt"], ["photos", "--resume"]):

@@ -1,4 +1,4 @@
-"""A journal that is damaged, crafted, locked or not ours: a sentence each, and nothing of others is touched."""
+"""A journal that is damaged, crafted, locked or foreign: one message each, and no file of others is touched."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def out(tmp_path: Path) -> Path:
     return tmp_path / "out"
 
 
-def again(out: Path, **how: bool) -> None:
-    segment([out.parent / "photos"], out, formats=("coco", "mask"), **how)
+def again(out: Path, **mode: bool) -> None:
+    segment([out.parent / "photos"], out, formats=("coco", "mask"), **mode)
 
 
-@pytest.mark.parametrize("how", ["resume", "force"])
-def test_a_token_of_a_journal_is_never_a_path(out: Path, how: str) -> None:
+@pytest.mark.parametrize("mode", ["resume", "force"])
+def test_a_token_of_a_journal_is_never_a_path(out: Path, mode: str) -> None:
     victim = out.parent / "victim"
     write_bytes(victim / "file", b"mine")
     for token in ("x/../../victim", f"{new_token()}/../../victim", "../victim", b"\0", ""):
         (out / f".mobilesam-{token}".partition("/")[0]).mkdir(exist_ok=True) if isinstance(token, str) else None
         change(out, "INSERT INTO unfinished VALUES (?)", token)
     before = sorted(out.iterdir())
-    again(out, **{how: True})
+    again(out, **{mode: True})
     assert contents(victim) == {"file": b"mine"}
     assert sorted(out.iterdir()) == before
 
@@ -80,16 +80,14 @@ def test_tokens_are_32_hexadecimal_digits(token: Any, good: bool) -> None:
 )
 def test_damaged_content_is_a_sentence(out: Path, column: str, value: Any) -> None:
     change(out, f"UPDATE images SET {column} = ?", value)
-    with pytest.raises(
-        InputError, match=r"^the journal must be whole, got a damaged one \(.*\); start again with --for"
-    ):
+    with pytest.raises(InputError, match=r"^The journal is damaged \(.*\)\. Start again with --force\.$"):
         again(out, resume=True)
     again(out, force=True)
 
 
 def test_damaged_settings_are_a_sentence(out: Path) -> None:
     change(out, "UPDATE about SET value = '{'")
-    with pytest.raises(InputError, match=r"^the journal must be whole, got a damaged one"):
+    with pytest.raises(InputError, match=r"^The journal is damaged \("):
         again(out, resume=True)
 
 
@@ -117,11 +115,11 @@ def test_force_removes_no_file_that_is_not_a_journal(out: Path, kind: str) -> No
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE mine (value)")
     before = contents(out)
-    for how in ("force", "resume"):
+    for mode in ("force", "resume"):
         with pytest.raises(
             InputError, match=r"^batch\.sqlite in .*out is not a journal of mobilesam\. Choose another -"
         ):
-            again(out, **{how: True})
+            again(out, **{mode: True})
     assert contents(out) == before
     assert path.is_symlink() == (kind == "link")
 

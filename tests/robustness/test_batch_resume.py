@@ -1,4 +1,4 @@
-"""What ``--resume`` promises: the results belong to the images that are there now, and are all there."""
+"""``--resume``: the results are complete, and belong to the current images."""
 
 from __future__ import annotations
 
@@ -41,19 +41,19 @@ def fresh(photos: Path, out: Path) -> dict[str, bytes]:
 
 
 def test_a_photo_that_was_replaced_is_done_again(photos: Path, tmp_path: Path) -> None:
-    out, notices = tmp_path / "out", list[str]()
+    out, texts = tmp_path / "out", list[str]()
     before = fresh(photos, out)
     paint(photos / "sub/a.png", shift=6)
-    segment([photos], out, resume=True, on_warning=notices.append)
-    (notice,) = notices
-    assert notice.startswith("images that changed since they were done: 1, such as ")
-    assert notice.endswith("sub/a.png; they are done again")
+    segment([photos], out, resume=True, on_warning=texts.append)
+    (text,) = texts
+    assert text.startswith("images changed since they were processed: 1, such as ")
+    assert text.endswith("sub/a.png; they are processed again")
     assert contents(out) == fresh(photos, tmp_path / "fresh")
     assert contents(out)["coco.json"] != before["coco.json"]
 
 
 @pytest.mark.parametrize("kept", ["size", "mtime"])
-def test_either_of_size_and_time_is_enough_to_notice(photos: Path, tmp_path: Path, kept: str) -> None:
+def test_a_change_of_size_or_time_is_enough(photos: Path, tmp_path: Path, kept: str) -> None:
     out = tmp_path / "out"
     (photos / "b.png").write_bytes((photos / "b.png").read_bytes().ljust(LENGTH, b"\0"))
     before = fresh(photos, out)
@@ -92,7 +92,7 @@ def test_results_that_are_missing_are_made_again(photos: Path, tmp_path: Path, m
 
 
 @pytest.mark.parametrize("inputs", [["photos"], ["photos/a.png", "photos/b.png", "photos/sub"], ["photos/**/*.png"]])
-def test_a_photo_that_is_gone_is_bad_and_its_results_are_kept(
+def test_a_removed_image_is_bad_and_its_results_are_kept(
     photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, inputs: list[str]
 ) -> None:
     """Whether it was found in a folder or named itself, as when a disk is not mounted; nothing is done again."""
@@ -102,8 +102,8 @@ def test_a_photo_that_is_gone_is_bad_and_its_results_are_kept(
     before = contents(out)
     (photos / "b.png").rename("away.png")
     for _ in range(2):
-        notices, counts = list[str](), list[tuple[int, ...]]()
-        report = segment(inputs, out, resume=True, on_warning=notices.append, progress=lambda *now: counts.append(now))  # noqa: B023
+        texts, counts = list[str](), list[tuple[int, ...]]()
+        report = segment(inputs, out, resume=True, on_warning=texts.append, progress=lambda *now: counts.append(now))  # noqa: B023
         assert report.done == len(NAMES) - 1
         assert report.bad == [
             (
@@ -112,7 +112,7 @@ def test_a_photo_that_is_gone_is_bad_and_its_results_are_kept(
                 "Restore the file and run again with --resume, or start again with --force.",
             )
         ]
-        assert (notices, counts) == ([], [(len(NAMES) - 1, len(NAMES), 1)])
+        assert (texts, counts) == ([], [(len(NAMES) - 1, len(NAMES), 1)])
         assert contents(out) == before
     assert [each.file_name for each in read_coco(out / "coco.json")] == [f"photos/{name}.png" for name in NAMES]
     with pytest.raises(
@@ -146,20 +146,18 @@ def test_images_that_are_not_given_are_not_worked_on(photos: Path, tmp_path: Pat
     out = tmp_path / "out"
     before = fresh(photos, out)
     paint(photos / "sub/a.png", shift=6)
-    with pytest.raises(
-        InputError, match=r"must be given the same 4 images as before, got 2, and a difference at .*sub"
-    ):
+    with pytest.raises(InputError, match=r"it has 4 images, not these 2; the first difference is .*sub"):
         segment([photos / "a.png", photos / "b.png"], out, resume=True)
     assert contents(out) == before
 
 
 def test_a_photo_that_became_damaged_takes_its_results_along(photos: Path, tmp_path: Path) -> None:
-    for how in ("resume", "force"):
-        out = tmp_path / how
+    for mode in ("resume", "force"):
+        out = tmp_path / mode
         paint(photos / "b.png")
         fresh(photos, out)
         (photos / "b.png").write_bytes(b"\x89PNG damaged")
-        report = segment([photos], out, **{how: True})
+        report = segment([photos], out, **{mode: True})
         assert not (out / "b-masks").exists()
         assert [Path(each.source).name for each in report.bad] == ["b.png"]
         assert contents(out) == fresh(photos, tmp_path / "fresh")
@@ -170,7 +168,7 @@ def test_photos_that_are_new_are_refused_by_name(photos: Path, tmp_path: Path) -
     before = fresh(photos, out)
     paint(photos / "new.png")
     (photos / "a.png").unlink()
-    with pytest.raises(InputError, match=r"the same 4 images as before, got 4, and a difference at .*(new|a)\.png"):
+    with pytest.raises(InputError, match=r"it has 4 images, not these 4; the first difference is .*(new|a)\.png"):
         segment([photos], out, resume=True)
     assert contents(out) == before
 
@@ -184,14 +182,16 @@ def test_the_journal_of_an_earlier_version_is_refused(photos: Path, tmp_path: Pa
     )
     connection.close()
     before = contents(tmp_path / "out")
-    with pytest.raises(InputError, match=r"a journal of this version of mobilesam, .*; .*start again with --force"):
+    with pytest.raises(
+        InputError, match=r"another version of mobilesam wrote its journal\. .*start again with --force"
+    ):
         segment([photos], tmp_path / "out", resume=True)
     assert contents(tmp_path / "out") == before
     segment([photos], tmp_path / "out", force=True)
     assert contents(tmp_path / "out") == fresh(photos, tmp_path / "fresh")
 
 
-def test_a_run_that_was_killed_before_it_began_goes_on(photos: Path, tmp_path: Path) -> None:
+def test_a_run_that_was_killed_before_it_began_is_resumed(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
     (tmp_path / "out/batch.sqlite").touch()
     segment([photos], tmp_path / "out", resume=True)
@@ -220,7 +220,7 @@ def test_kills_while_photos_change_end_as_a_run_over_the_last_ones(photos: Path,
 
 
 class FeedbackModel(ColorModel):
-    """Takes a mask back."""
+    """Accepts mask input."""
 
     capabilities = Capabilities(prompt_batch=4, mask_input=True)
 
@@ -238,7 +238,7 @@ def test_a_run_with_another_mask_input_is_refused(photos: Path, tmp_path: Path) 
     assert segment([photos], out, prompts=prompted[0], model=model).bad == []
     before = contents(out)
     for other in prompted[1:]:
-        with pytest.raises(InputError, match=r"must be given the same prompts as before, got others; .*--force"):
+        with pytest.raises(InputError, match=r"cannot be resumed: its prompts were different\. .*--force"):
             segment([photos], out, prompts=other, model=model, resume=True)
         assert contents(out) == before
     same = PromptFile(objects=(ObjectPrompt(box=BOX, mask_input=logits.copy()),))
@@ -261,7 +261,7 @@ def test_a_run_with_other_settings_of_everything_is_refused(photos: Path, tmp_pa
     segment([photos], out, prompts=None, settings=settings)
     before = contents(out)
     (out / "a-overlay.png").unlink()
-    with pytest.raises(InputError, match=r"must do the same as before \(how {'mode': {'mode': 'fast', .*--force"):
+    with pytest.raises(InputError, match=r"resumed: settings was {'mode': {'mode': 'fast', .* and is now .*--force"):
         segment([photos], out, prompts=None, settings=other, resume=True)
     assert not (out / "a-overlay.png").exists()
     segment([photos], out, prompts=None, settings=settings, resume=True)

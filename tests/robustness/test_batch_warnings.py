@@ -1,4 +1,4 @@
-"""Warnings about images come with their outcomes; those of the caller's own code stay with the caller."""
+"""Warnings about images are in their outcomes; those of the caller's own code are not touched."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ def crooked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_callers_warnings_are_the_callers() -> None:
-    notices = []
+    texts = []
     function = warnings.warn
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         before = list(warnings.filters), warnings.showwarning
         for number, outcome in enumerate(run_pipeline(NameWork(), take_from(tasks(*NAMES)))):
             assert (list(warnings.filters), warnings.showwarning) == before
-            notices += outcome.notices
+            texts += outcome.warnings
             warnings.warn(f"my own {number}", UserWarning, stacklevel=1)
     assert [str(warning.message) for warning in caught] == [f"my own {number}" for number in range(len(NAMES))]
     assert {warning.filename for warning in caught} == {__file__}
-    assert notices == [
+    assert texts == [
         "warned: a box lies outside",
         "crooked: its EXIF is damaged",
         "holes are lost",
@@ -52,15 +52,15 @@ def test_the_callers_warnings_are_the_callers() -> None:
 
 def test_the_callers_filters_do_not_reach_the_steps() -> None:
     """They run in threads while the caller has control, which may make errors of its own warnings then."""
-    notices = []
+    texts = []
     outcomes = run_pipeline(NameWork(), take_from(tasks(*NAMES)))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         for outcome in outcomes:
-            notices += outcome.notices
+            texts += outcome.warnings
             with pytest.raises(UserWarning, match="my own"):
                 warnings.warn("my own", UserWarning, stacklevel=1)
-    assert len(notices) == 4
+    assert len(texts) == 4
 
 
 def test_two_runs_at_once_leave_warnings_as_they_were() -> None:
@@ -70,11 +70,11 @@ def test_two_runs_at_once_leave_warnings_as_they_were() -> None:
     thread = threading.Thread(target=lambda: list(first))
     thread.start()
     thread.join()
-    assert [outcome.notices for outcome in second] == [("warned: a box lies outside",), ()]
+    assert [outcome.warnings for outcome in second] == [("warned: a box lies outside",), ()]
     assert warnings.warn is function
 
 
-def test_notices_of_reading_reach_the_caller(crooked: Path) -> None:
+def test_warnings_of_reading_reach_the_caller(crooked: Path) -> None:
     batch, embed = list[str](), list[str]()
     segment([crooked], Path("out"), on_warning=batch.append)
     model = ColorChoice()
@@ -86,10 +86,10 @@ def test_notices_of_reading_reach_the_caller(crooked: Path) -> None:
 
 
 @pytest.mark.parametrize("workers", [1, 2])
-def test_the_command_embed_says_them(crooked: Path, workers: int) -> None:
+def test_the_command_embed_prints_them(crooked: Path, workers: int) -> None:
     Path("other.jpg").write_bytes(crooked.read_bytes())
     outcome = run("embed", "crooked.jpg", "other.jpg", "--out", "e", "--workers", workers, "--json", cwd=Path())
     assert sorted(json.loads(outcome.stdout)["embeddings"]) == ["crooked.jpg", "other.jpg"]
-    *said, summary = outcome.stderr.splitlines()
-    assert {line.partition(" Corrupt")[0] for line in said} == {"warning: crooked.jpg:", "warning: other.jpg:"}
-    assert (len(said), summary) == (2, "2 images done, 0 bad")
+    *lines, summary = outcome.stderr.splitlines()
+    assert {line.partition(" Corrupt")[0] for line in lines} == {"warning: crooked.jpg:", "warning: other.jpg:"}
+    assert (len(lines), summary) == (2, "2 images done, 0 bad")

@@ -59,8 +59,8 @@ def test_the_version_of_torch_is_that_of_its_metadata(tmp_path: Path, module: st
     assert (found["torch"]["version"], found["torch"]["problem"]) == (shown, "")
     assert found["torchvision"]["problem"] == "does not import: operator torchvision::nms does not exist"
     assert found["torchvision"]["remedy"] == (
-        f"it is optional, and must be built for torch {shown}; get the two together, with the command that "
-        "https://pytorch.org/get-started/locally/ shows"
+        f"it is optional, and must be built for torch {shown}; install both together, with the command on "
+        "https://pytorch.org/get-started/locally/"
     )
 
 

@@ -16,7 +16,7 @@ from pycocotools import mask as coco_mask
 
 from mobilesam import formats
 from mobilesam.errors import FormatLossWarning
-from mobilesam.formats.output import WORDS
+from mobilesam.formats.output import FORMATS
 from mobilesam.prompts.file import PromptFile, dump
 from tests.automatic.color_model import ColorModel, squares
 from tests.formats.scenes import PHOTO
@@ -30,7 +30,7 @@ pytestmark = [
 HW = (320, 512)
 BOXES = [(20, 40, 160, 220), (200, 60, 360, 180)]
 OBJECTS = [{"box": [20, 40, 160, 220], "label": "red"}, {"points": [[250, 100]], "label": "blue"}]
-ALL = ",".join(WORDS)
+ALL = ",".join(FORMATS)
 OF_ALL = {"coco.json", "masks.parquet", "data.yaml"}
 OF_IMAGE = {"cat-overlay.png", "cat-indexed.png", "cat-instances.png", "cat-masks.csv", "cat.json", "cat.txt"}
 OF_IMAGE |= {"cat.geojson"}
@@ -196,7 +196,7 @@ def test_predict_batch_and_page_write_equal_bytes(
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo("chelsea.png"), "chelsea.png")
     Path("p.json").write_text(dump(PromptFile({"chelsea.png": (prompt,)})))
-    words = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*WORDS} - {"csv"})]
+    words = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*FORMATS} - {"csv"})]
     assert command("predict", "chelsea.png", *words, "--out", "predict").code == 0
     assert command("batch", "chelsea.png", *words, "--out", "batch", "--workers", 1).code == 0
     token = service.admit()
@@ -226,13 +226,13 @@ def test_the_page_saves_every_format_of_segments(photo: Any, service: Any, tmp_p
     from mobilesam.webui.everything import Everything, found_view
     from mobilesam.webui.saving import KINDS, save
 
-    assert set(KINDS) == {*WORDS, "prompts"}
+    assert set(KINDS) == {*FORMATS, "prompts"}
     token = service.admit()
     service.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
     found = Everything(service).start(token, "fast", lambda *_: None).result()
     assert not keys(found_view(found)) & {"picture", "score"}
     session = found.session
-    saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in WORDS}
+    saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in FORMATS}
     for file in saved.values():
         (tmp_path / file.name).write_bytes(file.content)
     assert {file.name for file in saved.values()} == {

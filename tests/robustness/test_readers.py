@@ -253,7 +253,9 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
         )
         assert finished.returncode == 1, finished.stderr
         expected = (
-            "Not enough memory to decode " if arguments[0] == "predict" else "memory ran out during mobilesam weights"
+            "Not enough memory to decode "
+            if words[0] == "predict"
+            else "error: mobilesam weights ran out of memory (Unable to"
         )
         assert expected in finished.stderr
         assert "Traceback" not in finished.stderr

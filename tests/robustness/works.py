@@ -12,7 +12,7 @@ HUGE = 2**26  # bytes
 
 
 class HugeWork(NameWork):
-    """Answers as NameWork does, and with a result of 64 megabytes where the name says huge."""
+    """Works like NameWork, with a result of 64 megabytes where the name says huge."""
 
     def write(self, task: Task, image: np.ndarray, computed: str) -> bytes:
         result = super().write(task, image, computed)
@@ -20,7 +20,7 @@ class HugeWork(NameWork):
 
 
 class FailingWork(NameWork):
-    """Answers as NameWork does, and raises an error in one of its steps where the name says failing."""
+    """Works like NameWork, and raises an error in one of its steps where the name says failing."""
 
     def __init__(self, step: str, error: Exception) -> None:
         super().__init__()
