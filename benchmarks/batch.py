@@ -2,17 +2,17 @@
 
 python -m benchmarks.batch --photos FOLDER --out benchmarks/results/batch.json speed camera resume ray
 
-The parts named are run and put into the file beside those that are there. Linux only: memory is read from /proc.
+Linux only: memory is read from /proc.
 """
 
 from __future__ import annotations
 
 import argparse
 import filecmp
-import json
 import os
 import re
 import signal
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -20,99 +20,85 @@ import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch_photos import make_photos
-from benchmarks.process_tree import MemoryOverTime, descendants, ray_actors
-from benchmarks.reference import ROOT
+from benchmarks.batch_photos import add_photos, make_photos
+from benchmarks.common import in_turns, make_parser, write_parts
+from benchmarks.packages import environment
+from benchmarks.process_tree import MemoryOverTime, ray_actors
 from mobilesam import weights
-from mobilesam.bench import describe_environment
 from mobilesam.formats import read_coco
 
 PLAIN = "plain loop"
-FORMATS = "coco,mask"
 CAMERA_MEGAPIXELS = 12
 SAMPLES = 40  # of the memory, that are kept
 
 
-def split_name(workers: int, threads: int) -> str:
-    """Return how the results call a split."""
-    return f"{workers} x {threads}"
-
-
-def plain_command(work: Path, photos: str, out: Path, threads: int) -> list[str]:
+def plain_command(work: Path, images: str, out: Path, threads: int) -> list[str]:
     """Return the command of the plain loop."""
     module = [sys.executable, "-m", "benchmarks.plain_loop"]
-    return [*module, str(work / photos), str(work / "prompts.json"), str(out), str(threads)]
+    return [*module, str(work / images), str(work / "prompts.json"), str(out), str(threads)]
 
 
-def batch_command(work: Path, photos: str, out: Path, workers: int, threads: int, *more: str) -> list[str]:
+def batch_command(work: Path, images: str, out: Path, workers: int, threads: int, *more: str) -> list[str]:
     """Return the command of a batch."""
-    options = ["--prompts", str(work / "prompts.json"), "--out", str(out), "--format", FORMATS]
+    options = ["--prompts", str(work / "prompts.json"), "--out", str(out), "--format", "coco,mask"]
     options += ["--workers", str(workers), "--threads", str(threads), *more]
-    return [sys.executable, "-m", "mobilesam", "batch", str(work / photos), *options]
+    return [sys.executable, "-m", "mobilesam", "batch", str(work / images), *options]
 
 
 def start(command: list[str]) -> subprocess.Popen[str]:
-    """Start a command in the checkout."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))}
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
+    """Start a command that imports this checkout."""
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment())
 
 
-def finish(process: subprocess.Popen[str]) -> tuple[int, int]:
-    """Wait for a command, and return how many images it says are done, and how many are bad."""
-    done, bad, _ = finish_with_errors(process)
-    return done, bad
-
-
-def finish_with_errors(process: subprocess.Popen[str]) -> tuple[int, int, set[str]]:
-    """Do as :func:`finish`, and return the lines that say what is wrong with bad images, too."""
-    told, _ = process.communicate()
-    match = re.search(r"(\d+) images? done, (\d+) bad", told)
+def finish(process: subprocess.Popen[str]) -> tuple[int, int, set[str]]:
+    """Wait for a command; return its counts of images done and bad, and its error lines."""
+    output, _ = process.communicate()
+    match = re.search(r"(\d+) images? done, (\d+) bad", output)
     if match is None:
-        raise SystemExit(f"{' '.join(process.args[1:4])} ended with code {process.returncode}:\n{told}")
-    errors = {line.removeprefix("error: ") for line in told.splitlines() if line.startswith("error: ")}
+        raise SystemExit(f"{' '.join(process.args[1:4])} exited with code {process.returncode}:\n{output}")
+    errors = {line.removeprefix("error: ") for line in output.splitlines() if line.startswith("error: ")}
     return int(match[1]), int(match[2]), errors
 
 
 def measured(command: list[str]) -> dict[str, Any]:
-    """Run a command; loading the model is part of it."""
+    """Run a command and return its seconds, counts and memory; loading the model is part of it."""
     begin = time.perf_counter()
     process = start(command)
-    with MemoryOverTime(process.pid) as watched:
-        done, bad = finish(process)
-    seconds = time.perf_counter() - begin
-    return {"seconds": seconds, "done": done, "bad": bad, "memory": watched.samples}
+    with MemoryOverTime(process.pid) as memory:
+        done, bad, _ = finish(process)
+    numbers = {"seconds": time.perf_counter() - begin, "done": done, "bad": bad}
+    print(" ".join(command[1:]), numbers, flush=True)
+    return {**numbers, "memory": memory.samples}
 
 
 def speed(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
     """Run the plain loop and each split on each part of the images, in turns."""
     parts = split_photos(arguments, work)
-    splits = [(workers, threads) for workers, threads in arguments.splits]
-    rows: dict[str, dict[str, Any]] = {}
-    for turn, part in enumerate(parts):
-        commands = {PLAIN: plain_command(work, part, work / f"out-plain-{part}", arguments.threads)}
-        for workers, threads in splits:
-            name = split_name(workers, threads)
-            commands[name] = batch_command(work, part, work / f"out-{name}-{part}", workers, threads)
-        names = list(commands)
-        for name in names[turn % len(names) :] + names[: turn % len(names)]:
-            answer = measured(commands[name])
-            print(name, part, {key: answer[key] for key in ("seconds", "done", "bad")}, flush=True)
-            row = rows.setdefault(name, {"name": name, "seconds": 0.0, "done": 0, "bad": 0, "memory": []})
-            for key in ("seconds", "done", "bad"):
-                row[key] += answer[key]
-            row["memory"].append(answer["memory"])
-    for name, row in rows.items():
-        row["images_per_second"] = row["done"] / row["seconds"]
-        row["times_plain_loop"] = rows[PLAIN]["seconds"] / row["seconds"]
-        row |= describe_memory(row.pop("memory"))
+    runs = {PLAIN: lambda turn: measured(plain_command(work, parts[turn], out(PLAIN, turn), arguments.threads))}
+
+    def out(name: str, turn: int) -> Path:
+        return work / f"out-{name}-{turn}"
+
+    for workers, threads in arguments.splits:
+        name = f"{workers} x {threads}"
+        runs[name] = lambda turn, name=name, split=(workers, threads): measured(
+            batch_command(work, parts[turn], out(name, turn), *split)
+        )
+    rows = []
+    results = in_turns(runs, arguments.turns, rotate=True)
+    for name, turns in results.items():
+        row = {key: sum(turn[key] for turn in turns) for key in ("seconds", "done", "bad")}
+        row |= {"name": name, "images_per_second": row["done"] / row["seconds"]}
+        row["times_plain_loop"] = sum(turn["seconds"] for turn in results[PLAIN]) / row["seconds"]
+        row |= describe_memory([turn["memory"] for turn in turns])
         if name != PLAIN:
-            folders = [(work / f"out-{name}-{part}", work / f"out-plain-{part}") for part in parts]
-            row["masks_like_plain_loop"] = sum(like(*pair) for pair in folders)
-    return [rows[name] for name in (PLAIN, *(name for name in rows if name != PLAIN))]
+            row["masks_like_plain_loop"] = sum(like(out(name, turn), out(PLAIN, turn)) for turn in range(len(parts)))
+        rows.append(row)
+    return rows
 
 
 def camera(arguments: argparse.Namespace, work: Path) -> list[dict[str, Any]]:
-    """Do as :func:`speed` with fewer images, as large as a camera makes them."""
+    """Do as :func:`speed` with fewer images of a camera's size."""
     larger = work / "camera"
     make_photos(arguments.photos, larger / "images", arguments.camera, arguments.bad, CAMERA_MEGAPIXELS)
     return speed(arguments, larger)
@@ -132,25 +118,24 @@ def split_photos(arguments: argparse.Namespace, work: Path) -> list[str]:
 def describe_memory(runs: list[list[tuple[float, int]]]) -> dict[str, Any]:
     """Return the peak, the course of the longest run, and by how much its last quarter exceeds its second one."""
     longest = max(runs, key=len)
-    peak = max((held for run in runs for _, held in run), default=0)
+    peak = max((size for run in runs for _, size in run), default=0)
     kept = longest[:: -(-len(longest) // SAMPLES) or 1]
     quarter = len(longest) // 4
     growth = None
     if quarter:
-        second, last = (
-            sorted(held for _, held in part) for part in (longest[quarter : 2 * quarter], longest[-quarter:])
-        )
-        growth = last[quarter // 2] / second[quarter // 2]
-    course = [[round(seconds, 1), round(held / 2**20)] for seconds, held in kept]
+        parts = (longest[quarter : 2 * quarter], longest[-quarter:])
+        second, last = (statistics.median_high(size for _, size in part) for part in parts)
+        growth = last / second
+    course = [[round(seconds, 1), round(size / 2**20)] for seconds, size in kept]
     return {"peak_bytes": peak, "memory_mib": course, "last_quarter_to_second": growth}
 
 
 def like(ours: Path, theirs: Path) -> int:
     """Return how many masks of two runs differ in 0.1 percent of their pixels at most."""
     count = 0
-    plain = {Path(photo.file_name).name: photo for photo in read_coco(theirs / "coco.json")}
-    for photo in read_coco(ours / "coco.json"):
-        for one, other in zip(photo.records, plain[Path(photo.file_name).name].records, strict=True):
+    plain = {Path(image.file_name).name: image for image in read_coco(theirs / "coco.json")}
+    for image in read_coco(ours / "coco.json"):
+        for one, other in zip(image.records, plain[Path(image.file_name).name].records, strict=True):
             count += abs(one["area"] - other["area"]) <= max(2, 0.001 * other["area"])
     return count
 
@@ -164,7 +149,7 @@ def resume(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     at = wait_for_half(process, killed, arguments.count)
     process.send_signal(signal.SIGKILL)
     process.communicate()
-    done, bad = finish(start(batch_command(work, "images", killed, workers, threads, "--resume")))
+    done, bad, _ = finish(start(batch_command(work, "images", killed, workers, threads, "--resume")))
     return {"killed_at": at, "done": done, "bad": bad, "identical": identical(whole, killed)}
 
 
@@ -178,19 +163,20 @@ def ray(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     at = wait_for_half(process, other, arguments.count)
     actors = ray_actors(process.pid)
     os.kill(actors[0], signal.SIGKILL)
-    done, bad = finish(process)
+    done, bad, _ = finish(process)
     seconds = time.perf_counter() - begin
     about = {"actors": len(actors), "killed_at": at, "seconds": seconds, "done": done, "bad": bad}
     return about | {"identical": identical(whole, other)}
 
 
 def wait_for_half(process: subprocess.Popen[str], out: Path, count: int) -> int:
-    """Return how many images have their masks when it is half of them."""
+    """Wait until half of the images have their masks; return how many have."""
     while (done := len(list(out.glob("*-masks/002.png")))) < count / 2:
         if process.poll() is not None:
-            raise SystemExit(f"the run ended before it could be killed:\n{process.communicate()[0]}")
+            raise SystemExit(
+                f"The run ended before it could be killed. Use more images (--count):\n{process.communicate()[0]}"
+            )
         time.sleep(0.02)
-    assert descendants(process.pid), "it runs"
     return done
 
 
@@ -211,33 +197,26 @@ def read_split(text: str) -> tuple[int, int]:
 
 def main() -> None:
     """Run the parts named and update the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("parts", nargs="+", choices=PARTS)
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--count", type=int, default=500, help="images made of them")
+    parser = make_parser(__doc__, PARTS)
+    add_photos(parser, count=500, bad=10)
     parser.add_argument("--camera", type=int, default=60, help="images of a camera's size")
-    parser.add_argument("--bad", type=int, default=10, help="broken ones among them")
     parser.add_argument("--threads", type=int, default=os.cpu_count(), help="of the plain loop")
     parser.add_argument("--splits", type=read_split, nargs="+", default=[(1, 2), (2, 1)], help="such as 1x2 2x1")
     parser.add_argument("--turns", type=int, default=2, help="into which the images are divided, for speed")
-    parser.add_argument("--scratch", type=Path, help="folder for the images; by default one for the time being")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--scratch", type=Path, help="folder for the images; by default a temporary one")
     arguments = parser.parse_args()
     weights.ensure()
-    document = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else {}
     with tempfile.TemporaryDirectory(dir=arguments.scratch) as folder:
         work = Path(folder)
         make_photos(arguments.photos, work / "images", arguments.count, arguments.bad)
-        for part in arguments.parts:
-            document[part] = {
-                "images": arguments.camera if part == "camera" else arguments.count,
-                "bad": arguments.bad,
-                "threads": arguments.threads,
-                "environment": describe_environment(),
-                "result": PARTS[part](arguments, work),
-            }
-            print(part, document[part]["result"], flush=True)
-            arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+
+        def measure(part: str) -> dict[str, Any]:
+            result = PARTS[part](arguments, work)
+            print(part, result, flush=True)
+            images = arguments.camera if part == "camera" else arguments.count
+            return {"images": images, "bad": arguments.bad, "result": result}
+
+        write_parts(arguments, measure)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Many kills of a batch whose images change meanwhile: does --resume notice, and are the files right in the end?
+"""A batch that is killed many times and whose images change meanwhile: does --resume give the right files?
 
 python -m benchmarks.batch_changes --photos FOLDER --out benchmarks/results/batch_changes.json
 """
@@ -20,12 +20,12 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from benchmarks.batch import batch_command, finish_with_errors, identical, start
-from benchmarks.batch_photos import make_photos
+from benchmarks.batch import batch_command, finish, identical, start
+from benchmarks.batch_photos import add_photos, make_photos
+from benchmarks.common import make_parser, write_result
 from mobilesam import weights
-from mobilesam.bench import describe_environment
 
-GONE = (
+MISSING = (
     "can no longer be read (No such file or directory). Its earlier results are kept. "
     "Restore the file and run again with --resume, or start again with --force."
 )
@@ -34,10 +34,10 @@ GONE = (
 def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
     """Kill a run again and again, each time at a random number of images, and change some before it is resumed.
 
-    Between two starts, images that are done and others are replaced by others, damaged, removed, put back and
-    touched, and some results are deleted. In the end all files, coco.json and the journal included, must be those of a
-    run over the last images. An image that is gone keeps the results it had: the other run is given the file that
-    these were made from, if there are any, and the path of a file that does not exist if not.
+    Between two starts, images are replaced, damaged, removed, restored and touched, and some results are deleted. In
+    the end all files, coco.json and the journal included, must equal those of one run over the last images. The
+    results of a missing image are kept, so the other run is given the file that they were made from, or the path of a
+    file that does not exist if there are none.
     """
     chance = random.Random(0)
     workers, threads = arguments.workers, 1
@@ -55,11 +55,11 @@ def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
         for name in chance.sample(sound, arguments.changed):
             what = chance.choice(("replaced", "replaced", "damaged", "removed", "touched", "without results"))
             tally[change(what, photos / name, originals / chance.choice(sound), out)] += 1
-    done, bad, errors = finish_with_errors(start(batch_command(work, photos.name, out, workers, threads, "--resume")))
+    done, bad, errors = finish(start(batch_command(work, photos.name, out, workers, threads, "--resume")))
     kept = restore(photos, originals, out)
     command = batch_command(work, listed.name, fresh, workers, threads)
-    expected_done, expected_bad, expected_errors = finish_with_errors(start(command))
-    expected_errors |= {f"{path} {GONE}" for path in kept}
+    expected_done, expected_bad, expected_errors = finish(start(command))
+    expected_errors |= {f"{path} {MISSING}" for path in kept}
     about = {"kills": arguments.kills, "done_at_kills": at, "changes": dict(tally), "done": done, "bad": bad}
     return about | {
         "kept": len(kept),
@@ -70,11 +70,11 @@ def changes(arguments: argparse.Namespace, work: Path) -> dict[str, Any]:
 
 
 def change(what: str, photo: Path, other: Path, out: Path) -> str:
-    """Do to an image, or to its results, what the word says, and return what was done."""
+    """Change an image or its results; return what was done."""
     if not photo.exists():
         if what not in ("replaced", "damaged"):
-            return "none: it is gone"
-        what = "put back" if what == "replaced" else "put back damaged"
+            return "none: it is missing"
+        what = "restored" if what == "replaced" else "restored damaged"
     if what == "without results":
         for path in out.glob(f"{photo.stem}-masks/001.png"):
             path.unlink()
@@ -89,7 +89,7 @@ def change(what: str, photo: Path, other: Path, out: Path) -> str:
 
 
 def restore(photos: Path, originals: Path, out: Path) -> list[Path]:
-    """Put back the images that are gone and have results, as they were when these were made; return their paths."""
+    """Restore the missing images that have results, as they were when these were made; return their paths."""
     by_digest = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in originals.iterdir()}
     restored = []
     with contextlib.closing(connect(out)) as journal:
@@ -106,17 +106,17 @@ def restore(photos: Path, originals: Path, out: Path) -> list[Path]:
 
 
 def connect(out: Path) -> sqlite3.Connection:
-    """Open the journal to look at it."""
+    """Open the journal for reading."""
     return sqlite3.connect(f"file:{out / 'batch.sqlite'}?mode=ro", uri=True)
 
 
 def wait_for_more(process: subprocess.Popen[str], out: Path, more: int) -> int:
-    """Return how many images are in the journal when it is so many more than at first, or the run has ended."""
+    """Wait until the journal has so many more images than at first; return how many, or -1 if the run ends before."""
     first = None
     while process.poll() is None:
         with contextlib.suppress(sqlite3.Error), contextlib.closing(connect(out)) as journal:
             ((done,),) = journal.execute("SELECT count(*) FROM images WHERE result NOTNULL OR error NOTNULL")
-            first = done if first is None else min(first, done)  # less once what has changed is done again
+            first = done if first is None else min(first, done)  # it decreases when changed images are done again
             if done >= first + more:
                 return int(done)
         time.sleep(0.02)
@@ -125,22 +125,18 @@ def wait_for_more(process: subprocess.Popen[str], out: Path, more: int) -> int:
 
 def main() -> None:
     """Run it and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
-    parser.add_argument("--count", type=int, default=100, help="images made of them")
-    parser.add_argument("--bad", type=int, default=5, help="broken ones among them")
+    parser = make_parser(__doc__)
+    add_photos(parser, count=100, bad=5)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--changed", type=int, default=8, help="images changed after each kill")
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
     weights.ensure()
     with tempfile.TemporaryDirectory() as folder:
         make_photos(arguments.photos, Path(folder) / "images", arguments.count, arguments.bad)
-        result = changes(arguments, Path(folder))
-    document = {"images": arguments.count, "environment": describe_environment()} | result
-    print(document)
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+        result = {"images": arguments.count} | changes(arguments, Path(folder))
+    print(result)
+    write_result(arguments.out, result)
 
 
 if __name__ == "__main__":

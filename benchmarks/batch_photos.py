@@ -1,7 +1,8 @@
-"""Many images out of a few, by flips and crops, with prompts; and broken ones among them."""
+"""Many images made from a few by flips and crops, with prompts, and broken ones among them."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,21 @@ BROKEN = {
 }
 
 
+def add_photos(parser: argparse.ArgumentParser, count: int, bad: int) -> None:
+    """Add the options of the images, with their defaults."""
+    parser.add_argument("--photos", type=Path, required=True, help="folder of photos")
+    parser.add_argument("--count", type=int, default=count, help="images made from them")
+    parser.add_argument("--bad", type=int, default=bad, help="broken images added")
+
+
 def make_photos(photos: Path, folder: Path, count: int, bad: int, megapixels: float | None = None) -> list[str]:
     """Fill a folder with JPEG files and ``prompts.json``, a box and a point each; return the names of the broken ones.
 
-    Image number i is photo i modulo their number, flipped and cropped as the number of its turn says, and enlarged to
-    so many megapixels.
+    The photos are used again and again, each time flipped and cropped in another way, and enlarged to ``megapixels``.
     """
     sources = sorted(path for path in photos.iterdir() if path.suffix.lower() in (".jpg", ".jpeg", ".png"))
     if not sources:
-        raise SystemExit(f"--photos must hold images, got none in {photos}")
+        raise SystemExit(f"--photos must contain JPEG or PNG files, got none in {photos}")
     folder.mkdir(parents=True)
     prompts: dict[str, Any] = {}
     for number in range(count):

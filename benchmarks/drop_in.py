@@ -1,6 +1,6 @@
-"""Is it a drop-in? Other people's code over this package's network, and the reference's scripts with one word changed.
+"""Drop-in use: the reference's scripts with one import changed, and segment-anything's classes on this network.
 
-Run in an environment that holds this package, PyPI's mobilesam-mirror (mobile_sam), segment-anything 1.0, torch and
+Run in an environment with this package, PyPI's mobilesam-mirror (mobile_sam), segment-anything 1.0, torch and
 torchvision:
 
     python benchmarks/drop_in.py CHECKPOINT.pt IMAGE
@@ -46,7 +46,7 @@ def compare_scripts(checkpoint: str, photo: str) -> None:
 
 
 def compare_foreign_classes(checkpoint: str, image: Any) -> None:
-    """Run segment-anything 1.0's own classes over both networks."""
+    """Run the classes of segment-anything 1.0 with both networks."""
     import mobile_sam
     import torch
     from segment_anything import SamAutomaticMaskGenerator, SamPredictor
@@ -89,7 +89,7 @@ def compare_foreign_classes(checkpoint: str, image: Any) -> None:
 
 
 def report(name: str, ours: Any, theirs: Any, our_scores: Any, their_scores: Any) -> None:
-    """Print how far two results are apart, and stop if they are not the same."""
+    """Print the differences of two results, and fail if they are not the same."""
     assert ours.shape == theirs.shape, (name, ours.shape, theirs.shape)
     pixels = int((ours != theirs).sum())
     scores = float(np.abs(np.asarray(our_scores) - np.asarray(their_scores)).max())

@@ -2,45 +2,43 @@
 
     python -m benchmarks.eval_reference --images DIR --annotations FILE --out benchmarks/results/eval_reference.json
 
-Starts itself again in the reference's environment, where ``mobilesam.evaluate`` drives ``mobile_sam.SamPredictor``.
+It starts itself again in the reference's environment, where ``mobilesam.evaluate`` drives ``mobile_sam.SamPredictor``.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reference
-from benchmarks.packages import REFERENCE, load_predictor
+from benchmarks import packages
+from benchmarks.common import add_dataset, make_parser, write_result
 
 RUNS_INSIDE = "--inside"
 
 
 def timed(watch: Any, stage: str, call: Callable[..., Any]) -> Callable[..., Any]:
-    """Return ``call``, measured."""
+    """Return a function that does the same and adds its time to a stage."""
 
-    def measured(*arguments: Any, **options: Any) -> Any:
+    def run(*arguments: Any, **options: Any) -> Any:
         with watch.measure(stage):
             return call(*arguments, **options)
 
-    return measured
+    return run
 
 
 def run_inside(arguments: argparse.Namespace) -> None:
-    """Evaluate the reference; needs an interpreter that has it."""
-    from mobilesam.bench.environment import describe_environment
+    """Evaluate the reference, in an interpreter that has it."""
     from mobilesam.bench.timing import Stopwatch
     from mobilesam.evaluate.coco import load_coco
     from mobilesam.evaluate.journal import Journal
     from mobilesam.evaluate.report import summarize, to_markdown
     from mobilesam.evaluate.runner import Settings, measure, parse_prompts, settings_record
 
-    predictor = load_predictor(REFERENCE, arguments.checkpoint, arguments.threads)
+    predictor = packages.load_predictor(packages.REFERENCE, arguments.checkpoint, arguments.threads)
     watch, sam = Stopwatch(), predictor.model
     sam.image_encoder.forward = timed(watch, "encode", sam.image_encoder.forward)
     sam.prompt_encoder.forward = timed(watch, "decode", sam.prompt_encoder.forward)
@@ -66,31 +64,26 @@ def run_inside(arguments: argparse.Namespace) -> None:
     )
     print(file=sys.stderr)
     summary = summarize(records, settings)
-    document = {**about, "format": "mobilesam-eval-2", "environment": describe_environment(), "summary": summary}
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_result(arguments.out, {**about, "format": "mobilesam-eval-2", "summary": summary})
     print(to_markdown(summary), end="")
 
 
 def main() -> None:
     """Parse the options; run here or in the reference's environment."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    reference.add_arguments(parser)
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--annotations", type=Path, required=True)
+    parser = make_parser(__doc__)
+    packages.add_arguments(parser)
+    add_dataset(parser)
     parser.add_argument("--prompts", default="box,point,clicks")
-    parser.add_argument("--limit", type=int)
     parser.add_argument("--all-masks", action="store_true")
     parser.add_argument("--records", type=Path, help="journal of single results; an existing one is resumed")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
     parser.add_argument(RUNS_INSIDE, action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.inside:
         run_inside(arguments)
         return
-    python, weights = reference.interpreter(arguments), reference.checkpoint(arguments)
+    python, weights = packages.interpreter(arguments), packages.checkpoint(arguments)
     command = [python, "-m", "benchmarks.eval_reference", RUNS_INSIDE, *sys.argv[1:], "--checkpoint", weights]
-    environment = reference.environment(arguments.threads)
-    raise SystemExit(subprocess.run(command, env=environment).returncode)
+    raise SystemExit(subprocess.run(command, env=packages.environment(arguments.threads)).returncode)
 
 
 if __name__ == "__main__":

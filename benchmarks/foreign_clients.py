@@ -1,12 +1,11 @@
-"""Do programs of others take the exported files? PyPI's samexporter 0.5.0, class SegmentAnythingONNX.
+"""Exported files in another program: the class SegmentAnythingONNX of PyPI's samexporter 0.5.0.
 
-Run in an environment that holds this package with its export extra and samexporter, whose own pins are older than what
-that needs:
+Run in an environment with mobilesam[export] and samexporter, whose own version pins are too old for the export:
 
     pip install --no-deps samexporter==0.5.0
     python -m benchmarks.foreign_clients IMAGE
 
-It exports with the default options, which are what such clients need: an encoder of rank 4 and SAM's decoder. With
+It exports with the default options, which such clients need: an encoder of rank 4 and SAM's decoder. With
 --preprocess float32 the encoder is of rank 3, as samexporter writes it with --use-preprocess. Such clients take
 neither --preprocess uint8 nor --low-res-only.
 """
@@ -27,10 +26,10 @@ from mobilesam.loading import require_torch
 
 
 def main() -> None:
-    """Export, segment with both, print how far they are apart, and stop if it is not the same."""
+    """Export, segment with both, print the differences, and fail if the masks are not the same."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("image", type=Path)
-    photo = cv2.imread(str(parser.parse_args().photo))
+    photo = cv2.imread(str(parser.parse_args().image))
     height, width = photo.shape[:2]
     model = mobilesam.load(backend="torch", device="cpu")
     predictor = mobilesam.SamPredictor(model)
@@ -45,7 +44,7 @@ def main() -> None:
             )
             client = SegmentAnythingONNX(encoder, decoder, providers="cpu")
         embedding = client.encode(photo)
-        # It adds a padding point to a box, too; label -1 does the same here.
+        # The client adds a padding point to a box, too, which is a point with label -1 here.
         prompts = {
             "point": ([{"type": "point", "data": point, "label": 1}], {"point_coords": [point], "point_labels": [1]}),
             "box": (
@@ -58,11 +57,10 @@ def main() -> None:
             single = predictor.predict(**ours, multimask_output=False).masks
             expected = np.concatenate([single, predictor.predict(**ours).masks])
             apart = int((masks != expected).sum(axis=(1, 2)).max())
-            print(
-                f"encoder of rank {client.encoder_input_rank}, {name}: {len(masks)} masks, at most {apart} pixels apart"
-            )
+            rank = client.encoder_input_rank
+            print(f"encoder of rank {rank}, {name}: {len(masks)} masks, at most {apart} pixels differ")
             if masks.shape != expected.shape or apart > max(2, 1e-4 * height * width):
-                raise SystemExit("not the same masks")
+                raise SystemExit("The masks of the exported files differ from those of SamPredictor.")
 
 
 if __name__ == "__main__":

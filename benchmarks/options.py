@@ -1,4 +1,4 @@
-"""What is free accuracy and speed? Each option of the predictor on the same objects, even and odd images apart.
+"""Accuracy and time of each option of the predictor on the same objects, even and odd images apart.
 
 python -m benchmarks.options --images DIR --annotations instances.json --out benchmarks/results/options.json
 
@@ -8,27 +8,23 @@ one prompt, a second pass with the first mask fed back, and settings of torch fo
 
 from __future__ import annotations
 
-import argparse
 import dataclasses
-import json
 import statistics
 import time
 from collections import defaultdict
-from collections.abc import Callable
-from pathlib import Path
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import torch
 
 import mobilesam.weights
-from mobilesam.bench import describe_environment
+from benchmarks.common import add_dataset, in_turns, make_parser, write_result
 from mobilesam.config import ALL_MASKS
 from mobilesam.evaluate.clicks import center_click
 from mobilesam.evaluate.coco import Instance, load_coco, read_instances
 from mobilesam.evaluate.metrics import iou
-from mobilesam.files import write_bytes
-from mobilesam.image import read as photos
+from mobilesam.image.read import read_image
 from mobilesam.masks import selection
 from mobilesam.masks import upsampling as masks
 from mobilesam.model import Embedding
@@ -40,12 +36,9 @@ PADDINGS = ("square", "empty", "zeros")
 
 def main() -> None:
     """Measure, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--images", type=Path, required=True)
-    parser.add_argument("--annotations", type=Path, required=True)
+    parser = make_parser(__doc__)
+    add_dataset(parser)
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--limit", type=int)
-    parser.add_argument("--out", type=Path, required=True)
     arguments = parser.parse_args()
     model = mobilesam.load(backend="torch", device="cpu", threads=arguments.threads)
     assert isinstance(model, TorchSam)
@@ -53,24 +46,23 @@ def main() -> None:
     ious: dict[str, list[dict[str, Any]]] = defaultdict(list)
     seconds = []
     for place, photo in enumerate(dataset.images):
-        image = photos.read_image(photo.path)
+        image = read_image(photo.path)
         embeddings, times = encode(model, image)
         square = image.shape[0] == image.shape[1]
         seconds.append({"hw": list(image.shape[:2]), **times})
         instances, _ = read_instances(photo, (image.shape[0], image.shape[1]), dataset.categories)
         for instance in instances:
-            for name, value in answers(model, embeddings, instance):
+            for name, value in object_ious(model, embeddings, instance):
                 ious[name].append({"odd": place % 2, "square": square, "iou": value})
         print(f"{place + 1} of {len(dataset.images)}", flush=True)
     result = {
-        "environment": describe_environment(),
         "threads": arguments.threads,
         "mean_iou": {name: means(values) for name, values in ious.items()},
         "encode_seconds": seconds,
-        "wide": wide(model, [photos.read_image(photo.path) for photo in dataset.images[:12]]),
+        "wide": wide(model, [read_image(photo.path) for photo in dataset.images[:12]]),
         "torch": settings(model),
     }
-    write_bytes(arguments.out, json.dumps(result, indent=1, default=float).encode() + b"\n")
+    write_result(arguments.out, result)
 
 
 def encode(model: TorchSam, image: Any) -> tuple[dict[str, Embedding], dict[str, float]]:
@@ -88,8 +80,8 @@ def encode(model: TorchSam, image: Any) -> tuple[dict[str, Embedding], dict[str,
     return embeddings, times
 
 
-def answers(model: TorchSam, embeddings: dict[str, Embedding], instance: Instance) -> Any:
-    """Yield the name of each way to answer, and the IoU of its mask with the object."""
+def object_ious(model: TorchSam, embeddings: dict[str, Embedding], instance: Instance) -> Iterator[tuple[str, float]]:
+    """Yield the name of each combination of options, and the IoU of its mask with the object."""
     click = center_click(instance.mask)
     prompts: dict[str, dict[str, Any]] = {
         "box": {"box": instance.box_xyxy},
@@ -116,8 +108,8 @@ def _decode(model: TorchSam, embedding: Embedding, prompt: dict[str, Any], truth
         *(prompt.get(name) for name in ("point_coords", "point_labels", "box", "mask_input")), **frame
     )
     logits, scores = (part[0] for part in model.decode(embedding, prompts, ALL_MASKS))
-    found = masks.upsample(logits, embedding.input_hw, embedding.original_hw, model.image_size, threshold=0.0)
-    return logits, scores, [iou(mask, truth) for mask in found]
+    upsampled = masks.upsample(logits, embedding.input_hw, embedding.original_hw, model.image_size, threshold=0.0)
+    return logits, scores, [iou(mask, truth) for mask in upsampled]
 
 
 def means(values: list[dict[str, Any]]) -> dict[str, float | None]:
@@ -136,7 +128,7 @@ def means(values: list[dict[str, Any]]) -> dict[str, float | None]:
 
 
 def wide(model: TorchSam, images: list[Any]) -> list[dict[str, float]]:
-    """Return the seconds of both ways to encode 16:9 crops, in turns."""
+    """Return the seconds of both ways to encode 16:9 crops."""
     rows = []
     for image in images:
         height, width = image.shape[:2]
@@ -150,25 +142,27 @@ def settings(model: TorchSam, turns: int = 5) -> dict[str, list[float]]:
     encoder = model.sam.image_encoder
     pixels = torch.randn(1, 3, model.image_size, model.image_size, generator=torch.Generator().manual_seed(0))
     low = mobilesam.build_sam_vit_t(mobilesam.weights.ensure()).bfloat16().image_encoder
-    ways: dict[str, Callable[[], Any]] = {
-        "as it is: channels last, batch norm folded": lambda: encoder(pixels),
-        "contiguous (channels first)": lambda: _contiguous(encoder, pixels),
-        "batch norm not folded": lambda: _unfolded(encoder, pixels),
-        "bfloat16": lambda: low(pixels.bfloat16()),
+
+    def timed(encode: Callable[[], Any]) -> Callable[[int], float]:
+        def run(turn: int) -> float:
+            start = time.perf_counter()
+            encode()
+            return time.perf_counter() - start
+
+        return run
+
+    runs = {
+        "as it is: channels last, batch norm folded": timed(lambda: encoder(pixels)),
+        "contiguous (channels first)": timed(lambda: _contiguous(encoder, pixels)),
+        "batch norm not folded": timed(lambda: _unfolded(encoder, pixels)),
+        "bfloat16": timed(lambda: low(pixels.bfloat16())),
     }
-    times: dict[str, list[float]] = defaultdict(list)
     with torch.no_grad():
-        for turn in range(turns + 1):
-            for name, way in ways.items():
-                start = time.perf_counter()
-                way()
-                if turn:
-                    times[name].append(time.perf_counter() - start)
-    return dict(times)
+        return in_turns(runs, turns, warmup=1)
 
 
 def _contiguous(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The encoder's stages on memory in the default order."""
+    """Run the encoder's stages on memory in the default order."""
     x = encoder.patch_embed(pixels)
     for stage in encoder.layers:
         x = stage(x.contiguous())
@@ -176,7 +170,7 @@ def _contiguous(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 
 def _unfolded(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
-    """The encoder with convolutions and batch norms as two layers each."""
+    """Run the encoder with convolution and batch norm as two layers."""
     from mobilesam.modeling.layers import ConvNorm
 
     folded = ConvNorm.forward

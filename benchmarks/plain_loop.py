@@ -1,4 +1,4 @@
-"""What ``mobilesam batch`` is compared with: a plain loop over images with the package's own predictor.
+"""A plain loop over images with SamPredictor, to compare ``mobilesam batch`` with.
 
 python -m benchmarks.plain_loop IMAGES PROMPTS OUT THREADS
 """
@@ -18,10 +18,10 @@ from mobilesam.prompts.file import read_prompts
 
 
 def main() -> None:
-    """Segment, and write a PNG for each mask and COCO JSON for all."""
+    """Segment every image; write a PNG for each mask and COCO JSON for all."""
     folder, prompts, out = map(Path, sys.argv[1:4])
     predictor = mobilesam.SamPredictor(mobilesam.load(threads=int(sys.argv[4])))
-    objects, photos, bad = read_prompts(prompts), [], 0
+    objects, images, bad = read_prompts(prompts), [], 0
     for path in sorted(folder.iterdir()):
         try:
             image = read_image(path)
@@ -32,13 +32,13 @@ def main() -> None:
         hw, records = (image.shape[0], image.shape[1]), []
         for number, prompt in enumerate(objects.for_image(path), start=1):
             select = "agreement" if prompt.ambiguous else "single"
-            found = predictor.predict_one(**prompt.arguments(), select=select)
-            write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", found.masks[0])
-            iou = float(found.iou_predictions[0])
-            records.append(read_record(rle.boundaries_of(found.masks[0]), hw, predicted_iou=iou))
-        photos.append(MaskedImage(path.name, hw, records))
-    write_coco(out / "coco.json", photos)
-    print(f"{len(photos)} images done, {bad} bad")
+            result = predictor.predict_one(**prompt.arguments(), select=select)
+            write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", result.masks[0])
+            iou = float(result.iou_predictions[0])
+            records.append(read_record(rle.boundaries_of(result.masks[0]), hw, predicted_iou=iou))
+        images.append(MaskedImage(path.name, hw, records))
+    write_coco(out / "coco.json", images)
+    print(f"{len(images)} images done, {bad} bad")
 
 
 if __name__ == "__main__":

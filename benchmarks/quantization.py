@@ -8,13 +8,11 @@ The images calibrated on must not be those measured on.
 
 from __future__ import annotations
 
-import argparse
-import json
 import tempfile
 from pathlib import Path
 
 import mobilesam
-from mobilesam.bench import describe_environment
+from benchmarks.common import add_dataset, make_parser, read_result, write_result
 from mobilesam.evaluate import load_coco
 from mobilesam.export import quantize
 from mobilesam.export.exporter import export_onnx
@@ -25,17 +23,13 @@ from mobilesam.onnx import OnnxSam
 
 def main() -> None:
     """Export, quantize by each recipe, measure, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser = make_parser(__doc__)
+    add_dataset(parser)
     parser.add_argument("--calibrate", type=Path, required=True, help="folder of images")
-    parser.add_argument("--annotations", type=Path, required=True, help="ground truth, COCO JSON")
-    parser.add_argument("--images", type=Path, required=True, help="its images")
-    parser.add_argument("--limit", type=int, help="at most so many images")
     parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--skip-accuracy", action="store_true", help="time again, and keep the accuracy in --out")
-    parser.add_argument("--out", type=Path, required=True, help="JSON file")
+    parser.add_argument("--skip-accuracy", action="store_true", help="measure the time, keep the accuracy in --out")
     arguments = parser.parse_args()
-    known = json.loads(arguments.out.read_text()) if arguments.skip_accuracy else {"recipes": []}
-    accuracy = {row["recipe"]: row["accuracy"] for row in known["recipes"]}
+    accuracy = {row["recipe"]: row["accuracy"] for row in read_result(arguments.out).get("recipes", [])}
     dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     rows = []
     with tempfile.TemporaryDirectory() as name:
@@ -54,14 +48,8 @@ def main() -> None:
             else:
                 report["accuracy"] = accuracy.get(recipe.value, {})
             rows.append(report)
-            print(json.dumps(report), flush=True)
-    document = {
-        "threads": arguments.threads,
-        "environment": describe_environment(),
-        "images": len(dataset.images),
-        "recipes": rows,
-    }
-    arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+            print(report, flush=True)
+    write_result(arguments.out, {"threads": arguments.threads, "images": len(dataset.images), "recipes": rows})
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.batch import CAMERA_MEGAPIXELS
-from benchmarks.everything_tables import where
+from benchmarks.tables import where
 from mobilesam.evaluate.report import table
 
 Results = Any  # the JSON files by name: benchmarks.render.Results
@@ -55,9 +55,9 @@ def batch(results: Results) -> str:
         found = results["batch"][part]
         rows += [
             [
-                f"{found['photos']} {size}",
+                f"{found['images']} {size}",
                 row["name"],
-                f"{row['photos_per_second']:.2f}",
+                f"{row['images_per_second']:.2f}",
                 f"{row['times_plain_loop']:.2f}",
                 f"{row['peak_bytes'] / 2**20:.0f}",
                 "" if row["last_quarter_to_second"] is None else f"{row['last_quarter_to_second']:.2f}",

@@ -5,9 +5,7 @@ python -m benchmarks.side_by_side --out benchmarks/results/side_by_side.json
 
 from __future__ import annotations
 
-import argparse
 import contextlib
-import json
 import statistics
 import tempfile
 import time
@@ -15,22 +13,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import reference
+from benchmarks import packages
+from benchmarks.common import in_turns, make_parser, write_result
 from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
-from benchmarks.processes import Process, versions
-from mobilesam.bench import describe_environment, write_sample
+from benchmarks.worker import Process
+from mobilesam.bench import write_sample
 
-PACKAGES = [
-    "mobilesam",
-    "mobilesam-mirror",
-    "torch",
-    "torchvision",
-    "timm",
-    "onnxruntime",
-    "numpy",
-    "opencv-python-headless",
-]
-# Task, its arguments, turns at full length, and what must have been done before in the same process.
+VERSIONS = ["mobilesam", "mobilesam-mirror", "torch", "torchvision", "timm", "onnxruntime", "numpy"]
+VERSIONS += ["opencv-python-headless"]
+# Task, its arguments, and turns at full length.
 TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("set_image", {}, 12),
     ("click", {"x": 0.5, "y": 0.5}, 30),
@@ -40,7 +31,7 @@ TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("points", {"count": 64}, 4),
 )
 ORDER = (OURS, OURS_ONNX, REFERENCE)
-PAUSE = 0.3  # seconds: OpenMP threads of the one that just ran spin for a while before they sleep
+PAUSE = 0.3  # seconds: OpenMP threads of the process that ran last spin for a while before they sleep
 
 
 def compare(processes: dict[str, Process], task: str, arguments: dict[str, Any], turns: int) -> dict[str, Any]:
@@ -49,91 +40,88 @@ def compare(processes: dict[str, Process], task: str, arguments: dict[str, Any],
     Args:
         processes: by package; the reference is the last.
     """
-    taken = []
-    for turn in range(turns + 1):
-        row = []
-        for process in processes.values():
+
+    def timed(process: Process) -> Callable[[int], float]:
+        def run(turn: int) -> float:
             time.sleep(PAUSE)
-            row.append(process.ask(task, **arguments)["seconds"])
-        if turn:
-            taken.append(row)
-    *ours, _ = processes
+            return process.run(task, **arguments)["seconds"]
+
+        return run
+
+    seconds = in_turns({package: timed(process) for package, process in processes.items()}, turns, warmup=1)
+    *ours, reference = processes
     return {
         "task": task,
         "arguments": arguments,
-        "packages": {package: _compared([(row[i], row[-1]) for row in taken]) for i, package in enumerate(ours)},
-        "reference": statistics.median(row[-1] for row in taken),
-        "turns": taken,
+        "packages": {package: _compared(seconds[package], seconds[reference]) for package in ours},
+        "reference": statistics.median(seconds[reference]),
+        "turns": [list(turn) for turn in zip(*seconds.values(), strict=True)],
     }
 
 
-def _compared(pairs: list[tuple[float, float]]) -> dict[str, float]:
-    ratios = [slow / fast for fast, slow in pairs]
+def _compared(ours: list[float], theirs: list[float]) -> dict[str, float]:
+    ratios = [slow / fast for fast, slow in zip(ours, theirs, strict=True)]
     q1, median, q3 = statistics.quantiles(ratios, n=4, method="inclusive")
-    seconds = statistics.median(fast for fast, _ in pairs)
-    return {"seconds": seconds, "ratio": median, "ratio_q1": q1, "ratio_q3": q3}
+    return {"seconds": statistics.median(ours), "ratio": median, "ratio_q1": q1, "ratio_q3": q3}
 
 
-def memory(start: Callable[[], Process], photo: Path) -> dict[str, int]:
+def memory(start: Callable[[str], Process], package: str, photo: Path) -> dict[str, int]:
     """Return the peak memory in bytes of fresh processes: after loading, and after each task on a loaded image."""
     peaks = {}
     for task, arguments, _ in TASKS:
-        with start() as process:
+        with start(package) as process:
             peaks["load"] = process.load["peak_bytes"]
-            process.ask("open", photo=str(photo))
+            process.run("open", photo=str(photo))
             if task != "set_image":
-                process.ask("set_image")
+                process.run("set_image")
             if task == "refine":
-                process.ask("click", x=0.5, y=0.5)
-            peaks[task] = process.ask(task, **arguments)["peak_bytes"]
+                process.run("click", x=0.5, y=0.5)
+            peaks[task] = process.run(task, **arguments)["peak_bytes"]
     return peaks
 
 
 def main() -> None:
-    """Compare, print a line a task, and write the JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    reference.add_arguments(parser)
+    """Compare, print a line for each task, and write the JSON."""
+    parser = make_parser(__doc__)
+    packages.add_arguments(parser)
     parser.add_argument("--image", type=Path, help="by default a synthetic one of 1024 x 768")
     parser.add_argument("--turns", type=float, default=1.0, help="factor for the number of turns")
-    parser.add_argument("--out", type=Path, help="JSON file")
     arguments = parser.parse_args()
-    python, weights = reference.interpreter(arguments), reference.checkpoint(arguments)
+    python, weights = packages.interpreter(arguments), packages.checkpoint(arguments)
 
     def start(package: str) -> Process:
-        # All share the reference's environment, so that nothing differs but the packages.
+        # All run in the reference's environment, so that nothing differs but the packages.
         return Process(python, package, weights, arguments.threads)
 
     with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
-        photo = (arguments.photo or Path(folder) / "sample.png").resolve()
-        if not arguments.photo:
+        photo = (arguments.image or Path(folder) / "sample.png").resolve()
+        if not arguments.image:
             write_sample(photo)
-        found = []
+        rows = []
         processes = {package: stack.enter_context(start(package)) for package in ORDER}
         for process in processes.values():
-            process.ask("open", photo=str(photo))
+            process.run("open", photo=str(photo))
         for task, options, turns in TASKS:
             row = compare(processes, task, options, max(2, round(turns * arguments.turns)))
-            found.append(row)
+            rows.append(row)
             ours = (
                 f"{package} {each['seconds']:.4f} s, {each['ratio']:.2f} x" for package, each in row["packages"].items()
             )
             print(f"{task}: reference {row['reference']:.4f} s, {', '.join(ours)}", flush=True)
         stack.close()
-        peaks = {package: memory(lambda package=package: start(package), photo) for package in ORDER}
+        peaks = {package: memory(start, package, photo) for package in ORDER}
     for task in peaks[REFERENCE]:
         print(f"{task}: peak MiB {', '.join(f'{package} {peaks[package][task] / 2**20:.0f}' for package in ORDER)}")
-    document = {
+    result = {
         "format": "side-by-side-2",
         "order": ORDER,
         "threads": arguments.threads,
-        "image": arguments.photo.name if arguments.photo else "synthetic 1024 x 768",
-        "environment": describe_environment(),
-        "versions": versions(python, PACKAGES),
-        "tasks": found,
+        "image": arguments.image.name if arguments.image else "synthetic 1024 x 768",
+        "versions": packages.versions(python, VERSIONS),
+        "tasks": rows,
         "peak_bytes": peaks,
     }
-    if arguments.out:
-        arguments.out.write_text(json.dumps(document, indent=2) + "\n", encoding="utf-8")
+    write_result(arguments.out, result)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Do checkpoints go both ways between this package and PyPI's mobilesam-mirror, strictly, with the same masks?
+"""Checkpoints between this package and PyPI's mobilesam-mirror: strict loading both ways, and the same masks.
 
-Run in an environment that holds this package, torch and scikit-image; REFERENCE is the Python of one that holds
+Run in an environment with this package, torch and scikit-image; REFERENCE is the Python of one with
 mobilesam-mirror:
 
     python -m benchmarks.strict_load REFERENCE [CHECKPOINT]
@@ -59,14 +59,14 @@ def in_reference(folder: Path) -> None:
 def predict(predictor: Any, image: np.ndarray) -> dict[str, np.ndarray]:
     """Segment by points and by a box; masks, scores and logits by name."""
     predictor.set_image(image)
-    found = {"embedding": np.asarray(predictor.get_image_embedding().detach())}
+    result = {"embedding": np.asarray(predictor.get_image_embedding().detach())}
     prompts: list[dict[str, Any]] = [
         {"point_coords": np.array([point]), "point_labels": np.array([1])} for point in POINTS
     ]
     for index, prompt in enumerate([*prompts, {"box": np.array(BOX)}]):
         masks, scores, logits = predictor.predict(**prompt)
-        found |= {f"masks {index}": masks, f"scores {index}": scores, f"logits {index}": logits}
-    return found
+        result |= {f"masks {index}": masks, f"scores {index}": scores, f"logits {index}": logits}
+    return result
 
 
 def compare(name: str, ours: dict[str, np.ndarray], theirs: Any) -> None:

@@ -1,96 +1,134 @@
-"""A long-lived process that runs one package: a JSON request a line on stdin, a JSON answer a line on stdout."""
+"""A long-lived process that runs one package: a JSON request a line on stdin, a JSON response a line on stdout."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from PIL import Image
 
-from benchmarks.packages import load_predictor, predict_boxes, predict_points
+from benchmarks.common import ROOT
+from benchmarks.packages import OURS_ONNX, environment, generator_class, load_predictor, predict_boxes, predict_points
+from benchmarks.process_tree import peak_memory
 
 LABELS = np.array([1, 1])
 
 
+class Process:
+    """A worker with a package loaded; use it in a ``with`` statement."""
+
+    def __init__(self, python: Path, package: str, weights: Path, threads: int) -> None:
+        self.package = package
+        self._process = subprocess.Popen(
+            [python, "-m", "benchmarks.worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            cwd=ROOT,
+            env=environment(threads),
+        )
+        self.load = self.run("load", package=package, weights=str(weights.resolve()), threads=threads)
+
+    def run(self, task: str, **arguments: Any) -> dict[str, Any]:
+        """Run a task of :class:`Worker`.
+
+        Return its "seconds", the process's "peak_bytes", whether "torch" is imported there, and what the task returns.
+        """
+        self._process.stdin.write(json.dumps({"task": task, **arguments}) + "\n")
+        self._process.stdin.flush()
+        line = self._process.stdout.readline()
+        if not line:
+            raise SystemExit(f"The worker of {self.package} exited with code {self._process.wait()} in task {task}.")
+        response = json.loads(line)
+        if response["torch"] and self.package == OURS_ONNX:
+            raise SystemExit(f"The worker of {self.package} imported torch, which it must not need.")
+        return response
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.stdin.close()
+        self._process.wait()
+        self._process.stdout.close()
+
+
 class Worker:
-    """The tasks, each timed inside the process, on an image decoded before."""
+    """The tasks. Each is timed inside the process, on an image decoded before."""
 
-    def load(self, package: str, weights: str, threads: int) -> float:
+    seconds: float
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
         start = time.perf_counter()
-        self.predictor = load_predictor(package, Path(weights), threads)
-        return time.perf_counter() - start
+        yield
+        self.seconds = time.perf_counter() - start
 
-    def open(self, photo: str) -> float:
-        start = time.perf_counter()
-        self.image = np.asarray(Image.open(photo).convert("RGB"))
-        return time.perf_counter() - start
+    def load(self, package: str, weights: str, threads: int) -> None:
+        with self.timed():
+            self.predictor = load_predictor(package, Path(weights), threads)
 
-    def set_image(self) -> float:
-        start = time.perf_counter()
-        self.predictor.set_image(self.image)
-        return time.perf_counter() - start
+    def open(self, photo: str) -> None:
+        with self.timed():
+            self.image = np.asarray(Image.open(photo).convert("RGB"))
 
-    def click(self, x: float, y: float) -> float:
-        """One point, three masks at full size."""
+    def set_image(self) -> None:
+        with self.timed():
+            self.predictor.set_image(self.image)
+
+    def click(self, x: float, y: float) -> None:
+        """Segment one point, three masks at full size."""
         points = self._pixels([[x, y]])
-        start = time.perf_counter()
-        self.answer = self.predictor.predict(points, LABELS[:1], multimask_output=True)
-        return time.perf_counter() - start
+        with self.timed():
+            self.candidates = self.predictor.predict(points, LABELS[:1], multimask_output=True)
 
-    def clicks(self, count: int) -> float:
-        """One point after another without a pause, three masks at full size each: the time of one."""
+    def clicks(self, count: int) -> None:
+        """Segment one point after another without a pause, three masks each; the time is that of one."""
         points = self._pixels(_grid(count))
-        start = time.perf_counter()
-        for point in points:
-            self.predictor.predict(point[None], LABELS[:1], multimask_output=True)
-        return (time.perf_counter() - start) / count
+        with self.timed():
+            for point in points:
+                self.predictor.predict(point[None], LABELS[:1], multimask_output=True)
+        self.seconds /= count
 
-    def refine(self, x: float, y: float) -> float:
-        """A second point with the best mask of the last click fed back, one mask."""
-        _, scores, logits = self.answer
+    def refine(self, x: float, y: float) -> None:
+        """Segment two points with the best mask of the last click fed back, one mask."""
+        _, scores, logits = self.candidates
         points = self._pixels([[x, y], [x + 0.02, y]])
         best = int(np.argmax(scores))
-        start = time.perf_counter()
-        self.predictor.predict(points, LABELS, mask_input=logits[best : best + 1], multimask_output=False)
-        return time.perf_counter() - start
+        with self.timed():
+            self.predictor.predict(points, LABELS, mask_input=logits[best : best + 1], multimask_output=False)
 
-    def points(self, count: int) -> float:
-        """Independent points on a grid, three masks each."""
+    def points(self, count: int) -> None:
+        """Segment independent points on a grid, three masks each."""
         points = self._pixels(_grid(count))
-        start = time.perf_counter()
-        predict_points(self.predictor, points)
-        return time.perf_counter() - start
+        with self.timed():
+            predict_points(self.predictor, points)
 
-    def boxes(self, count: int) -> float:
-        """Independent boxes, one mask each."""
+    def boxes(self, count: int) -> None:
+        """Segment independent boxes, one mask each."""
         centers = _grid(count)
         boxes = np.concatenate([self._pixels(np.clip(centers + shift, 0, 1)) for shift in (-0.06, 0.06)], axis=1)
-        start = time.perf_counter()
-        predict_boxes(self.predictor, boxes)
-        return time.perf_counter() - start
+        with self.timed():
+            predict_boxes(self.predictor, boxes)
+
+    def everything(self, **options: Any) -> dict[str, Any]:
+        """Segment everything; return the "masks" as COCO RLE."""
+        generator = generator_class(self.predictor)(self.predictor.model, output_mode="coco_rle", **options)
+        with self.timed():
+            records = generator.generate(self.image)
+        return {"masks": [record["segmentation"] for record in records]}
 
     def _pixels(self, places: Any) -> np.ndarray:
         """Turn shares of the width and height into pixels."""
         return np.asarray(places, dtype=np.float64) * [self.image.shape[1], self.image.shape[0]]
-
-
-def peak_memory() -> int | None:
-    """Return the most memory this process has held, in bytes; None where the system does not say."""
-    status = Path("/proc/self/status")
-    if status.exists():  # Linux: ru_maxrss would begin with the peak of the process that started this one
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM:"))
-        return int(line.split()[1]) * 1024
-    try:
-        import resource
-    except ImportError:  # Windows
-        return None
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def _grid(count: int) -> np.ndarray:
@@ -101,15 +139,15 @@ def _grid(count: int) -> np.ndarray:
 
 
 def main() -> None:
-    """Answer requests {"do": task, ...arguments} with {"seconds", "peak_bytes", "torch"} until stdin ends."""
-    answers = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever a package prints must not be taken for an answer
+    """Run requests {"task": name, ...arguments} until stdin ends; see :meth:`Process.run` for the responses."""
+    responses = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # keeps whatever a package prints apart from the responses
     worker = Worker()
     for line in sys.stdin:
         request = json.loads(line)
-        seconds = getattr(worker, request.pop("do"))(**request)
-        answer = {"seconds": seconds, "peak_bytes": peak_memory(), "torch": "torch" in sys.modules}
-        print(json.dumps(answer), file=answers)
+        result = getattr(worker, request.pop("task"))(**request) or {}
+        about = {"seconds": worker.seconds, "peak_bytes": peak_memory(), "torch": "torch" in sys.modules}
+        print(json.dumps(about | result), file=responses)
 
 
 if __name__ == "__main__":

@@ -13,16 +13,16 @@ import pytest
 
 from benchmarks import render
 from benchmarks.batch_photos import make_photos
-from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
+from benchmarks.packages import OURS, OURS_ONNX, REFERENCE, versions
 from benchmarks.process_tree import memory
-from benchmarks.processes import Process, versions
 from benchmarks.side_by_side import compare
+from benchmarks.worker import Process
 from mobilesam.bench import write_sample
 from mobilesam.errors import InputError
 from mobilesam.image.read import image_digest, read_image
 from mobilesam.prompts.file import read_prompts
 
-RESULTS = render.Results(render.RESULTS)
+RESULTS = render.read_results()
 
 
 @pytest.mark.parametrize("name", render.DOCUMENTS)
@@ -44,13 +44,13 @@ def test_a_changed_result_changes_the_document(tmp_path: Path) -> None:
     changed["summary"]["prompts"]["box"]["mean_iou"] = 0.1234
     (tmp_path / "eval_mobilesam.json").write_text(json.dumps(changed))
     text = (render.ROOT / "docs" / "accuracy.md").read_text(encoding="utf-8")
-    again = render.render(text, render.Results(tmp_path))
+    again = render.render(text, render.read_results(tmp_path))
     assert "| mobilesam box | 560 | 0.1234 |" in again
     assert "| mobilesam box | 560 | 0.1234 |" not in text
 
 
 def test_the_published_accuracy_is_that_of_the_reference() -> None:
-    ours, theirs = render.summaries(RESULTS).values()
+    ours, theirs = (RESULTS[name]["summary"] for name in ("eval_mobilesam", "eval_reference"))
     assert ours["instances"] == theirs["instances"] == 560
     for prompt in ("box", "point"):
         assert ours["prompts"][prompt]["mean_iou"] == pytest.approx(theirs["prompts"][prompt]["mean_iou"], abs=0.001)
@@ -64,12 +64,12 @@ def test_no_result_names_a_path_of_the_machine_that_made_it() -> None:
 
 
 class Scripted(Process):
-    """A worker that takes as long as it is told."""
+    """A worker whose tasks take the given seconds."""
 
     def __init__(self, seconds: list[float]) -> None:
         self.seconds = iter(seconds)
 
-    def ask(self, task: str, **arguments: object) -> dict[str, float]:
+    def run(self, task: str, **arguments: object) -> dict[str, float]:
         return {"seconds": next(self.seconds)}
 
 
@@ -80,10 +80,10 @@ def test_ratios_are_taken_turn_by_turn_after_a_warm_up(monkeypatch: pytest.Monke
         OURS_ONNX: Scripted([9, 1, 1, 1]),
         REFERENCE: Scripted([9, 3, 4, 20]),
     }
-    found = compare(processes, "click", {}, 3)
-    assert found["turns"] == [[1, 1, 3], [2, 1, 4], [4, 1, 20]]
-    assert found["reference"] == 4
-    assert found["packages"] == {
+    result = compare(processes, "click", {}, 3)
+    assert result["turns"] == [[1, 1, 3], [2, 1, 4], [4, 1, 20]]
+    assert result["reference"] == 4
+    assert result["packages"] == {
         OURS: {"seconds": 2, "ratio": 3, "ratio_q1": 2.5, "ratio_q3": 4},
         OURS_ONNX: {"seconds": 1, "ratio": 4, "ratio_q1": 3.5, "ratio_q3": 12},
     }
@@ -96,21 +96,21 @@ def test_a_worker_runs_every_task_of_this_package(tmp_path: Path, package: str) 
 
     write_sample(tmp_path / "sample.png", (300, 400))
     with Process(Path(sys.executable), package, weights.ensure(), 2) as process:
-        process.ask("open", photo=str(tmp_path / "sample.png"))
-        answers = [
-            process.ask("set_image"),
-            process.ask("click", x=0.5, y=0.5),
-            process.ask("refine", x=0.4, y=0.5),
-            process.ask("boxes", count=3),
-            process.ask("points", count=3),
+        process.run("open", photo=str(tmp_path / "sample.png"))
+        responses = [
+            process.run("set_image"),
+            process.run("click", x=0.5, y=0.5),
+            process.run("refine", x=0.4, y=0.5),
+            process.run("boxes", count=3),
+            process.run("points", count=3),
         ]
-    assert all(answer["seconds"] > 0 for answer in answers)
-    peaks = [answer["peak_bytes"] for answer in answers]
+    assert all(response["seconds"] > 0 for response in responses)
+    peaks = [response["peak_bytes"] for response in responses]
     assert peaks == sorted(peaks)
     assert 100e6 < peaks[0] < 2e9
 
 
-def test_versions_are_those_of_the_interpreter_asked() -> None:
+def test_versions_are_those_of_the_given_interpreter() -> None:
     import numpy as np
 
     assert versions(Path(sys.executable), ["numpy", "no-such-package"]) == {

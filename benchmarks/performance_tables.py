@@ -1,0 +1,157 @@
+"""The tables of docs/performance.md on time and memory, and the table of the README."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from benchmarks.tables import MACHINE, Results, conditions, mib, ms, recall_rows, rows_table, where
+from mobilesam.evaluate.report import table
+
+_BACKENDS = {"mobilesam": "mobilesam on PyTorch", "mobilesam-onnx": "mobilesam on ONNX Runtime"}
+_TASKS = {
+    "set_image": "set_image",
+    "click": "predict, one point, three masks",
+    "clicks": "the same, one of {count} in a row",
+    "refine": "predict, two points and the last mask",
+    "boxes": "{count} boxes at once, one mask each",
+    "points": "{count} points at once, three masks each",
+    "load": "loaded",
+}
+_HEADLINES = {
+    "set_image": "encode an image (`set_image`), ms",
+    "click": "then one click, three masks, ms",
+    "boxes": "{count} boxes at once, ms",
+    "points": "{count} points at once, three masks each, ms",
+}
+
+
+def headline(results: Results) -> str:
+    """Return times and memory of the two packages, and their accuracy on the same objects."""
+    side = results["side_by_side"]
+    tasks = {task["task"]: task for task in side["tasks"]}
+    *_, package, reference = side["order"]  # ours on ONNX Runtime, the default on a CPU, and the reference
+    rows = []
+    for name, label in _HEADLINES.items():
+        task, ours = tasks[name], tasks[name]["packages"][package]
+        times = [f"{1000 * seconds:.0f}" for seconds in (ours["seconds"], task["reference"])]
+        rows.append([label.format(**task["arguments"]), *times, f"{ours['ratio']:.1f} times faster"])
+    peaks = [side["peak_bytes"][name]["points"] for name in (package, reference)]
+    rows.append(
+        ["memory at its peak, those points, MiB", *map(mib, peaks), f"{peaks[1] / peaks[0]:.1f} times less"],
+    )
+    summaries = [results[f"eval_{name}"]["summary"] for name in ("mobilesam", "reference")]
+    for kind, label in (("box", "a box"), ("point", "a point, best scored of three")):
+        ious = [f"{summary['prompts'][kind]['mean_iou']:.3f}" for summary in summaries]
+        rows.append([f"mean IoU, {label}", *ious, f"{summaries[0]['instances']} objects"])
+    chosen = results["options"]["mean_iou"]["square/point/agreement"]["all"]
+    rows.append(["mean IoU, a point, `predict_one`", f"{chosen:.3f}", "", "the same objects"])
+    return table(["", "mobilesam", "mobilesam-mirror", ""], rows)
+
+
+def side_by_side(results: Results) -> str:
+    *ours, _ = results["side_by_side"]["order"]
+    head = ["task", "mobilesam-mirror ms"]
+    for package in ours:
+        head += [f"{_BACKENDS[package]} ms", "times faster (quartiles)"]
+    rows = []
+    for task in results["side_by_side"]["tasks"]:
+        cells = [_TASKS[task["task"]].format(**task["arguments"]), ms(task["reference"])]
+        for each in (task["packages"][package] for package in ours):
+            cells += [ms(each["seconds"]), "{ratio:.2f} ({ratio_q1:.2f}-{ratio_q3:.2f})".format_map(each)]
+        rows.append([*cells, str(len(task["turns"]))])
+    return table([*head, "turns"], rows)
+
+
+def memory(results: Results) -> str:
+    side = results["side_by_side"]
+    *ours, reference = side["order"]
+    arguments = {task["task"]: task["arguments"] for task in side["tasks"]}
+    head = ["peak of a fresh process", "mobilesam-mirror MiB"]
+    for package in ours:
+        head += [f"{_BACKENDS[package]} MiB", "times less"]
+    rows = []
+    for task, theirs in side["peak_bytes"][reference].items():
+        cells = [_TASKS[task].format(**arguments.get(task, {})), mib(theirs)]
+        for peak in (side["peak_bytes"][package][task] for package in ours):
+            cells += [mib(peak), f"{theirs / peak:.2f}"]
+        rows.append(cells)
+    return table(head, rows)
+
+
+def conditions_side_by_side(results: Results) -> str:
+    return conditions(results["side_by_side"], f"- {MACHINE}, {{threads}} threads, image: {{image}}\n- {{versions}}")
+
+
+def size_curve(results: Results) -> str:
+    return _curve(results, "size", "megapixels", "set_image", "click")
+
+
+def prompts_curve(results: Results) -> str:
+    return _curve(results, "prompts", "prompts", "boxes")
+
+
+def threads_curve(results: Results) -> str:
+    return _curve(results, "threads", "threads", "set_image", "click")
+
+
+def _curve(results: Results, name: str, unit: str, *tasks: str) -> str:
+    columns: list[Any] = [(unit, f"{{{unit}}}")]
+    for task in tasks:
+        columns.append(
+            (f"{'boxes at once' if task == 'boxes' else task} ms", lambda row, t=task: ms(row[t]["seconds"]))
+        )
+        columns.append(("peak MiB", lambda row, t=task: mib(row[t]["peak_bytes"])))
+    return rows_table(results["cost_curves"]["curves"][name], *columns)
+
+
+def conditions_curves(results: Results) -> str:
+    return conditions(results["cost_curves"], MACHINE + ", {versions}")
+
+
+def everything_side(results: Results) -> str:
+    """Return time and memory against the reference, on one image."""
+    return rows_table(
+        results["everything"]["side"]["rows"],
+        ("", "{name}"),
+        ("s", "{seconds:.1f}"),
+        ("times faster", "{times_faster:.1f}"),
+        ("peak MiB", lambda row: mib(row["peak_bytes"])),
+        ("masks", "{masks}"),
+        ("of the reference's found at IoU 0.8", "{found}"),
+    )
+
+
+def everything_recall(results: Results) -> str:
+    """Return what share of the exact mode's masks the others find, in what time."""
+    rows = recall_rows(results)
+    columns = [("mode", "{mode}"), ("median s a photo", "{seconds:.1f}")]
+    columns += [(f"of {rows[0]['masks']} exact masks found", "{share:.3f}"), ("masks in all", "{masks}")]
+    return rows_table(rows, *columns)
+
+
+def everything_memory(results: Results) -> str:
+    """Return peak memory against the size of the image."""
+    return rows_table(
+        results["everything"]["memory"]["rows"],
+        ("megapixels", "{megapixels:g}"),
+        ("", "{run}"),
+        ("peak MiB", lambda row: mib(row["peak_bytes"])),
+        ("s", "{seconds:.1f}"),
+    )
+
+
+def everything_curve(results: Results) -> str:
+    """Return the time of an exact run against the points per side and the size of the image."""
+    rows = results["everything"]["curve"]["rows"]
+    sizes = sorted({row["megapixels"] for row in rows})
+    seconds = {(row["megapixels"], row["points_per_side"]): row["seconds"] for row in rows}
+    cells = [
+        [f"{points} x {points}", *(f"{seconds[size, points]:.1f}" for size in sizes)]
+        for points in sorted({row["points_per_side"] for row in rows})
+    ]
+    return table(["points", *(f"{size:g} megapixels, s" for size in sizes)], cells)
+
+
+def conditions_everything(results: Results) -> str:
+    parts = results["everything"]
+    return "\n".join(f"- {name}: {where(parts[name])}" for name in ("side", "recall", "memory", "curve"))

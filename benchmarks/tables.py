@@ -1,0 +1,53 @@
+"""What the modules of tables share; each of their public functions is a table of the docs: see benchmarks/render.py."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
+
+from mobilesam.evaluate.report import table
+
+Results = Mapping[str, Any]  # the JSON of benchmarks/results by name
+MACHINE = "{processor}, {cores} cores, {system}, commit {commit}"
+
+
+def rows_table(rows: Iterable[Mapping[str, Any]], *columns: tuple[str, str | Callable[[Any], str]]) -> str:
+    """Return a Markdown table of dictionaries; a column is its head, and a format or a function of the row."""
+    cells = [[form.format_map(row) if isinstance(form, str) else form(row) for _, form in columns] for row in rows]
+    return table([head for head, _ in columns], cells)
+
+
+def ms(seconds: float) -> str:
+    return f"{1000 * seconds:.1f}"
+
+
+def mib(size: float) -> str:
+    return f"{size / 2**20:.0f}"
+
+
+def conditions(result: Mapping[str, Any], form: str) -> str:
+    """Fill a format with the environment of a result, its versions as one text, and its other entries."""
+    values = {**result["environment"], **result}
+    listed = ", ".join(f"{name} {version}" for name, version in values["versions"].items() if version)
+    return form.format_map({**values, "versions": listed})
+
+
+def where(part: Mapping[str, Any]) -> str:
+    """Return the machine, the commit, the threads and the versions of one part of a result."""
+    return conditions(part, "{processor}, {cores} cores, commit {commit}, {threads} threads, {versions}")
+
+
+def recall_rows(results: Results) -> list[dict[str, Any]]:
+    """Return "mode", median "seconds", "share" of the exact masks found and number of "masks", exact first."""
+    rows = results["everything"]["recall"]["rows"]
+    exact = sum(row["exact"]["masks"] for row in rows)
+    return [
+        {
+            "mode": mode,
+            "seconds": statistics.median(row[mode]["seconds"] for row in rows),
+            "share": sum(row[mode]["found"] for row in rows) / exact,
+            "masks": sum(row[mode]["masks"] for row in rows),
+        }
+        for mode in ("exact", "balanced", "fast")
+    ]
