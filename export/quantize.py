@@ -237,7 +237,7 @@ def compare(before: Evaluation, after: Evaluation) -> dict[str, Accuracy]:
     """Return by kind of prompt what two models of one data set have of its masks, and of each other's."""
     accuracy: dict[str, Accuracy] = {}
     for kind in KINDS:
-        pairs = zip(before.answers(kind), after.answers(kind), strict=True)
+        pairs = zip(before.predicted_masks(kind), after.predicted_masks(kind), strict=True)
         shares = [coco.iou([one], [other], [0])[0, 0] for one, other in pairs]
         accuracy[kind] = Accuracy(before.mean_iou(kind), after.mean_iou(kind), float(np.mean(shares)))
     return accuracy
