@@ -222,7 +222,7 @@ def compare(before: Evaluation, after: Evaluation) -> dict[str, Accuracy]:
     """Return the accuracies of two models on one data set, by kind of prompt."""
     accuracy: dict[str, Accuracy] = {}
     for kind in KINDS:
-        pairs = zip(before.answers(kind), after.answers(kind), strict=True)
+        pairs = zip(before.predicted_masks(kind), after.predicted_masks(kind), strict=True)
         shares = [coco.iou([one], [other], [0])[0, 0] for one, other in pairs]
         accuracy[kind] = Accuracy(before.mean_iou(kind), after.mean_iou(kind), float(np.mean(shares)))
     return accuracy

@@ -1,4 +1,4 @@
-"""Speed of one machine and model, stage by stage, with everything a reader needs to judge the numbers."""
+"""The speed of a model on one machine, stage by stage, with the conditions of the measurement."""
 
 from mobilesam.bench.compare import compare
 from mobilesam.bench.environment import describe_environment

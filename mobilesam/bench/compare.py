@@ -1,4 +1,4 @@
-"""Two benchmark files side by side."""
+"""The comparison of two benchmark files."""
 
 from __future__ import annotations
 
@@ -14,33 +14,31 @@ def read_bench(path: Path) -> dict[str, Any]:
     """Read a file that ``mobilesam bench --out`` wrote.
 
     Raises:
-        InputError: it cannot be read or is something else.
+        InputError: the file cannot be read or has other content.
     """
     try:
         content = parse_json(read_bytes(path, MAX_TEXT_BYTES))
+        if not isinstance(content, dict) or not str(content.get("format")).startswith("mobilesam-bench-"):
+            raise ValueError("not a result of mobilesam bench")
     except (OSError, ValueError) as error:
-        raise InputError(_not_bench(path, f"{type(error).__name__}: {error}")) from error
-    if not isinstance(content, dict) or not str(content.get("format")).startswith("mobilesam-bench-"):
-        raise InputError(_not_bench(path, "another JSON file"))
+        actual = f"{type(error).__name__}: {error}"
+        requirement, remedy = "be one that mobilesam bench wrote", "measure with --out to write one"
+        raise InputError(sentence(f"benchmark file {path}", requirement, actual, remedy)) from error
     return content
 
 
 def compare(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return one row a stage found in both: medians in seconds and ``ratio``, how many times faster ``after`` is."""
-    return [
-        {
-            "stage": stage,
-            "before": found["median"],
-            "after": after["stages"][stage]["median"],
-            "ratio": found["median"] / after["stages"][stage]["median"],
-        }
-        for stage, found in before["stages"].items()
-        if stage in after["stages"]
-    ]
+    """Return one row for each stage of both files: medians in seconds, and ``ratio``, before divided by after."""
+    rows = []
+    for stage, seconds in before["stages"].items():
+        if stage in after["stages"]:
+            old, new = seconds["median"], after["stages"][stage]["median"]
+            rows.append({"stage": stage, "before": old, "after": new, "ratio": old / new})
+    return rows
 
 
 def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str]:
-    """Return what differs between the runs besides the time, as ``name: before -> after``."""
+    """Return the differences between the runs besides the time, as ``name: before -> after``."""
     left, right = _conditions(before), _conditions(after)
     return [
         f"{name}: {left.get(name)} -> {right.get(name)}"
@@ -50,11 +48,7 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
 
 
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
-    environment = bench.get("environment", {})
-    versions = environment.get("versions", {})
-    plain = {name: value for name, value in environment.items() if name != "versions"}
-    return {**plain, **versions, **bench.get("model", {}), "image_hw": bench.get("image_hw", bench.get("picture_hw"))}
-
-
-def _not_bench(path: Path, actual: str) -> str:
-    return sentence(f"benchmark file {path}", "be one that mobilesam bench wrote", actual, "make it with --out")
+    environment = dict(bench.get("environment", {}))
+    versions = environment.pop("versions", {})
+    hw = bench.get("image_hw", bench.get("picture_hw"))  # the key of version 1
+    return {**environment, **versions, **bench.get("model", {}), "image_hw": hw}

@@ -1,7 +1,8 @@
-"""What a number was measured on."""
+"""The machine and the versions of a measurement."""
 
 from __future__ import annotations
 
+import contextlib
 import platform
 import subprocess
 import sys
@@ -15,7 +16,7 @@ PACKAGES = ("mobilesam", "mobilesam-mirror", "numpy", "pillow", "opencv-python",
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return processor, usable cores, threads, versions and commit as JSON values; None for what is not there."""
+    """Return processor, usable cores, threads, versions and commit as JSON values; unknown ones are None."""
     torch = sys.modules.get("torch")
     return {
         "processor": _processor(),
@@ -29,27 +30,25 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    information = Path("/proc/cpuinfo")
-    if information.exists():
-        for line in information.read_text(encoding="utf-8", errors="replace").splitlines():
+    with contextlib.suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             if line.startswith("model name"):
                 return line.partition(":")[2].strip()
     return platform.processor() or platform.machine()
 
 
 def _commit() -> str | None:
-    """Return the commit of the checkout this package is imported from, "+" behind it if files were changed."""
+    """Return the commit of the checkout from which this package is imported, with "+" if files were changed."""
     folder = Path(__file__).resolve().parents[2]
     if not (folder / ".git").exists():
         return None
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()
+
     try:
-        head = _git(folder, "rev-parse", "--short=12", "HEAD")
-        changed = _git(folder, "status", "--porcelain", "--untracked-files=no")
+        head, changed = git("rev-parse", "--short=12", "HEAD"), git("status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.SubprocessError):
         return None
     return head + ("+" if changed else "")
-
-
-def _git(folder: Path, *arguments: str) -> str:
-    command = ["git", "-C", str(folder), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=10).stdout.strip()

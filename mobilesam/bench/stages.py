@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 
 from mobilesam.arrays import UInt8Array
+from mobilesam.bench.figures import COLORS, INK, MUTED, figure
 from mobilesam.bench.timing import Stopwatch, TimedModel, quartiles
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
@@ -17,7 +18,7 @@ from mobilesam.image.read import read_image
 from mobilesam.model import MaskModel
 from mobilesam.predictor import SamPredictor
 
-FORMAT = "mobilesam-bench-2"  # before, image_hw and image were image_hw and image
+FORMAT = "mobilesam-bench-2"
 STAGES = ("read", "resize", "encode", "first decode", "decode", "upsample")
 
 
@@ -32,9 +33,9 @@ def bench_stages(
 ) -> dict[str, Any]:
     """Return median, quartiles and every value in seconds of each stage.
 
-    The stages are "read" (file to RGB), "resize", "encode" (with normalizing and padding), "first decode" (a point's
-    prediction with what the decoder prepares once an image), "decode" (the next point) and "upsample" (three masks to
-    the image's size).
+    The stages are "read" (file to RGB), "resize", "encode" (with normalizing and padding), "first decode" (the first
+    point of an image, for which the decoder also prepares the embedding), "decode" (the next point) and "upsample"
+    (three masks to the image's size).
 
     Raises:
         InputError: the image cannot be read, or ``repeats`` is below 1.
@@ -73,6 +74,28 @@ def _predict(predictor: SamPredictor, watch: Stopwatch, hw: tuple[int, int], pla
     with watch.measure("upsample"):
         predictor.predict(point_coords=[[place * hw[1], place * hw[0]]], point_labels=[1])
     return watch.drain()
+
+
+def plot_stages(stem: Path, title: str, stages: Mapping[str, Mapping[str, Any]]) -> None:
+    """Plot every value and the median of each stage, as in the result of :func:`bench_stages`, on a logarithmic axis.
+
+    stem: see :func:`mobilesam.bench.figures.figure`.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    with figure(stem, 6.4, 0.9 + 0.42 * len(stages)) as drawn:
+        axes = drawn.subplots()
+        for row, seconds in enumerate(stages.values()):
+            milliseconds, median = 1000 * np.array(seconds["values"]), 1000 * seconds["median"]
+            axes.plot(milliseconds, np.full(len(milliseconds), row), "o", color=COLORS[0], alpha=0.4, markersize=5)
+            axes.plot([median], [row], "|", color=INK, markersize=16, markeredgewidth=2)
+            axes.annotate(f"{median:.1f}", (1.02, row), xycoords=("axes fraction", "data"), va="center")
+        axes.annotate("median", (1.02, -0.8), xycoords=("axes fraction", "data"), va="center", color=MUTED)
+        axes.set(title=title, xlabel="milliseconds", xscale="log", yticks=range(len(stages)), yticklabels=list(stages))
+        axes.set(ylim=(len(stages) - 0.5, -0.5))
+        axes.xaxis.set_major_formatter("{x:g}")
+        axes.tick_params(axis="y", length=0, labelcolor=INK)
 
 
 def write_sample(path: Path, hw: tuple[int, int] = (768, 1024)) -> None:

@@ -1,4 +1,4 @@
-"""How long each stage takes, for anything that has the interface of SamPredictor."""
+"""The time of each stage, for anything that has the interface of SamPredictor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from mobilesam.prompts.arrays import Prompts
 
 
 class Stopwatch:
-    """Seconds by stage. A stage measured inside another one counts for itself alone, not for the outer one."""
+    """Seconds by stage. The time of a stage measured inside another one does not count for the outer one."""
 
     def __init__(self) -> None:
         self._seconds: dict[str, list[float]] = {}
@@ -24,7 +24,7 @@ class Stopwatch:
 
     @contextlib.contextmanager
     def measure(self, stage: str) -> Iterator[None]:
-        """Add the time spent inside to ``stage``: one number for each outermost call, the sum of its inner calls."""
+        """Add the time of the block to ``stage``: one number for each outermost call, the sum of its inner calls."""
         if self._paused:
             yield
             return
@@ -36,17 +36,15 @@ class Stopwatch:
             total = time.perf_counter() - start
             taken = self._inner.pop()
             taken[stage] = taken.get(stage, 0.0) + total - sum(taken.values())
-            if self._inner:
-                outer = self._inner[-1]
-                for name, seconds in taken.items():
-                    outer[name] = outer.get(name, 0.0) + seconds
-            else:
-                for name, seconds in taken.items():
+            for name, seconds in taken.items():
+                if self._inner:
+                    self._inner[-1][name] = self._inner[-1].get(name, 0.0) + seconds
+                else:
                     self._seconds.setdefault(name, []).append(seconds)
 
     @contextlib.contextmanager
     def paused(self) -> Iterator[None]:
-        """Measure nothing inside."""
+        """Do not measure inside the block."""
         before, self._paused = self._paused, True
         try:
             yield
@@ -54,7 +52,7 @@ class Stopwatch:
             self._paused = before
 
     def drain(self) -> dict[str, list[float]]:
-        """Return what was measured since the last call."""
+        """Return the seconds measured since the last call."""
         taken, self._seconds = self._seconds, {}
         return taken
 
@@ -66,7 +64,7 @@ def quartiles(values: Sequence[float]) -> dict[str, float]:
 
 
 class TimedModel(Wrapped):
-    """A model that reports "resize", "encode" and "decode" to a stopwatch; its answers are those of ``model``.
+    """A model that reports "resize", "encode" and "decode" to a stopwatch; its results are those of ``model``.
 
     "encode" is everything from the resized image to the embedding, "decode" everything from the prompts to the
     low-resolution logits.

@@ -1,4 +1,4 @@
-"""``mobilesam bench``: the time of each stage, and two such measurements side by side."""
+"""``mobilesam bench``: the time of each stage, and the comparison of two measurements."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import ModelOptions, with_model_options
-from mobilesam.errors import sentence
+from mobilesam.errors import MissingDependencyError, sentence
 
 
 @with_model_options
@@ -21,15 +21,18 @@ def bench(
         Path | None, typer.Option("--image", metavar="FILE", help="Image; by default a synthetic 1024 x 768 JPEG.")
     ] = None,
     repeats: Annotated[int, typer.Option("--repeats", min=1, metavar="N", help="Measured runs.")] = 10,
-    warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="N", help="Runs before, not measured.")] = 2,
+    warmup: Annotated[int, typer.Option("--warmup", min=0, metavar="N", help="Runs before them, not measured.")] = 2,
     fast_padding: Annotated[
-        bool, typer.Option("--fast-padding", help="Encode only what the image covers of the padded square.")
+        bool, typer.Option("--fast-padding", help="Encode only the part of the padded square that the image covers.")
     ] = False,
     compare: Annotated[
         tuple[Path, Path] | None,
         typer.Option("--compare", metavar="BEFORE AFTER", help="Compare two files instead of measuring."),
     ] = None,
-    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Write the measurement as JSON.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option("--out", metavar="FILE", help="Write the measurement as JSON, and beside it a plot (SVG, PNG)."),
+    ] = None,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
     threads: options.ThreadsOption = None,
@@ -43,6 +46,7 @@ def bench(
     mobilesam bench --compare before.json after.json
 
     Prints median and quartiles in milliseconds; the JSON adds every value, the threads, the versions and the processor.
+    The plot needs matplotlib.
     """
     if compare:
         if image or out:
@@ -50,16 +54,18 @@ def bench(
         _compare(*compare, as_json=as_json)
         return
     from mobilesam.bench import bench_stages, describe_environment, write_sample
+    from mobilesam.bench.figures import files_of
     from mobilesam.files import refuse_existing, write_bytes
 
-    if out:
-        refuse_existing(out, force=force)
+    stem = out.with_name(out.name.removesuffix(".json")) if out else None
+    for path in (out, *files_of(stem)) if out and stem else ():
+        refuse_existing(path, force=force)
     model = network.load(threads)
     with tempfile.TemporaryDirectory() as folder:
         image_file = image or Path(folder) / "sample.jpg"
         if image is None:
             write_sample(image_file)
-        found = bench_stages(
+        measured = bench_stages(
             model, image_file, repeats=repeats, warmup=warmup, fast_padding=fast_padding, progress=_progress
         )
     about = {
@@ -70,16 +76,19 @@ def bench(
         "fast_padding": fast_padding,
     }
     document = {
-        "format": found.pop("format"),
+        "format": measured.pop("format"),
         "model": about,
         "image": image.name if image else "synthetic",
-        **found,
+        **measured,
         "environment": describe_environment(),
     }
     text = json.dumps(document, indent=2)
-    if out:
+    height, width = document["image_hw"]
+    title = f"{width} x {height} pixels, {about['backend']} on {about['device']}"
+    if out and stem:
         write_bytes(out, text.encode() + b"\n", force=force)
-    typer.echo(text if as_json else _table(document), nl=True)
+        _plot(stem, title, document["stages"])
+    typer.echo(text if as_json else _table(title, document["stages"]))
 
 
 def _progress(done: int, total: int) -> None:
@@ -87,13 +96,20 @@ def _progress(done: int, total: int) -> None:
         typer.echo(f"\r{done} of {total}\r", err=True, nl=False)
 
 
-def _table(document: dict[str, Any]) -> str:
-    height, width = document["image_hw"]
-    lines = [f"{width} x {height} pixels, {document['model']['backend']} on {document['model']['device']}, ms"]
-    lines.append(f"{'stage':14}{'median':>10}{'q1':>10}{'q3':>10}")
-    for stage, found in document["stages"].items():
-        lines.append(stage.ljust(14) + "".join(f"{1000 * found[key]:10.1f}" for key in ("median", "q1", "q3")))
+def _table(title: str, stages: dict[str, Any]) -> str:
+    lines = [f"{title}, ms", f"{'stage':14}{'median':>10}{'q1':>10}{'q3':>10}"]
+    for stage, seconds in stages.items():
+        lines.append(stage.ljust(14) + "".join(f"{1000 * seconds[key]:10.1f}" for key in ("median", "q1", "q3")))
     return "\n".join(lines)
+
+
+def _plot(stem: Path, title: str, stages: dict[str, Any]) -> None:
+    from mobilesam.bench.stages import plot_stages
+
+    try:
+        plot_stages(stem, title, stages)
+    except MissingDependencyError as error:
+        typer.echo(f"warning: {error}", err=True)
 
 
 def _compare(before: Path, after: Path, *, as_json: bool) -> None:

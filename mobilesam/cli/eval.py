@@ -14,14 +14,14 @@ import typer
 
 from mobilesam.cli import options
 from mobilesam.cli.model import ModelOptions, with_model_options
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError, MissingDependencyError, sentence
 
 if TYPE_CHECKING:
     from mobilesam.evaluate import Dataset, Evaluation
 
 JOURNAL, RESULTS, TABLE = "instances.jsonl", "results.json", "results.md"
 FORMAT = "mobilesam-eval-1"  # of the journal
-RESULTS_FORMAT = "mobilesam-eval-2"  # of the report; before, images were called images
+RESULTS_FORMAT = "mobilesam-eval-2"  # of the report
 
 
 class Split(StrEnum):
@@ -43,25 +43,26 @@ def evaluate(
         typer.Option(
             "--prompts",
             metavar="KIND,...",
-            help="box; point (inmost pixel of the mask); clicks (corrections of the largest error, fed back).",
+            help="box; point (the innermost pixel of the mask); clicks (a point, then one click on the largest error "
+            "after the other).",
         ),
     ] = "box,point",
     limit: Annotated[int | None, typer.Option("--limit", min=1, metavar="N", help="At most N images.")] = None,
     seed: Annotated[
-        int | None, typer.Option("--seed", metavar="S", help="Choose them at random; without it, the first by name.")
+        int | None, typer.Option("--seed", metavar="S", help="Choose the N images at random, instead of the first N.")
     ] = None,
-    split: Annotated[Split, typer.Option("--split", help="Images at even or odd places in name order.")] = Split.all,
-    max_clicks: Annotated[int, typer.Option("--max-clicks", min=1, metavar="N", help="Clicks an object.")] = 10,
+    split: Annotated[Split, typer.Option("--split", help="Images at even or odd positions in name order.")] = Split.all,
+    max_clicks: Annotated[int, typer.Option("--max-clicks", min=1, metavar="N", help="Most clicks per object.")] = 10,
     all_masks: Annotated[
-        bool, typer.Option("--all-masks", help="Also score the masks that are not the answer; untimed.")
+        bool, typer.Option("--all-masks", help="Also compare the masks that are not taken; not timed.")
     ] = False,
     fast_padding: Annotated[
-        bool, typer.Option("--fast-padding", help="Encode only what the image covers of the padded square.")
+        bool, typer.Option("--fast-padding", help="Encode only the part of the padded square that the image covers.")
     ] = False,
     out: Annotated[
         Path | None, typer.Option("--out", metavar="DIR", help="Folder for report, plots and records; none by default.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run in --out.")] = False,
+    resume: Annotated[bool, typer.Option("--resume", help="Continue a stopped run in --out.")] = False,
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
     threads: options.ThreadsOption = None,
@@ -72,21 +73,22 @@ def evaluate(
 
     mobilesam eval --images val --annotations instances.json --prompts box,point,clicks --out results
 
-    Every annotated object is prompted, and the answer compared with its mask: mean IoU by size and domain, boundary
-    IoU, clicks needed for IoU 0.85 and 0.90, the best of the three masks against the one ranked first, how far
-    predicted IoU can be trusted, and the time of each stage. The table is printed; --out keeps it with JSON, plots and
-    the worst cases.
+    Every annotated object is prompted, and the predicted mask compared with the annotated one: mean IoU by size and
+    domain, boundary IoU, clicks needed for IoU 0.85 and 0.90, the best of the three candidate masks, the calibration of
+    the predicted IoU, and the time of each stage. The table is printed; --out also writes it as JSON, with plots (SVG
+    and PNG; they need matplotlib) and the instances with the lowest IoUs.
 
-    Images that cannot be read and annotations that cannot be used are counted and named, and do not stop the run.
+    Images and annotations that cannot be used are listed as warnings and left out.
     """
     if resume and out is None:
         raise options.UsageError(sentence("--resume", "come with --out", "none", "name the folder of the stopped run"))
     if seed is not None and limit is None:
-        raise options.UsageError(sentence("--seed", "come with --limit", "none", "say how many images to choose"))
+        raise options.UsageError(sentence("--seed", "come with --limit", "none", "give the number of images to choose"))
     from mobilesam.bench.environment import describe_environment
     from mobilesam.evaluate import Settings, load_coco
     from mobilesam.evaluate import evaluate as run
     from mobilesam.evaluate.journal import Journal
+    from mobilesam.evaluate.report import to_markdown
     from mobilesam.evaluate.runner import parse_prompts, settings_record
 
     settings = Settings(parse_prompts(prompts), max_clicks=max_clicks, all_masks=all_masks)
@@ -105,29 +107,28 @@ def evaluate(
     }
     journal = Journal.open(out / JOURNAL, about, resume=resume, force=force) if out else None
     with _progress(out) as progress:
-        found = run(model, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
-    summary = found.summary
-    _name_left_out(summary)
+        evaluation = run(model, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
+    summary = evaluation.summary
+    unusable = [(entry["file_name"], entry["reason"]) for entry in summary["unreadable"]]
+    unusable += [(f"{each['file_name']}, annotation {each['annotation_id']}", each["reason"])
+                 for each in summary["skipped"]]  # fmt: skip
+    for name, reason in unusable:
+        typer.echo(f"warning: {name}: {reason}", err=True)
     if not summary["instances"]:
-        reasons = [entry["reason"] for entry in (*summary["unreadable"], *summary["skipped"])]
-        actual = f"none ({reasons[0]})" if reasons else "none"
-        raise InputError(sentence("the data set", "have an instance that can be measured", actual, "check --images"))
+        reason = f" ({unusable[0][1]})" if unusable else ""
+        raise InputError(f"no annotated object can be measured{reason}; check --images and --annotations")
     selection = {"split": split.value, "limit": limit, "seed": seed, "images": len(dataset.images)}
     document = {**about, "format": RESULTS_FORMAT, "selection": selection, "environment": describe_environment()}
     document["summary"] = summary
+    table = to_markdown(summary)
     if out:
-        _write(out, document, found, dataset)
-    if as_json:
-        typer.echo(json.dumps(document, indent=2))
-    else:
-        from mobilesam.evaluate.report import to_markdown
-
-        typer.echo(to_markdown(summary), nl=False)
+        _write(out, document, table, evaluation, dataset)
+    typer.echo(json.dumps(document, indent=2) + "\n" if as_json else table, nl=False)
 
 
 @contextlib.contextmanager
 def _progress(out: Path | None) -> Iterator[Callable[[int, int, str], None]]:
-    """Show a bar on stderr; say how to go on if the run is stopped."""
+    """Show a bar on stderr; after an interruption, say how to resume."""
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -138,29 +139,18 @@ def _progress(out: Path | None) -> Iterator[Callable[[int, int, str], None]]:
             yield lambda done, total, name: bar.update(task, completed=done, total=total, description=name)
         except KeyboardInterrupt:
             if out:
-                bar.console.print(f"stopped; go on with --resume --out {out}", highlight=False, markup=False)
+                bar.console.print(f"stopped; continue with --resume --out {out}", highlight=False, markup=False)
             raise
 
 
-def _name_left_out(summary: dict[str, Any]) -> None:
-    for entry in summary["unreadable"]:
-        typer.echo(f"warning: {entry['file_name']}: {entry['reason']}", err=True)
-    for entry in summary["skipped"]:
-        typer.echo(f"warning: {entry['file_name']}, annotation {entry['annotation_id']}: {entry['reason']}", err=True)
-
-
-def _write(out: Path, document: dict[str, Any], found: Evaluation, dataset: Dataset) -> None:
-    from mobilesam.evaluate import plots
-    from mobilesam.evaluate.report import to_markdown
+def _write(out: Path, document: dict[str, Any], table: str, evaluation: Evaluation, dataset: Dataset) -> None:
+    from mobilesam.evaluate.plots import write_plots
     from mobilesam.files import write_bytes
 
-    kinds = found.settings.prompts
-    write_bytes(
-        out / RESULTS, json.dumps(document, indent=2, ensure_ascii=False).encode(errors="backslashreplace") + b"\n"
-    )
-    write_bytes(out / TABLE, to_markdown(found.summary).encode(errors="backslashreplace"))
-    plots.save(plots.iou_histograms(found.records, kinds), out / "iou-histogram.png")
-    if "clicks" in kinds:
-        plots.save(plots.click_curve(found.records, found.settings.max_clicks), out / "clicks.png")
-    for kind in kinds:
-        plots.save(plots.contact_sheet(found.records, dataset, kind), out / f"worst-{kind}.png")
+    text = json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+    write_bytes(out / RESULTS, text.encode(errors="backslashreplace"))
+    write_bytes(out / TABLE, table.encode(errors="backslashreplace"))
+    try:
+        write_plots(out, evaluation, dataset)
+    except MissingDependencyError as error:
+        typer.echo(f"warning: {error}", err=True)

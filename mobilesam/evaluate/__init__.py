@@ -1,4 +1,4 @@
-"""Accuracy against ground truth: prompts made from masks, answers compared with them."""
+"""Accuracy against ground truth: objects are prompted, and the predicted masks compared with the annotated ones."""
 
 from mobilesam.evaluate.coco import Dataset, load_coco
 from mobilesam.evaluate.evaluation import Evaluation, evaluate

@@ -1,7 +1,7 @@
-"""Where a person would click: the point furthest inside a region.
+"""Simulated clicks, by the rule of interactive-segmentation benchmarks (RITM, Sofiiuk et al. 2021).
 
-The rule of interactive-segmentation benchmarks (RITM, Sofiiuk et al. 2021): the next click goes to the maximum of the
-distance transform of the missed or of the wrongly covered pixels, whichever maximum is larger.
+The next click is the maximum of the distance transform of the false negatives or of the false positives, whichever
+maximum is larger.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from mobilesam.arrays import BoolArray
-from mobilesam.evaluate.rle import tight_box
+from mobilesam.evaluate.metrics import tight_box
 
 
 class Click(NamedTuple):
-    """A pixel of the image, and whether it is on the object."""
+    """A pixel of the image; ``foreground`` says whether it is on the object."""
 
     x: int
     y: int
@@ -25,7 +25,7 @@ class Click(NamedTuple):
 
 
 def next_click(prediction: BoolArray, truth: BoolArray, earlier: Collection[Click] = ()) -> Click | None:
-    """Return the next click for a (H, W) prediction, or None if no pixel that was not clicked yet is wrong."""
+    """Return the next click for a (H, W) prediction, or None if no wrong pixel is left that was not clicked yet."""
     missed, missed_depth = _deepest(truth & ~prediction, earlier)
     wrong, wrong_depth = _deepest(prediction & ~truth, earlier)
     if max(missed_depth, wrong_depth) == 0:
@@ -45,7 +45,7 @@ def _deepest(region: BoolArray, earlier: Collection[Click]) -> tuple[tuple[int, 
     if not region.any():
         return (0, 0), 0.0
     left, top, right, bottom = tight_box(region).astype(int)
-    # One ring of zeros: the frame's edge bounds an object like any other edge, and outside the crop nothing is nearer.
+    # The ring of zeros makes the image's border an edge of the object.
     crop = np.pad(region[top:bottom, left:right], 1).astype(np.uint8)
     depth = cv2.distanceTransform(crop, cv2.DIST_L2, cv2.DIST_MASK_PRECISE)[1:-1, 1:-1].copy()
     for click in earlier:

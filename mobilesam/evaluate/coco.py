@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import reprlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -13,9 +13,9 @@ import numpy as np
 
 from mobilesam.arrays import BoolArray, FloatArray64
 from mobilesam.errors import InputError, sentence
-from mobilesam.evaluate.rle import tight_box
-from mobilesam.files import exists, is_number
-from mobilesam.formats.coco_document import read_document
+from mobilesam.evaluate.metrics import tight_box
+from mobilesam.files import exists
+from mobilesam.formats.coco_document import is_bbox, read_document
 from mobilesam.formats.segmentation import decode_segmentation
 
 Split = Literal["all", "even", "odd"]
@@ -27,7 +27,7 @@ class Instance:
 
     box_xyxy: (4,) float64, x1 y1 x2 y2 in pixels of the image, clipped to its frame.
     mask: (H, W) bool.
-    area: pixels of the mask; the annotation's own ``area`` is not read, because files disagree on what it means.
+    area: pixels of the mask; the annotation's own ``area`` is not read, because its meaning differs between files.
     """
 
     annotation_id: int | str
@@ -39,7 +39,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An entry of the annotations file with what is annotated on it, not yet read or checked."""
+    """An image of the annotations file and its annotations, not yet read or checked."""
 
     file_name: str
     path: Path
@@ -67,8 +67,8 @@ def load_coco(
 ) -> Dataset:
     """Read a COCO instance file.
 
-    split: of the images in name order, those at even or at odd places (the first is even), or all.
-    limit: keep at most so many images: the first ones, or a random choice if ``seed`` is given.
+    split: all images, or those at even or odd positions in name order (the first position is even).
+    limit: keep at most this many images: the first ones, or a random choice if ``seed`` is given.
 
     Raises:
         InputError: the file cannot be read, is not COCO instance JSON, or ``images`` is not a folder.
@@ -76,23 +76,30 @@ def load_coco(
     if not images.is_dir():
         raise InputError(sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the images"))
     document = read_document(annotations, need_masks=True)
-    chosen = sorted(
-        (_image(entry, images, document.by_image[entry["id"]]) for entry in document.images),
-        key=lambda item: item.file_name,
-    )
+    entries = sorted(document.images, key=lambda entry: str(entry["file_name"]))
     if split != "all":
-        chosen = chosen[(0 if split == "even" else 1) :: 2]
-    if limit is not None and limit < len(chosen):
+        entries = entries[(0 if split == "even" else 1) :: 2]
+    if limit is not None and limit < len(entries):
         if seed is not None:
-            chosen = sorted(random.Random(seed).sample(chosen, limit), key=lambda item: item.file_name)
-        chosen = chosen[:limit]
+            entries = sorted(random.Random(seed).sample(entries, limit), key=lambda entry: str(entry["file_name"]))
+        entries = entries[:limit]
+    chosen = []
+    for entry in entries:
+        name, domain = str(entry["file_name"]), entry.get("domain")
+        height, width = entry.get("height"), entry.get("width")
+        path = images / name
+        if not exists(path) and exists(images / Path(name).name):  # some files carry the name of the split's folder
+            path = images / Path(name).name
+        stated = (height, width) if isinstance(height, int) and isinstance(width, int) else None
+        domain = None if domain is None else str(domain)
+        chosen.append(AnnotatedImage(name, path, domain, stated, tuple(document.by_image[entry["id"]])))
     return Dataset(tuple(chosen), document.categories, document.digest, document.orphans)
 
 
 def read_instances(
     image: AnnotatedImage, hw: tuple[int, int], categories: Mapping[Any, str]
 ) -> tuple[list[Instance], list[dict[str, Any]]]:
-    """Return the usable instances of an image, and ``{"annotation_id", "reason"}`` for each other one."""
+    """Return the usable instances of an image, and ``{"annotation_id", "reason"}`` of each other annotation."""
     instances, skipped = [], []
     for annotation in image.annotations:
         try:
@@ -106,29 +113,16 @@ def _instance(annotation: Mapping[str, Any], hw: tuple[int, int], categories: Ma
     if annotation.get("iscrowd"):
         raise InputError("a crowd region is not one object")
     mask = decode_segmentation(annotation.get("segmentation"), hw)
+    frame = f"the {hw[1]} x {hw[0]} frame"
     if not mask.any():
-        raise InputError(f"the mask has no pixel inside the {hw[1]} x {hw[0]} frame")
-    box = tight_box(mask) if annotation.get("bbox") is None else _clipped_box(annotation["bbox"], hw)
+        raise InputError(f"the mask has no pixel inside {frame}")
+    box, bbox = tight_box(mask), annotation.get("bbox")
+    if bbox is not None:
+        if not is_bbox(bbox):
+            raise InputError(f"bbox must be four finite numbers x y width height, got {reprlib.repr(bbox)}")
+        x, y, width, height = map(float, bbox)
+        box = np.clip([x, y, x + width, y + height], 0.0, [hw[1], hw[0], hw[1], hw[0]])
+        if box[2] <= box[0] or box[3] <= box[1]:
+            raise InputError(f"bbox {bbox} covers nothing inside {frame}")
     category = categories.get(annotation.get("category_id"), "")
     return Instance(annotation.get("id", ""), category, box, mask, int(np.count_nonzero(mask)))
-
-
-def _clipped_box(bbox: Any, hw: tuple[int, int]) -> FloatArray64:
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
-        raise InputError(f"bbox must be four finite numbers x y width height, got {reprlib.repr(bbox)}")
-    x, y, width, height = (float(value) for value in bbox)
-    box = np.clip([x, y, x + width, y + height], 0.0, [hw[1], hw[0], hw[1], hw[0]])
-    if box[2] <= box[0] or box[3] <= box[1]:
-        raise InputError(f"bbox {bbox} covers nothing inside the {hw[1]} x {hw[0]} frame")
-    return box
-
-
-def _image(entry: Mapping[str, Any], images: Path, annotations: Sequence[Mapping[str, Any]]) -> AnnotatedImage:
-    name = str(entry["file_name"])
-    path = images / name
-    if not exists(path) and exists(images / Path(name).name):  # some files carry the name of the split's folder
-        path = images / Path(name).name
-    width, height = entry.get("width"), entry.get("height")
-    stated = (height, width) if isinstance(width, int) and isinstance(height, int) else None
-    domain = entry.get("domain")
-    return AnnotatedImage(name, path, None if domain is None else str(domain), stated, tuple(annotations))

@@ -1,8 +1,9 @@
-"""The entry for Python code: a model and a data set in, records and a report out."""
+"""Evaluate a model on a data set."""
 
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -19,9 +20,9 @@ from mobilesam.predictor import SamPredictor
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """What a run found.
+    """The results of a run.
 
-    records: one an image, JSON values: every instance with its IoUs, predicted IoUs, prompts and masks (RLE).
+    records: one per image, JSON values: every instance with its IoUs, predicted IoUs, prompts and masks (RLE).
     """
 
     records: list[Record]
@@ -32,8 +33,8 @@ class Evaluation:
         """The report as JSON values; see :func:`mobilesam.evaluate.report.summarize`."""
         return summarize(self.records, self.settings)
 
-    def answers(self, prompt: PromptKind) -> list[dict[str, Any]]:
-        """Return the mask answered for each instance, in order, as COCO's compressed RLE."""
+    def predicted_masks(self, prompt: PromptKind) -> list[dict[str, Any]]:
+        """Return the predicted mask of each instance for one kind of prompt, in order, as COCO's compressed RLE."""
         return [
             {"size": record["hw"], "counts": instance[prompt]["rle"]}
             for record in self.records
@@ -46,12 +47,19 @@ class Evaluation:
         Raises:
             InputError: the kind was not measured, or no instance could be used.
         """
-        found = self.summary["prompts"].get(prompt)
-        if found is None or found["mean_iou"] is None:
+        mean = self.summary["prompts"].get(prompt, {}).get("mean_iou")
+        if mean is None:
             raise InputError(
                 sentence("prompt", "have been measured on an instance", repr(prompt), "see Evaluation.summary")
             )
-        return float(found["mean_iou"])
+        return float(mean)
+
+    def __getattr__(self, name: str) -> Any:
+        if f"_{name}" != "_answers":
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        message = f"Evaluation.{name} is now Evaluation.predicted_masks. The old name goes with release 0.3."
+        warnings.warn(message, DeprecationWarning, stacklevel=2)
+        return self.predicted_masks
 
 
 def evaluate(
@@ -64,11 +72,11 @@ def evaluate(
     journal: Journal | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> Evaluation:
-    """Prompt every instance of a data set and compare the answers with its masks.
+    """Prompt every instance of a data set and compare the predicted masks with the annotated ones.
 
-    model: a model of this package, prompted through SamPredictor with every stage timed; or anything with the
-        interface of SamPredictor, which is timed from outside.
-    fast_padding: of SamPredictor, for a model of this package.
+    model: a model of this package, run by SamPredictor with every stage timed; or anything with the interface of
+        SamPredictor, of which whole calls are timed.
+    fast_padding: see SamPredictor; for a model of this package only.
     watch, journal, progress: see :func:`mobilesam.evaluate.runner.measure`.
     """
     settings = settings or Settings()
@@ -76,7 +84,7 @@ def evaluate(
         watch = watch or Stopwatch()
         model = SamPredictor(TimedModel(model, watch), fast_padding=fast_padding)
     elif fast_padding:
-        remedy = "set it where the predictor is made"
+        remedy = "pass fast_padding to the predictor itself"
         raise InputError(sentence("fast_padding", "come with a model of this package", type(model).__name__, remedy))
     records = measure(model, dataset, settings, watch=watch, journal=journal, progress=progress)
     return Evaluation(records, settings)

@@ -1,77 +1,91 @@
-"""Images of a run: how the IoUs spread, what clicks bring, and the cases that went worst."""
+"""Plots of an evaluation: the distribution of IoUs, the IoU after each click, the instances with the lowest IoUs."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
-import numpy.typing as npt
-from PIL import Image, ImageDraw
 
 from mobilesam.arrays import BoolArray, UInt8Array
-from mobilesam.evaluate.charts import INK, MUTED, RGB, Chart, font
+from mobilesam.bench.figures import COLORS, INK, MUTED, figure, plain
 from mobilesam.evaluate.coco import Dataset, read_instances
+from mobilesam.evaluate.evaluation import Evaluation
 from mobilesam.evaluate.journal import Record
-from mobilesam.evaluate.report import CLICK_TARGETS
-from mobilesam.evaluate.rle import tight_box
-from mobilesam.files import atomic_path
+from mobilesam.evaluate.metrics import tight_box
+from mobilesam.evaluate.report import CLICK_TARGETS, final_iou, ious_by_click
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.image.read import read_image
-from mobilesam.visualize import overlay, palette
 
-BIN_WIDTH = 0.05
-TILE_HW = (300, 400)
-CAPTION_HEIGHT = 44
-GAP = 8
-WORST = 12
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
-
-def iou_histograms(records: Sequence[Record], kinds: Sequence[str]) -> UInt8Array:
-    """Return the share of instances in each twentieth of IoU, a panel for each kind of prompt, one below the other."""
-    panels = []
-    for number, kind in enumerate(kinds):
-        ious = np.array([final_iou(instance[kind]) for record in records for instance in record["instances"]])
-        edges = np.arange(0, 1 + BIN_WIDTH / 2, BIN_WIDTH)
-        shares = 100 * np.histogram(ious, edges)[0] / max(1, len(ious))
-        top = 10 * max(1.0, float(np.ceil(shares.max() / 10)))
-        chart = Chart(f"{kind}: mean IoU {ious.mean():.3f}, median {np.median(ious):.3f}, n = {len(ious)}",
-                      (0, 1), (0, top), "IoU", "% of instances")  # fmt: skip
-        chart.y_ticks(np.arange(0, top + 1, 10).tolist())
-        chart.x_ticks(np.arange(0, 1.01, 0.2).tolist(), "{:.1f}")
-        for low, share in zip(edges[:-1], shares, strict=True):
-            chart.bar(low, low + BIN_WIDTH, float(share), _color(number))
-        chart.line([(float(ious.mean()), 0), (float(ious.mean()), top)], INK, 1.5)
-        panels.append(chart.render())
-    return np.concatenate(panels)
+BINS = 20
+LOWEST = 12
+TILE_RATIO = 4 / 3  # width to height of a tile
 
 
-def click_curve(records: Sequence[Record], max_clicks: int) -> UInt8Array:
-    """Return the mean IoU after each click with the middle half of the instances as a band."""
-    series = [instance["clicks"]["ious"] for record in records for instance in record["instances"]]
-    filled = np.array([ious + [ious[-1]] * (max_clicks - len(ious)) for ious in series])
-    steps = list(range(1, max_clicks + 1))
-    chart = Chart(f"IoU after each click, n = {len(series)}", (0.5, max_clicks + 0.5), (0, 1),
-                  "clicks (a series that reached the stopping IoU keeps its last value)", "IoU")  # fmt: skip
-    chart.y_ticks([0, 0.2, 0.4, 0.6, 0.8, 1.0], "{:.1f}")
-    chart.x_ticks(steps)
-    for target in CLICK_TARGETS:
-        chart.line([(0.5, target), (max_clicks + 0.5, target)], MUTED, 1)
-    q1, q3 = np.percentile(filled, [25, 75], axis=0)
-    chart.band(steps, q1.tolist(), q3.tolist(), _color(0))
-    mean = filled.mean(axis=0)
-    chart.line(list(zip(steps, mean.tolist(), strict=True)), _color(0), 2.5, dots=4)
-    for step in (1, min(3, max_clicks), max_clicks):
-        chart.text((step, float(mean[step - 1])), f"{mean[step - 1]:.3f}", 13, INK, "mt", dy=10)
-    return chart.render()
+def write_plots(out: Path, evaluation: Evaluation, dataset: Dataset) -> None:
+    """Write every plot of an evaluation with at least one instance into a folder, as SVG and PNG.
+
+    Raises:
+        MissingDependencyError: matplotlib is not installed.
+    """
+    kinds = evaluation.settings.prompts
+    iou_histograms(out / "iou-histogram", evaluation.records, kinds)
+    if "clicks" in kinds:
+        click_curve(out / "clicks", evaluation.records, evaluation.settings.max_clicks)
+    for kind in kinds:
+        lowest_ious(out / f"worst-{kind}", evaluation.records, dataset, kind)
 
 
-def contact_sheet(
-    records: Sequence[Record], dataset: Dataset, kind: str, count: int = WORST, columns: int = 3
-) -> UInt8Array:
-    """Return the ``count`` instances with the lowest IoU as tiles: answer filled, truth outlined in white, prompt."""
+def iou_histograms(stem: Path, records: Sequence[Record], kinds: Sequence[str]) -> None:
+    """Plot the share of instances in each twentieth of IoU, one panel for each kind of prompt."""
+    with figure(stem, 6.4, 2.6 * len(kinds)) as drawn:
+        for panel, kind, color in zip(drawn.subplots(len(kinds), squeeze=False).flat, kinds, COLORS, strict=False):
+            ious = np.array([final_iou(instance[kind]) for record in records for instance in record["instances"]])
+            panel.hist(
+                ious, bins=BINS, range=(0, 1), weights=np.full(len(ious), 100 / len(ious)), color=color, rwidth=0.92
+            )
+            panel.axvline(ious.mean(), color=INK, linewidth=1.5, label=f"mean {ious.mean():.3f}")
+            panel.axvline(np.median(ious), color=INK, linewidth=1.5, ls=":", label=f"median {np.median(ious):.3f}")
+            panel.set(title=f"Prompt: {kind} ({len(ious)} instances)", xlabel="IoU", ylabel="% of instances")
+            panel.set(xlim=(0, 1))
+            panel.grid(visible=False, axis="x")
+            panel.legend(loc="upper left")
+
+
+def click_curve(stem: Path, records: Sequence[Record], max_clicks: int) -> None:
+    """Plot the mean IoU after each click, with the middle half of the instances as a band."""
+    ious = np.array(ious_by_click((each["clicks"] for record in records for each in record["instances"]), max_clicks))
+    steps, mean = np.arange(1, max_clicks + 1), ious.mean(axis=0)
+    with figure(stem) as drawn:
+        from matplotlib.patheffects import withStroke
+
+        axes = drawn.subplots()
+        axes.fill_between(steps, *np.percentile(ious, [25, 75], axis=0), alpha=0.18, label="middle half", linewidth=0)
+        axes.plot(steps, mean, "o-", color=COLORS[0], linewidth=2, markersize=5, label="mean")
+        for target in CLICK_TARGETS.values():
+            axes.axhline(target, color=MUTED, linewidth=1, ls="--")
+            axes.annotate(f"{target:.2f}", (1.01, target), xycoords=("axes fraction", "data"), va="center",
+                          color=MUTED, fontsize=8)  # fmt: skip
+        for step in sorted({1, min(3, max_clicks), max_clicks}):
+            place = (step, mean[step - 1])
+            axes.annotate(f"{mean[step - 1]:.3f}", place, (0, -16), textcoords="offset points", ha="center", color=INK,
+                          path_effects=[withStroke(linewidth=3, foreground="white")])  # fmt: skip
+        axes.set(title=f"IoU after each click ({len(ious)} instances)", ylabel="IoU", xticks=steps)
+        axes.set(xlim=(0.5, max_clicks + 0.5), ylim=(0, 1.02))
+        axes.set_xlabel("clicks (an instance that reached the stopping IoU keeps its last value)")
+        axes.grid(visible=False, axis="x")
+        axes.legend(loc="lower right")
+
+
+def lowest_ious(
+    stem: Path, records: Sequence[Record], dataset: Dataset, kind: str, count: int = LOWEST, columns: int = 3
+) -> None:
+    """Draw the ``count`` instances with the lowest IoUs: predicted mask, ground truth and prompt."""
     cases = [
         (final_iou(instance[kind]), record, place)
         for record in records
@@ -79,85 +93,53 @@ def contact_sheet(
     ]
     worst = sorted(cases, key=lambda case: (case[0], case[1]["file_name"], case[2]))[:count]
     images = {entry.file_name: entry for entry in dataset.images}
-    tiles = []
-    for _, record, place in worst:
-        entry = images[record["file_name"]]
-        image = read_image(entry.path)
-        truth = read_instances(entry, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
-        tiles.append(_tile(image, truth, record, record["instances"][place], kind))
-    blank = np.full((TILE_HW[0] + CAPTION_HEIGHT, TILE_HW[1], 3), 255, np.uint8)
-    tiles += [blank] * (-len(tiles) % columns)
-    rows = [np.concatenate(tiles[at : at + columns], axis=1) for at in range(0, len(tiles), columns)]
-    title = f"The {len(worst)} lowest IoUs of {len(cases)}, prompted by {kind}. Blue: the answer. White: the truth."
-    return np.concatenate([_heading(title, columns * TILE_HW[1]), *rows])
+    rows = math.ceil(len(worst) / columns)
+    with figure(stem, 4 * columns, 3.6 * rows + 0.6) as drawn:
+        title = f"The {len(worst)} lowest IoUs of {len(cases)}, prompt: {kind}. "
+        drawn.suptitle(title + "Blue: predicted mask. White line: ground truth.", x=0.01, ha="left", fontsize=13)
+        panels = drawn.subplots(rows, columns, squeeze=False).ravel()
+        for panel in panels:
+            panel.set_axis_off()
+        for panel, (_, record, place) in zip(panels, worst, strict=False):
+            entry, instance = images[record["file_name"]], record["instances"][place]
+            image = read_image(entry.path)
+            truth = read_instances(entry, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
+            _tile(panel, image, truth, instance[kind])
+            about = f"{instance['category']} {instance['annotation_id']}, {record['file_name']}"
+            panel.text(0, -0.02, plain(about, 54), transform=panel.transAxes, va="top", fontsize=9, color=MUTED,
+                       parse_math=False)  # fmt: skip
 
 
-def final_iou(answer: Record) -> float:
-    """Return the IoU of an answer, for clicks that after the last one."""
-    return float(answer["iou"] if "iou" in answer else answer["ious"][-1])
+def _tile(axes: Axes, image: UInt8Array, truth: BoolArray, result: Record) -> None:
+    from matplotlib.patches import Rectangle
+    from matplotlib.patheffects import withStroke
 
-
-def _tile(image: UInt8Array, truth: BoolArray, record: Record, instance: Record, kind: str) -> UInt8Array:
-    answer = instance[kind]
-    height, width = truth.shape
-    prediction = decode_segmentation({"size": [height, width], "counts": answer["rle"]}, (height, width))
+    hw = (truth.shape[0], truth.shape[1])
+    prediction = decode_segmentation({"size": list(hw), "counts": result["rle"]}, hw)
     left, top, right, bottom = _window(truth | prediction)
-    scale = min((TILE_HW[1] - GAP) / (right - left), (TILE_HW[0] - GAP) / (bottom - top))
-    size = (max(1, round((right - left) * scale)), max(1, round((bottom - top) * scale)))
-
-    def shown(pixels: npt.NDArray[Any], interpolation: int) -> npt.NDArray[Any]:
-        return cv2.resize(np.ascontiguousarray(pixels[top:bottom, left:right]), size, interpolation=interpolation)
-
-    masks = [shown(mask.astype(np.uint8), cv2.INTER_NEAREST).astype(bool) for mask in (prediction, truth)]
-    points = np.array(answer.get("points", []), dtype=np.float64).reshape(-1, 3)
-    drawn = overlay(
-        shown(image, cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC),
-        masks[:1],
-        point_coords=(points[:, :2] - (left, top) + 0.5) * scale,
-        point_labels=points[:, 2],
-        boxes=(np.array(answer.get("box", []), dtype=np.float64).reshape(-1, 4) - (left, top, left, top)) * scale,
-    )
-    contours, _ = cv2.findContours(masks[1].astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    cv2.polylines(drawn, contours, True, INK, 4, cv2.LINE_AA)
-    cv2.polylines(drawn, contours, True, (255, 255, 255), 2, cv2.LINE_AA)
-
-    tile = Image.new("RGB", (TILE_HW[1], TILE_HW[0] + CAPTION_HEIGHT), "white")
-    tile.paste(Image.fromarray(drawn), ((TILE_HW[1] - size[0]) // 2, (TILE_HW[0] - size[1]) // 2))
-    draw = ImageDraw.Draw(tile)
-    predicted = f", predicted {answer['predicted'][answer['chosen']]:.2f}" if "predicted" in answer else ""
-    draw.text((GAP, TILE_HW[0]), f"IoU {final_iou(answer):.2f}{predicted}", fill=INK, font=font(15))
-    about = f"{instance['category']} {instance['annotation_id']}, {record['file_name']}"
-    draw.text((GAP, TILE_HW[0] + 19), _shorten(about, 54), fill=MUTED, font=font(12))
-    return np.asarray(tile)
-
-
-def _heading(text: str, width: int) -> UInt8Array:
-    strip = Image.new("RGB", (width, 40), "white")
-    ImageDraw.Draw(strip).text((GAP, 10), text, fill=INK, font=font(17))
-    return np.asarray(strip)
+    crop, extent = np.s_[top:bottom, left:right], (left, right, bottom, top)
+    axes.imshow(image[crop], extent=extent)
+    fill = np.multiply.outer(prediction[crop], np.array([61, 158, 255, 130], np.uint8))
+    axes.imshow(fill, extent=extent, interpolation="nearest")
+    edge = [withStroke(linewidth=3.5, foreground=INK)]
+    padded = np.pad(truth[crop], 1)  # so that the line is closed at the border
+    x, y = np.arange(left - 0.5, right + 1), np.arange(top - 0.5, bottom + 1)
+    axes.contour(x, y, padded, [0.5], colors="white", linewidths=1.8).set(path_effects=edge)
+    for x1, y1, x2, y2 in [result["box"]] if "box" in result else []:
+        axes.add_patch(Rectangle((x1, y1), x2 - x1, y2 - y1, fill=False, edgecolor="white", linewidth=1.2, ls="--"))
+    for x, y, foreground in result.get("points", []):
+        color, marker = ("#18a058", "P") if foreground else ("#dc323c", "X")
+        axes.plot(x + 0.5, y + 0.5, marker, color=color, markeredgecolor="white", markersize=9)
+    axes.set(xlim=(left, right), ylim=(bottom, top))
+    predicted = f", predicted {result['predicted'][result['chosen']]:.2f}" if "predicted" in result else ""
+    axes.set_title(f"IoU {final_iou(result):.2f}{predicted}", pad=4)
 
 
 def _window(region: BoolArray) -> tuple[int, int, int, int]:
-    """Return x1 y1 x2 y2 around a region with what lies about it, shaped as a tile where the image allows it."""
+    """Return x1 y1 x2 y2 around a region and its surroundings, with the shape of a tile where the image allows it."""
     height, width = region.shape
     left, top, right, bottom = tight_box(region).astype(int).tolist()
-    tile_height, tile_width = TILE_HW
-    side = max(96, 1.6 * (bottom - top), 1.6 * (right - left) * tile_height / tile_width)
-    reach_y, reach_x = round(side / 2), round(side * tile_width / tile_height / 2)
+    side = max(96, 1.6 * (bottom - top), 1.6 * (right - left) / TILE_RATIO)
+    reach_y, reach_x = round(side / 2), round(side * TILE_RATIO / 2)
     x, y = (left + right) // 2, (top + bottom) // 2
     return max(0, x - reach_x), max(0, y - reach_y), min(width, x + reach_x), min(height, y + reach_y)
-
-
-def _shorten(text: str, length: int) -> str:
-    return text if len(text) <= length else f"{text[: length - 1]}…"
-
-
-def _color(index: int) -> RGB:
-    red, green, blue = palette(index + 1)[index].tolist()
-    return red, green, blue
-
-
-def save(pixels: UInt8Array, path: Path) -> None:
-    """Write an image as PNG, atomically."""
-    with atomic_path(path) as temporary:
-        Image.fromarray(pixels).save(temporary)

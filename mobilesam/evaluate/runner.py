@@ -1,7 +1,8 @@
-"""The measurement: every instance of every image prompted, answered and compared with its mask."""
+"""The measurement: prompt every annotated object and compare the predicted mask with its ground truth."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol, get_args
@@ -16,16 +17,16 @@ from mobilesam.evaluate.clicks import Click, center_click, next_click
 from mobilesam.evaluate.coco import AnnotatedImage, Dataset, Instance, read_instances
 from mobilesam.evaluate.journal import Journal, Record
 from mobilesam.evaluate.metrics import boundary_iou, iou
-from mobilesam.evaluate.rle import encode_mask
 from mobilesam.files import is_pipe
 from mobilesam.image.read import read_image
+from mobilesam.masks.rle import boundaries_of, to_coco
 
 PromptKind = Literal["box", "point", "clicks"]
 PROMPT_KINDS: tuple[PromptKind, ...] = get_args(PromptKind)
 
 
 class Predictor(Protocol):
-    """What SamPredictor of this package and of the reference have in common."""
+    """The methods that SamPredictor of this package and of the reference have in common."""
 
     def set_image(self, image: UInt8Array) -> None:
         """Encode an image, (H, W, 3) uint8 RGB."""
@@ -43,12 +44,13 @@ class Predictor(Protocol):
 
 @dataclass(frozen=True)
 class Settings:
-    """The protocol.
+    """The protocol of an evaluation.
 
-    prompts: "box" is answered with the single mask; "point", at the maximum of the distance transform, with the one of
-        three masks that the model ranks first; "clicks" goes on from there with the single mask and the logits before.
+    prompts: "box" takes the single-mask output. "point", at the maximum of the distance transform of the mask, takes
+        the one of the three candidate masks with the highest predicted IoU. "clicks" starts with the same point; each
+        further click is placed on the largest error, with the previous logits as mask input and single-mask output.
     max_clicks, stop_iou: clicks end when either is reached.
-    all_masks: also score the masks that are not part of the answer; takes a second, untimed prediction.
+    all_masks: also compare the masks that are not taken; costs a second, untimed prediction.
     """
 
     prompts: tuple[PromptKind, ...] = ("box", "point")
@@ -57,7 +59,6 @@ class Settings:
     all_masks: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse settings that measure nothing."""
         if not self.prompts or len(set(self.prompts)) < len(self.prompts):
             raise InputError(sentence("prompts", "name each kind once", list(self.prompts), "for example box,point"))
         if self.max_clicks < 1:
@@ -73,18 +74,19 @@ def measure(
     journal: Journal | None = None,
     progress: Callable[[int, int, str], None] | None = None,
 ) -> list[Record]:
-    """Return one record an image, in the data set's order.
+    """Return one record per image, in the order of the data set.
 
-    watch: a stopwatch that the predictor's network already reports "encode" and "decode" to; without one, the stages
-        are "set_image" and "predict".
-    journal: images found there are not measured again; others are added to it.
-    progress: called with the number of images done, the number there are, and the name of the next ("" at the end).
+    watch: the stopwatch to which the predictor's model reports "encode" and "decode"; without one, the stages are
+        "set_image" and "predict".
+    journal: its images are not measured again; the others are added to it.
+    progress: called with the number of finished images, the number of images, and the name of the next one ("" at the
+        end).
     """
     run = _Run(predictor, settings, watch)
-    records = []
+    records, total = [], len(dataset.images)
     for done, image in enumerate(dataset.images):
         if progress:
-            progress(done, len(dataset.images), image.file_name)
+            progress(done, total, image.file_name)
         record = journal.records.get(image.file_name) if journal else None
         if record is None:
             record = run.measure(image, dataset.categories)
@@ -92,18 +94,32 @@ def measure(
                 journal.append(record)
         records.append(record)
     if progress:
-        progress(len(dataset.images), len(dataset.images), "")
+        progress(total, total, "")
     return records
 
 
 @dataclass(frozen=True, eq=False)
-class _Answer:
-    """Masks of one prediction by token, 0 the single mask, and the one taken."""
+class _Prediction:
+    """The mask, predicted IoU and logits of each mask index, and the index of the mask that is taken."""
 
-    masks: Mapping[int, BoolArray]
-    predicted: Mapping[int, float]
-    logits: Mapping[int, FloatArray]
+    outputs: Mapping[int, tuple[BoolArray, float, FloatArray]]
     chosen: int
+
+    @property
+    def mask(self) -> BoolArray:
+        return self.outputs[self.chosen][0]
+
+    def compared(self, truth: BoolArray) -> Record:
+        ious = {index: iou(mask, truth) for index, (mask, _, _) in self.outputs.items()}
+        predicted = {index: float(score) for index, (_, score, _) in self.outputs.items()}
+        return {
+            "chosen": self.chosen,
+            "iou": round(ious[self.chosen], 6),
+            "boundary_iou": round(boundary_iou(self.mask, truth), 6),
+            "ious": [round(ious[index], 6) if index in ious else None for index in ALL_MASKS],
+            "predicted": [round(predicted[index], 6) if index in predicted else None for index in ALL_MASKS],
+            "rle": _compressed(self.mask),
+        }
 
 
 class _Run:
@@ -117,96 +133,79 @@ class _Run:
         record: Record = {"file_name": annotated.file_name, "domain": annotated.domain, "error": None}
         self.watch.drain()
         try:
-            if is_pipe(annotated.path):  # the dataset names it, not the user
+            if is_pipe(annotated.path):  # the data set names it, not the user
                 raise InputError(sentence("image", "be a regular file", f"the pipe {annotated.path}", "check its path"))
             with self.watch.measure("read"):
                 image = read_image(annotated.path)
             height, width = image.shape[:2]
-            if annotated.stated_hw not in (None, (height, width)):
-                stated = f"{annotated.stated_hw[1]} x {annotated.stated_hw[0]}" if annotated.stated_hw else ""
+            if annotated.stated_hw and annotated.stated_hw != (height, width):
+                stated = f"{annotated.stated_hw[1]} x {annotated.stated_hw[0]}"
                 raise InputError(f"the image is {width} x {height}, its annotations are for {stated}")
         except (InputError, OSError) as error:
             return record | {"error": str(error), "instances": [], "skipped": [], "seconds": {}}
         instances, skipped = read_instances(annotated, (height, width), categories)
-        scored = []
+        compared = []
         if instances:
             with self.watch.measure(self.image_stage):
                 self.predictor.set_image(image)
-            scored = [self.instance(instance) for instance in instances]
+            compared = [self.instance(instance) for instance in instances]
         seconds = {stage: [round(value, 6) for value in values] for stage, values in self.watch.drain().items()}
-        return record | {"hw": [height, width], "instances": scored, "skipped": skipped, "seconds": seconds}
+        return record | {"hw": [height, width], "instances": compared, "skipped": skipped, "seconds": seconds}
 
     def instance(self, instance: Instance) -> Record:
-        kinds = self.settings.prompts
-        about: Record = {
+        kinds, truth = self.settings.prompts, instance.mask
+        record: Record = {
             "annotation_id": instance.annotation_id,
             "category": instance.category,
             "area": instance.area,
         }
         if "box" in kinds:
-            answer = self.predict(SINGLE_MASK, box=instance.box_xyxy)
-            about["box"] = {"box": instance.box_xyxy.tolist()} | _score(answer, instance.mask)
+            prediction = self.predict(SINGLE_MASK, box=instance.box_xyxy)
+            record["box"] = {"box": instance.box_xyxy.tolist()} | prediction.compared(truth)
         if "point" in kinds or "clicks" in kinds:
-            click = center_click(instance.mask)
-            answer = self.predict(MULTIMASK, **_points([click]))
+            click = center_click(truth)
+            prediction = self.predict(MULTIMASK, **_points([click]))
             if "point" in kinds:
-                about["point"] = {"points": _plain([click])} | _score(answer, instance.mask)
+                record["point"] = {"points": _plain([click])} | prediction.compared(truth)
             if "clicks" in kinds:
-                about["clicks"] = self.clicks(click, answer, instance.mask)
-        return about
+                record["clicks"] = self.clicks(click, prediction, truth)
+        return record
 
-    def clicks(self, first: Click, answer: _Answer, truth: BoolArray) -> Record:
-        clicks = [first]
-        ious = [iou(answer.masks[answer.chosen], truth)]
+    def clicks(self, first: Click, prediction: _Prediction, truth: BoolArray) -> Record:
+        clicks, ious = [first], [iou(prediction.mask, truth)]
         while ious[-1] < self.settings.stop_iou and len(clicks) < self.settings.max_clicks:
-            click = next_click(answer.masks[answer.chosen], truth, clicks)
+            click = next_click(prediction.mask, truth, clicks)
             if click is None:
                 break
             clicks.append(click)
-            answer = self.predict(
-                SINGLE_MASK, scored_only=True, mask_input=answer.logits[answer.chosen][None], **_points(clicks)
-            )
-            ious.append(iou(answer.masks[answer.chosen], truth))
+            logits = prediction.outputs[prediction.chosen][2]
+            prediction = self.predict(SINGLE_MASK, taken_only=True, mask_input=logits[None], **_points(clicks))
+            ious.append(iou(prediction.mask, truth))
         return {
             "points": _plain(clicks),
             "ious": [round(value, 6) for value in ious],
-            "rle": encode_mask(answer.masks[answer.chosen]),
+            "rle": _compressed(prediction.mask),
         }
 
-    def predict(self, tokens: Sequence[int], *, scored_only: bool = False, **prompt: Any) -> _Answer:
+    def predict(self, indices: Sequence[int], *, taken_only: bool = False, **prompt: Any) -> _Prediction:
         with self.watch.measure(self.prompt_stage):
-            found = self.predictor.predict(multimask_output=tokens is MULTIMASK, **prompt)
-        answer = dict(zip(tokens, zip(*found, strict=True), strict=True))
-        chosen = max(tokens, key=lambda token: float(answer[token][1]))
-        if self.settings.all_masks and not scored_only:
-            others = SINGLE_MASK if tokens is MULTIMASK else MULTIMASK
+            outputs = self.outputs(indices, prompt)
+        chosen = max(indices, key=lambda index: float(outputs[index][1]))
+        if self.settings.all_masks and not taken_only:
             with self.watch.paused():
-                found = self.predictor.predict(multimask_output=others is MULTIMASK, **prompt)
-            answer |= dict(zip(others, zip(*found, strict=True), strict=True))
-        return _Answer(
-            {token: mask for token, (mask, _, _) in answer.items()},
-            {token: float(score) for token, (_, score, _) in answer.items()},
-            {token: logits for token, (_, _, logits) in answer.items()},
-            chosen,
-        )
+                outputs |= self.outputs(SINGLE_MASK if indices is MULTIMASK else MULTIMASK, prompt)
+        return _Prediction(outputs, chosen)
+
+    def outputs(
+        self, indices: Sequence[int], prompt: Mapping[str, Any]
+    ) -> dict[int, tuple[BoolArray, float, FloatArray]]:
+        predicted = self.predictor.predict(multimask_output=indices is MULTIMASK, **prompt)
+        return dict(zip(indices, zip(*predicted, strict=True), strict=True))
 
 
-def _score(answer: _Answer, truth: BoolArray) -> Record:
-    mask = answer.masks[answer.chosen]
-    ious = {token: iou(other, truth) for token, other in answer.masks.items()}
-    return {
-        "chosen": answer.chosen,
-        "iou": round(ious[answer.chosen], 6),
-        "boundary_iou": round(boundary_iou(mask, truth), 6),
-        "ious": _by_token(ious),
-        "predicted": _by_token(answer.predicted),
-        "rle": encode_mask(mask),
-    }
-
-
-def _by_token(values: Mapping[int, float]) -> list[float | None]:
-    """Return one place for each of the four masks, None where it was not asked for."""
-    return [round(values[token], 6) if token in values else None for token in ALL_MASKS]
+def _compressed(mask: BoolArray) -> str:
+    counts: str = to_coco(boundaries_of(mask), (mask.shape[0], mask.shape[1]))["counts"]
+    return counts
 
 
 def _points(clicks: Sequence[Click]) -> dict[str, Any]:
@@ -224,16 +223,16 @@ def parse_prompts(text: str) -> tuple[PromptKind, ...]:
     """Return the kinds in a comma-separated list.
 
     Raises:
-        InputError: a name is not one of ``PROMPT_KINDS``.
+        InputError: a name is not one of :data:`PROMPT_KINDS`.
     """
-    known = {str(kind): kind for kind in PROMPT_KINDS}
     names = [name.strip() for name in text.split(",")]
     for name in names:
-        if name not in known:
+        if name not in PROMPT_KINDS:
             raise InputError(unknown_name("--prompts", name, PROMPT_KINDS))
-    return tuple(known[name] for name in names)
+    return tuple(kind for name in names for kind in PROMPT_KINDS if kind == name)
 
 
 def settings_record(settings: Settings) -> dict[str, Any]:
     """Return the settings as JSON values."""
-    return {key: list(value) if isinstance(value, tuple) else value for key, value in asdict(settings).items()}
+    record: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return record

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path, is_number
-from mobilesam.formats.coco_document import CocoDocument, read_document
+from mobilesam.files import atomic_path
+from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
 from mobilesam.formats.masked_image import OBJECT, MaskedImage, image_size, known, label_of, labels_of, read_record
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
@@ -146,7 +146,7 @@ def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, pa
 
 def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPrompt:
     bbox = annotation.get("bbox")
-    if not isinstance(bbox, list) or len(bbox) != 4 or not all(map(is_number, bbox)):
+    if not is_bbox(bbox):
         name = f"annotation {reprlib.repr(annotation.get('id'))} of {path.name}"
         remedy = "give each annotation a bbox, or leave it out"
         raise InputError(sentence(name, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))

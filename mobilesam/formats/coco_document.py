@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import MAX_DATASET_BYTES, parse_json, read_bytes
+from mobilesam.files import MAX_DATASET_BYTES, is_number, parse_json, read_bytes
 
 
 class CocoDocument(NamedTuple):
@@ -66,6 +66,11 @@ def check_document(content: Any, raw: bytes, path: Path, *, need_masks: bool = F
     named = (entry for entry in entries if isinstance(entry, dict) and _is_key(entry.get("id")))
     categories = {entry.get("id"): str(entry.get("name", "")) for entry in named}
     return CocoDocument(content["images"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans)
+
+
+def is_bbox(value: Any) -> TypeGuard[list[float]]:
+    """Return whether JSON content is a box of COCO: four finite numbers x, y, width and height."""
+    return isinstance(value, list) and len(value) == 4 and all(map(is_number, value))
 
 
 def is_coco(content: Any) -> bool:

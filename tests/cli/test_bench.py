@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) 
     outcome = command("bench", *TORCH, "--repeats", 2, "--warmup", 1, "--threads", 2, "--out", path)
     assert outcome.code == 0
     assert outcome.out.startswith("1024 x 768 pixels, TorchSam on cpu, ms\n")
+    assert {each.name for each in tmp_path.iterdir()} >= {"before.json", "before.png", "before.svg"}
     document = json.loads(path.read_text())
     assert list(document["stages"]) == ["read", "resize", "encode", "first decode", "decode", "upsample"]
     for stage, times in document["stages"].items():
@@ -48,6 +50,18 @@ def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) 
     as_json = json.loads(command("bench", "--compare", path, tmp_path / "after.json", "--json").out)
     assert as_json["differences"] == ["threads: 2 -> 4"]
     assert [row["ratio"] for row in as_json["stages"]] == [1, 1, 2, 1, 1, 1]
+
+
+@pytest.mark.weights
+def test_without_matplotlib_the_json_is_written_and_one_sentence_says_why_there_is_no_plot(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    path = tmp_path / "bench.json"
+    outcome = command("bench", "--backend", "onnx", "--repeats", 1, "--warmup", 0, "--out", path)
+    assert outcome.code == 0
+    assert "warning: plots need matplotlib, which is not installed; run: pip install matplotlib\n" in outcome.err
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_a_file_that_is_no_benchmark_is_refused(command: Command, tmp_path: Path) -> None:

@@ -52,16 +52,17 @@ def test_a_run_writes_report_records_and_plots_and_can_go_on(
     assert document["environment"]["versions"]["torch"]
     lines = [json.loads(line) for line in (out / "instances.jsonl").read_text().splitlines()]
     assert [line["file_name"] for line in lines[1:]] == ["a.png", "b.png", "gone.png"]
-    for name in ("iou-histogram.png", "clicks.png", "worst-box.png", "worst-clicks.png"):
-        with Image.open(out / name) as plot:
+    for stem in ("iou-histogram", "clicks", "worst-box", "worst-clicks"):
+        with Image.open(out / f"{stem}.png") as plot:
             assert min(plot.size) > 300
+        assert (out / f"{stem}.svg").read_text().rstrip().endswith("</svg>")
 
     other = command(*base, "--prompts", "box", "--out", out, "--resume")
     assert other.code == 1
-    assert "must measure the same as before (settings" in other.err
+    assert "cannot be resumed: its settings is {" in other.err
     again = command(*base, "--prompts", "box", "--out", out)
     assert again.code == 1
-    assert "go on with --resume, start again with --force, or choose another --out" in again.err
+    assert "continue with --resume, start again with --force, or choose another --out" in again.err
 
 
 @pytest.mark.torch
@@ -72,7 +73,8 @@ def test_a_data_set_without_a_usable_instance_is_a_failure(command: Command, ann
     (tmp_path / "empty.json").write_text(json.dumps(content))
     outcome = command("eval", "--images", annotations.parent, "--annotations", tmp_path / "empty.json", *TORCH)
     assert outcome.code == 1
-    assert "the data set must have an instance that can be measured, got none (image must be" in outcome.err
+    assert "no annotated object can be measured (image must be an existing file" in outcome.err
+    assert "; check --images and --annotations" in outcome.err
     assert "Traceback" not in outcome.err
 
 

@@ -1,4 +1,4 @@
-"""Small data sets with known answers, and a predictor whose answers are known too."""
+"""Small data sets with known masks, and a predictor with known results."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def write_coco(
 
 
 class BrightnessPredictor:
-    """Answers with the bright pixels inside a box, or with the bright component under the first point.
+    """Predicts the bright pixels inside a box, or with the bright component under the first point.
 
     Mask 1 is that component, mask 2 everything bright, mask 3 the clicked pixel. Mask 2 is ranked first, as by a model
     that gets it wrong. The single mask is the component. It counts its calls.

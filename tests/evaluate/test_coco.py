@@ -102,8 +102,8 @@ def test_photos_are_chosen_in_name_order(tmp_path: Path) -> None:
     assert names(path, split="odd", limit=1) == ["b.png"]
     chosen = {seed: names(path, limit=2, seed=seed) for seed in range(8)}
     assert chosen == {seed: names(path, limit=2, seed=seed) for seed in range(8)}
-    assert len({tuple(found) for found in chosen.values()}) > 2
-    assert all(found == sorted(found) for found in chosen.values())
+    assert len({tuple(listed) for listed in chosen.values()}) > 2
+    assert all(listed == sorted(listed) for listed in chosen.values())
 
 
 def test_the_folder_in_a_file_name_may_be_absent_and_orphans_are_counted(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""The whole way with the real network: coins with masks from watershed, and a model good at finding them."""
+"""An evaluation with the real network, on coins whose masks are made by watershed."""
 
 from pathlib import Path
 from typing import Any
@@ -23,28 +23,28 @@ def model() -> Any:
 @pytest.fixture(scope="module")
 def annotations(tmp_path_factory: pytest.TempPathFactory) -> Path:
     forms = (compressed, uncompressed, polygons)
-    found = [
+    annotations = [
         {"image_id": "coins.png", "segmentation": forms[place % 3](mask)} for place, mask in enumerate(coins()[:6])
     ]
-    return write_coco(tmp_path_factory.mktemp("coins"), {"coins.png": photo("coins")}, found)
+    return write_coco(tmp_path_factory.mktemp("coins"), {"coins.png": photo("coins")}, annotations)
 
 
 def test_coins_are_found(model: Any, annotations: Path) -> None:
     dataset = load_coco(annotations, annotations.parent)
-    found = evaluate(model, dataset, Settings(("box", "point", "clicks"), all_masks=True))
-    assert found.summary["instances"] == 6
-    assert found.mean_iou("box") > 0.9
-    assert found.mean_iou("clicks") > 0.9
-    assert found.summary["prompts"]["box"]["boundary_iou"] > 0.8
-    assert found.summary["prompts"]["point"]["oracle_iou"] >= found.mean_iou("point")
-    seconds = found.summary["seconds"]
+    evaluation = evaluate(model, dataset, Settings(("box", "point", "clicks"), all_masks=True))
+    assert evaluation.summary["instances"] == 6
+    assert evaluation.mean_iou("box") > 0.9
+    assert evaluation.mean_iou("clicks") > 0.9
+    assert evaluation.summary["prompts"]["box"]["boundary_iou"] > 0.8
+    assert evaluation.summary["prompts"]["point"]["oracle_iou"] >= evaluation.mean_iou("point")
+    seconds = evaluation.summary["seconds"]
     assert list(seconds) == ["read", "resize", "encode", "decode", "upsample"]
-    clicks = sum(len(instance["clicks"]["ious"]) - 1 for instance in found.records[0]["instances"])
+    clicks = sum(len(instance["clicks"]["ious"]) - 1 for instance in evaluation.records[0]["instances"])
     assert seconds["decode"]["calls"] == seconds["upsample"]["calls"] == 12 + clicks
     assert seconds["encode"]["total"] > 3 * seconds["decode"]["median"]
 
 
-def test_timing_the_stages_does_not_change_the_answers(model: Any, annotations: Path) -> None:
+def test_timing_the_stages_does_not_change_the_results(model: Any, annotations: Path) -> None:
     dataset = load_coco(annotations, annotations.parent)
     staged, plain = evaluate(model, dataset), evaluate(SamPredictor(model), dataset)
     assert staged.records[0]["instances"] == plain.records[0]["instances"]

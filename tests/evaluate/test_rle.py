@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.evaluate.rle import encode_mask, tight_box
+from mobilesam.evaluate.metrics import tight_box
+from mobilesam.evaluate.runner import _compressed
 from mobilesam.formats.segmentation import decode_segmentation
 from tests.evaluate.scenes import compressed, disc, polygons, uncompressed
 
@@ -38,7 +39,7 @@ def test_polygon_parts_are_united_and_cut_at_the_frame() -> None:
 
 @pytest.mark.parametrize("name", MASKS)
 def test_encoding_is_coco(name: str) -> None:
-    assert encode_mask(MASKS[name]) == compressed(MASKS[name])["counts"]
+    assert _compressed(MASKS[name]) == compressed(MASKS[name])["counts"]
 
 
 @pytest.mark.parametrize(

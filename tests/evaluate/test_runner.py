@@ -37,9 +37,9 @@ def without_times(records: list[dict]) -> list[dict]:
     return [{key: value for key, value in record.items() if key != "seconds"} for record in records]
 
 
-def test_each_prompt_is_answered_and_compared(dataset: Dataset) -> None:
-    found = evaluate(BrightnessPredictor(), dataset, ALL)
-    left, right = found.records[0]["instances"]
+def test_each_prompt_is_run_and_compared(dataset: Dataset) -> None:
+    evaluation = evaluate(BrightnessPredictor(), dataset, ALL)
+    left, right = evaluation.records[0]["instances"]
     assert left["box"]["iou"] == 1
     assert left["box"]["box"] == [8, 18, 33, 43]
     assert right["box"]["iou"] == pytest.approx((RIGHT[22:, 60:70]).sum() / RIGHT.sum(), abs=1e-6)
@@ -54,7 +54,7 @@ def test_each_prompt_is_answered_and_compared(dataset: Dataset) -> None:
     assert left["clicks"]["rle"] == compressed(LEFT)["counts"]
 
 
-def test_a_photo_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset) -> None:
+def test_an_image_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset) -> None:
     predictor = BrightnessPredictor()
     evaluate(predictor, dataset, ALL)
     assert predictor.images == 3
@@ -64,9 +64,9 @@ def test_a_photo_is_encoded_once_and_the_first_click_is_shared(dataset: Dataset)
     assert second["labels"].tolist() == [1, 0]
 
 
-def test_all_masks_are_scored_on_request_and_do_not_change_the_answer(dataset: Dataset) -> None:
+def test_all_masks_are_scored_on_request_and_do_not_change_the_result(dataset: Dataset) -> None:
     plain, full = (evaluate(BrightnessPredictor(), dataset, Settings(all_masks=wanted)) for wanted in (False, True))
-    one, other = (found.records[0]["instances"][0] for found in (plain, full))
+    one, other = (evaluation.records[0]["instances"][0] for evaluation in (plain, full))
     assert one["box"]["ious"] == [1.0, None, None, None]
     assert other["box"]["ious"][:2] == [1.0, 1.0]
     assert other["point"]["ious"][0] == 1.0
@@ -76,24 +76,24 @@ def test_all_masks_are_scored_on_request_and_do_not_change_the_answer(dataset: D
 
 
 def test_the_summary_averages_over_instances(dataset: Dataset) -> None:
-    found = evaluate(BrightnessPredictor(), dataset, ALL)
+    evaluation = evaluate(BrightnessPredictor(), dataset, ALL)
     halved = RIGHT[22:, 60:70].sum() / RIGHT.sum()
-    box = found.summary["prompts"]["box"]
-    assert found.mean_iou("box") == pytest.approx((1 + halved) / 2, abs=1e-6)
-    assert box["by_size"]["small"] == {"instances": 6, "mean_iou": found.mean_iou("box")}
+    box = evaluation.summary["prompts"]["box"]
+    assert evaluation.mean_iou("box") == pytest.approx((1 + halved) / 2, abs=1e-6)
+    assert box["by_size"]["small"] == {"instances": 6, "mean_iou": evaluation.mean_iou("box")}
     assert box["by_domain"]["night"]["instances"] == 2
     assert box["calibration"]["mean_predicted"] == pytest.approx(0.8)
-    point = found.summary["prompts"]["point"]
+    point = evaluation.summary["prompts"]["point"]
     assert point["oracle_iou"] == 1
     assert point["mean_iou"] == pytest.approx(0.5, abs=1e-6)
-    clicks = found.summary["prompts"]["clicks"]
+    clicks = evaluation.summary["prompts"]["clicks"]
     assert clicks["noc"] == {"85": 2, "90": 2}
     assert clicks["iou_by_click"] == [pytest.approx(0.5, abs=1e-6), 1, 1, 1]
     with pytest.raises(InputError, match="prompt must have been measured on an instance, got 'point'"):
         evaluate(BrightnessPredictor(), dataset, Settings(("box",))).mean_iou("point")
 
 
-def test_photos_and_annotations_that_cannot_be_used_are_named_and_not_fatal(tmp_path: Path) -> None:
+def test_unusable_images_and_annotations_are_listed_and_left_out(tmp_path: Path) -> None:
     names = ("broken.png", "good.png", "missing.png", "turned.png")
     annotations = [{"image_id": name, "segmentation": compressed(LEFT)} for name in names]
     annotations.append({"image_id": "good.png", "segmentation": [[900, 900, 950, 900, 950, 950]]})
@@ -115,7 +115,7 @@ def test_photos_and_annotations_that_cannot_be_used_are_named_and_not_fatal(tmp_
 
 
 class Stop(Exception):
-    """A crash at a chosen moment."""
+    """A crash while an image is encoded."""
 
 
 class Failing(BrightnessPredictor):
@@ -126,7 +126,9 @@ class Failing(BrightnessPredictor):
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"file_name": "b.png", "inst'])
-def test_a_stopped_run_goes_on_to_the_result_of_one_that_was_not(dataset: Dataset, tmp_path: Path, torn: bytes) -> None:
+def test_a_resumed_run_has_the_result_of_one_that_was_not_stopped(
+    dataset: Dataset, tmp_path: Path, torn: bytes
+) -> None:
     path = tmp_path / "out" / "journal.jsonl"
     with pytest.raises(Stop):
         evaluate(Failing(), dataset, ALL, journal=Journal.open(path, {"settings": 1}))
@@ -145,20 +147,22 @@ def test_a_stopped_run_goes_on_to_the_result_of_one_that_was_not(dataset: Datase
 def test_a_journal_is_not_overwritten_or_mixed(dataset: Dataset, tmp_path: Path) -> None:
     path = tmp_path / "journal.jsonl"
     Journal.open(path, {"model": "one"})
-    with pytest.raises(InputError, match=r"output file must not exist yet, got .*; go on with --resume"):
+    with pytest.raises(InputError, match=r"output file must not exist yet, got .*; continue with --resume"):
         Journal.open(path, {"model": "one"})
-    with pytest.raises(InputError, match=r"must measure the same as before \(model 'one'\), got 'two'"):
+    with pytest.raises(
+        InputError, match=r"cannot be resumed: its model is 'one', and that of this run is 'two'; choose"
+    ):
         Journal.open(path, {"model": "two"}, resume=True)
     Journal.open(path, {"model": "two"}, force=True)
     assert read_journal(path) == ({"model": "two"}, [])
     path.write_text("a story\n")
-    with pytest.raises(InputError, match="journal must be one written by mobilesam eval"):
+    with pytest.raises(InputError, match="journal must be a file that mobilesam eval wrote"):
         Journal.open(path, {"model": "two"}, resume=True)
 
 
 def test_records_are_plain_json(dataset: Dataset) -> None:
-    found = evaluate(BrightnessPredictor(), dataset, ALL)
-    assert json.loads(json.dumps([found.records, found.summary])) == [found.records, found.summary]
+    evaluation = evaluate(BrightnessPredictor(), dataset, ALL)
+    assert json.loads(json.dumps([evaluation.records, evaluation.summary])) == [evaluation.records, evaluation.summary]
 
 
 @pytest.mark.parametrize(
@@ -169,7 +173,7 @@ def test_records_are_plain_json(dataset: Dataset) -> None:
         ("box,box", "prompts must name each kind once"),
     ],
 )
-def test_settings_that_make_no_sense_are_refused(text: str, message: str) -> None:
+def test_invalid_settings_are_refused(text: str, message: str) -> None:
     with pytest.raises(InputError) as error:
         Settings(parse_prompts(text))
     assert message in str(error.value)

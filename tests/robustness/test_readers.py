@@ -254,7 +254,7 @@ def test_memory_that_runs_out_is_one_line(tmp_path: Path) -> None:
         assert finished.returncode == 1, finished.stderr
         expected = (
             "Not enough memory to decode "
-            if words[0] == "predict"
+            if arguments[0] == "predict"
             else "error: mobilesam weights ran out of memory (Unable to"
         )
         assert expected in finished.stderr
