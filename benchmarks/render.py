@@ -192,7 +192,7 @@ TABLES: dict[str, Callable[[Results], str]] = {
         everything_tables.conditions_everything,
         service_tables.page_latency,
         service_tables.page_load,
-        service_tables.page_visitors,
+        service_tables.page_clients,
         service_tables.batch,
         service_tables.batch_faults,
         service_tables.conditions_batch,

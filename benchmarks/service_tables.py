@@ -1,4 +1,4 @@
-"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_visitors.py and batch.py."""
+"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_clients.py and batch.py."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def page_load(results: Results) -> str:
 
 def page_visitors(results: Results) -> str:
     """Return what many visitors at once met."""
-    found = results["webui_visitors"]
+    found = results["webui_clients"]
     memory = found["server"]["resident_mb"]
     growth = memory["grows_mb_a_minute_in_second_half"]
     rows = [

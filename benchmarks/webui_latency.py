@@ -23,7 +23,7 @@ from mobilesam.bench import describe_environment
 
 SIZES = ((640, 480), (4000, 3000))
 MARGIN = 0.1  # of the picture's sides, where nobody clicks
-SETTLED = "studioOf().root.dataset.state === 'ready' && !studioOf().line.open.length && !studioOf().stage.frame"
+SETTLED = "pageOf().root.dataset.state === 'ready' && !pageOf().queue.open.length && !pageOf().stage.frame"
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def load(browser: Any, url: str) -> float:
     page = context.new_page()
     start = time.perf_counter()
     page.goto(url)
-    page.wait_for_selector('.studio[data-state="empty"]')
+    page.wait_for_selector('.mobilesam[data-state="empty"]')
     seconds = time.perf_counter() - start
     context.close()
     return round(seconds, 3)
@@ -49,29 +49,29 @@ def clicks(browser: Any, url: str, picture: Path, count: int) -> dict[str, Any]:
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+    page.add_init_script("window.pageOf = () => document.querySelector('.mobilesam').page;")
     page.goto(url)
-    page.wait_for_selector('.studio[data-state="empty"]')
+    page.wait_for_selector('.mobilesam[data-state="empty"]')
     start = time.perf_counter()
     page.set_input_files('[data-part="file"]', picture)
-    page.wait_for_function(f"() => studioOf().file && {SETTLED}")
+    page.wait_for_function(f"() => pageOf().file && {SETTLED}")
     opened = time.perf_counter() - start
     random, times, decode = np.random.default_rng(0), [], []
     for _ in range(count):
         across, down = random.uniform(MARGIN, 1 - MARGIN, 2)
         place = page.evaluate(
-            "([x, y]) => { const { stage } = studioOf(), f = stage.fitted, b = stage.canvas.getBoundingClientRect();"
+            "([x, y]) => { const { stage } = pageOf(), f = stage.fitted, b = stage.canvas.getBoundingClientRect();"
             " return [b.left + f.left + x * f.width * f.scale, b.top + f.top + y * f.height * f.scale]; }",
             [across, down],
         )
-        page.evaluate("() => { delete studioOf().root.dataset.paintedMs; }")
+        page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
         page.mouse.click(*place)
-        page.wait_for_function("() => studioOf().root.dataset.paintedMs !== undefined")
-        times.append(float(page.evaluate("() => studioOf().root.dataset.paintedMs")))
-        decode.append(float(page.evaluate("() => studioOf().view.clock.decode")))
+        page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
+        times.append(float(page.evaluate("() => pageOf().root.dataset.paintedMs")))
+        decode.append(float(page.evaluate("() => pageOf().view.clock.decode")))
         page.keyboard.press("Escape")
-        page.wait_for_function(f"() => studioOf().root.dataset.marked === 'false' && {SETTLED}")
-    encode = page.evaluate("() => studioOf().view.clock.encode")
+        page.wait_for_function(f"() => pageOf().root.dataset.marked === 'false' && {SETTLED}")
+    encode = page.evaluate("() => pageOf().view.clock.encode")
     context.close()
     return {
         "seconds_to_open": round(opened, 3),

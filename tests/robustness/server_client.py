@@ -28,10 +28,10 @@ def serving(*options: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
-    assert "Traceback" not in "".join(server.said)
+    assert "Traceback" not in "".join(server.log)
 
 
-class Visitor:
+class Client:
     """A page of the demo without a browser: what its script sends, and with which headers."""
 
     def __init__(self, url: str, **headers: str) -> None:
@@ -48,13 +48,13 @@ class Visitor:
 
     def call(self, name: str, **fields: Any) -> dict[str, Any]:
         """Call a server function of the page."""
-        answer = self.call_raw(name, {"token": self.token} | fields)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+        response = self.call_raw(name, {"token": self.token} | fields)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
 
     def call_raw(self, name: str, fields: Any) -> Any:
         """Call a server function of the page and return the whole response."""
-        body = {"fn_name": name, "component_id": 1, "session_hash": "visitor", "data": fields}
+        body = {"fn_name": name, "component_id": 1, "session_hash": "client", "data": fields}
         return self.request("POST", "/gradio_api/component_server", content=json.dumps(body))
 
     def hello(self) -> str:
@@ -64,8 +64,8 @@ class Visitor:
 
     def open(self, content: bytes) -> dict[str, Any]:
         """Open an image and return the last line of the response."""
-        answer = self.request("POST", "/studio/picture", content=content, headers={"X-Visitor": self.token})
-        return dict(json.loads(answer.text.splitlines()[-1]))
+        response = self.request("POST", "/service/image", content=content, headers={"X-Session": self.token})
+        return dict(json.loads(response.text.splitlines()[-1]))
 
     def point(self, x: int, y: int) -> dict[str, Any]:
         """Click and return the response."""

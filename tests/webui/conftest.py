@@ -59,35 +59,35 @@ class Page:
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
-        self.page.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+        self.page.add_init_script("window.pageOf = () => document.querySelector('.mobilesam').page;")
         self.page.goto(url)
-        self.page.wait_for_selector('.studio[data-state="empty"]')
+        self.page.wait_for_selector('.mobilesam[data-state="empty"]')
 
     def open(self, path: Path) -> None:
         """Open a picture and wait until it is encoded."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("name => studioOf().file?.name === name", arg=path.name)
+        self.page.wait_for_function("name => pageOf().file?.name === name", arg=path.name)
         self.settle()
 
     def offer(self, path: Path) -> str:
         """Try to open a file and return the message that comes."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("() => !studioOf().part('notice').hidden")
+        self.page.wait_for_function("() => !pageOf().part('message').hidden")
         self.settle()
-        return self.notice
+        return self.message
 
     def until(self, condition: str) -> None:
         """Wait until an expression over the page's ``service`` holds."""
-        self.page.wait_for_function(f"() => {{ const studio = studioOf(); return {condition}; }}")
+        self.page.wait_for_function(f"() => {{ const page = pageOf(); return {condition}; }}")
 
     def value(self, expression: str) -> Any:
         """Return the value of an expression over the page's ``service``."""
-        return self.page.evaluate(f"() => {{ const studio = studioOf(); return {expression}; }}")
+        return self.page.evaluate(f"() => {{ const page = pageOf(); return {expression}; }}")
 
     def color(self, x: int, y: int) -> list[int]:
         """Return the colour, [r, g, b], that the canvas has at a pixel of the picture."""
         script = (
-            "([x, y]) => { const s = studioOf().stage, f = s.fitted, r = s.ratio;"
+            "([x, y]) => { const s = pageOf().stage, f = s.fitted, r = s.ratio;"
             " return [...s.context.getImageData((f.left + (x + .5) * f.scale) * r, (f.top + (y + .5) * f.scale) * r,"
             " 1, 1).data.slice(0, 3)]; }"
         )
@@ -96,7 +96,7 @@ class Page:
     def settle(self) -> None:
         """Wait until nothing is under way and the canvas shows it."""
         self.page.wait_for_function(
-            "() => { const s = studioOf(); return s.root.dataset.state !== 'opening' && !s.line.open.length"
+            "() => { const s = pageOf(); return s.root.dataset.state !== 'opening' && !s.queue.open.length"
             " && !s.stage.frame; }"
         )
 
@@ -104,7 +104,7 @@ class Page:
         """Return where in the window the middle of a pixel of the picture is."""
         return tuple(
             self.page.evaluate(
-                "([x, y]) => { const f = studioOf().stage.fitted, b = studioOf().stage.canvas.getBoundingClientRect();"
+                "([x, y]) => { const f = pageOf().stage.fitted, b = pageOf().stage.canvas.getBoundingClientRect();"
                 " return [b.left + f.left + (x + .5) * f.scale, b.top + f.top + (y + .5) * f.scale]; }",
                 [x, y],
             )
@@ -150,12 +150,12 @@ class Page:
     @property
     def prompt(self) -> dict[str, Any]:
         """The prompt as the server last told it."""
-        return dict(self.value("studio.session.prompt"))
+        return dict(self.value("page.session.prompt"))
 
     @property
-    def notice(self) -> str:
+    def message(self) -> str:
         """The message at the top, or nothing."""
-        return str(self.value("studio.part('notice').hidden ? '' : studio.part('notice-text').textContent"))
+        return str(self.value("page.part('message').hidden ? '' : page.part('message-text').textContent"))
 
     def close(self) -> None:
         """Close the page; its script must have had no error, and asked no other server."""
@@ -165,8 +165,8 @@ class Page:
 
 
 @pytest.fixture
-def visit(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
-    """Open the page as a new visitor: ``visit()``, ``visit(url=..., viewport=...)``."""
+def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
+    """Open the page as a new visitor: ``open_page()``, ``open_page(url=..., viewport=...)``."""
     pages: list[Page] = []
 
     def come(url: str = server.url, **options: Any) -> Page:

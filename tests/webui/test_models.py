@@ -57,17 +57,17 @@ def test_a_model_that_is_not_offered_is_refused() -> None:
 
 @pytest.mark.torch
 @pytest.mark.weights
-def test_a_visitor_switches_models_and_keeps_the_prompt(visit: Any, cat: Path) -> None:
+def test_a_client_switches_models_and_keeps_the_prompt(open_page: Any, cat: Path) -> None:
     with serving("--backend", "auto", "--model", "mobile_sam", "--model", "mobile_sam") as server:
-        page = visit(server.url)
+        page = open_page(server.url)
         page.page.select_option('[data-part="model"]', "torch-mobile_sam")
-        page.until("studio.root.dataset.state === 'empty' && studio.session.model === 'torch-mobile_sam'")
+        page.until("page.root.dataset.state === 'empty' && page.session.model === 'torch-mobile_sam'")
         page.open(cat)
-        assert page.value("studio.session.model") == "torch-mobile_sam", "the choice made before is kept"
+        assert page.value("page.session.model") == "torch-mobile_sam", "the choice made before is kept"
         page.click(172, 107)
         before = page.save_mask()
         page.page.select_option('[data-part="model"]', "onnx-mobile_sam")
-        page.until("studio.session.model === 'onnx-mobile_sam'")
+        page.until("page.session.model === 'onnx-mobile_sam'")
         page.settle()
         assert page.prompt["points"] == [[172, 107, 1]]
         after = page.save_mask()

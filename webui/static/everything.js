@@ -5,18 +5,18 @@ import { follow } from "./transport.js";
 
 const SHOWN_ROWS = 200;
 const HINT = matchMedia("(hover: none)").matches ? "Tap one to select it." : "Hover to see one, click to select it.";
-const MOST_RIMS = 150; // more outlines than that hide the picture
+const MOST_RIMS = 150; // more outlines than that hide the image
 
 export class Everything {
-  constructor(studio) {
-    this.studio = studio;
+  constructor(page) {
+    this.page = page;
     this.mode = null;
     this.segments = [];
     this.selected = new Set();
     this.hovered = null;
     this.turn = 0;
     this.clear();
-    studio.part("sort").addEventListener("change", () => this.#list());
+    page.part("sort").addEventListener("change", () => this.#list());
   }
 
   /** Show the modes the server has: name to [label, description]. */
@@ -32,56 +32,56 @@ export class Everything {
       button.dataset.mode = name;
       return button;
     });
-    this.studio.part("modes").replaceChildren(...buttons);
-    this.studio.part("modes").hidden = names.length < 2;
+    this.page.part("modes").replaceChildren(...buttons);
+    this.page.part("modes").hidden = names.length < 2;
     this.#chooseMode(this.mode);
   }
 
   #chooseMode(name) {
     this.mode = name;
-    for (const button of this.studio.part("modes").children) {
+    for (const button of this.page.part("modes").children) {
       button.setAttribute("aria-checked", String(button.dataset.mode === name));
     }
   }
 
-  /** Forget what was found: the picture is another. */
+  /** Forget what was found: the image is another. */
   clear() {
     this.turn++;
     this.segments = [];
     this.foundBy = null; // the number of the run that found the segments
     this.#found();
     this.#running(false);
-    this.studio.part("count").textContent = `Finds every object at once. ${HINT}`;
+    this.page.part("count").textContent = `Finds every object at once. ${HINT}`;
   }
 
   async run() {
-    const { studio } = this;
-    if (!studio.session.image) return;
+    const { page } = this;
+    if (!page.session.image) return;
     const run = ++this.turn;
-    studio.notice("");
+    page.message("");
     this.#running(true);
     this.#progress(0, "Starting …");
     try {
-      const headers = { ...studio.headers, "Content-Type": "application/json" };
+      const headers = { ...page.headers, "Content-Type": "application/json" };
       const body = JSON.stringify({ mode: this.mode });
-      const done = await follow("studio/everything", { headers, body }, (event) => {
+      const done = await follow("service/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
         if (event.waiting) this.#progress(0, `Waiting in the queue, place ${event.waiting} …`);
         if (event.progress) this.#progress(event.progress.done / event.progress.total, `${event.progress.found} candidates so far …`);
       });
       if (run !== this.turn) return;
-      studio.view.times({ everything: done.ms });
+      page.view.times({ everything: done.ms });
       this.segments = done.segments;
       this.foundBy = done.run;
       this.#found();
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
-      studio.part("count").textContent = done.partial
+      page.part("count").textContent = done.partial
         ? `${count} found before you cancelled.`
         : `${count}. ${HINT}`;
     } catch (error) {
       if (run !== this.turn) return;
-      studio.part("count").textContent = "";
-      studio.refused(error);
+      page.part("count").textContent = "";
+      page.refused(error);
     }
     this.#running(false);
   }
@@ -89,30 +89,30 @@ export class Everything {
   /** Ask the server to stop; what it has by then arrives as the result. */
   async stop() {
     if (!this.running) return;
-    this.studio.part("count").textContent = "Stopping …";
+    this.page.part("count").textContent = "Stopping …";
     try {
-      await this.studio.visit.call("cancel");
+      await this.page.client.call("cancel");
     } catch (error) {
-      this.studio.refused(error);
+      this.page.refused(error);
     }
   }
 
   #running(running) {
     this.running = running;
-    const { root } = this.studio;
+    const { root } = this.page;
     root.querySelector('[data-do="everything"]').hidden = running;
     root.querySelector('[data-do="cancel"]').hidden = !running;
-    this.studio.part("progress").hidden = !running;
+    this.page.part("progress").hidden = !running;
   }
 
   #progress(share, text) {
-    this.studio.part("progress").firstElementChild.style.width = `${Math.round(100 * share)}%`;
-    this.studio.part("count").textContent = text;
+    this.page.part("progress").firstElementChild.style.width = `${Math.round(100 * share)}%`;
+    this.page.part("count").textContent = text;
   }
 
   #found() {
-    const { studio } = this;
-    const shown = studio.session?.image?.shown;
+    const { page } = this;
+    const shown = page.session?.image?.shown;
     this.selected = new Set();
     this.hovered = null;
     this.tints = new Map();
@@ -123,7 +123,7 @@ export class Everything {
       this.all = { canvas: this.#paintAll(shown) };
     }
     this.#list();
-    studio.redraw();
+    page.redraw();
   }
 
   #paintAll(shown) {
@@ -137,17 +137,17 @@ export class Everything {
     return canvas;
   }
 
-  /** Return the segment under a pixel of the original picture: its index, or null. */
+  /** Return the segment under a pixel of the original image: its index, or null. */
   at(pixel) {
     if (!pixel || !this.map) return null;
-    const { width, height, shown } = this.studio.session.image;
+    const { width, height, shown } = this.page.session.image;
     const x = Math.min(shown.width - 1, Math.floor(((pixel.x + 0.5) * shown.width) / width));
     const y = Math.min(shown.height - 1, Math.floor(((pixel.y + 0.5) * shown.height) / height));
     return this.map[y * shown.width + x] - 1;
   }
 
   hover(pixel) {
-    if (!this.studio.all) return;
+    if (!this.page.all) return;
     const index = this.at(pixel);
     this.#hover(index === null || index < 0 ? null : index);
   }
@@ -180,18 +180,18 @@ export class Everything {
     return count ? `Save ${count} selected` : this.segments.length ? `Save all ${this.segments.length}` : "Save";
   }
 
-  /** Return what the server is asked to save. */
+  /** Return what the server is requested to save. */
   saved() {
-    return this.studio.all
+    return this.page.all
       ? { source: "everything", selected: [...this.selected], run: this.foundBy }
       : { source: "prompt" };
   }
 
-  /** Return what the canvas paints over the picture, and which of it is outlined. */
+  /** Return what the canvas paints over the image, and which of it is outlined. */
   layers() {
     if (!this.segments.length) return { layers: [], outlined: [] };
     const marked = [...this.selected];
-    const { look } = this.studio;
+    const { look } = this.page;
     if (look === "mask" || look === "cutout") {
       if (!marked.length && this.hovered !== null) marked.push(this.hovered);
       return { layers: marked.length ? marked.map((index) => this.#tint(index)) : [this.all], outlined: [] };
@@ -208,19 +208,19 @@ export class Everything {
     let layer = this.tints.get(index);
     if (!layer) {
       const { rle, color } = this.segments[index];
-      layer = new Layer(rle, this.studio.session.image.shown, color);
+      layer = new Layer(rle, this.page.session.image.shown, color);
       this.tints.set(index, layer);
     }
     return layer;
   }
 
   #list() {
-    const { studio } = this;
-    const key = studio.part("sort").value;
+    const { page } = this;
+    const key = page.part("sort").value;
     const order = this.segments.map((_, index) => index).sort((a, b) => this.segments[b][key] - this.segments[a][key]);
     const rows = order.slice(0, SHOWN_ROWS).map((index) => this.#row(index));
-    studio.part("segments").replaceChildren(...rows);
-    studio.part("list-head").hidden = !this.segments.length;
+    page.part("segments").replaceChildren(...rows);
+    page.part("list-head").hidden = !this.segments.length;
   }
 
   #row(index) {
@@ -244,13 +244,13 @@ export class Everything {
   }
 
   #mark() {
-    const { studio } = this;
-    for (const button of studio.part("segments").querySelectorAll("button")) {
+    const { page } = this;
+    for (const button of page.part("segments").querySelectorAll("button")) {
       const index = Number(button.dataset.segment);
       button.setAttribute("aria-pressed", String(this.selected.has(index)));
       button.classList.toggle("hovered", index === this.hovered);
     }
-    studio.root.querySelector('[data-do="unselect"]').hidden = !this.selected.size;
-    studio.redraw();
+    page.root.querySelector('[data-do="unselect"]').hidden = !this.selected.size;
+    page.redraw();
   }
 }

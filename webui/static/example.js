@@ -27,11 +27,11 @@ const SCENE = `
 </svg>`;
 
 /** Return the example as a PNG file. */
-export async function examplePicture() {
-  const picture = new Image();
-  picture.src = `data:image/svg+xml,${encodeURIComponent(SCENE)}`;
-  await picture.decode();
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+export async function exampleImage() {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(SCENE)}`;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").drawImage(image, 0, 0);
   return new File([await canvas.convertToBlob()], "still-life.png", { type: "image/png" });
 }

@@ -1,48 +1,48 @@
 // What buttons, keys, drops and pastes do.
 
-import { examplePicture } from "./example.js";
+import { exampleImage } from "./example.js";
 
-/** Make the controls of a studio work. */
-export function listen(studio) {
-  const { root } = studio;
+/** Make the controls of a page work. */
+export function listen(page) {
+  const { root } = page;
   const commands = {
-    browse: () => studio.part("file").click(),
-    example: async () => studio.open(await examplePicture()),
-    undo: () => studio.act({ do: "undo" }),
-    redo: () => studio.act({ do: "redo" }),
-    clear: () => studio.act({ do: "clear" }),
-    dismiss: () => studio.notice(""),
-    everything: () => studio.everything.run(),
-    cancel: () => studio.everything.stop(),
-    unselect: () => studio.everything.select(null),
+    browse: () => page.part("file").click(),
+    example: async () => page.open(await exampleImage()),
+    undo: () => page.act({ do: "undo" }),
+    redo: () => page.act({ do: "redo" }),
+    clear: () => page.act({ do: "clear" }),
+    dismiss: () => page.message(""),
+    everything: () => page.everything.run(),
+    cancel: () => page.everything.stop(),
+    unselect: () => page.everything.select(null),
   };
   root.addEventListener("click", (event) => {
     const button = event.target.closest("button");
     if (!button) return;
     const { do: command, tool, tab, look, save } = button.dataset;
     if (command) commands[command]();
-    else if (tool) chooseTool(studio, tool);
-    else if (tab) chooseTab(studio, tab);
-    else if (look) chooseLook(studio, look);
-    else if (save) studio.save(save);
+    else if (tool) chooseTool(page, tool);
+    else if (tab) chooseTab(page, tab);
+    else if (look) chooseLook(page, look);
+    else if (save) page.save(save);
   });
-  studio.part("file").addEventListener("change", (event) => {
+  page.part("file").addEventListener("change", (event) => {
     const [file] = event.target.files;
     event.target.value = "";
-    if (file) studio.open(file);
+    if (file) page.open(file);
   });
-  studio.part("opacity").addEventListener("input", () => studio.redraw());
-  studio.part("model").addEventListener("change", (event) => studio.switchModel(event.target.value));
-  document.addEventListener("keydown", (event) => press(studio, event));
-  listenForPictures(studio);
+  page.part("opacity").addEventListener("input", () => page.redraw());
+  page.part("model").addEventListener("change", (event) => page.switchModel(event.target.value));
+  document.addEventListener("keydown", (event) => press(page, event));
+  listenForFiles(page);
 }
 
-function listenForPictures(studio) {
-  const pictureIn = (transfer) => [...(transfer?.files ?? [])][0];
+function listenForFiles(page) {
+  const fileIn = (transfer) => [...(transfer?.files ?? [])][0];
   let depth = 0;
   const over = (change) => {
     depth = Math.max(0, depth + change);
-    studio.root.classList.toggle("dropping", depth > 0);
+    page.root.classList.toggle("dropping", depth > 0);
   };
   document.addEventListener("dragenter", () => over(1));
   document.addEventListener("dragleave", () => over(-1));
@@ -50,52 +50,52 @@ function listenForPictures(studio) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     over(-depth);
-    const file = pictureIn(event.dataTransfer);
-    if (file) studio.open(file);
+    const file = fileIn(event.dataTransfer);
+    if (file) page.open(file);
   });
   document.addEventListener("paste", (event) => {
-    const file = pictureIn(event.clipboardData);
-    if (file) studio.open(file);
+    const file = fileIn(event.clipboardData);
+    if (file) page.open(file);
   });
 }
 
-function press(studio, event) {
+function press(page, event) {
   if (event.target.matches("input:not([type=range]), textarea, select") || event.altKey) return;
   const key = event.key.toLowerCase();
   const command = event.ctrlKey || event.metaKey;
   if (command && key !== "z" && key !== "y") return;
-  if (key === "z") studio.act({ do: event.shiftKey ? "redo" : "undo" });
-  else if (key === "y") studio.act({ do: "redo" });
-  else if (key === "escape") escape(studio);
-  else if (["1", "2", "3"].includes(key)) studio.choose(Number(key) - 1);
+  if (key === "z") page.act({ do: event.shiftKey ? "redo" : "undo" });
+  else if (key === "y") page.act({ do: "redo" });
+  else if (key === "escape") escape(page);
+  else if (["1", "2", "3"].includes(key)) page.choose(Number(key) - 1);
   else return;
   event.preventDefault();
 }
 
-function escape(studio) {
-  if (studio.stage.cancelDrag()) return;
-  if (studio.all) studio.everything.escape();
-  else if (studio.root.dataset.marked === "true") studio.act({ do: "clear" });
+function escape(page) {
+  if (page.stage.cancelDrag()) return;
+  if (page.all) page.everything.escape();
+  else if (page.root.dataset.marked === "true") page.act({ do: "clear" });
 }
 
-function chooseTool(studio, tool) {
-  studio.stage.tool = tool;
-  studio.root.dataset.tool = tool;
-  check(studio.root, "[data-tool][role=radio]", (button) => button.dataset.tool === tool);
+function chooseTool(page, tool) {
+  page.stage.tool = tool;
+  page.root.dataset.tool = tool;
+  check(page.root, "[data-tool][role=radio]", (button) => button.dataset.tool === tool);
 }
 
-function chooseTab(studio, tab) {
-  studio.root.dataset.tab = tab;
-  for (const button of studio.root.querySelectorAll("[role=tab]")) {
+function chooseTab(page, tab) {
+  page.root.dataset.tab = tab;
+  for (const button of page.root.querySelectorAll("[role=tab]")) {
     button.setAttribute("aria-selected", String(button.dataset.tab === tab));
   }
-  studio.redraw();
+  page.redraw();
 }
 
-function chooseLook(studio, look) {
-  studio.look = look;
-  check(studio.root, "[data-look][role=radio]", (button) => button.dataset.look === look);
-  studio.redraw();
+function chooseLook(page, look) {
+  page.look = look;
+  check(page.root, "[data-look][role=radio]", (button) => button.dataset.look === look);
+  page.redraw();
 }
 
 function check(root, selector, chosen) {

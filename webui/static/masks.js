@@ -2,7 +2,7 @@
 
 export const COLOR = [46, 125, 255]; // of the mask that answers a prompt
 
-/** Return the ends of runs (background, foreground, background ...) as positions in the picture. */
+/** Return the ends of runs (background, foreground, background ...) as positions in the image. */
 export function runEnds(text) {
   const bytes = atob(text);
   const ends = [];
@@ -103,7 +103,7 @@ export class Layer {
   }
 }
 
-/** Return a canvas with the mask in a colour, [r, g, b], and nothing around it. */
+/** Return a canvas with the mask in a color, [r, g, b], and nothing around it. */
 export function tinted(text, size, color) {
   const canvas = new OffscreenCanvas(size.width, size.height);
   const context = canvas.getContext("2d");
@@ -113,7 +113,7 @@ export function tinted(text, size, color) {
   return canvas;
 }
 
-/** Write a colour, [r, g, b], at the mask's pixels, four bytes each. */
+/** Write a color, [r, g, b], at the mask's pixels, four bytes each. */
 export function fillRuns(pixels, text, [red, green, blue]) {
   const value = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // every machine with a browser is little-endian
   eachRun(text, (start, end) => pixels.fill(value, start, end));

@@ -1,9 +1,9 @@
-// The canvas: paints the picture, masks and marks, and turns what the pointer does into pixels of the picture.
+// The canvas: paints the image, masks and marks, and turns what the pointer does into pixels of the image.
 
 import { boxBetween, fit, nearestPixel, pixelAt, placeOf } from "./geometry.js";
 
 const DRAG = { mouse: 4, pen: 6, touch: 10 }; // CSS pixels a pointer may move and still click
-const MOST_SCALE = 3; // a small picture is enlarged so far, not to the whole window
+const MOST_SCALE = 3; // a small image is enlarged so far, not to the whole window
 const LEAST_SIDE = 256; // CSS pixels, to which a tiny one is enlarged nevertheless
 const INK = "rgba(12, 16, 22, 0.75)";
 const FOREGROUND = "#18a058";
@@ -35,7 +35,7 @@ export class Stage {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.#paint());
   }
 
-  /** How the picture lies in the view now; null without one. */
+  /** How the image lies in the view now; null without one. */
   get fitted() {
     const { size } = this.scene;
     if (!size || !this.view.width || !this.view.height) return null;

@@ -1,21 +1,21 @@
 // Talking to the server: actions one bundle at a time, long runs line by line.
 
-/** What the server refuses; `gone` means that it no longer knows the picture. */
+/** What the server refuses; `expired` means that it no longer knows the image. */
 export class Refusal extends Error {
-  constructor({ error, gone = false }) {
+  constructor({ error, expired = false }) {
     super(error);
-    this.gone = gone;
+    this.expired = expired;
   }
 }
 
 /**
- * Sends what has gathered since the last answer as one bundle, and only then: a hundred quick clicks are a few calls,
- * no click is lost, and no answer overtakes another.
+ * Sends what has gathered since the last response as one bundle, and only then: a hundred quick clicks are a few calls,
+ * no click is lost, and no response overtakes another.
  */
-export class Line {
-  constructor(send, onAnswer, onError) {
+export class ActionQueue {
+  constructor(send, onResponse, onError) {
     this.send = send;
-    this.onAnswer = onAnswer;
+    this.onResponse = onResponse;
     this.onError = onError;
     this.pending = [];
     this.sent = [];
@@ -29,7 +29,7 @@ export class Line {
     return this.open.length ? new Promise((resolve) => this.waiting.push(resolve)) : Promise.resolve();
   }
 
-  /** Actions that no answer covers yet. */
+  /** Actions that no response covers yet. */
   get open() {
     return [...this.sent, ...this.pending];
   }
@@ -39,7 +39,7 @@ export class Line {
     this.#next();
   }
 
-  /** Forget what is under way: its answers belong to an earlier picture. */
+  /** Forget what is under way: its answers belong to an earlier image. */
   reset() {
     this.era++;
     this.pending = [];
@@ -60,8 +60,8 @@ export class Line {
     this.pending = [];
     let deliver;
     try {
-      const answer = await this.send(this.sent);
-      deliver = () => this.onAnswer(answer);
+      const response = await this.send(this.sent);
+      deliver = () => this.onResponse(response);
     } catch (error) {
       const unanswered = this.sent;
       deliver = () => this.onError(error, unanswered);
@@ -75,7 +75,7 @@ export class Line {
   }
 }
 
-/** Post, and hand over each line of the answer as an object; return what `done` holds. */
+/** Post, and hand over each line of the response as an object; return what `done` holds. */
 export async function follow(url, options, onEvent) {
   const response = await fetch(url, { method: "POST", ...options });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -98,7 +98,7 @@ export async function follow(url, options, onEvent) {
   throw new Error("the server stopped in the middle of its answer");
 }
 
-/** Get bytes; an answer that is no success becomes a Refusal. */
+/** Get bytes; a response that is no success becomes a Refusal. */
 export async function fetchBlob(url, options) {
   const response = await fetch(url, options);
   if (!response.ok) throw new Refusal(refusalOf(await response.text(), response.status));

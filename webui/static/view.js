@@ -1,4 +1,4 @@
-// What the page shows of a studio: the scene on the canvas, the masks to choose from, which buttons can be pressed.
+// What the page shows of a page: the scene on the canvas, the masks to choose from, which buttons can be pressed.
 
 import { COLOR, Layer } from "./masks.js";
 import { hasObject, marks, NOTHING } from "./prompt.js";
@@ -15,8 +15,8 @@ export function duration(ms) {
 }
 
 export class View {
-  constructor(studio) {
-    this.studio = studio;
+  constructor(page) {
+    this.page = page;
     this.layers = [];
     this.clock = { encode: null, decode: null, everything: null };
     this.clickedAt = null;
@@ -30,42 +30,42 @@ export class View {
   }
 
   draw() {
-    const { studio } = this;
-    const { masks, chosen, undo, redo } = studio.session;
-    const prompt = studio.all ? NOTHING : studio.expected;
+    const { page } = this;
+    const { masks, chosen, undo, redo } = page.session;
+    const prompt = page.all ? NOTHING : page.expected;
     const marked = marks(prompt);
-    if (marked) studio.preview.drop();
-    const plain = studio.look === "mask" || studio.look === "cutout";
-    const { layers, outlined, back = null } = studio.all ? studio.everything.layers() : this.#one(marked, chosen);
-    studio.stage.show({
-      look: studio.look,
-      opacity: studio.part("opacity").value / 100,
+    if (marked) page.preview.drop();
+    const plain = page.look === "mask" || page.look === "cutout";
+    const { layers, outlined, back = null } = page.all ? page.everything.layers() : this.#one(marked, chosen);
+    page.stage.show({
+      look: page.look,
+      opacity: page.part("opacity").value / 100,
       layers,
       back,
       outlined: plain ? [] : outlined,
       points: plain ? [] : prompt.points,
       box: plain ? null : prompt.box,
     });
-    studio.root.dataset.marked = String(marked);
-    studio.root.dataset.look = studio.look;
-    this.#enable("undo", undo || studio.line.open.length);
+    page.root.dataset.marked = String(marked);
+    page.root.dataset.look = page.look;
+    this.#enable("undo", undo || page.queue.open.length);
     this.#enable("redo", redo);
     this.#enable("clear", marked);
     this.#hint(prompt, masks);
-    for (const [index, button] of [...studio.part("candidates").children].entries()) {
+    for (const [index, button] of [...page.part("candidates").children].entries()) {
       button.setAttribute("aria-checked", String(index === chosen));
     }
-    for (const button of studio.root.querySelectorAll("[data-save]")) {
-      button.disabled = studio.all
-        ? !studio.everything.segments.length || button.dataset.save === "prompts"
+    for (const button of page.root.querySelectorAll("[data-save]")) {
+      button.disabled = page.all
+        ? !page.everything.segments.length || button.dataset.save === "prompts"
         : !masks.length;
     }
-    studio.part("save-title").textContent = studio.all ? studio.everything.title() : "Save";
+    page.part("save-title").textContent = page.all ? page.everything.title() : "Save";
   }
 
   /** The chosen mask, or fainter the one under the pointer. */
   #one(marked, chosen) {
-    const layer = marked ? this.layers[chosen] : this.studio.preview.layer;
+    const layer = marked ? this.layers[chosen] : this.page.preview.layer;
     const layers = layer ? [layer] : [];
     return { layers, outlined: layers, back: marked ? null : layer };
   }
@@ -73,15 +73,15 @@ export class View {
   /** Say what to do next, over the image too while only background is marked. */
   #hint(prompt, masks) {
     const waits = marks(prompt) && !hasObject(prompt);
-    const refines = masks.length > 0 && this.studio.session.prompt.steps?.length > 0;
-    if (this.studio.root.dataset.state === "ready") this.status(waits ? "Now mark the object" : "");
-    const hint = this.studio.part("mask-hint");
+    const refines = masks.length > 0 && this.page.session.prompt.steps?.length > 0;
+    if (this.page.root.dataset.state === "ready") this.status(waits ? "Now mark the object" : "");
+    const hint = this.page.part("mask-hint");
     hint.textContent = waits ? WAITS : refines ? REFINES : INVITES;
     hint.hidden = masks.length > 0 && !refines;
   }
 
   #enable(name, possible) {
-    for (const button of this.studio.root.querySelectorAll(`[data-do="${name}"]`)) button.disabled = !possible;
+    for (const button of this.page.root.querySelectorAll(`[data-do="${name}"]`)) button.disabled = !possible;
   }
 
   #candidates(masks, chosen) {
@@ -98,10 +98,10 @@ export class View {
       text.textContent = Math.min(1, predicted_iou).toFixed(2);
       text.title = "How well the model thinks the mask fits, 0 to 1";
       button.append(canvas, text);
-      button.addEventListener("click", () => this.studio.choose(index));
+      button.addEventListener("click", () => this.page.choose(index));
       return button;
     });
-    this.studio.part("candidates").replaceChildren(...buttons);
+    this.page.part("candidates").replaceChildren(...buttons);
   }
 
   #thumbnail(canvas, mask) {
@@ -109,7 +109,7 @@ export class View {
     canvas.width = Math.max(1, Math.round(mask.width * scale));
     canvas.height = Math.max(1, Math.round(mask.height * scale));
     const context = canvas.getContext("2d");
-    const { bitmap } = this.studio.stage.scene;
+    const { bitmap } = this.page.stage.scene;
     if (bitmap) {
       context.globalAlpha = 0.35;
       context.drawImage(bitmap, 0, 0, canvas.width, canvas.height);
@@ -127,8 +127,8 @@ export class View {
   painted() {
     const later = this.afterPaint.splice(0);
     if (later.length) setTimeout(() => later.forEach((task) => task()));
-    const { line, session, root } = this.studio;
-    if (this.clickedAt === null || line.open.length || !session.masks.length) return;
+    const { queue, session, root } = this.page;
+    if (this.clickedAt === null || queue.open.length || !session.masks.length) return;
     root.dataset.paintedMs = (performance.now() - this.clickedAt).toFixed(1);
     this.clickedAt = null;
   }
@@ -137,24 +137,24 @@ export class View {
   times(changes) {
     this.clock = { ...this.clock, ...changes };
     const known = Object.entries(this.clock).filter(([, ms]) => ms !== null);
-    this.studio.part("timing").textContent = known.map(([name, ms]) => `${name} ${duration(ms)}`).join("  ·  ");
+    this.page.part("timing").textContent = known.map(([name, ms]) => `${name} ${duration(ms)}`).join("  ·  ");
   }
 
   /** Show the state, and over the canvas what is under way. */
   state(state, text = "") {
-    this.studio.root.dataset.state = state;
-    this.studio.part("model").disabled = state === "opening";
+    this.page.root.dataset.state = state;
+    this.page.part("model").disabled = state === "opening";
     this.status(text);
   }
 
   status(text) {
-    this.studio.part("status").textContent = text;
+    this.page.part("status").textContent = text;
   }
 
-  /** Show a message above the picture, or none; `kind` is "error" or "note". */
-  notice(text, kind = "error") {
-    const box = this.studio.part("notice");
-    this.studio.part("notice-text").textContent = text;
+  /** Show a message above the image, or none; `kind` is "error" or "note". */
+  message(text, kind = "error") {
+    const box = this.page.part("message");
+    this.page.part("message-text").textContent = text;
     box.dataset.kind = kind;
     box.hidden = !text;
   }

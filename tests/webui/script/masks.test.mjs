@@ -52,7 +52,7 @@ test("a mask is unpacked to its pixels", () => {
   assert.deepEqual([...pixels], [...RING.join("")].map((pixel) => Number(pixel === "#")));
 });
 
-test("a colour is written where the mask is, and nowhere else", () => {
+test("a color is written where the mask is, and nowhere else", () => {
   const pixels = new Uint32Array(4);
   fillRuns(pixels, packed([".##."]), [46, 125, 255]);
   assert.deepEqual([...new Uint8Array(pixels.buffer, 4, 4)], [46, 125, 255, 255]);

@@ -2,9 +2,9 @@
 
 import { Refusal } from "./transport.js";
 
-const KEPT = "mobilesam-visit"; // so that a page that is reloaded goes on where it was
+const KEPT = "mobilesam-session"; // so that a page that is reloaded goes on where it was
 
-export class Visit {
+export class Client {
   constructor(server) {
     this.server = server;
     this.token = null;
@@ -21,21 +21,21 @@ export class Visit {
   }
 
   async #hello(token, model) {
-    const answer = await this.server.hello({ token, model });
-    if (answer.error) throw new Refusal(answer);
-    this.token = answer.token;
+    const response = await this.server.hello({ token, model });
+    if (response.error) throw new Refusal(response);
+    this.token = response.token;
     sessionStorage.setItem(KEPT, this.token);
-    return answer;
+    return response;
   }
 
   get headers() {
-    return { "X-Visitor": this.token };
+    return { "X-Session": this.token };
   }
 
   /** Call a server function; an error it returns is thrown as a Refusal. */
   async call(name, fields = {}) {
-    const answer = await this.server[name]({ token: this.token, ...fields });
-    if (answer.error) throw new Refusal(answer);
-    return answer;
+    const response = await this.server[name]({ token: this.token, ...fields });
+    if (response.error) throw new Refusal(response);
+    return response;
   }
 }

@@ -1,6 +1,6 @@
 """Many visitors of the page at once: no error, no mask of another's picture, steady memory.
 
-python -m benchmarks.webui_visitors --out benchmarks/results/webui_visitors.json
+python -m benchmarks.webui_clients --out benchmarks/results/webui_clients.json
 
 Each visitor is a ``gradio_client`` with a picture of its own, asks for masks at points of its own, and compares each
 answer with the one that SamPredictor gave before the server was started. The server is on loopback.
@@ -57,12 +57,12 @@ class Visitor:
                 self.encode_ms.append(round(1000 * (time.perf_counter() - start), 1))
                 for ask in range(ASKS):
                     if time.monotonic() < until:
-                        self.ask(client, token, ask % POINTS)
+                        self.decode(client, token, ask % POINTS)
                         time.sleep(pause)
         except Exception as error:  # whatever a visitor meets is a result, and the run fails by it at the end
             self.errors.append(f"{type(error).__name__}: {error}")
 
-    def ask(self, client: Any, token: str, number: int) -> None:
+    def decode(self, client: Any, token: str, number: int) -> None:
         """Ask for one mask and compare it."""
         from pycocotools import mask as coco
 
@@ -134,7 +134,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "predict_ms": summary([ms for guest in guests for ms in guest.predict_ms]),
         "server": {
             "exit_code": code,
-            "traceback": "Traceback" in "".join(server.said),
+            "traceback": "Traceback" in "".join(server.log),
             "resident_mb": {
                 "before": memory[0],
                 "median_of_second_half": float(np.median(memory[half:])),
