@@ -68,7 +68,7 @@ def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(
         page.click(*EYE)
         assert first.stop() == 0
         page.click(300, 150)
-        assert "The server does not answer" in page.message
+        assert "The server does not respond" in page.message
     port = re.search(r":(\d+)", first.url)[1]
     with serving("--port", port):
         page.click(300, 150)

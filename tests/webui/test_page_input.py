@@ -37,7 +37,7 @@ def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
         "half.jpg": "image must be a complete image",
         "empty.png": "image must be an image, got data, which is empty (zero bytes)",
         "vast.png": "image must have at most 20 million pixels, got data of 5000 x 4200 = 21 million",
-        "heavy.png": "has 31 MB; this server takes at most 30 MB",
+        "heavy.png": "has 31 MB. This server accepts files of at most 30 MB",
     }
     for name, message in messages.items():
         said = page.offer(files[name])

@@ -112,7 +112,7 @@ def test_everything_can_be_cancelled(open_page: OpenPage, cat: Path) -> None:
     page.page.click('[data-do="everything"]')
     page.until("page.part('count').textContent.includes('candidates')")
     page.page.click('[data-do="cancel"]')
-    page.until("page.part('count').textContent.includes('before you cancelled')")
+    page.until("page.part('count').textContent.includes('before you canceled')")
     assert page.page.is_visible('[data-do="everything"]')
     count = int(page.page.inner_text('[data-part="count"]').split()[0])
     assert page.value("page.everything.segments.length") == count

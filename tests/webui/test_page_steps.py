@@ -45,7 +45,7 @@ def test_the_page_keeps_a_choice_and_both_commands_replay_it(
     page.click(*INSIDE)
     refined = page.save_mask()
     assert iou(refined, chosen) > 0.95
-    assert page.page.inner_text('[data-part="mask-hint"]') == "Refines the mask that you chose."
+    assert page.page.inner_text('[data-part="mask-hint"]') == "This mask refines the one that you chose."
     page.press("z")
     assert page.prompt["chosen"] == 2
     assert np.array_equal(page.save_mask(), chosen)

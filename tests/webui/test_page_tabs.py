@@ -77,7 +77,7 @@ def test_tabs_that_share_a_token_never_mix_their_images(
         one.page.click('[data-do="everything"]')
         points = [(*EYE, 1)]
     one.page.wait_for_function("token => pageOf().client.token !== token", arg=shared)
-    one.until("page.root.dataset.state === 'ready' && page.session.masks.length && !page.entering")
+    one.until("page.root.dataset.state === 'ready' && page.session.masks.length && !page.restarting")
     one.page.click('[role="tab"][data-tab="prompt"]')
     one.settle()
     assert one.value("page.session.image.name") == "chelsea.png"
@@ -96,10 +96,10 @@ def test_a_hover_and_a_model_switch_do_not_show_another_image(
     with one.page.expect_response(lambda response: "component_server" in response.url) as response:
         one.page.mouse.move(*one.place(*EYE))
     assert "Another image was opened" in response.value.text()
-    one.until("!page.preview.asking")
+    one.until("!page.preview.requesting")
     assert one.value("page.preview.layer") is None
     one.page.evaluate("() => pageOf().switchModel('onnx')")
-    one.until("page.root.dataset.state === 'ready' && !page.entering")
+    one.until("page.root.dataset.state === 'ready' && !page.restarting")
     one.click(*EYE)
     assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]

@@ -1,11 +1,11 @@
-// Everything mode: runs it, lists what it found, and lets segments be hovered and chosen.
+// Everything mode: runs it, lists the segments, and handles hovering and selection.
 
 import { fillRuns, Layer, segmentMap } from "./masks.js";
 import { follow } from "./transport.js";
 
 const SHOWN_ROWS = 200;
 const HINT = matchMedia("(hover: none)").matches ? "Tap one to select it." : "Hover to see one, click to select it.";
-const MOST_RIMS = 150; // more outlines than that hide the image
+const MOST_OUTLINES = 150; // more would hide the image
 
 export class Everything {
   constructor(page) {
@@ -19,7 +19,7 @@ export class Everything {
     page.part("sort").addEventListener("change", () => this.#list());
   }
 
-  /** Show the modes the server has: name to [label, description]. */
+  /** Show the modes of the server: name to [label, description]. */
   offer(modes) {
     const names = Object.keys(modes);
     this.mode = names[0] ?? null;
@@ -44,14 +44,14 @@ export class Everything {
     }
   }
 
-  /** Forget what was found: the image is another. */
+  /** Drop the segments of an earlier image. */
   clear() {
     this.turn++;
     this.segments = [];
-    this.foundBy = null; // the number of the run that found the segments
-    this.#found();
+    this.runNumber = null; // of the run that gave the segments
+    this.#update();
     this.#running(false);
-    this.page.part("count").textContent = `Finds every object at once. ${HINT}`;
+    this.page.part("count").textContent = `Segments every object in the image. ${HINT}`;
   }
 
   async run() {
@@ -67,16 +67,16 @@ export class Everything {
       const done = await follow("service/everything", { headers, body }, (event) => {
         if (run !== this.turn) return;
         if (event.waiting) this.#progress(0, `Waiting in the queue, place ${event.waiting} …`);
-        if (event.progress) this.#progress(event.progress.done / event.progress.total, `${event.progress.found} candidates so far …`);
+        if (event.progress) this.#progress(event.progress.done / event.progress.total, `${event.progress.candidates} candidates so far …`);
       });
       if (run !== this.turn) return;
       page.view.times({ everything: done.ms });
       this.segments = done.segments;
-      this.foundBy = done.run;
-      this.#found();
+      this.runNumber = done.run;
+      this.#update();
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
       page.part("count").textContent = done.partial
-        ? `${count} found before you cancelled.`
+        ? `${count} before you canceled.`
         : `${count}. ${HINT}`;
     } catch (error) {
       if (run !== this.turn) return;
@@ -86,7 +86,7 @@ export class Everything {
     this.#running(false);
   }
 
-  /** Ask the server to stop; what it has by then arrives as the result. */
+  /** End the run early; its response contains the segments so far. */
   async stop() {
     if (!this.running) return;
     this.page.part("count").textContent = "Stopping …";
@@ -110,7 +110,7 @@ export class Everything {
     this.page.part("count").textContent = text;
   }
 
-  #found() {
+  #update() {
     const { page } = this;
     const shown = page.session?.image?.shown;
     this.selected = new Set();
@@ -137,7 +137,7 @@ export class Everything {
     return canvas;
   }
 
-  /** Return the segment under a pixel of the original image: its index, or null. */
+  /** Return the index of the segment at a pixel of the original image, -1 for none, or null without segments. */
   at(pixel) {
     if (!pixel || !this.map) return null;
     const { width, height, shown } = this.page.session.image;
@@ -180,14 +180,14 @@ export class Everything {
     return count ? `Save ${count} selected` : this.segments.length ? `Save all ${this.segments.length}` : "Save";
   }
 
-  /** Return what the server is requested to save. */
+  /** Return the body of a request to save. */
   saved() {
     return this.page.all
-      ? { source: "everything", selected: [...this.selected], run: this.foundBy }
+      ? { source: "everything", selected: [...this.selected], run: this.runNumber }
       : { source: "prompt" };
   }
 
-  /** Return what the canvas paints over the image, and which of it is outlined. */
+  /** Return the layers that the canvas paints over the image, and those that are outlined. */
   layers() {
     if (!this.segments.length) return { layers: [], outlined: [] };
     const marked = [...this.selected];
@@ -200,8 +200,8 @@ export class Everything {
     const tints = marked.map((index) => this.#tint(index));
     if (look === "outline") return { layers: [], outlined: tints.length ? tints : this.segments.map((_, other) => this.#tint(other)) };
     const back = tints.length ? this.all : null;
-    const rims = this.segments.length <= MOST_RIMS ? this.segments.map((_, other) => this.#tint(other)) : [];
-    return { layers: [this.all, ...tints], outlined: tints.length ? tints : rims, back };
+    const outlines = this.segments.length <= MOST_OUTLINES ? this.segments.map((_, other) => this.#tint(other)) : [];
+    return { layers: [this.all, ...tints], outlined: tints.length ? tints : outlines, back };
   }
 
   #tint(index) {

@@ -1,4 +1,4 @@
-// The example: a still life, drawn here, so that no photo needs to be shipped.
+// The example image: a still life as an SVG, so that the package needs no photo.
 
 const SCENE = `
 <svg xmlns="http://www.w3.org/2000/svg" width="1200" height="800" viewBox="0 0 1200 800">

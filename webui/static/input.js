@@ -1,8 +1,8 @@
-// What buttons, keys, drops and pastes do.
+// Buttons, keys, dropped and pasted files.
 
 import { exampleImage } from "./example.js";
 
-/** Make the controls of a page work. */
+/** Connect the controls of a page. */
 export function listen(page) {
   const { root } = page;
   const commands = {

@@ -1,17 +1,16 @@
-// The page: keeps what the server last said, and asks it for more.
+// The page: the state that the server last sent, and the requests that change it.
 
 import { Everything } from "./everything.js";
 import { listen } from "./input.js";
 import { Preview } from "./preview.js";
 import { after, choices, marks, NOTHING } from "./prompt.js";
 import { Stage } from "./stage.js";
-import { fetchBlob, follow, ActionQueue, Refusal } from "./transport.js";
+import { ActionQueue, Client, fetchBlob, follow, Refusal } from "./transport.js";
 import { View } from "./view.js";
-import { Client } from "./client.js";
 
 const EMPTY = { image: null, prompt: NOTHING, masks: [], chosen: 0, undo: false, redo: false };
 
-/** Make the page work: `root` is its element, `server` holds the server functions. */
+/** Start the page: `root` is its element, `server` has the server functions. */
 export function start(root, server) {
   if (!root.page) root.page = new Page(root, server);
 }
@@ -22,16 +21,19 @@ class Page {
     this.client = new Client(server);
     this.session = EMPTY;
     this.look = "overlay";
-    this.file = null; // the image as the visitor gave it, to open it again if the server forgot it
+    this.file = null; // of the image, to open it again when the session has expired
     this.maxUploadMb = Infinity;
-    this.entering = null; // the promise of coming in anew
-    this.opening = 0; // counts images, so that a later one overtakes
-    this.uploading = false; // and what is clicked belongs to neither image
+    this.restarting = null; // the promise of a new session
+    this.opening = 0; // counts the images, so that the response for an earlier one is ignored
+    this.uploading = false; // meanwhile clicks belong to neither image
     this.view = new View(this);
     this.preview = new Preview(this);
     this.queue = new ActionQueue(
       (actions) => this.client.call("act", { actions, image: this.session.image.key }),
-      (response) => this.#receive(response),
+      ({ session, decode_ms }) => {
+        if (decode_ms !== null) this.view.times({ decode: decode_ms });
+        this.#take(session);
+      },
       (error, actions) => this.refused(error, actions),
     );
     this.stage = new Stage(this.part("canvas"), {
@@ -42,24 +44,24 @@ class Page {
     });
     this.everything = new Everything(this);
     listen(this);
-    this.#enter();
+    this.#start();
   }
 
   part(name) {
     return this.root.querySelector(`[data-part="${name}"]`);
   }
 
-  /** Whether everything mode is in front. */
+  /** Whether the tab of everything mode is open. */
   get all() {
     return this.root.dataset.tab === "everything";
   }
 
-  /** The prompt with what is under way, so that a mark appears with the click. */
+  /** The prompt with the open actions, so that a mark appears with the click. */
   get expected() {
     return after(this.session.prompt, this.queue.open);
   }
 
-  /** Headers of a request about the image that is shown. */
+  /** The headers of a request about the shown image. */
   get headers() {
     return { ...this.client.headers, "X-Image": this.session.image?.key ?? "" };
   }
@@ -72,9 +74,9 @@ class Page {
     this.view.message(text, kind);
   }
 
-  async #enter() {
+  async #start() {
     try {
-      const { models, modes, max_upload_mb, session } = await this.client.enter();
+      const { models, modes, max_upload_mb, session } = await this.client.start();
       this.maxUploadMb = max_upload_mb;
       this.part("model").replaceChildren(...Object.entries(models).map(([name, label]) => new Option(label, name)));
       this.everything.offer(modes);
@@ -84,17 +86,17 @@ class Page {
       this.redraw();
     } catch (error) {
       this.view.state("empty");
-      this.message(`The server does not answer: ${error.message}. Reload the page to try again.`);
+      this.message(`The server does not respond: ${error.message}. Reload the page to try again.`);
     }
   }
 
   // Images --------------------------------------------------------------------------------------------------------
 
-  /** Open an image, then do `actions`; until the server has read it, the earlier one stays. */
+  /** Open an image, then do `actions`; the earlier image stays until the server has read the new one. */
   async open(file, actions = [], again = false) {
     if (file.size > this.maxUploadMb * 1e6) {
       const size = Math.round(file.size / 1e6);
-      this.message(`${file.name} has ${size} MB; this server takes at most ${this.maxUploadMb} MB.`);
+      this.message(`${file.name} has ${size} MB. This server accepts files of at most ${this.maxUploadMb} MB.`);
       return;
     }
     const turn = ++this.opening;
@@ -127,7 +129,7 @@ class Page {
     }
   }
 
-  /** Show an image that the server has read and now encodes, and forget what belongs to the earlier one. */
+  /** Show an image that the server is encoding, and drop the state of the earlier one. */
   async #begin(file, session, turn) {
     this.view.status("Encoding …");
     const bitmap = await this.#bitmap(session.image);
@@ -154,14 +156,14 @@ class Page {
     this.#take(session);
   }
 
-  /** The session expired, or the server no longer has the image: begin a new session and go on where we were. */
+  /** Start a new session with the same image and prompt: the old one has expired, or its image was dropped. */
   async #again(file, actions = []) {
     const { prompt, model } = this.session;
     const segmented = this.everything.segments.length > 0;
-    await this.client.enterAnew(model);
+    await this.client.start(model ?? "");
     if (file) {
       await this.open(file, [...(marks(prompt) ? [{ do: "restore", ...prompt }] : []), ...actions], true);
-      if (segmented && this.part("message").hidden) this.message("The server no longer had the segments. Please segment everything again.");
+      if (segmented && this.part("message").hidden) this.message("The session expired, and its segments are lost. Segment everything again.");
       return;
     }
     this.stage.show({ bitmap: null, size: null });
@@ -169,7 +171,7 @@ class Page {
     this.everything.clear();
     this.#take(EMPTY);
     this.view.state("empty");
-    this.message("The session expired. Please open the image again.");
+    this.message("The session expired. Open the image again.");
   }
 
   async switchModel(name) {
@@ -187,7 +189,7 @@ class Page {
       if (done.session.image) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
       if (!this.queue.open.length) this.#take(done.session);
       if (refined && !choices(done.session.prompt)) {
-        this.message("This model does not have the mask that you chose. Its mask follows from the marks alone.", "note");
+        this.message("This model cannot refine the mask that you chose. Its mask comes from the points and the box alone.", "note");
       }
     } catch (error) {
       this.part("model").value = this.session.model ?? "";
@@ -213,11 +215,6 @@ class Page {
     this.redraw();
   }
 
-  #receive({ session, decode_ms }) {
-    if (decode_ms !== null) this.view.times({ decode: decode_ms });
-    this.#take(session);
-  }
-
   #take(session) {
     this.session = session;
     if (session.model) this.part("model").value = session.model;
@@ -225,11 +222,11 @@ class Page {
     this.redraw();
   }
 
-  /** Show why the server refused; if it no longer knows the image, give it again, and what it has not answered. */
+  /** Show an error; if the session expired, start a new one and do `actions` in it. */
   async refused(error, actions = []) {
     if (error.expired) {
-      this.entering ??= this.#again(this.file, actions).finally(() => { this.entering = null; });
-      await this.entering;
+      this.restarting ??= this.#again(this.file, actions).finally(() => { this.restarting = null; });
+      await this.restarting;
       return;
     }
     this.redraw();
@@ -253,8 +250,8 @@ class Page {
   }
 }
 
-/** Return an error as a sentence for the visitor. */
+/** Return the message of an error. */
 function readable(error) {
-  const text = error instanceof Refusal ? error.message : `The server does not response (${error.message})`;
+  const text = error instanceof Refusal ? error.message : `The server does not respond (${error.message})`;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

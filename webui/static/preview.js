@@ -1,22 +1,19 @@
-// The mask under the pointer, while nothing is marked yet.
+// The mask under the pointer, while the prompt is empty.
 
 import { COLOR, Layer } from "./masks.js";
 
-const EVERY = 120; // milliseconds between questions while the pointer moves
+const EVERY = 120; // milliseconds between requests while the pointer moves
 
 export class Preview {
   constructor(page) {
-    this.page = page;
-    this.layer = null;
-    this.pixel = null;
-    this.requesting = false;
+    Object.assign(this, { page, layer: null, pixel: null, requesting: false });
   }
 
   drop() {
     this.layer = null;
   }
 
-  /** The pointer is at a pixel of the image, or null: one question at a time, and not too many. */
+  /** Show the mask at a pixel of the image, or none for null; one request at a time. */
   async hover(pixel) {
     this.pixel = pixel;
     if (!pixel || !this.#wanted()) {
@@ -29,16 +26,16 @@ export class Preview {
     if (this.requesting) return;
     this.requesting = true;
     while (this.pixel && this.#wanted()) {
-      const requested = this.pixel;
+      const target = this.pixel;
       const { image } = this.page.session;
       const [response] = await Promise.all([
-        this.page.client.call("hover", { ...requested, image: image.key }).catch(() => ({})),
+        this.page.client.call("hover", { ...target, image: image.key }).catch(() => ({})),
         new Promise((resolve) => setTimeout(resolve, EVERY)),
       ]);
       if (!this.pixel || !this.#wanted() || this.page.session.image?.key !== image.key) break;
       this.layer = response.rle ? new Layer(response.rle, image.shown, COLOR) : null;
       this.page.redraw();
-      if (this.pixel === requested) break;
+      if (this.pixel === target) break;
     }
     this.requesting = false;
   }

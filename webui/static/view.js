@@ -1,14 +1,14 @@
-// What the page shows of a page: the scene on the canvas, the masks to choose from, which buttons can be pressed.
+// What the page shows: the scene on the canvas, the candidate masks, the state of the buttons, messages.
 
 import { COLOR, Layer } from "./masks.js";
 import { hasObject, marks, NOTHING } from "./prompt.js";
 
 const THUMBNAIL = 160; // pixels of its longer side
-const INVITES = "Click the object in the image. Its candidate masks appear here, with the likeliest one chosen.";
-const WAITS = "That marks what is not part of the object. Now click the object with the tool Object, or drag a box around it.";
-const REFINES = "Refines the mask that you chose.";
+const EMPTY = "Click the object in the image. Its candidate masks appear here; the one most likely meant is chosen.";
+const BACKGROUND = "This marks the background. Now click the object with the tool Object, or drag a box around it.";
+const REFINED = "This mask refines the one that you chose.";
 
-/** Return a time in milliseconds as it is shown. */
+/** Return a time in milliseconds as text. */
 export function duration(ms) {
   if (ms >= 9950) return `${(ms / 1000).toFixed(0)} s`;
   return `${ms < 100 ? ms.toFixed(0) : Math.round(ms / 10) * 10} ms`;
@@ -23,7 +23,7 @@ export class View {
     this.afterPaint = [];
   }
 
-  /** Show the masks of a session, of which one is chosen. */
+  /** Show the candidate masks of a session. */
   masks({ masks, image, chosen }) {
     this.layers = masks.map(({ rle }) => new Layer(rle, image.shown, COLOR));
     this.#candidates(masks, chosen);
@@ -63,20 +63,20 @@ export class View {
     page.part("save-title").textContent = page.all ? page.everything.title() : "Save";
   }
 
-  /** The chosen mask, or fainter the one under the pointer. */
+  /** Return the chosen mask, or the one under the pointer, which is fainter. */
   #one(marked, chosen) {
     const layer = marked ? this.layers[chosen] : this.page.preview.layer;
     const layers = layer ? [layer] : [];
     return { layers, outlined: layers, back: marked ? null : layer };
   }
 
-  /** Say what to do next, over the image too while only background is marked. */
+  /** Show what to do next, over the image too while only the background is marked. */
   #hint(prompt, masks) {
     const waits = marks(prompt) && !hasObject(prompt);
     const refines = masks.length > 0 && this.page.session.prompt.steps?.length > 0;
     if (this.page.root.dataset.state === "ready") this.status(waits ? "Now mark the object" : "");
     const hint = this.page.part("mask-hint");
-    hint.textContent = waits ? WAITS : refines ? REFINES : INVITES;
+    hint.textContent = waits ? BACKGROUND : refines ? REFINED : EMPTY;
     hint.hidden = masks.length > 0 && !refines;
   }
 
@@ -96,7 +96,7 @@ export class View {
       this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
       const text = document.createElement("span");
       text.textContent = Math.min(1, predicted_iou).toFixed(2);
-      text.title = "How well the model thinks the mask fits, 0 to 1";
+      text.title = "Predicted IoU, from 0 to 1";
       button.append(canvas, text);
       button.addEventListener("click", () => this.page.choose(index));
       return button;
@@ -118,12 +118,12 @@ export class View {
     context.drawImage(mask, 0, 0, canvas.width, canvas.height);
   }
 
-  /** A mark was made now; the time until its mask is on the canvas goes to `data-painted-ms`. */
+  /** Record the time of a mark; `data-painted-ms` is the time until its mask is on the canvas. */
   clicked() {
     this.clickedAt = performance.now();
   }
 
-  /** Note when a mask that answers a click is on the canvas, and then do what was put off. */
+  /** Record that the mask of a click is on the canvas, then draw the thumbnails. */
   painted() {
     const later = this.afterPaint.splice(0);
     if (later.length) setTimeout(() => later.forEach((task) => task()));
@@ -133,14 +133,14 @@ export class View {
     this.clickedAt = null;
   }
 
-  /** Show how long steps took: a name to milliseconds, or to null for one to be forgotten. */
+  /** Show the times of steps: name to milliseconds, null to remove one. */
   times(changes) {
     this.clock = { ...this.clock, ...changes };
     const known = Object.entries(this.clock).filter(([, ms]) => ms !== null);
     this.page.part("timing").textContent = known.map(([name, ms]) => `${name} ${duration(ms)}`).join("  ·  ");
   }
 
-  /** Show the state, and over the canvas what is under way. */
+  /** Show a state of the page, and a text over the canvas. */
   state(state, text = "") {
     this.page.root.dataset.state = state;
     this.page.part("model").disabled = state === "opening";

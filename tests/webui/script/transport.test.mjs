@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
-import { fetchBlob, follow, ActionQueue, Refusal } from "../static/transport.js";
+import { ActionQueue, fetchBlob, follow, Refusal } from "../static/transport.js";
 
 /** A server that answers when it is told to. */
 function held() {
@@ -57,7 +57,7 @@ test("a response to an earlier image is dropped", async () => {
 const REPLIES = {
   "/run": ['{"waiting":2}\n{"prog', 'ress":1}\n', '{"done":{"ms":3}}\n'],
   "/refused": ['{"waiting":1}\n', '{"error":"too large","expired":false}\n'],
-  "/expired": [410, '{"error":"the visit must be known","expired":true}'],
+  "/expired": [410, '{"error":"The session expired.","expired":true}'],
   "/broken": [500, "Internal Server Error"],
   "/cut": ['{"waiting":1}\n'],
 };
@@ -86,8 +86,8 @@ test("a long run is followed line by line, wherever the network cuts it", async 
 test("what the server refuses is a Refusal, and a response that breaks off is not", async () => {
   await assert.rejects(follow(`${url}/refused`, {}, () => {}), (error) => error instanceof Refusal && error.message === "too large" && !error.expired);
   await assert.rejects(follow(`${url}/expired`, {}, () => {}), (error) => error instanceof Refusal && error.expired);
-  await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused (500)" });
-  await assert.rejects(follow(`${url}/cut`, {}, () => {}), { message: "the server stopped in the middle of its answer" });
+  await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused the request (status 500)" });
+  await assert.rejects(follow(`${url}/cut`, {}, () => {}), { message: "the connection was closed before the response was complete" });
   await assert.rejects(fetchBlob(`${url}/expired`, {}), (error) => error instanceof Refusal && error.expired);
 });
 
