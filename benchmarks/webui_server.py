@@ -1,4 +1,4 @@
-"""A running page and the browser that visits it, for benchmarks and tests."""
+"""A running page and the browser for it, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ class Server:
         assert self.process.stderr is not None
         self.log += self.process.stderr
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the server and return its exit code."""
-        self.process.send_signal(how)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the server with a signal and return its exit code."""
+        self.process.send_signal(number)
         code = self.process.wait(120)
         self._reader.join()
         assert self.process.stderr is not None

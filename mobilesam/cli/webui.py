@@ -20,7 +20,7 @@ def webui(
         typer.Option(
             "--model",
             metavar="NAME|PATH",
-            help="A weights name, a checkpoint, or a folder of ONNX files; repeat it to let visitors choose. "
+            help="A weights name, a checkpoint, or a folder of ONNX files; repeat it to offer several. "
             "Default: MobileSAM, fetched on first use.",
         ),
     ] = None,
@@ -28,10 +28,10 @@ def webui(
     device: options.DeviceOption = options.Device.auto,
     threads: options.ThreadsOption = None,
     embeddings: options.EmbeddingsOption = None,
-    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 opens it to others.")] = (
+    host: Annotated[str, typer.Option("--host", help="Address to listen on; 0.0.0.0 for all machines.")] = (
         "127.0.0.1"
     ),
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 takes a free one.")] = 7860,
+    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 selects a free one.")] = 7860,
     allow_host: Annotated[
         list[str] | None,
         typer.Option(
@@ -42,7 +42,7 @@ def webui(
         ),
     ] = None,
     auth: Annotated[
-        str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Ask for a login.")
+        str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Require a login.")
     ] = None,
     max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest image file.")] = 50,
     max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Most pixels an image may have.")] = (
@@ -52,14 +52,14 @@ def webui(
         int, typer.Option("--concurrency", min=1, help="Images encoded or segmented at the same time.")
     ] = 2,
     cache_mb: Annotated[
-        int, typer.Option("--cache-mb", min=1, help="Memory for images, embeddings and the visitors' sessions.")
+        int, typer.Option("--cache-mb", min=1, help="Memory for images, embeddings and sessions.")
     ] = 512,
 ) -> None:
     """Open a page in the browser where images are segmented by clicks and drags.
 
     mobilesam webui --model mobile_sam --model my-int8-export
 
-    It is served on this machine only, unless --host says otherwise, and asks nothing of any other server.
+    The page is served on this machine only, unless --host is given, and loads nothing from other servers.
     """
     if not importlib.util.find_spec("gradio"):
         raise missing_dependency("gradio", "webui", "the web page")

@@ -1,4 +1,4 @@
-"""A running page, and the bytes that well-behaved and hostile clients send it."""
+"""A running server, and the requests of well-behaved and hostile clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cores import on_all_cores
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[Server]:
-    """Serve for the length of a block; no request may leave a traceback in the log."""
+    """Serve during a block, and check that the log has no traceback."""
     if not importlib.util.find_spec("gradio"):
         pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
     with on_all_cores():
@@ -32,7 +32,7 @@ def serving(*options: str) -> Iterator[Server]:
 
 
 class Client:
-    """A page of the demo without a browser: what its script sends, and with which headers."""
+    """A client that sends the requests of the page without a browser."""
 
     def __init__(self, url: str, **headers: str) -> None:
         self.url = url
@@ -58,7 +58,7 @@ class Client:
         return self.request("POST", "/gradio_api/component_server", content=json.dumps(body))
 
     def hello(self) -> str:
-        """Come in and return the token."""
+        """Start a session and return its token."""
         self.token = str(self.call("hello")["token"])
         return self.token
 
@@ -72,12 +72,12 @@ class Client:
         return self.call("act", actions=[{"do": "restore", "points": [[x, y, 1]]}])
 
     def health(self) -> dict[str, Any]:
-        """Return what ``/health`` says."""
+        """Return the response of ``/health``."""
         return dict(self.request("GET", "/health").json())
 
 
 def connect(url: str) -> socket.socket:
-    """Return a connection that fails, rather than waits, if nothing comes for long."""
+    """Return a connection with a timeout."""
     parts = urlsplit(url)
     return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60)
 

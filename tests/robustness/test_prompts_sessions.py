@@ -1,4 +1,4 @@
-"""A visitor's session on the server: no mask of another image, and a chosen mask that stays chosen."""
+"""Sessions on the server: no mask of another image, and a chosen mask that stays chosen."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def cup(photo: Any) -> bytes:
 
 @pytest.fixture
 def token(service: Service, photo: Any) -> str:
-    """A visitor who has opened the cat."""
+    """A session with the photo of the cat."""
     token = service.new_session()
     open_image(service, token, photo("chelsea.png").read_bytes())
     return token
@@ -124,7 +124,7 @@ def choose(service: Service, token: str, index: int) -> Session:
     return service.act(token, [{"do": "choose", "index": candidates.indices.index(index)}])
 
 
-def test_no_request_is_answered_about_another_image(
+def test_a_request_about_another_image_is_refused(
     service: Service, page: dict[str, Any], client: TestClient, token: str, cup: bytes
 ) -> None:
     service.act(token, [point(EYE)])
@@ -156,7 +156,7 @@ def test_no_request_is_answered_about_another_image(
 def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
     service: Service, client: TestClient, token: str, cup: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stream of an upload ends with the state of its own image, or says that it is gone."""
+    """The stream of an upload ends with the state of its own image, or an error."""
     model = service.models.get("onnx")
     encode = type(model).encode
 
@@ -356,8 +356,8 @@ def test_the_page_saves_the_masks_that_the_commands_give(
 
     prompts = PromptFile({"chelsea.png": tuple(MIXED)})
     (tmp_path / "p.json").write_text(dump(prompts))
-    words = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
-    outcome = command("predict", photo("chelsea.png"), *words)
+    options = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
+    outcome = command("predict", photo("chelsea.png"), *options)
     assert outcome.code == 0, outcome.err
     for index, prompt in enumerate(MIXED, start=1):
         session = service.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
@@ -444,7 +444,7 @@ def test_masks_that_were_dropped_are_computed_again(
     )
 
 
-def test_one_client_who_enters_again_and_again_does_not_reach_others(
+def test_copies_of_one_session_do_not_displace_others(
     service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "sessions", SessionStore(limit=20))

@@ -1,4 +1,4 @@
-"""Clients that stall, flood or send too much are bounded, and do not keep a client from being served."""
+"""Clients that stall, flood or send too much are limited, and others are served meanwhile."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def resident(process: Any) -> int:
     return int(text.read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
 
 
-def test_a_client_is_served_while_others_knock_and_200_uploads_stall(server: Any, client: Client, cat: bytes) -> None:
+def test_a_client_is_served_while_others_are_refused_and_200_uploads_stall(
+    server: Any, client: Client, cat: bytes
+) -> None:
     assert client.open(cat)["done"]["session"]["image"]["width"] == 451
     before = resident(server.process)
     with contextlib.ExitStack() as stack:
@@ -170,7 +172,7 @@ def test_an_image_for_an_unknown_token_is_refused_before_it_is_received(server: 
         assert status(connection) == 410
 
 
-def test_the_health_tells_what_clients_hold(server: Any, cat: bytes) -> None:
+def test_health_reports_the_memory_of_sessions(server: Any, cat: bytes) -> None:
     client = Client(server.url)
     before = client.health()
     client.hello()
@@ -197,7 +199,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("what", HOSTILE)
-def test_whatever_is_sent_comes_back_as_a_sentence(what: str, client: Client, cat: bytes) -> None:
+def test_hostile_requests_get_a_message(what: str, client: Client, cat: bytes) -> None:
     client.open(cat)
     response = client.call_raw("act", {"token": client.token} | HOSTILE[what])
     assert (response.status_code, " must " in response.json()["error"]) == (200, True)
@@ -235,7 +237,7 @@ def test_an_image_with_a_damaged_later_frame_is_opened(client: Client) -> None:
     assert done["session"]["image"]["note"] == ""  # the later frames cannot be counted
 
 
-def test_too_little_memory_is_told_to_the_client_and_the_server_goes_on(cat: bytes) -> None:
+def test_too_little_memory_is_reported_and_the_server_goes_on(cat: bytes) -> None:
     resource = pytest.importorskip("resource")
     if not hasattr(resource, "prlimit"):
         pytest.skip("needs prlimit")
@@ -253,7 +255,7 @@ def test_too_little_memory_is_told_to_the_client_and_the_server_goes_on(cat: byt
         assert len(client.point(172, 107)["session"]["masks"]) == 3
 
 
-# Deadlines: the same classes in a server of this process, which is less patient -------------------------------------
+# Deadlines: the same classes in a server of this process, with shorter timeouts --------------------------------------
 
 
 class Impatient(NamedTuple):
@@ -445,7 +447,7 @@ def test_a_response_that_the_server_has_yet_to_write_is_waited_for(impatient: Im
 
 
 @pytest.mark.parametrize("path", ["/large", "/stream"])
-def test_an_answer_that_is_not_read_does_not_hold_the_connection(path: str, impatient: Impatient) -> None:
+def test_a_response_that_is_not_read_does_not_hold_the_connection(path: str, impatient: Impatient) -> None:
     with connect(impatient.url) as client, connect(impatient.url) as other:
         for connection in (other, client):
             connection.sendall(post(impatient.url, path, "", 0))

@@ -1,4 +1,4 @@
-"""Other web pages, foreign names and other servers on this machine cannot use the page's server; its visitors can."""
+"""Other web pages, foreign names and other servers on this machine cannot use the server; its own page can."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.robustness.server_client import Client, connect, post, serving, statu
 
 pytestmark = pytest.mark.weights
 
-FORM = {"files": ("cat.png", b"not a picture")}
+FORM = {"files": ("cat.png", b"not an image")}
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 HELLO = {"fn_name": "hello", "component_id": 1, "session_hash": "x", "data": {}}

@@ -1,4 +1,4 @@
-"""Saving costs a small multiple of one mask, however many segments there are and however many visitors save."""
+"""Saving takes a small multiple of the memory of one mask, for any number of segments and of clients."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_what_is_saved_is_the_union_of_the_segments(
 
 
 @pytest.mark.weights
-def test_clients_who_save_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]) -> None:
+def test_saves_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]) -> None:
     buffer = io.BytesIO()
     Image.open(photo("chelsea.png")).resize((3000, 2000)).save(buffer, "JPEG")
     with serving("--concurrency", "1") as server:

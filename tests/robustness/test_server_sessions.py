@@ -1,4 +1,4 @@
-"""Sessions are bounded in number, bytes and age, and a page whose session expired goes on where it was."""
+"""Sessions are limited in number, bytes and age, and a page whose session expired restores its state."""
 
 from __future__ import annotations
 
@@ -34,19 +34,19 @@ class Clock:
 
 
 def known(sessions: SessionStore, *tokens: str) -> list[bool]:
-    found = []
+    alive = []
     for token in tokens:
         try:
             sessions.get(token)
         except SessionExpiredError:
-            found.append(False)
+            alive.append(False)
         else:
-            found.append(True)
-    return found
+            alive.append(True)
+    return alive
 
 
 def at_work(sessions: SessionStore, *, size: int = 0) -> str:
-    """Admit a client with an image and a response of so many bytes, and return the token."""
+    """Return the token of a session with an image and masks of ``size`` bytes."""
     token = sessions.create(Session("onnx"))
     logits = np.zeros((1, 1, size // 4), np.float32)
     candidates = CandidateMasks(logits, (0.5,), (681, 1024), (0,))
@@ -69,7 +69,7 @@ def test_a_session_expires_when_it_is_not_used() -> None:
     assert (len(sessions), sessions.used) == (0, 0)
 
 
-def test_a_flood_of_new_clients_does_not_reach_one_who_is_at_work() -> None:
+def test_a_flood_of_new_sessions_does_not_displace_one_in_use() -> None:
     sessions = SessionStore(limit=10)
     working = at_work(sessions)
     tokens = [sessions.create(Session("onnx")) for _ in range(50)]
@@ -165,7 +165,7 @@ def page(photo: Callable[[str], Path]) -> Iterator[Any]:
 
 
 @pytest.mark.weights
-def test_a_page_whose_session_expired_goes_on_where_it_was(page: Any, photo: Any, onnx_sam: Any) -> None:
+def test_a_page_whose_session_expired_restores_its_state(page: Any, photo: Any, onnx_sam: Any) -> None:
     from mobilesam import SamPredictor
 
     page.open(photo("chelsea.png"))

@@ -1,4 +1,4 @@
-"""The named endpoints, called as scripts call them, and what they refuse."""
+"""The named endpoints, called as scripts call them, and the requests that they refuse."""
 
 from __future__ import annotations
 
@@ -71,17 +71,17 @@ def test_encode_once_predict_often(client: Any, cat: Path, expected: Any) -> Non
     assert one["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1], "COCO's, not SAM's"
 
 
-def test_everything_tells_its_progress_and_is_saved(client: Any, session: str, server: Any) -> None:
-    job, told = client.submit(session, "fast", api_name="/everything"), []
+def test_everything_reports_its_progress_and_is_saved(client: Any, session: str, server: Any) -> None:
+    job, progress = client.submit(session, "fast", api_name="/everything"), []
     while not job.done():
-        told += job.status().progress_data or []
+        progress += job.status().progress_data or []
         time.sleep(0.05)
-    assert {(unit.length, unit.unit) for unit in told} == {(told[0].length, "points")}
-    assert told[0].index < told[-1].index <= told[0].length
-    found = job.result()
-    assert found["partial"] is False
-    assert len(found["masks"]) > 5
-    assert all(pixels(mask).sum() == mask["area"] for mask in found["masks"])
+    assert {(unit.length, unit.unit) for unit in progress} == {(progress[0].length, "points")}
+    assert progress[0].index < progress[-1].index <= progress[0].length
+    result = job.result()
+    assert result["partial"] is False
+    assert len(result["masks"]) > 5
+    assert all(pixels(mask).sum() == mask["area"] for mask in result["masks"])
 
     def save(selected: Any) -> Any:
         request = {"source": "everything", "selected": selected}
@@ -89,9 +89,9 @@ def test_everything_tells_its_progress_and_is_saved(client: Any, session: str, s
             f"{server.url}/service/save/coco", method="POST", json=request, headers={"X-Session": session}
         ).json()
 
-    first, last = save([len(found["masks"]) - 1, 0])["annotations"]
-    assert [first["area"], last["area"]] == [found["masks"][0]["area"], found["masks"][-1]["area"]]
-    assert "selected must be indices below" in save([len(found["masks"])])["error"]
+    first, last = save([len(result["masks"]) - 1, 0])["annotations"]
+    assert [first["area"], last["area"]] == [result["masks"][0]["area"], result["masks"][-1]["area"]]
+    assert "selected must be indices below" in save([len(result["masks"])])["error"]
     assert "selected must be indices below" in save("all")["error"]
 
 
@@ -155,7 +155,7 @@ def test_files_of_the_server_are_out_of_reach(server: Any, session: str, cat: Pa
     assert "Traceback" not in "".join(server.log)
 
 
-def test_routes_need_a_client_and_have_limits(server: Any, session: str) -> None:
+def test_routes_need_a_session_and_have_limits(server: Any, session: str) -> None:
     def post(path: str, **options: Any) -> tuple[int, str]:
         headers = {"X-Session": session} | options.pop("headers", {})
         response = get(f"{server.url}/service/{path}", method="POST", headers=headers, **options)
@@ -180,7 +180,7 @@ def test_routes_need_a_client_and_have_limits(server: Any, session: str) -> None
     assert "model must be one of" in post("model/big")[1]
 
 
-def test_health_tells_how_the_server_is(server: Any) -> None:
+def test_health_reports_the_state_of_the_server(server: Any) -> None:
     response = get(f"{server.url}/health")
     health = response.json()
     assert response.status_code == 200
@@ -206,7 +206,7 @@ def test_a_login_guards_everything_but_the_health(cat: Path) -> None:
         assert "secret" not in "".join(server.log)
 
 
-def test_a_script_in_the_middle_of_work_does_not_hold_the_server(cat: Path) -> None:
+def test_the_server_stops_while_a_script_waits_for_a_run(cat: Path) -> None:
     with serving() as server:
         client = connect(server.url)
         token = encode(client, cat)["session"]

@@ -16,7 +16,7 @@ from tests import photos
 pytestmark = pytest.mark.weights
 
 EYE = (172, 107)
-SPOT, WALL = (165, 112), (30, 280)  # on what a click on the eye selects, and not
+SPOT, WALL = (165, 112), (30, 280)  # inside and outside the mask of a click on the eye
 OpenPage = Callable[..., Any]
 
 
@@ -155,7 +155,7 @@ def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(open_page: Open
 
 
 @pytest.mark.parametrize("kind", ["tiny", "portrait", "turned", "twelve megapixels", "very wide"])
-def test_coordinates_are_those_of_the_picture(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
+def test_coordinates_are_those_of_the_image(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
     coffee = Image.fromarray(photos.photo("coffee"))
     path, exif = tmp_path / "coffee.png", Image.Exif()
     if kind == "tiny":
@@ -177,7 +177,7 @@ def test_coordinates_are_those_of_the_picture(kind: str, open_page: OpenPage, ex
     page.open(path)
     assert page.value("page.stage.scene.size") == {"width": width, "height": height}
     fitted = page.value("page.stage.fitted.scale")
-    within = max(0, 1 / fitted)  # pixels of the picture under one of the window
+    within = max(0, 1 / fitted)  # pixels of the image under one of the window
     wanted = (width * 4 // 10, height // 2)
     page.click(*wanted)
     (point,) = page.prompt["points"]

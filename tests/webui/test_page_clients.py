@@ -1,4 +1,4 @@
-"""SessionStore in real browsers: several at once, one that reloads, one whose server is restarted, one on a phone."""
+"""Clients in real browsers: several at once, a reloaded page, a restarted server, a phone."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ EYE = (172, 107)
 OpenPage = Callable[..., Any]
 
 
-def test_two_clients_never_see_each_others_work(open_page: OpenPage, photo: Any, cat: Path, expected: Any) -> None:
+def test_clients_never_see_the_work_of_others(open_page: OpenPage, photo: Any, cat: Path, expected: Any) -> None:
     one, other, third = open_page(), open_page(), open_page()
     one.open(cat)
     other.open(photo("coffee.png"))
     third.open(cat)
     one.click(*EYE)
     other.drag(75, 10, 468, 388)
-    assert third.prompt == {"points": [], "box": None}, "it is the same picture, and another visit"
+    assert third.prompt == {"points": [], "box": None}, "the same image in another session"
     third.click(300, 150)
     one.click(220, 200, button="right")
     points = [(*EYE, 1), (220, 200, 0)]
@@ -41,7 +41,7 @@ def test_two_clients_never_see_each_others_work(open_page: OpenPage, photo: Any,
     assert len({page.value("page.client.token") for page in (one, other, third)}) == 3
 
 
-def test_a_reloaded_page_goes_on_where_it_was(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
+def test_a_reloaded_page_keeps_its_state(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
     page = open_page()
     page.open(cat)
     page.click(*EYE)
@@ -59,9 +59,7 @@ def test_a_reloaded_page_goes_on_where_it_was(open_page: OpenPage, cat: Path, ph
     assert np.array_equal(page.save_mask(), expected(photos.photo("coffee"), box=[75, 10, 468, 388]))
 
 
-def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(
-    open_page: OpenPage, cat: Path, expected: Any
-) -> None:
+def test_a_restarted_server_gets_the_image_and_the_prompt_again(open_page: OpenPage, cat: Path, expected: Any) -> None:
     with serving() as first:
         page = open_page(first.url)
         page.open(cat)
@@ -81,8 +79,8 @@ def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(
     page.problems.clear()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, open_page: OpenPage, cat: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_cleanly_in_the_middle_of_work(number: signal.Signals, open_page: OpenPage, cat: Path) -> None:
     with serving() as server:
         page = open_page(server.url)
         page.open(cat)
@@ -90,7 +88,7 @@ def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, open
         page.page.click('[data-mode="exact"]')
         page.page.click('[data-do="everything"]')
         page.until("page.part('count').textContent.includes('candidates')")
-        assert server.stop(how) == 0
+        assert server.stop(number) == 0
         assert "Traceback" not in "".join(server.log)
         page.until("!page.everything.running")
     page.problems.clear()
@@ -98,7 +96,7 @@ def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, open
 
 def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path, expected: Any) -> None:
     page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
-    assert page.page.inner_text(".invite h2") == "Open a picture"
+    assert page.page.inner_text(".invite h2") == "Open an image"
 
     def overflows() -> list[str]:
         return list(

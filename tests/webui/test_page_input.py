@@ -1,4 +1,4 @@
-"""What the page is given, good and bad: a message appears, and the earlier picture is still there."""
+"""Good and bad files: a message appears for a bad one, and the earlier image stays."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ EYE = (172, 107)
 OpenPage = Callable[..., Any]
 
 
-def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
+def test_a_bad_file_gets_a_message_and_the_earlier_image_stays(
     open_page: OpenPage, cat: Path, expected: Any, tmp_path: Path
 ) -> None:
     page = open_page()
     page.open(cat)
     page.click(*EYE)
     files = {name: tmp_path / name for name in ("notes.jpg", "half.jpg", "empty.png", "vast.png", "heavy.png")}
-    files["notes.jpg"].write_text("not a picture at all\n")
+    files["notes.jpg"].write_text("not an image at all\n")
     Image.fromarray(photos.photo("chelsea")).save(files["half.jpg"])
     files["half.jpg"].write_bytes(files["half.jpg"].read_bytes()[:9000])
     files["empty.png"].touch()
@@ -40,9 +40,9 @@ def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
         "heavy.png": "has 31 MB. This server accepts files of at most 30 MB",
     }
     for name, message in messages.items():
-        said = page.offer(files[name])
-        assert message in said.replace("Image must", "image must")
-        assert name in said
+        shown = page.offer(files[name])
+        assert message in shown.replace("Image must", "image must")
+        assert name in shown
         assert page.value("page.root.dataset.state") == "ready"
         assert page.value("page.session.image.name") == "chelsea.png"
     page.page.click('[data-do="dismiss"]')
@@ -51,7 +51,7 @@ def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
     assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
 
 
-def test_a_bad_first_picture_leaves_the_invitation(open_page: OpenPage, tmp_path: Path) -> None:
+def test_a_bad_first_file_leaves_the_invitation(open_page: OpenPage, tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     page = open_page()
     assert "must be an image" in page.offer(tmp_path / "notes.txt")
@@ -61,7 +61,7 @@ def test_a_bad_first_picture_leaves_the_invitation(open_page: OpenPage, tmp_path
 
 
 @pytest.mark.parametrize("kind", ["sixteen bits", "animated", "transparent", "with a strange name"])
-def test_unusual_pictures_are_opened(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
+def test_unusual_images_are_opened(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
     cat, path = photos.photo("chelsea"), tmp_path / "cat.png"
     if kind == "sixteen bits":
         Image.fromarray(cat[..., 1].astype(np.uint16) * 257).save(path)
@@ -83,7 +83,7 @@ def test_unusual_pictures_are_opened(kind: str, open_page: OpenPage, expected: A
         assert page.saved_as == "Kätzchen 猫 %20';&.mask.png"
 
 
-def test_a_picture_is_dropped_and_pasted_and_the_example_opens(open_page: OpenPage, cat: Path) -> None:
+def test_an_image_is_dropped_and_pasted_and_the_example_opens(open_page: OpenPage, cat: Path) -> None:
     page = open_page()
     give = """([name, kind]) => {
       const data = new DataTransfer();

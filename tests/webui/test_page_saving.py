@@ -1,4 +1,4 @@
-"""What the page lets a visitor take home, and everything mode, in a real browser."""
+"""Saved files and everything mode, in a real browser."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ def test_everything_is_found_hovered_selected_and_saved(open_page: OpenPage, cat
     assert len(page.save_json("coco")["annotations"]) == count
 
 
-def test_everything_can_be_cancelled(open_page: OpenPage, cat: Path) -> None:
+def test_everything_can_be_canceled(open_page: OpenPage, cat: Path) -> None:
     page = open_page()
     page.open(cat)
     page.page.click('[role="tab"][data-tab="everything"]')

@@ -63,8 +63,8 @@ def test_the_page_keeps_a_choice_and_both_commands_replay_it(
     steps = {"steps": [{"points": first, "chosen": 2}, {"points": last}]}
     assert document == {"version": 2, "images": {"chelsea.png": [steps]}}
     options = ("--prompts", prompts, "--backend", "onnx", "--format", "mask")
-    for name, words in (("predict", ()), ("batch", ("--workers", 1))):
-        outcome = command(name, cat, *options, "--out", tmp_path / name, *words)
+    for name, more in (("predict", ()), ("batch", ("--workers", 1))):
+        outcome = command(name, cat, *options, "--out", tmp_path / name, *more)
         assert outcome.code == 0, outcome.err
         (written,) = (tmp_path / name).rglob("*.png")
         assert np.array_equal(np.asarray(Image.open(written)) == 255, mask), name
@@ -102,7 +102,7 @@ def test_the_endpoint_gives_the_masks_of_the_commands(server: Any, cat: Path, pr
         client.predict(session, [[*WALL, 0]], None, api_name="/predict")
 
 
-def test_a_choice_survives_a_server_that_forgot_the_visit(open_page: OpenPage, cat: Path) -> None:
+def test_a_choice_survives_an_expired_session(open_page: OpenPage, cat: Path) -> None:
     page = open_page()
     page.open(cat)
     page.click(*EYE)
@@ -168,7 +168,7 @@ def test_a_save_waits_for_the_choice_that_is_on_its_way(open_page: OpenPage, cat
     assert np.array_equal(np.asarray(Image.open(download.value.path())) == 255, masks[0])
 
 
-def test_a_server_that_refuses_a_client_is_quoted_and_its_token_not_kept(open_page: OpenPage, cat: Path) -> None:
+def test_an_error_at_the_start_is_shown_and_the_token_stays(open_page: OpenPage, cat: Path) -> None:
     page = open_page()
     before = page.value("sessionStorage.getItem('mobilesam-session')")
     refusal = {"error": "The server is busy: 32 requests are waiting. Try again in a moment.", "expired": False}

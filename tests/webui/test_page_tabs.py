@@ -1,4 +1,4 @@
-"""Tabs of one visitor: what one does never shows in another, even where they share a token."""
+"""Several tabs: the actions in one never change another, even where they share a token."""
 
 from __future__ import annotations
 

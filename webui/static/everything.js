@@ -2,6 +2,7 @@
 
 import { fillRuns, Layer, segmentMap } from "./masks.js";
 import { follow } from "./transport.js";
+import { newButton, newText } from "./view.js";
 
 const SHOWN_ROWS = 200;
 const HINT = matchMedia("(hover: none)").matches ? "Tap one to select it." : "Hover to see one, click to select it.";
@@ -9,12 +10,7 @@ const MOST_OUTLINES = 150; // more would hide the image
 
 export class Everything {
   constructor(page) {
-    this.page = page;
-    this.mode = null;
-    this.segments = [];
-    this.selected = new Set();
-    this.hovered = null;
-    this.turn = 0;
+    Object.assign(this, { page, mode: null, turn: 0 });
     this.clear();
     page.part("sort").addEventListener("change", () => this.#list());
   }
@@ -22,19 +18,13 @@ export class Everything {
   /** Show the modes of the server: name to [label, description]. */
   offer(modes) {
     const names = Object.keys(modes);
-    this.mode = names[0] ?? null;
     const buttons = names.map((name) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.setAttribute("role", "radio");
-      [button.textContent, button.title] = modes[name];
-      button.addEventListener("click", () => this.#chooseMode(name));
-      button.dataset.mode = name;
-      return button;
+      const [label, title] = modes[name];
+      return newButton([label], { role: "radio", title, "data-mode": name }, () => this.#chooseMode(name));
     });
     this.page.part("modes").replaceChildren(...buttons);
     this.page.part("modes").hidden = names.length < 2;
-    this.#chooseMode(this.mode);
+    this.#chooseMode(names[0] ?? null);
   }
 
   #chooseMode(name) {
@@ -47,9 +37,7 @@ export class Everything {
   /** Drop the segments of an earlier image. */
   clear() {
     this.turn++;
-    this.segments = [];
-    this.runNumber = null; // of the run that gave the segments
-    this.#update();
+    this.#update([], null);
     this.#running(false);
     this.page.part("count").textContent = `Segments every object in the image. ${HINT}`;
   }
@@ -71,9 +59,7 @@ export class Everything {
       });
       if (run !== this.turn) return;
       page.view.times({ everything: done.ms });
-      this.segments = done.segments;
-      this.runNumber = done.run;
-      this.#update();
+      this.#update(done.segments, done.run);
       const count = `${done.segments.length} ${done.segments.length === 1 ? "segment" : "segments"}`;
       page.part("count").textContent = done.partial
         ? `${count} before you canceled.`
@@ -110,14 +96,12 @@ export class Everything {
     this.page.part("count").textContent = text;
   }
 
-  #update() {
+  /** Show the segments of the run with a number. */
+  #update(segments, number) {
+    Object.assign(this, { segments, number });
     const { page } = this;
     const shown = page.session?.image?.shown;
-    this.selected = new Set();
-    this.hovered = null;
-    this.tints = new Map();
-    this.map = null;
-    this.all = null;
+    Object.assign(this, { selected: new Set(), hovered: null, tints: new Map(), map: null, all: null });
     if (this.segments.length) {
       this.map = segmentMap(this.segments, shown);
       this.all = { canvas: this.#paintAll(shown) };
@@ -183,7 +167,7 @@ export class Everything {
   /** Return the body of a request to save. */
   saved() {
     return this.page.all
-      ? { source: "everything", selected: [...this.selected], run: this.runNumber }
+      ? { source: "everything", selected: [...this.selected], run: this.number }
       : { source: "prompt" };
   }
 
@@ -205,13 +189,9 @@ export class Everything {
   }
 
   #tint(index) {
-    let layer = this.tints.get(index);
-    if (!layer) {
-      const { rle, color } = this.segments[index];
-      layer = new Layer(rle, this.page.session.image.shown, color);
-      this.tints.set(index, layer);
-    }
-    return layer;
+    const { rle, color } = this.segments[index];
+    if (!this.tints.has(index)) this.tints.set(index, new Layer(rle, this.page.session.image.shown, color));
+    return this.tints.get(index);
   }
 
   #list() {
@@ -225,17 +205,11 @@ export class Everything {
 
   #row(index) {
     const { area, share, predicted_iou, color } = this.segments[index];
-    const button = document.createElement("button");
-    button.type = "button";
-    button.dataset.segment = index;
     const swatch = document.createElement("i");
     swatch.style.background = `rgb(${color.join(" ")})`;
-    const size = document.createElement("span");
-    size.textContent = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
-    const text = document.createElement("small");
-    text.textContent = Math.min(1, predicted_iou).toFixed(2);
-    button.append(swatch, size, text);
-    button.addEventListener("click", () => this.select(index));
+    const size = newText("span", share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`);
+    const iou = newText("small", Math.min(1, predicted_iou).toFixed(2));
+    const button = newButton([swatch, size, iou], { "data-segment": index }, () => this.select(index));
     button.addEventListener("pointerenter", () => this.#hover(index));
     button.addEventListener("pointerleave", () => this.#hover(null));
     const item = document.createElement("li");

@@ -21,9 +21,9 @@ export function listen(page) {
     if (!button) return;
     const { do: command, tool, tab, look, save } = button.dataset;
     if (command) commands[command]();
-    else if (tool) chooseTool(page, tool);
-    else if (tab) chooseTab(page, tab);
-    else if (look) chooseLook(page, look);
+    else if (tool) choose(page, "tool", (page.stage.tool = tool));
+    else if (tab) choose(page, "tab", tab);
+    else if (look) choose(page, "look", (page.look = look));
     else if (save) page.save(save);
   });
   page.part("file").addEventListener("change", (event) => {
@@ -38,7 +38,7 @@ export function listen(page) {
 }
 
 function listenForFiles(page) {
-  const fileIn = (transfer) => [...(transfer?.files ?? [])][0];
+  const open = (transfer) => transfer?.files.length && page.open(transfer.files[0]);
   let depth = 0;
   const over = (change) => {
     depth = Math.max(0, depth + change);
@@ -50,13 +50,9 @@ function listenForFiles(page) {
   document.addEventListener("drop", (event) => {
     event.preventDefault();
     over(-depth);
-    const file = fileIn(event.dataTransfer);
-    if (file) page.open(file);
+    open(event.dataTransfer);
   });
-  document.addEventListener("paste", (event) => {
-    const file = fileIn(event.clipboardData);
-    if (file) page.open(file);
-  });
+  document.addEventListener("paste", (event) => open(event.clipboardData));
 }
 
 function press(page, event) {
@@ -78,26 +74,11 @@ function escape(page) {
   else if (page.root.dataset.marked === "true") page.act({ do: "clear" });
 }
 
-function chooseTool(page, tool) {
-  page.stage.tool = tool;
-  page.root.dataset.tool = tool;
-  check(page.root, "[data-tool][role=radio]", (button) => button.dataset.tool === tool);
-}
-
-function chooseTab(page, tab) {
-  page.root.dataset.tab = tab;
-  for (const button of page.root.querySelectorAll("[role=tab]")) {
-    button.setAttribute("aria-selected", String(button.dataset.tab === tab));
+/** Set a setting of the page, which the style sheet reads, and mark its button. */
+function choose(page, name, value) {
+  page.root.dataset[name] = value;
+  for (const button of page.root.querySelectorAll(`button[data-${name}]`)) {
+    button.setAttribute(name === "tab" ? "aria-selected" : "aria-checked", String(button.dataset[name] === value));
   }
   page.redraw();
-}
-
-function chooseLook(page, look) {
-  page.look = look;
-  check(page.root, "[data-look][role=radio]", (button) => button.dataset.look === look);
-  page.redraw();
-}
-
-function check(root, selector, chosen) {
-  for (const button of root.querySelectorAll(selector)) button.setAttribute("aria-checked", String(chosen(button)));
 }

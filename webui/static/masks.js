@@ -36,13 +36,6 @@ export function unpack(text, { width, height }) {
   return pixels;
 }
 
-/** Return the number of pixels. */
-export function area(text) {
-  let total = 0;
-  eachRun(text, (start, end) => { total += end - start; });
-  return total;
-}
-
 /**
  * Return the outlines of a mask, outer borders and holes, as a path in pixels of the mask. The path goes through the
  * middle of pixel edges, which smooths the stairs. Pixels that only touch at a corner have separate outlines.

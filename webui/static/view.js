@@ -14,13 +14,24 @@ export function duration(ms) {
   return `${ms < 100 ? ms.toFixed(0) : Math.round(ms / 10) * 10} ms`;
 }
 
+/** Return a new button with its content, attributes, and a listener. */
+export function newButton(content, attributes, onClick) {
+  const button = document.createElement("button");
+  button.append(...content);
+  for (const [name, value] of Object.entries({ type: "button", ...attributes })) button.setAttribute(name, value);
+  button.addEventListener("click", onClick);
+  return button;
+}
+
+/** Return a new element with text. */
+export function newText(tag, textContent, title = "") {
+  return Object.assign(document.createElement(tag), { textContent, title });
+}
+
 export class View {
   constructor(page) {
-    this.page = page;
-    this.layers = [];
+    Object.assign(this, { page, layers: [], clickedAt: null, afterPaint: [] });
     this.clock = { encode: null, decode: null, everything: null };
-    this.clickedAt = null;
-    this.afterPaint = [];
   }
 
   /** Show the candidate masks of a session. */
@@ -87,19 +98,12 @@ export class View {
   #candidates(masks, chosen) {
     this.afterPaint = [];
     const buttons = masks.map(({ predicted_iou }, index) => {
-      const button = document.createElement("button");
-      button.type = "button";
-      button.setAttribute("role", "radio");
-      button.setAttribute("aria-checked", String(index === chosen));
       const layer = this.layers[index];
       const canvas = document.createElement("canvas");
       this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
-      const text = document.createElement("span");
-      text.textContent = Math.min(1, predicted_iou).toFixed(2);
-      text.title = "Predicted IoU, from 0 to 1";
-      button.append(canvas, text);
-      button.addEventListener("click", () => this.page.choose(index));
-      return button;
+      const text = newText("span", Math.min(1, predicted_iou).toFixed(2), "Predicted IoU, from 0 to 1");
+      const attributes = { role: "radio", "aria-checked": index === chosen };
+      return newButton([canvas, text], attributes, () => this.page.choose(index));
     });
     this.page.part("candidates").replaceChildren(...buttons);
   }

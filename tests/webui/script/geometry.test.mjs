@@ -26,7 +26,7 @@ test("the middle of every pixel leads back to it, in every view", () => {
   }
 });
 
-test("beside the image is no pixel, and the nearest one is on its rim", () => {
+test("outside the image there is no pixel, and the nearest one is on its edge", () => {
   const fitted = fit({ width: 100, height: 50 }, { width: 10, height: 10 });
   assert.equal(pixelAt(fitted, 24.9, 10), null);
   assert.deepEqual(pixelAt(fitted, 25, 0), { x: 0, y: 0 });

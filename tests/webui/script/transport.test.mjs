@@ -4,7 +4,7 @@ import { after, before, test } from "node:test";
 
 import { ActionQueue, fetchBlob, follow, Refusal } from "../static/transport.js";
 
-/** A server that answers when it is told to. */
+/** A server that responds on request. */
 function held() {
   const calls = [];
   const send = (actions) => new Promise((resolve, reject) => calls.push({ actions, resolve, reject }));
@@ -13,10 +13,10 @@ function held() {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test("what gathers while a response is awaited goes as one bundle, in order", async () => {
+test("actions that gather during a request are sent as one bundle, in order", async () => {
   const { calls, send } = held();
-  const answers = [];
-  const queue = new ActionQueue(send, (response) => answers.push(response), assert.fail);
+  const responses = [];
+  const queue = new ActionQueue(send, (response) => responses.push(response), assert.fail);
   for (let number = 0; number < 100; number++) queue.push(number);
   assert.deepEqual(calls.map(({ actions }) => actions), [[0]]);
   assert.equal(queue.open.length, 100);
@@ -25,11 +25,11 @@ test("what gathers while a response is awaited goes as one bundle, in order", as
   assert.deepEqual(calls[1].actions, [...Array(99).keys()].map((number) => number + 1));
   calls[1].resolve("second");
   await turn();
-  assert.deepEqual(answers, ["first", "second"]);
+  assert.deepEqual(responses, ["first", "second"]);
   assert.deepEqual(queue.open, []);
 });
 
-test("after an error the line goes on, and says what was not answered", async () => {
+test("after an error the queue goes on and reports the failed actions", async () => {
   const { calls, send } = held();
   const errors = [];
   const queue = new ActionQueue(send, () => {}, (error, actions) => errors.push([error.message, actions]));
@@ -43,15 +43,15 @@ test("after an error the line goes on, and says what was not answered", async ()
 
 test("a response to an earlier image is dropped", async () => {
   const { calls, send } = held();
-  const answers = [];
-  const queue = new ActionQueue(send, (response) => answers.push(response), assert.fail);
+  const responses = [];
+  const queue = new ActionQueue(send, (response) => responses.push(response), assert.fail);
   queue.push("old");
   queue.reset();
   queue.push("new");
-  calls[0].resolve("old answer");
-  calls[1].resolve("new answer");
+  calls[0].resolve("old response");
+  calls[1].resolve("new response");
   await turn();
-  assert.deepEqual(answers, ["new answer"]);
+  assert.deepEqual(responses, ["new response"]);
 });
 
 const REPLIES = {
@@ -83,7 +83,7 @@ test("a long run is followed line by line, wherever the network cuts it", async 
   assert.deepEqual(events, [{ waiting: 2 }, { progress: 1 }]);
 });
 
-test("what the server refuses is a Refusal, and a response that breaks off is not", async () => {
+test("an error of the server is a Refusal, and a broken connection is not", async () => {
   await assert.rejects(follow(`${url}/refused`, {}, () => {}), (error) => error instanceof Refusal && error.message === "too large" && !error.expired);
   await assert.rejects(follow(`${url}/expired`, {}, () => {}), (error) => error instanceof Refusal && error.expired);
   await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused the request (status 500)" });
