@@ -54,9 +54,9 @@ def batch(results: Results) -> str:
         measured = results["batch"][part]
         rows += [
             [
-                f"{measured['photos']} {size}",
+                f"{measured['images']} {size}",
                 row["name"],
-                f"{row['photos_per_second']:.2f}",
+                f"{row['images_per_second']:.2f}",
                 f"{row['times_plain_loop']:.2f}",
                 f"{row['peak_bytes'] / 2**20:.0f}",
                 "" if row["last_quarter_to_second"] is None else f"{row['last_quarter_to_second']:.2f}",
