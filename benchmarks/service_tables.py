@@ -1,4 +1,4 @@
-"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_visitors.py and batch.py."""
+"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_clients.py and batch.py."""
 
 from __future__ import annotations
 
@@ -13,9 +13,8 @@ Results = Any  # the JSON files by name: benchmarks.render.Results
 
 def page_latency(results: Results) -> str:
     """Return the time from a click to its painted mask, by the size of the image."""
-    found = results["webui_latency"]
     rows = []
-    for photo in found["images"]:
+    for photo in results["webui_latency"]["images"]:
         shown, decoded = photo["click_to_mask_ms"], photo["decode_ms"]
         numbers = [shown["median"], shown["p95"], shown["max"], decoded["median"], photo["encode_ms"]]
         rows.append(
@@ -26,22 +25,22 @@ def page_latency(results: Results) -> str:
 
 
 def page_load(results: Results) -> str:
-    """Return the time until an empty page takes an image."""
+    """Return the time until an empty page accepts an image."""
     loads = results["webui_latency"]["page_load_seconds"]
     return f"A page is ready {loads['median']:.1f} s after its address is opened (longest {loads['max']:.1f} s)."
 
 
-def page_visitors(results: Results) -> str:
-    """Return what many visitors at once met."""
-    found = results["webui_visitors"]
-    memory = found["server"]["resident_mb"]
+def page_clients(results: Results) -> str:
+    """Return the times of many clients at once, and the memory of the server."""
+    measured = results["webui_clients"]
+    memory = measured["server"]["resident_mb"]
     growth = memory["grows_mb_a_minute_in_second_half"]
     rows = [
-        ["visitors, seconds", f"{found['visitors']}, {found['seconds']:.0f}"],
-        ["masks, of them wrong", f"{len(found['predict_ms']['values'])}, {found['wrong_masks']}"],
-        ["errors", str(len(found["errors"]))],
-        ["a mask, median and 95th percentile, ms", _both(found["predict_ms"])],
-        ["an image, median and 95th percentile, ms", _both(found["encode_ms"])],
+        ["clients, seconds", f"{measured['clients']}, {measured['seconds']:.0f}"],
+        ["masks, of them wrong", f"{len(measured['predict_ms']['values'])}, {measured['wrong_masks']}"],
+        ["errors", str(len(measured["errors"]))],
+        ["a mask, median and 95th percentile, ms", _both(measured["predict_ms"])],
+        ["an image, median and 95th percentile, ms", _both(measured["encode_ms"])],
         ["memory of the server before, then median of the second half, MB", _memory(memory)],
         ["its growth in the second half, MB a minute", f"{growth:.1f}"],
     ]
@@ -52,10 +51,10 @@ def batch(results: Results) -> str:
     """Return the throughput of a batch against a plain loop."""
     rows = []
     for part, size in (("speed", "as they are"), ("camera", f"of {CAMERA_MEGAPIXELS} megapixels")):
-        found = results["batch"][part]
+        measured = results["batch"][part]
         rows += [
             [
-                f"{found['images']} {size}",
+                f"{measured['images']} {size}",
                 row["name"],
                 f"{row['images_per_second']:.2f}",
                 f"{row['times_plain_loop']:.2f}",
@@ -63,7 +62,7 @@ def batch(results: Results) -> str:
                 "" if row["last_quarter_to_second"] is None else f"{row['last_quarter_to_second']:.2f}",
                 f"{row['done']}, {row['bad']}",
             ]
-            for row in found["result"]
+            for row in measured["result"]
         ]
     head = ["images", "workers x threads", "a second", "times the plain loop", "peak MiB"]
     return table([*head, "memory, last quarter to second", "done, bad"], rows)
@@ -75,7 +74,7 @@ def conditions_batch(results: Results) -> str:
 
 
 def batch_faults(results: Results) -> str:
-    """Return what became of runs that were killed."""
+    """Return the results of runs that were killed."""
     rows = []
     for part, label in (("resume", "killed, resumed"), ("ray", "on Ray, a worker killed")):
         result = results["batch"][part]["result"]
@@ -84,9 +83,9 @@ def batch_faults(results: Results) -> str:
     return table(["", "killed at image", "done, bad", "against an undisturbed run"], rows)
 
 
-def _both(found: dict[str, Any]) -> str:
-    return f"{found['median']:.0f}, {found['p95']:.0f}"
+def _both(times: dict[str, Any]) -> str:
+    return f"{times['median']:.0f}, {times['p95']:.0f}"
 
 
-def _memory(found: dict[str, Any]) -> str:
-    return f"{found['before']:.0f}, {found['median_of_second_half']:.0f}"
+def _memory(memory: dict[str, Any]) -> str:
+    return f"{memory['before']:.0f}, {memory['median_of_second_half']:.0f}"

@@ -22,56 +22,56 @@ from benchmarks.webui_server import FLAGS, Server, chromium
 from mobilesam.bench import describe_environment
 
 SIZES = ((640, 480), (4000, 3000))
-MARGIN = 0.1  # of the picture's sides, where nobody clicks
-SETTLED = "studioOf().root.dataset.state === 'ready' && !studioOf().line.open.length && !studioOf().stage.frame"
+MARGIN = 0.1  # of each side of the image, without clicks
+SETTLED = "pageOf().root.dataset.state === 'ready' && !pageOf().queue.open.length && !pageOf().stage.frame"
 
 
 def summary(values: list[float]) -> dict[str, Any]:
-    """Return median, 95th percentile, largest, and the values themselves."""
+    """Return the median, the 95th percentile, the maximum and the values."""
     median, p95 = np.percentile(values, [50, 95]).round(3).tolist()
     return {"median": median, "p95": p95, "max": max(values), "values": values}
 
 
 def load(browser: Any, url: str) -> float:
-    """Return the seconds from an empty tab, with an empty cache, to a page that takes a picture."""
+    """Return the seconds from an empty tab, with an empty cache, to a page that accepts an image."""
     context = browser.new_context()
     page = context.new_page()
     start = time.perf_counter()
     page.goto(url)
-    page.wait_for_selector('.studio[data-state="empty"]')
+    page.wait_for_selector('.mobilesam[data-state="empty"]')
     seconds = time.perf_counter() - start
     context.close()
     return round(seconds, 3)
 
 
-def clicks(browser: Any, url: str, picture: Path, count: int) -> dict[str, Any]:
-    """Open a picture, click on it so many times, each time anew, and return the times in milliseconds."""
+def clicks(browser: Any, url: str, photo: Path, count: int) -> dict[str, Any]:
+    """Open a photo, click it ``count`` times with an empty prompt, and return the times in milliseconds."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     page = context.new_page()
     page.set_default_timeout(120_000)
-    page.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+    page.add_init_script("window.pageOf = () => document.querySelector('.mobilesam').page;")
     page.goto(url)
-    page.wait_for_selector('.studio[data-state="empty"]')
+    page.wait_for_selector('.mobilesam[data-state="empty"]')
     start = time.perf_counter()
-    page.set_input_files('[data-part="file"]', picture)
-    page.wait_for_function(f"() => studioOf().file && {SETTLED}")
+    page.set_input_files('[data-part="file"]', photo)
+    page.wait_for_function(f"() => pageOf().file && {SETTLED}")
     opened = time.perf_counter() - start
     random, times, decode = np.random.default_rng(0), [], []
     for _ in range(count):
         across, down = random.uniform(MARGIN, 1 - MARGIN, 2)
         place = page.evaluate(
-            "([x, y]) => { const { stage } = studioOf(), f = stage.fitted, b = stage.canvas.getBoundingClientRect();"
+            "([x, y]) => { const { stage } = pageOf(), f = stage.fitted, b = stage.canvas.getBoundingClientRect();"
             " return [b.left + f.left + x * f.width * f.scale, b.top + f.top + y * f.height * f.scale]; }",
             [across, down],
         )
-        page.evaluate("() => { delete studioOf().root.dataset.paintedMs; }")
+        page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
         page.mouse.click(*place)
-        page.wait_for_function("() => studioOf().root.dataset.paintedMs !== undefined")
-        times.append(float(page.evaluate("() => studioOf().root.dataset.paintedMs")))
-        decode.append(float(page.evaluate("() => studioOf().view.clock.decode")))
+        page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
+        times.append(float(page.evaluate("() => pageOf().root.dataset.paintedMs")))
+        decode.append(float(page.evaluate("() => pageOf().view.clock.decode")))
         page.keyboard.press("Escape")
-        page.wait_for_function(f"() => studioOf().root.dataset.marked === 'false' && {SETTLED}")
-    encode = page.evaluate("() => studioOf().view.clock.encode")
+        page.wait_for_function(f"() => pageOf().root.dataset.marked === 'false' && {SETTLED}")
+    encode = page.evaluate("() => pageOf().view.clock.encode")
     context.close()
     return {
         "seconds_to_open": round(opened, 3),
@@ -82,7 +82,7 @@ def clicks(browser: Any, url: str, picture: Path, count: int) -> dict[str, Any]:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Start server and browser, and measure everything."""
+    """Start the server and the browser, and return all times."""
     from playwright.sync_api import sync_playwright
 
     path = chromium()
@@ -94,12 +94,12 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
             loads = [load(browser, server.url) for _ in range(arguments.loads)]
-            pictures = []
+            images = []
             for width, height in SIZES:
                 photo = Path(folder) / f"coffee-{width}.jpg"
                 Image.fromarray(skimage.data.coffee()).resize((width, height)).save(photo, quality=92)
                 measured = clicks(browser, server.url, photo, arguments.clicks)
-                pictures.append({"width": width, "height": height} | measured)
+                images.append({"width": width, "height": height} | measured)
                 print(width, height, {k: measured["click_to_mask_ms"][k] for k in ("median", "p95", "max")}, flush=True)
             version = browser.version
             browser.close()
@@ -109,14 +109,14 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "environment": describe_environment() | {"browser": f"Chromium {version}"},
         "threads": arguments.threads,
         "page_load_seconds": summary(loads),
-        "pictures": pictures,
+        "images": images,
     }
 
 
 def main() -> None:
     """Measure and write the JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--clicks", type=int, default=60, help="on each picture")
+    parser.add_argument("--clicks", type=int, default=60, help="on each image")
     parser.add_argument("--loads", type=int, default=5, help="of the page")
     parser.add_argument("--threads", type=int, help="of the server's model")
     parser.add_argument("--out", type=Path, required=True, help="JSON file")

@@ -1,4 +1,4 @@
-"""A running page and the browser that visits it, for benchmarks and tests."""
+"""A running page and the browser for it, for benchmarks and tests."""
 
 from __future__ import annotations
 
@@ -33,25 +33,25 @@ class Server:
     def __init__(self, *options: str) -> None:
         arguments = [sys.executable, "-m", "mobilesam", "webui", "--port", "0", *options]
         self.process = subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True)
-        self.said: list[str] = []
+        self.log: list[str] = []
         self.url = ""
         assert self.process.stderr is not None
         for line in self.process.stderr:
-            self.said.append(line)
+            self.log.append(line)
             if match := re.search(r"http://\S+", line):
                 self.url = match[0]
                 break
-        assert self.url, f"the server did not start: {''.join(self.said)}"
+        assert self.url, f"the server did not start: {''.join(self.log)}"
         self._reader = threading.Thread(target=self._read)
         self._reader.start()
 
     def _read(self) -> None:
         assert self.process.stderr is not None
-        self.said += self.process.stderr
+        self.log += self.process.stderr
 
-    def stop(self, how: signal.Signals = signal.SIGTERM) -> int:
-        """End the server and return its exit code."""
-        self.process.send_signal(how)
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
+        """End the server with a signal and return its exit code."""
+        self.process.send_signal(number)
         code = self.process.wait(120)
         self._reader.join()
         assert self.process.stderr is not None

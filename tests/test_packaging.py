@@ -67,7 +67,7 @@ def test_the_wheel_holds_the_packages_and_nothing_else(wheel: Path) -> None:
         *("LICENSE", "NOTICE", "METADATA", "WHEEL", "RECORD", "entry_points.txt", "top_level.txt")
     }
     graphs = {f"mobilesam/onnx/graphs/{role}.onnx" for role in ("encoder", "image", "score", "upscale")}
-    assert names >= {*graphs, "mobilesam/py.typed", "mobilesam/webui/static/studio.html"}
+    assert names >= {*graphs, "mobilesam/py.typed", "mobilesam/webui/static/page.html"}
     assert names >= {"mobilesam/manifest/manifest.toml", "mobilesam/export/exporter.py"}
     assert wheel.stat().st_size < 2e6
 

@@ -1,8 +1,7 @@
-"""Bodies of requests: read whole before the application sees them, within limits of size, time and memory.
+"""Request bodies: received completely before the application runs, within limits of size, time and memory.
 
-A client that stalls costs what it has sent until its deadline. Where all bodies together reach a limit, the one that
-has received nothing for longest is dropped, so that clients that stall never keep out one that sends. A small body,
-such as a click, is not dropped for memory, of which it frees next to none.
+When all bodies together reach a limit, the one that has received nothing for the longest time is dropped, so that
+stalled clients do not block active ones. A small body, such as a click, is never dropped to free memory.
 """
 
 from __future__ import annotations
@@ -20,43 +19,43 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.errors import sentence
 from mobilesam.webui.failures import failure, status_of
+from mobilesam.webui.session_store import SessionExpiredError
 from mobilesam.webui.uploads import UploadError, UploadFolder
-from mobilesam.webui.visitors import GoneError
 
-IMAGE_PATH = "/studio/picture"
+IMAGE_PATH = "/service/image"
 FORM_PATH = "/gradio_api/upload"
 
-MAX_JSON = 1_000_000  # bytes of a body that is not a file
-_FORM = 100_000  # bytes that a form has beside the file in it
-_SMALL = 64_000  # bytes of a body that is not worth dropping for memory
+MAX_JSON = 1_000_000  # bytes of a body without a file
+_FORM = 100_000  # bytes of a form, without its file
+_SMALL = 64_000  # bytes of a body that is not dropped to free memory
 
-MAX_BODIES = 128  # that are being received at the same time
+MAX_BODIES = 128  # received at the same time
 MAX_FILES_IN_MEMORY = 8  # of the largest size
 
-# Seconds without a byte; and seconds for a whole body, with one more for each so many bytes.
+# Seconds without a byte, and seconds for a whole body plus its size over the slowest rate.
 _IDLE, _WHOLE, _BYTES_PER_SECOND = 10.0, 20.0, 10_000
 
 
 class _Body:
-    """One body in memory."""
+    """A body in memory."""
 
     def __init__(self) -> None:
         self.size = 0
         self.chunks: deque[bytes] = deque()
-        self.begun = time.monotonic()
+        self.started = time.monotonic()
         self.dropped: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def timeout(self) -> float:
-        """Return how many seconds the next bytes may take."""
-        deadline = self.begun + _WHOLE + self.size / _BYTES_PER_SECOND
+        """Return the seconds until the next bytes must arrive."""
+        deadline = self.started + _WHOLE + self.size / _BYTES_PER_SECOND
         return max(0.0, min(_IDLE, deadline - time.monotonic()))
 
 
-class Store:
-    """What the bodies of all requests together hold.
+class BodyStore:
+    """The bodies of all requests.
 
-    held: bytes in memory, those of requests that are being answered included. check_token: raises GoneError if a token
-    is no visitor's; no image is received for such a one.
+    held: bytes in memory, including those of requests that are being processed. check_token: raises
+    SessionExpiredError for an unknown token, for which no image is received.
     """
 
     def __init__(
@@ -67,20 +66,20 @@ class Store:
         self.folder = folder
         self.held = 0
         self._limit = MAX_FILES_IN_MEMORY * (max_upload_mb * 1_000_000 + _FORM)
-        self._receiving: dict[_Body, None] = {}  # the one that has received nothing for longest first
+        self._receiving: dict[_Body, None] = {}  # the one that has received nothing for the longest time first
 
     @property
     def receiving(self) -> int:
-        """How many bodies are being received."""
+        """The number of bodies being received."""
         return len(self._receiving)
 
     def limit(self, path: str) -> int:
-        """Return how many bytes the body of a request to a path may have."""
+        """Return the largest size of the body of a request to a path, bytes."""
         file = self.max_upload_mb * 1_000_000
         return file if path == IMAGE_PATH else file + _FORM if path == FORM_PATH else MAX_JSON
 
     def add(self, body: _Body, chunk: bytes) -> None:
-        """Keep a part of a body, and drop others if there is no room for all."""
+        """Add a chunk to a body, and drop bodies while they exceed the limits."""
         self._receiving.pop(body, None)
         self._receiving[body] = None
         body.chunks.append(chunk)
@@ -97,11 +96,11 @@ class Store:
             self._drop(body)
 
     def complete(self, body: _Body) -> None:
-        """Note that a body is whole."""
+        """Record that a body has been received."""
         self._receiving.pop(body, None)
 
     def release(self, body: _Body) -> None:
-        """Forget a body."""
+        """Free the memory of a body."""
         self._receiving.pop(body, None)
         self.held -= body.size
         body.size = 0
@@ -114,9 +113,9 @@ class Store:
 
 
 class Bodies:
-    """ASGI middleware that reads bodies for the application behind it."""
+    """ASGI middleware that receives request bodies for the application."""
 
-    def __init__(self, app: ASGIApp, store: Store) -> None:
+    def __init__(self, app: ASGIApp, store: BodyStore) -> None:
         self._app = app
         self._store = store
 
@@ -129,23 +128,23 @@ class Bodies:
         body = _Body()
         try:
             if scope["path"] == IMAGE_PATH:
-                self._store.check_token(headers.get("x-visitor", ""))
+                self._store.check_token(headers.get("x-session", ""))
             if not await self._read(body, receive, scope["path"], int(length)):
                 return
             if scope["path"] == FORM_PATH:
                 await run_in_threadpool(self._store.folder.check, self._store.held)
-                scope = {**scope, "query_string": b""}  # an upload_id in it makes Gradio keep the progress for good
-            await self._app(scope, _replayed(body, receive), send)
-        except (UploadError, GoneError) as error:
+                scope = {**scope, "query_string": b""}  # Gradio keeps the progress of an upload_id forever
+            await self._app(scope, _replay(body, receive), send)
+        except (UploadError, SessionExpiredError) as error:
             await JSONResponse(failure(error), status_of(error))(scope, receive, send)
         finally:
             self._store.release(body)
 
     async def _read(self, body: _Body, receive: Receive, path: str, declared: int) -> bool:
-        """Read a body; return whether it came to its end, which it does not if the client leaves.
+        """Receive a body; return False if the client disconnects.
 
         Raises:
-            UploadError: it is too large or too slow, or was dropped for others.
+            UploadError: the body is too large or too slow, or was dropped.
         """
         limit, received, more = self._store.limit(path), 0, True
         if declared > limit:
@@ -167,10 +166,10 @@ class Bodies:
 
 
 async def _next(body: _Body, receive: Receive) -> Message:
-    """Return the next message of a client that has a deadline for it.
+    """Return the next message of the client.
 
     Raises:
-        UploadError: nothing came in time, or the body was dropped.
+        UploadError: the timeout expired, or the body was dropped.
     """
     task = asyncio.ensure_future(receive())
     either: set[asyncio.Future[Any]] = {task, body.dropped}
@@ -179,14 +178,14 @@ async def _next(body: _Body, receive: Receive) -> Message:
         if body.dropped.done():
             raise _dropped()
         if not task.done():
-            raise UploadError(408, "The request was dropped: its body did not arrive in time. Send it again.")
+            raise UploadError(408, "The request body did not arrive in time. Send the request again.")
         return task.result()
     finally:
         task.cancel()
 
 
-def _replayed(body: _Body, receive: Receive) -> Receive:
-    """Return what gives the application the body, and after it what the client does."""
+def _replay(body: _Body, receive: Receive) -> Receive:
+    """Return a ``receive`` that gives the application the body, and then the messages of the client."""
     ended = False
 
     async def replay() -> Message:
@@ -202,10 +201,11 @@ def _replayed(body: _Body, receive: Receive) -> Receive:
 
 def _too_large(path: str, limit: int, actual: str) -> UploadError:
     if path not in (IMAGE_PATH, FORM_PATH):
-        return UploadError(413, sentence("the request", f"have at most {MAX_JSON} bytes", actual, "send less"))
+        return UploadError(413, sentence("the request body", f"have at most {MAX_JSON} bytes", actual, "send less"))
     remedy = "shrink it, or start the server with a larger --max-upload-mb"
     return UploadError(413, sentence("the file", f"have at most {limit / 1e6:.0f} MB", actual, remedy))
 
 
 def _dropped() -> UploadError:
-    return UploadError(503, "The request was dropped: the server receives too many at once, or stops. Send it again.")
+    message = "The server dropped the request: it is stopping, or receives too many at once. Send the request again."
+    return UploadError(503, message)

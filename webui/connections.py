@@ -1,8 +1,8 @@
-"""HTTP connections that a client cannot hold open without going on.
+"""HTTP connections with deadlines for the client.
 
-uvicorn waits without limit for the end of a request's headers, for the rest of a body after its response, and for a
-client that does not read. Here each has a deadline. When there are too many connections, one that waits for a request
-is closed, or else the oldest request that only reads.
+uvicorn waits without limit for the end of the headers of a request, for the rest of a body after its response, and for
+a client that does not read. Here each has a deadline. When there are too many connections, one that waits for a request
+is closed, or else the one with the oldest GET request.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ IDLE_TIMEOUT = 10.0  # seconds without progress
 
 
 class Connection(H11Protocol):
-    """uvicorn's connection, with a deadline whenever the client is the one to act."""
+    """A connection of uvicorn, closed when the client makes no progress in IDLE_TIMEOUT."""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Start the timer, and close another connection if there are too many."""
@@ -30,17 +30,17 @@ class Connection(H11Protocol):
             min(others, key=Connection._rank).transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Note the request that begins, if one does."""
+        """Restart the timer if a request begins."""
         super().data_received(data)
         self._update()
 
     def on_response_complete(self) -> None:
-        """Wait for the next request."""
+        """Restart the timer to wait for the next request."""
         super().on_response_complete()
         self._update()
 
     def resume_writing(self) -> None:
-        """Note that the client reads."""
+        """Record that the client reads."""
         super().resume_writing()
         self._has_read = True
 
@@ -51,13 +51,12 @@ class Connection(H11Protocol):
             self._timer.cancel()
 
     def _update(self) -> None:
-        """Start the timer anew if a request began or its response is complete."""
+        """Restart the timer if a request began or its response is complete."""
         request = None if self.cycle is None or self.cycle.response_complete else self.cycle
         if request is not self._request:
             self._begin(request)
 
     def _begin(self, request: Any) -> None:
-        """Begin with a request, or with None to wait for the next one."""
         self._request = request
         self._since = self.loop.time()
         self._unsent, self._has_read = 0, False
@@ -69,7 +68,7 @@ class Connection(H11Protocol):
         self._timer = None if self.transport.is_closing() else self.loop.call_later(IDLE_TIMEOUT, self._expire)
 
     def _expire(self) -> None:
-        """Close the connection, unless the client reads the response or the server has yet to write it."""
+        """Close the connection, unless the client is reading the response or the server is preparing it."""
         before, self._unsent = self._unsent, self.transport.get_write_buffer_size()
         reads = self._has_read or not before or self._unsent < before
         self._has_read = False
@@ -79,5 +78,5 @@ class Connection(H11Protocol):
             self.transport.abort()
 
     def _rank(self) -> tuple[bool, bool, float]:
-        """Return what orders connections by how little is lost if they are closed."""
+        """Return a sort key: idle connections first, then GET requests, each the oldest first."""
         return self._request is not None, self._request is not None and self.scope["method"] != "GET", self._since

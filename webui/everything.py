@@ -1,4 +1,4 @@
-"""Everything mode for visitors: one run at a time each, in one queue, to be cancelled at any time."""
+"""Everything mode in the page and the endpoints: one run at a time for each session, in one queue."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,22 +18,21 @@ from mobilesam.errors import InputError, unknown_name
 from mobilesam.masks.records import MaskRecord
 from mobilesam.model import Embedding, MaskModel, Wrapped
 from mobilesam.visualize import palette
-from mobilesam.webui import wire
+from mobilesam.webui import view
 from mobilesam.webui.service import Service
-from mobilesam.webui.session import Session
+from mobilesam.webui.session import Session, open_image
 from mobilesam.webui.workers import Job
 
-_WORDS = {
-    "exact": ("Exact", "Asks at 32 x 32 points, as SAM does"),
-    "balanced": ("Balanced", "Leaves out points that a good mask covers already"),
-    "fast": ("Fast", "Asks at few points; small objects may be missed"),
+_LABELS = {
+    "exact": ("Exact", "Prompts with 32 x 32 points, as SAM does"),
+    "balanced": ("Balanced", "Skips points that a good mask covers already"),
+    "fast": ("Fast", "Prompts with few points; may miss small objects"),
 }
-OFFERED_MODES = {name: _WORDS.get(name, (name, "")) for name in MODES}
+OFFERED_MODES = {name: _LABELS.get(name, (name, "")) for name in MODES}
 
 
-@dataclass(frozen=True)
-class Found:
-    """A visitor's state with the segments that were found; partial if the run was cancelled."""
+class EverythingResult(NamedTuple):
+    """A session with the segments of a run; partial if the run was canceled."""
 
     session: Session
     partial: bool
@@ -41,12 +40,12 @@ class Found:
 
 
 class _Run(NamedTuple):
-    job: Job[Found]
-    cancelled: threading.Event
+    job: Job[EverythingResult]
+    canceled: threading.Event
 
 
 class Everything:
-    """Runs everything mode for the visitors of a service."""
+    """Runs everything mode for the sessions of a service."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -56,101 +55,102 @@ class Everything:
 
     def start(
         self, token: str, mode: object, on_progress: Callable[[int, int, int], object], image_key: object = None
-    ) -> Job[Found]:
-        """Put a run into the queue; an earlier one of the same visitor is cancelled, unless the queue is full.
+    ) -> Job[EverythingResult]:
+        """Queue a run, and cancel the earlier run of the session unless the queue is full.
 
         Args:
-            on_progress: called with points done, points in all, and masks so far.
+            token: of the session.
+            mode: exact, balanced or fast.
+            on_progress: called with the number of points done, of all points, and of masks so far.
             image_key: see ``Service.session``.
 
         Raises:
-            InputError: there is no such mode, or no image.
-            GoneError, BusyError: as ``Service.open``.
+            InputError: there is no such mode, or no image is open.
+            SessionExpiredError, BusyError: as ``Service.open``.
         """
         if not isinstance(mode, str) or mode not in OFFERED_MODES:
             raise InputError(unknown_name("mode", mode, OFFERED_MODES))
         service = self._service
-        asked = service.session(token, image_key)
-        service.image(asked)
-        number, cancelled = next(self._numbers), threading.Event()
+        session = service.session(token, image_key)
+        service.image(session)
+        number, canceled = next(self._numbers), threading.Event()
 
-        def work() -> Found:
+        def work() -> EverythingResult:
             start = time.perf_counter()
-            image = service.image(asked)
-            model = _Encoded(service.models.get(asked.model), service.embedding_here(asked))
+            image = service.image(session)
+            model = _Encoded(service.models.get(session.model), service.encode(session).embedding)
             generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
-            records = generator.generate(image, progress=on_progress, cancel=cancelled)
+            records = generator.generate(image, progress=on_progress, cancel=canceled)
             segments = tuple(map(_compact, records))
 
             def take(state: Session) -> Session:
-                """Keep the segments, unless the picture is another or a later run has ended before."""
-                if state.image != asked.image or state.run > number:
+                """Keep the segments, unless another image is open or a later run has ended before."""
+                if state.image != session.image or state.run > number:
                     return state
                 return replace(state, segments=segments, run=number)
 
-            service.visitors.change(token, take)
-            session = replace(asked, segments=segments, run=number)
-            return Found(session, records.partial, 1000 * (time.perf_counter() - start))
+            service.sessions.change(token, take)
+            ms = 1000 * (time.perf_counter() - start)
+            return EverythingResult(replace(session, segments=segments, run=number), records.partial, ms)
 
         job = service.encoders.submit(work)
         with self._lock:
             earlier = self._runs.get(token)
-            self._runs[token] = _Run(job, cancelled)
+            self._runs[token] = _Run(job, canceled)
         if earlier is not None:
-            earlier.cancelled.set()
+            earlier.canceled.set()
         job.future.add_done_callback(lambda _: self._forget(token, job))
         return job
 
-    def cancel(self, token: str, job: Job[Found] | None = None) -> None:
-        """Let a visitor's run end early, with what it has found; if a job is given, only that run."""
+    def cancel(self, token: str, job: Job[EverythingResult] | None = None) -> None:
+        """End the run of a session early, with the segments so far; if a job is given, only that run."""
         with self._lock:
             run = self._runs.get(token)
         if run is not None and job in (None, run.job):
-            run.cancelled.set()
-
-    def _forget(self, token: str, job: Job[Found]) -> None:
-        with self._lock:
-            if token in self._runs and self._runs[token].job is job:
-                del self._runs[token]
+            run.canceled.set()
 
     def close(self) -> None:
         """Cancel all runs."""
         for token in list(self._runs):
             self.cancel(token)
 
+    def _forget(self, token: str, job: Job[EverythingResult]) -> None:
+        with self._lock:
+            if token in self._runs and self._runs[token].job is job:
+                del self._runs[token]
 
-def found_view(found: Found) -> dict[str, Any]:
-    """Return the segments as the page lists and paints them."""
-    image, segments = found.session.image, found.session.segments
-    assert image is not None, "segments belong to a picture"
-    pixels = image.hw[0] * image.hw[1]
+
+def everything_view(result: EverythingResult) -> dict[str, Any]:
+    """Return the segments in the form that the page lists and paints."""
+    height, width = open_image(result.session).hw
+    segments = result.session.segments
     views = [
         {
-            "rle": wire.shown_segment(record["segmentation"]),
+            "rle": view.shown_segment(record["segmentation"]),
             "area": record["area"],
-            "share": record["area"] / pixels,
+            "share": record["area"] / (height * width),
             "predicted_iou": round(record["predicted_iou"], 4),
             "color": color,
         }
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
     ]
-    return {"segments": views, "partial": found.partial, "ms": round(found.ms, 1), "run": found.session.run}
+    return {"segments": views, "partial": result.partial, "ms": round(result.ms, 1), "run": result.session.run}
 
 
 def _compact(record: MaskRecord) -> MaskRecord:
-    """Return a record whose run lengths are an array, which takes a ninth of the memory of a list."""
+    """Return a record with its run lengths in an array, which takes a ninth of the memory of a list."""
     segmentation = record["segmentation"]
     counts = np.array(segmentation["counts"], np.int32)
     return {**record, "segmentation": {"size": segmentation["size"], "counts": counts}}
 
 
 class _Encoded(Wrapped):
-    """A model that has encoded one picture already, and does not do it again."""
+    """A model with the embedding of one image, which it does not encode again."""
 
     def __init__(self, model: MaskModel, embedding: Embedding) -> None:
         super().__init__(model)
         self._embedding = embedding
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        assert image.shape[:2] == self._embedding.original_hw, "no crops are asked for here"
+        assert image.shape[:2] == self._embedding.original_hw, "no crops are encoded here"
         return self._embedding

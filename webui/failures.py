@@ -1,4 +1,4 @@
-"""What a visitor reads when a request fails, whatever the reason."""
+"""The message, the JSON and the HTTP status of a request that failed."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 from typing import Any
 
 from mobilesam.errors import MobileSamError, is_out_of_memory
+from mobilesam.webui.session_store import SessionExpiredError
 from mobilesam.webui.uploads import UploadError
-from mobilesam.webui.visitors import GoneError
 from mobilesam.webui.workers import BusyError
 
 _log = logging.getLogger("mobilesam.webui")
@@ -17,11 +17,11 @@ _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows h
 
 
 class ServerError(MobileSamError):
-    """The server cannot answer a request, through no fault of the visitor's."""
+    """A request failed through no fault of the client."""
 
 
 def explained(error: Exception) -> MobileSamError:
-    """Return an error as one of ours; one that nobody foresaw is written to the log with its traceback."""
+    """Return an error of this package for any error; an unexpected one is logged with its traceback."""
     if isinstance(error, MobileSamError):
         return error
     if is_out_of_memory(error):
@@ -29,18 +29,17 @@ def explained(error: Exception) -> MobileSamError:
     if isinstance(error, OSError) and error.errno in _DISK_FULL:
         return ServerError("The server's disk is full. Try again later.")
     _log.error("a request failed", exc_info=error)
-    return ServerError(f"The server failed with {type(error).__name__}. Its log has the details.")
+    return ServerError(f"The request failed on the server with {type(error).__name__}. Its log has the details.")
 
 
 def failure(error: MobileSamError) -> dict[str, Any]:
-    """Return an error as the page reads it; ``gone`` asks it to open its image again."""
-    return {"error": str(error), "gone": isinstance(error, GoneError)}
+    """Return an error as JSON; ``expired`` tells the page to open its image again."""
+    return {"error": str(error), "expired": isinstance(error, SessionExpiredError)}
 
 
 def status_of(error: MobileSamError) -> int:
     """Return the HTTP status of an error."""
     if isinstance(error, UploadError):
         return error.status
-    if isinstance(error, ServerError):
-        return 500
-    return 410 if isinstance(error, GoneError) else 429 if isinstance(error, BusyError) else 400
+    statuses = {ServerError: 500, SessionExpiredError: 410, BusyError: 429}
+    return next((status for kind, status in statuses.items() if isinstance(error, kind)), 400)

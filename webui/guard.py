@@ -1,12 +1,12 @@
-"""Which requests are answered: those of the page itself and of scripts, not those of other web pages.
+"""The check of request headers: requests of the page itself and of scripts pass, those of other web pages are refused.
 
-A browser lets any web page send requests to any address, so a server on this machine has to tell whose they are:
+A browser lets any web page send requests to any address, so the server checks their source:
 
-- ``Host`` names the server as the browser knows it. A foreign name that was made to resolve to this machine (DNS
+- ``Host`` is the name by which the browser reaches the server. Another name that resolves to this machine (DNS
   rebinding) is refused. An IP address cannot be rebound.
-- ``Origin`` names the page that asks. It must be this server. Scripts such as curl and gradio_client send none.
-- ``Sec-Fetch-Site`` says the same where a browser sends no ``Origin``. Only opening the page by a link may come from
-  another site.
+- ``Origin`` is the page that sends the request. It must be this server. Scripts such as curl and gradio_client send
+  none.
+- ``Sec-Fetch-Site`` is checked as well, since a browser may send no ``Origin``. Another site may only link to the page.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ _FORBIDDEN = 403
 
 @dataclass(frozen=True)
 class Hosts:
-    """Under which names the server is reached.
+    """The names by which the server is reached.
 
-    loopback: whether it listens on this machine only, so that no other name is right. allowed: more names, in lower
+    loopback: whether it listens on this machine only, so that other names are refused. allowed: more names, in lower
     case, such as that of a proxy.
     """
 
@@ -40,7 +40,7 @@ class Hosts:
 
     @classmethod
     def of(cls, address: str, allowed: Iterable[str] = ()) -> Hosts:
-        """Return the names for an IP address that is listened on and the values of ``--allow-host``.
+        """Return the names for the IP address of the server and the values of ``--allow-host``.
 
         Raises:
             InputError: a value is not a host name.
@@ -48,22 +48,22 @@ class Hosts:
         return cls(ipaddress.ip_address(address).is_loopback, frozenset(map(checked_name, allowed)))
 
     def refusal(self, host: str) -> str:
-        """Return why a ``Host`` is refused, or nothing."""
+        """Return the message that refuses a ``Host``, or ""."""
         if not self.loopback and not self.allowed:
             return ""
         name = name_of(host)
         if _is_local(name) or name in self.allowed or (not self.loopback and _address(name)):
             return ""
         names = ", ".join(sorted({"localhost", *self.allowed}))
-        remedy = "if this name is yours, start the server with --allow-host"
+        remedy = "to use this name, start the server with --allow-host"
         return sentence("Host", f"be {names} or this server's IP address", repr(host), remedy)
 
 
 def checked_name(name: str) -> str:
-    """Return a host name or an IP address as :func:`name_of` gives it.
+    """Return a host name or an IP address in the form of :func:`name_of`.
 
     Raises:
-        InputError: it is something else, such as a URL.
+        InputError: it is neither.
     """
     if _address(name.strip("[]")):
         return name.strip("[]").lower()
@@ -78,7 +78,7 @@ def checked_name(name: str) -> str:
 
 
 def name_of(host: str) -> str:
-    """Return the name in ``NAME:PORT`` in lower case, without the brackets of IPv6; nothing if it has another form."""
+    """Return the name in ``NAME:PORT`` in lower case, without the brackets of IPv6, or "" for another form."""
     try:
         parts = urlsplit(f"//{host}")
     except ValueError:
@@ -87,11 +87,11 @@ def name_of(host: str) -> str:
 
 
 def refusal(scope: Scope, hosts: Hosts) -> tuple[int, str] | None:
-    """Return the status and the sentence with which a request is refused, or None."""
+    """Return the status and the message that refuse a request, or None."""
     headers = Headers(scope=scope)
     host, origin, site = headers.get("host", ""), headers.get("origin"), headers.get("sec-fetch-site", "none")
-    if wrong := hosts.refusal(host):
-        return _MISDIRECTED, wrong
+    if message := hosts.refusal(host):
+        return _MISDIRECTED, message
     if origin is not None and not _same_origin(origin, host, hosts):
         remedy = "open the page itself; for a proxy, start the server with --allow-host"
         return _FORBIDDEN, sentence("Origin", f"be this server, {host}", repr(origin), remedy)
@@ -101,7 +101,7 @@ def refusal(scope: Scope, hosts: Hosts) -> tuple[int, str] | None:
 
 
 class Guard:
-    """Refuses what :func:`refusal` says, before anything else looks at the request."""
+    """ASGI middleware that refuses requests before the application runs; see :func:`refusal`."""
 
     def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
         self._app = app
@@ -115,23 +115,20 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
         else:
             status, text = refused
-            await JSONResponse({"error": text, "gone": False}, status)(scope, receive, send)
+            await JSONResponse({"error": text, "expired": False}, status)(scope, receive, send)
 
 
 def _same_origin(origin: str, host: str, hosts: Hosts) -> bool:
-    """Return whether a page is this server's own; a proxy in between may speak TLS or change the ``Host``."""
-    scheme, _, place = origin.lower().partition("://")
-    if scheme not in ("http", "https") or not place:
+    """Return whether a page is from this server; a proxy in between may use TLS or change the ``Host``."""
+    scheme, _, address = origin.lower().partition("://")
+    if scheme not in ("http", "https") or not address:
         return False
-    name = name_of(place)
-    return place == host.lower() or (name in hosts.allowed and not _is_local(name))
+    name = name_of(address)
+    return address == host.lower() or (name in hosts.allowed and not _is_local(name))
 
 
 def _opens_the_page(scope: Scope, headers: Headers) -> bool:
-    """Return whether the request opens the page by a link on another site.
-
-    That changes nothing, and the other site cannot read the response.
-    """
+    """Return whether a request follows a link to the page, which is safe: the other site cannot read the response."""
     return (
         scope["type"] == "http"
         and scope["method"] in ("GET", "HEAD")

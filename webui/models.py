@@ -1,4 +1,4 @@
-"""The models a visitor can choose from, each loaded when it is first used."""
+"""The models that the page offers, each loaded when it is first used."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Load = Callable[[str | None, str], MaskModel]
 
 
 class Choice(NamedTuple):
-    """label: what the page shows. load: makes the model."""
+    """label: the text on the page. load: returns the model."""
 
     label: str
     load: Callable[[], MaskModel]
@@ -41,21 +41,21 @@ class Models:
         return next(iter(self._choices))
 
     def labels(self) -> dict[str, str]:
-        """Return what the page shows for each name."""
+        """Return the label of each name."""
         return {name: choice.label for name, choice in self._choices.items()}
 
     def check(self, name: object) -> str:
-        """Return a name that is known.
+        """Return a name if it is known.
 
         Raises:
-            InputError: it is not.
+            InputError: it is unknown.
         """
         if not isinstance(name, str) or name not in self._choices:
             raise InputError(unknown_name("model", name, self._choices))
         return name
 
     def get(self, name: str) -> MaskModel:
-        """Return a model, loading it on first use."""
+        """Return a model, which is loaded on first use."""
         with self._lock:
             if name not in self._loaded:
                 self._loaded[name] = self._choices[name].load()
@@ -63,28 +63,31 @@ class Models:
 
 
 def choices(models: Sequence[str], backend: str, device: str, load: Load) -> Models:
-    """Return the models that the page offers: each asked for, or the default weights, on every backend it can run on.
+    """Return the models that the page offers: each of ``models``, on every backend that can run it.
 
     Args:
-        models: names of weights, checkpoints, folders of ONNX files; none for the default weights.
-        backend, device: as for :func:`mobilesam.load`.
-        load: called with one of them, or None for the default weights, and a backend, when it is first used.
+        models: weights names, checkpoints, or folders of ONNX files; if empty, the default weights.
+        backend: as for :func:`mobilesam.load`.
+        device: as for :func:`mobilesam.load`.
+        load: called on first use with one of ``models``, or None for the default weights, and a backend.
     """
-    found: dict[str, Choice] = {}
-    wanted: Sequence[str | None] = models or [None]
-    for model in wanted:
+    offered: dict[str, Choice] = {}
+    requested: Sequence[str | None] = models or [None]
+    for model in requested:
         exported = find_export(model)
         backends = [backend] if backend != "auto" else ["onnx"] if exported else _backends(device)
+        suffix = "" if model is None else Path(model.split(",")[0]).name or "model"
         for each in backends:
             label = _precision_label(exported) if exported else LABELS.get(each, each)
-            name = each if model is None else f"{each}-{_short(model)}"
-            choice = Choice(label if model is None else f"{label} · {_short(model)}", partial(load, model, each))
-            found[_unused(name, found)] = choice
-    return Models(found)
+            name = f"{each}-{suffix}" if suffix else each
+            names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+            unused = next(candidate for candidate in names if candidate not in offered)
+            offered[unused] = Choice(f"{label} · {suffix}" if suffix else label, partial(load, model, each))
+    return Models(offered)
 
 
 def _backends(device: str) -> list[str]:
-    """Return what a checkpoint can run on here, the fastest first."""
+    """Return the backends that can run a checkpoint on a device, the fastest first."""
     torch = ["torch"] if importlib.util.find_spec("torch") else []
     if device == "mps":
         return torch
@@ -92,16 +95,7 @@ def _backends(device: str) -> list[str]:
 
 
 def _precision_label(exported: Sequence[Path]) -> str:
-    """Return what to call ONNX files that say how their weights are stored, or do not."""
+    """Return a label with the precision of the weights, if the metadata of the ONNX files contains it."""
     precisions = {metadata.of(recognition.read(path)).get("precision", "") for path in exported}
     other = sorted(precisions - {metadata.FLOAT32})
     return f"ONNX {other[-1] if other else metadata.FLOAT32}".rstrip()
-
-
-def _short(model: str) -> str:
-    return Path(model.split(",")[0]).name or "model"
-
-
-def _unused(name: str, taken: Mapping[str, object]) -> str:
-    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
-    return next(each for each in names if each not in taken)

@@ -1,8 +1,8 @@
-"""Routes beside Gradio's, for what its server functions cannot do: send bytes, and tell how far a long run is.
+"""The routes of the page beside those of Gradio: they send bytes, and report the progress of long runs.
 
-A visitor's token in the header ``X-Visitor`` is the key to all of them. The page gets it from a server function, which
-Gradio guards with ``--auth``. The header ``X-Picture`` holds the key of the picture that a request is about; if another
-one is open, the request is refused.
+The header ``X-Session`` contains the token of a session, which the page gets from a server function that Gradio guards
+with ``--auth``. The header ``X-Image`` contains the key of the image that a request is about; if another image is open,
+the request is refused.
 """
 
 from __future__ import annotations
@@ -23,18 +23,16 @@ from starlette.staticfiles import StaticFiles
 
 from mobilesam._version import __version__
 from mobilesam.errors import InputError, MobileSamError, sentence
-from mobilesam.webui import wire
-from mobilesam.webui.bodies import IMAGE_PATH, Store
-from mobilesam.webui.everything import Everything, Found, found_view
+from mobilesam.webui import view
+from mobilesam.webui.bodies import IMAGE_PATH, BodyStore
+from mobilesam.webui.everything import Everything, EverythingResult, everything_view
 from mobilesam.webui.failures import explained, failure, status_of
 from mobilesam.webui.saving import Saved, save
 from mobilesam.webui.service import Opened, Service
-from mobilesam.webui.session import Session
-from mobilesam.webui.view import answer_view, session_view
 from mobilesam.webui.workers import Job
 
 STATIC = Path(__file__).parent / "static"
-_TICK = 0.2  # seconds between looks at a job's place in the queue
+_TICK = 0.2  # seconds between progress reports
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -42,9 +40,9 @@ Emit = Callable[[dict[str, Any]], object]
 Result = TypeVar("Result")
 
 
-def add_routes(app: FastAPI, service: Service, everything: Everything, store: Store) -> None:
-    """Add the page's routes and ``/health`` to an application."""
-    app.mount("/studio/static", StaticFiles(directory=STATIC), name="studio-static")
+def add_routes(app: FastAPI, service: Service, everything: Everything, store: BodyStore) -> None:
+    """Add the routes of the page and ``/health`` to an application."""
+    app.mount("/service/static", StaticFiles(directory=STATIC), name="service-static")
 
     async def refuse(request: Request, error: Exception) -> JSONResponse:
         shown = explained(error)
@@ -61,20 +59,20 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
             "status": "ok",
             "version": __version__,
             "models": list(service.models.labels()),
-            "visitors": len(service.visitors),
-            "visitors_mb": _megabytes(service.visitors.used),
+            "sessions": len(service.sessions),
+            "sessions_mb": round(service.sessions.used / 1e6, 1),
             "encoding": service.encoders.busy(),
             "saving": service.savers.busy(),
-            "cached_mb": _megabytes(cached),
+            "cached_mb": round(cached / 1e6, 1),
             "receiving": store.receiving,
-            "received_mb": _megabytes(store.held),
-            "uploads_mb": _megabytes(stored),
+            "received_mb": round(store.held / 1e6, 1),
+            "uploads_mb": round(stored / 1e6, 1),
         }
 
     @app.get("/gradio_api/heartbeat/{name}")
     @app.get("/gradio_api/upload_progress")
     async def not_offered() -> Response:
-        """Take the place of Gradio's routes, which hold a connection, or memory for good, for each name in a request.
+        """Replace routes of Gradio that keep a connection open, or memory forever, for each name in a request.
 
         Neither the page nor gradio_client needs them.
         """
@@ -82,58 +80,58 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: St
 
     @app.post(IMAGE_PATH)
     async def open_image(request: Request) -> StreamingResponse:
-        token = _token(request)
+        token, _ = _session_of(request)
         content = await request.body()
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
-            return service.open(token, content, name, lambda session: emit({"image": session_view(session, None)}))
+            return service.open(token, content, name, lambda state: emit({"image": view.session_view(state, None)}))
 
         return _follow(start, lambda opened: _opened_view(service, token, opened))
 
-    @app.post("/studio/model/{name}")
+    @app.post("/service/model/{name}")
     async def switch_model(request: Request, name: str) -> StreamingResponse:
-        token = _token(request)
-        key = _image_key(request)
+        token, key = _session_of(request)
         return _follow(lambda _: service.switch(token, name, key), lambda opened: _opened_view(service, token, opened))
 
-    @app.get("/studio/preview")
+    @app.get("/service/preview")
     async def preview(request: Request) -> Response:
-        image = service.image(service.session(_token(request), _image_key(request)))
-        jpeg: bytes = await _result(service.previews.submit(lambda: wire.preview(image)))
+        image = service.image(service.session(*_session_of(request)))
+        jpeg: bytes = await _result(service.previews.submit(lambda: view.preview(image)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
-    @app.post("/studio/everything")
+    @app.post("/service/everything")
     async def run_everything(request: Request) -> StreamingResponse:
-        token, key, mode = _token(request), _image_key(request), (await _json(request)).get("mode")
-        told = 0.0
+        (token, key), mode = _session_of(request), (await _json(request)).get("mode")
+        reported = 0.0
 
-        def start(emit: Emit) -> Job[Found]:
-            def progress(done: int, total: int, found: int) -> None:
-                nonlocal told
-                if time.monotonic() - told > _TICK:
-                    told = time.monotonic()
-                    emit({"progress": {"done": done, "total": total, "found": found}})
+        def start(emit: Emit) -> Job[EverythingResult]:
+            def progress(done: int, total: int, candidates: int) -> None:
+                nonlocal reported
+                if time.monotonic() - reported > _TICK:
+                    reported = time.monotonic()
+                    emit({"progress": {"done": done, "total": total, "candidates": candidates}})
 
             return everything.start(token, mode, progress, key)
 
-        return _follow(start, found_view, lambda job: everything.cancel(token, job))
+        return _follow(start, everything_view, lambda job: everything.cancel(token, job))
 
-    @app.post("/studio/save/{kind}")
+    @app.post("/service/save/{kind}")
     async def save_file(request: Request, kind: str) -> Response:
-        token, key, body = _token(request), _image_key(request), await _json(request)
+        (token, key), body = _session_of(request), await _json(request)
         source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
-        session = await run_in_threadpool(service.with_answer if source == "prompt" else service.session, token, key)
+        get = service.with_candidates if source == "prompt" else service.session
+        session = await run_in_threadpool(get, token, key)
         saved: Saved = await _result(service.savers.submit(lambda: save(service, session, kind, source, selected, run)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
 
 
 def _opened_view(service: Service, token: str, opened: Opened) -> dict[str, Any]:
-    """Return the state after encoding; a prompt that is still there is answered anew."""
+    """Return the state after encoding, with the masks for its prompt if it has one."""
     image = opened.session.image
-    session: Session = service.act(token, [], "" if image is None else image.key)
-    return {"encode_ms": round(opened.encode_ms, 1)} | answer_view(session, service.models.get(session.model))
+    session = service.act(token, [], "" if image is None else image.key)
+    return {"encode_ms": round(opened.encode_ms, 1)} | view.result_view(session, service.models.get(session.model))
 
 
 def _follow(
@@ -141,10 +139,11 @@ def _follow(
     finish: Callable[[Any], dict[str, Any]],
     on_leave: Callable[[Job[Any]], object] = lambda _: None,
 ) -> StreamingResponse:
-    """Start a job and stream what becomes of it, one JSON object a line.
+    """Start a job and stream its progress, one JSON object a line.
 
-    ``{"waiting": place}`` while it is queued, what it emits, and at last ``{"done": finish(result)}`` or an error. If
-    the reader leaves before the end, a job that has not begun is cancelled, and ``on_leave`` called with the job.
+    The lines are ``{"waiting": place}`` while the job is queued, the objects that it emits, and at the end
+    ``{"done": finish(result)}`` or an error. If the client disconnects before the end, a queued job is canceled, and
+    ``on_leave`` is called with the job.
     """
     loop = asyncio.get_running_loop()
     events: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
@@ -185,30 +184,26 @@ def _line(event: dict[str, Any]) -> str:
     return json.dumps(event, separators=(",", ":")) + "\n"
 
 
-def _token(request: Request) -> str:
-    return request.headers.get("x-visitor", "")
-
-
-def _image_key(request: Request) -> str | None:
-    """Return the key of the picture that a request is about, "" for none, or None if it does not say."""
-    return request.headers.get("x-picture")
+def _session_of(request: Request) -> tuple[str, str | None]:
+    """Return the token of a request and the key of its image, "" for no image, None if there is no such header."""
+    return request.headers.get("x-session", ""), request.headers.get("x-image")
 
 
 async def _json(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body() or b"{}")
     except (ValueError, RecursionError) as error:
-        raise InputError(sentence("the request", "be JSON", f"{error}", "correct it")) from error
+        raise InputError(sentence("the request body", "be JSON", f"{error}", "correct it")) from error
     if not isinstance(body, dict):
-        raise InputError(sentence("the request", "be a JSON object", type(body).__name__, "put it into braces"))
+        raise InputError(sentence("the request body", "be a JSON object", type(body).__name__, "put it into braces"))
     return body
 
 
 async def _result(job: Job[Result]) -> Result:
-    """Wait for a job without a thread, and return its result.
+    """Return the result of a job without blocking the event loop.
 
     Raises:
-        MobileSamError: what went wrong, whatever it was.
+        MobileSamError: any error of the job; see :func:`explained`.
     """
     loop, finished = asyncio.get_running_loop(), asyncio.Event()
     job.future.add_done_callback(lambda _: None if loop.is_closed() else loop.call_soon_threadsafe(finished.set))
@@ -219,11 +214,7 @@ async def _result(job: Job[Result]) -> Result:
         raise explained(error) from error
 
 
-def _megabytes(size: int) -> float:
-    return round(size / 1e6, 1)
-
-
 def _file_name(header: str) -> str:
-    """Return the last part of the name the page gave, without what no file system likes."""
+    """Return the last part of a file name, without characters that file systems refuse."""
     name = re.sub(r'[\x00-\x1f<>:"|?*]', "", unquote(header).replace("\\", "/").rpartition("/")[2]).strip(". ")
-    return name[-100:] or "picture"
+    return name[-100:] or "image"

@@ -17,7 +17,7 @@ from mobilesam.model import MaskModel
 from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.webui.service import Service
-from mobilesam.webui.session import Answer, Session, ShownImage
+from mobilesam.webui.session import CandidateMasks, Session, ShownImage, open_image
 
 KINDS = (*FORMATS, "prompts")
 _ENDINGS = {  # and media types
@@ -31,7 +31,7 @@ _ENDINGS = {  # and media types
 
 
 class Saved(NamedTuple):
-    """A file: its content, its name, its media type."""
+    """A file: its content, name and media type."""
 
     content: bytes
     name: str
@@ -43,22 +43,20 @@ def save(
 ) -> Saved:
     """Return a file of the chosen mask (``source`` "prompt") or of segments ("everything"; all if none is selected).
 
-    ``run`` is the number of the run of everything mode that found the segments, by default the last one. At most one
-    mask of the image's size is in memory at a time.
+    ``run`` is the number of the run of everything mode that gave the segments, by default the last one. At most one
+    mask of the size of the image is in memory at a time.
 
     Raises:
-        InputError: there is nothing to save, or an argument is not known.
-        GoneError: the picture is no longer in memory.
+        InputError: there is nothing to save, or an argument is invalid.
+        SessionExpiredError: the image was dropped.
         MissingDependencyError: the format needs a package that is not installed.
     """
     if kind not in KINDS:
         raise InputError(unknown_name("kind", kind, KINDS))
     if source not in ("prompt", "everything"):
         raise InputError(unknown_name("source", source, ("prompt", "everything")))
-    image = session.image
-    if image is None:
-        raise InputError("There is no image to save. Open one first.")
-    stem = Path(image.name).stem or "picture"
+    image = open_image(session)
+    stem = Path(image.name).stem or "image"
     if kind == "prompts":
         if not session.prompt.has_object:
             raise InputError("There is no prompt to save. Click the object first.")
@@ -66,8 +64,7 @@ def save(
         return Saved(text.encode(), f"{stem}.prompts.json", "application/json")
     if source == "everything":
         if run is not None and run != session.run:
-            remedy = "segment everything again"
-            raise InputError(sentence("run", f"be the last one, {session.run}", repr(run), remedy))
+            raise InputError(sentence("run", f"be the last one, {session.run}", repr(run), "segment everything again"))
         records = _selected(session.segments, selected)
     else:
         records = [chosen_record(session, service.models.get(session.model))]
@@ -81,21 +78,23 @@ def save(
 
 
 def chosen_record(session: Session, model: MaskModel) -> MaskRecord:
-    """Return the chosen mask at the picture's own size.
+    """Return the chosen mask at the original size of the image.
 
     Raises:
         InputError: there is no mask yet.
     """
-    if session.answer is None:
+    if session.candidates is None:
         raise InputError("There is no mask to save. Click the object first.")
-    assert session.image is not None, "an answer is to a picture"
-    return record_of(session.image, session.prompt, session.answer, session.chosen, model)
+    return record_of(open_image(session), session.prompt, session.candidates, session.chosen, model)
 
 
-def record_of(image: ShownImage, prompt: ObjectPrompt, answer: Answer, index: int, model: MaskModel) -> MaskRecord:
-    """Return one mask of an answer; its segmentation is an uncompressed RLE."""
-    frame = Frame(answer.input_hw, image.hw, model.image_size)
-    return segment.record_of(prompt, answer.low_res_logits[index], answer.scores[index], frame, model.mask_threshold)
+def record_of(
+    image: ShownImage, prompt: ObjectPrompt, candidates: CandidateMasks, index: int, model: MaskModel
+) -> MaskRecord:
+    """Return one of the candidate masks as a record with an uncompressed RLE."""
+    frame = Frame(candidates.input_hw, image.hw, model.image_size)
+    logits, iou = candidates.low_res_logits[index], candidates.predicted_ious[index]
+    return segment.record_of(prompt, logits, iou, frame, model.mask_threshold)
 
 
 def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]:

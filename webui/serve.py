@@ -1,4 +1,4 @@
-"""The server: the page, its routes and the endpoints in one application, on this machine only unless told otherwise."""
+"""The server: the page, its routes and the endpoints in one application, by default for this machine only."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import signal
 import socket
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import gradio as gr
 import uvicorn
@@ -16,7 +17,7 @@ from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.webui.bodies import Bodies, Store
+from mobilesam.webui.bodies import Bodies, BodyStore
 from mobilesam.webui.connections import Connection
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts, checked_name
@@ -25,7 +26,7 @@ from mobilesam.webui.routes import STATIC, add_routes
 from mobilesam.webui.service import Service
 from mobilesam.webui.uploads import UploadFolder
 
-# Nothing is loaded from elsewhere, whatever Gradio's page asks for; its script needs eval for templates.
+# Nothing is loaded from other servers. The script of Gradio needs eval for its templates.
 _POLICY = (
     "default-src 'self'; script-src 'self' 'unsafe-inline' 'unsafe-eval'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' blob: data:; font-src 'self' data:; worker-src 'self' blob:; frame-ancestors 'self'"
@@ -37,9 +38,9 @@ _STORED_FILES = 10  # of the largest size, in the folder of uploads
 
 @dataclass(frozen=True)
 class Address:
-    """Where to listen, and who may enter.
+    """The address of the server, and who may use it.
 
-    port: 0 takes a free one. auth: name and password of a login. allowed_hosts: names by which browsers may reach the
+    port: 0 takes a free one. auth: name and password of the login. allowed_hosts: names by which browsers may reach the
     server, besides its address.
     """
 
@@ -49,7 +50,7 @@ class Address:
     allowed_hosts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check what needs no network.
+        """Check the names.
 
         Raises:
             InputError: the host is empty, which would open the page to all machines, or an allowed host is not a host
@@ -63,7 +64,7 @@ class Address:
 
 
 class _Headers:
-    """Adds the headers that keep the page to itself."""
+    """ASGI middleware that adds security headers to responses."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -83,9 +84,9 @@ class _Headers:
 
 
 class _Server(uvicorn.Server):
-    """Ends at Ctrl-C and SIGTERM with exit code 0; uvicorn's own raises the signal once more at the end.
+    """A server that ends at Ctrl-C and SIGTERM with exit code 0; that of uvicorn raises the signal again at the end.
 
-    ``on_ready`` is called when it answers, ``on_exit`` before requests that still run are waited for.
+    ``on_ready`` is called when the server accepts requests, ``on_exit`` before it waits for running requests.
     """
 
     def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object], on_exit: Callable[[], object]) -> None:
@@ -112,12 +113,12 @@ class _Server(uvicorn.Server):
 
 
 def build_app(
-    service: Service, everything: Everything, hosts: Hosts, store: Store, auth: tuple[str, str] | None = None
+    service: Service, everything: Everything, hosts: Hosts, store: BodyStore, auth: tuple[str, str] | None = None
 ) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
     app.add_middleware(Bodies, store=store)
-    app.add_middleware(Guard, hosts=hosts)  # added later, asked earlier
+    app.add_middleware(Guard, hosts=hosts)  # middleware that is added later runs earlier
     app.add_middleware(_Headers)
     add_routes(app, service, everything, store)
     page = build_page(service, everything)
@@ -129,7 +130,7 @@ def build_app(
         auth=auth,
         auth_message="mobilesam",
         theme=theme(),
-        css_paths=[STATIC / "studio.css"],
+        css_paths=[STATIC / "page.css"],
         footer_links=["api"],
         run_history=False,
         enable_monitoring=False,
@@ -143,7 +144,7 @@ def build_app(
 
 
 def serve(service: Service, address: Address, on_ready: Callable[[str], object]) -> None:
-    """Serve until the process is told to stop; ``on_ready`` is given the URL.
+    """Serve until the process gets SIGINT or SIGTERM; ``on_ready`` is called with the URL.
 
     Raises:
         InputError: the address cannot be used.
@@ -151,33 +152,27 @@ def serve(service: Service, address: Address, on_ready: Callable[[str], object])
     with _listen(address) as listener, _upload_folder(service.limits.max_upload_mb) as folder:
         host, port = listener.getsockname()[:2]
         everything = Everything(service)
-        store = Store(service.limits.max_upload_mb, folder, service.visitors.session)
+        store = BodyStore(service.limits.max_upload_mb, folder, service.sessions.get)
         app = build_app(service, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
-        config = uvicorn.Config(
-            app,
-            http=Connection,
-            ws="none",
-            log_level="warning",
-            access_log=False,
-            timeout_graceful_shutdown=3,
-        )
+        options: dict[str, Any] = {"http": Connection, "ws": "none", "log_level": "warning", "access_log": False}
+        config = uvicorn.Config(app, timeout_graceful_shutdown=3, **options)
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
-        def end_work() -> None:
+        def stop_work() -> None:
             store.close()
             everything.close()
             service.close(wait=False)
 
         try:
-            _Server(config, lambda: on_ready(url), end_work).run(sockets=[listener])
+            _Server(config, lambda: on_ready(url), stop_work).run(sockets=[listener])
         finally:
-            end_work()
+            stop_work()
             service.close()
 
 
 @contextlib.contextmanager
 def _upload_folder(max_upload_mb: int) -> Iterator[UploadFolder]:
-    """Let Gradio store uploads in a folder of this process, for as long as the block runs."""
+    """Make Gradio store uploads in a folder of this process while the block runs."""
     folder = UploadFolder(_STORED_FILES * max_upload_mb * 1_000_000)
     before = os.environ.get(_GRADIO_FOLDER)
     os.environ[_GRADIO_FOLDER] = str(folder.path)

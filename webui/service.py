@@ -1,6 +1,6 @@
-"""What the page and the endpoints do: open a picture, answer prompts, segment everything.
+"""The work behind the page and the endpoints: open an image, decode prompts, keep what was computed.
 
-No HTTP and no Gradio here. A picture is encoded once, whoever opens it; a click only runs the decoder.
+No HTTP and no Gradio here. An image is encoded once, whoever opens it; a click only runs the decoder.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from functools import partial
 from typing import Any, NamedTuple
 
 from mobilesam.arrays import FloatArray, UInt8Array
@@ -21,23 +20,23 @@ from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.models import Models
-from mobilesam.webui.session import Answer, Session, ShownImage
-from mobilesam.webui.visitors import GoneError, Visitors, open_image, showing
+from mobilesam.webui.session import CandidateMasks, Session, ShownImage, open_image
+from mobilesam.webui.session_store import SessionExpiredError, SessionStore, showing
 from mobilesam.webui.workers import Job, Workers
 
-# An embedding is 4 MB, and the decoder's image-side work for it about 15 MB more.
+# An embedding is 4 MB, and the image-side work of the decoder for it about 15 MB more.
 _EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
-_ATTEMPTS = 4  # to get masks for a state that changes meanwhile
+_ATTEMPTS = 4  # to decode masks for a state that changes at the same time
 
-# Parts of --cache-mb, in bytes a megabyte: images, embeddings, the visitors' states, and the logits that chosen masks
-# feed back, 256 KB each; those that are dropped are computed from the steps.
-_IMAGES, _EMBEDDINGS, _STATES, _FEEDBACK = 400_000, 400_000, 170_000, 30_000
+# Parts of --cache-mb, in bytes a megabyte: images, embeddings, sessions, and the logits of chosen masks that are fed
+# back, 256 KB each; dropped logits are computed again from the steps.
+_IMAGES, _EMBEDDINGS, _SESSIONS, _FEEDBACK = 400_000, 400_000, 170_000, 30_000
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What the server grants: pictures at work at once, waiting for that, kept, and how large one may be."""
+    """Images encoded or segmented at once, requests waiting, memory, and the largest image file and image."""
 
     concurrency: int = 2
     waiting: int = 32
@@ -46,15 +45,16 @@ class Limits:
     max_pixels: int = 50_000_000
 
 
-@dataclass(frozen=True)
-class Opened:
-    """A session with its picture open, and how long its picture took to be encoded, now or when it first was."""
+class Opened(NamedTuple):
+    """A session after its image was encoded, and the time of the encoder for that image, milliseconds."""
 
     session: Session
     encode_ms: float
 
 
-class _Encoded(NamedTuple):
+class Encoded(NamedTuple):
+    """An embedding, and the time of the encoder, milliseconds."""
+
     embedding: Embedding
     ms: float
 
@@ -65,9 +65,9 @@ class Service:
     def __init__(self, models: Models, limits: Limits) -> None:
         self.models = models
         self.limits = limits
-        self.visitors = Visitors(limit_bytes=limits.cache_mb * _STATES)
+        self.sessions = SessionStore(limit_bytes=limits.cache_mb * _SESSIONS)
         self.images: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
-        self.embeddings: ByteCache[_Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
+        self.embeddings: ByteCache[Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
         self.feedback: ByteCache[FloatArray] = ByteCache(limits.cache_mb * _FEEDBACK)
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
@@ -76,77 +76,75 @@ class Service:
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
 
-    def admit(self, model: str | None = None) -> str:
-        """Return a new visitor's token; the default model answers unless another is named."""
-        return self.visitors.admit(Session(model or self.models.default))
+    def new_session(self, model: str | None = None) -> str:
+        """Return the token of a new session with a model, by default the first one."""
+        return self.sessions.create(Session(model or self.models.default))
 
     def open(self, token: str, content: bytes, name: str, on_image: Callable[[Session], object]) -> Job[Opened]:
-        """Put a picture file into the queue to be read and encoded for a visitor.
+        """Queue an image file to be read and encoded for a session.
 
-        Until it is read, and for good if it cannot be, the earlier picture stays. ``on_picture`` is called when it is
-        read and can be shown.
+        The earlier image stays open until the file is read, and if it cannot be read. ``on_image`` is called when the
+        image is read and can be shown. The job raises InputError if the content is not an image within the limits.
 
         Raises:
-            GoneError: there is no such visitor.
+            SessionExpiredError: the token is unknown.
             BusyError: the queue is full.
-        The job raises InputError if the content is no picture that can be used.
         """
-        self.visitors.session(token)
+        self.sessions.get(token)
 
         def work() -> Opened:
-            image = read_image(content, max_pixels=self.limits.max_pixels)
-            hw = (image.shape[0], image.shape[1])
+            pixels = read_image(content, max_pixels=self.limits.max_pixels)
             frames = count_frames(content)
             note = f"The first of {frames} frames is shown." if frames > 1 else ""
-            picture = ShownImage(image_digest(image), hw, name, note)
-            self.images.put(picture.digest, image, image.nbytes)
-            session = self.visitors.change(token, lambda state: states.opened(state, picture))
+            image = ShownImage(image_digest(pixels), (pixels.shape[0], pixels.shape[1]), name, note)
+            self.images.put(image.digest, pixels, pixels.nbytes)
+            session = self.sessions.change(token, lambda state: states.opened(state, image))
             on_image(session)
-            return Opened(session, self._encode(session).ms)
+            return Opened(session, self.encode(session).ms)
 
         return self.encoders.submit(work)
 
     def switch(self, token: str, model: object, image_key: object = None) -> Job[Opened]:
-        """Let another model answer: load it, encode the picture if there is one, and then take its answers.
+        """Queue a change of the model: load it, encode the open image with it, and then use it in the session.
 
         Raises:
             InputError: there is no such model.
-            GoneError, BusyError: as :meth:`open`, or the picture is another than ``picture_key`` says.
+            SessionExpiredError, BusyError: as :meth:`open`, or the open image is not that of ``image_key``.
         """
         name = self.models.check(model)
-        asked = states.with_model(self.session(token, image_key), name)
+        target = states.with_model(self.session(token, image_key), name)
 
         def work() -> Opened:
             self.models.get(name)
-            ms = self._encode(asked).ms if asked.image is not None else 0.0
-            session = self.visitors.change(token, lambda state: states.with_model(state, name))
+            ms = self.encode(target).ms if target.image is not None else 0.0
+            session = self.sessions.change(token, lambda state: states.with_model(state, name))
             return Opened(showing(session, image_key), ms)
 
         return self.encoders.submit(work)
 
     def session(self, token: object, image_key: object = None) -> Session:
-        """Return a visitor's state.
+        """Return the state of a session.
 
         Args:
-            picture_key: of the picture that the visitor means, "" for none; by default whichever is open.
+            token: of the session.
+            image_key: the key of the image that the request is about, "" for none; None accepts any.
 
         Raises:
-            GoneError: there is no such visitor, or another picture is open.
+            SessionExpiredError: the token is unknown, or another image is open.
         """
-        return showing(self.visitors.session(token), image_key)
+        return showing(self.sessions.get(token), image_key)
 
     def act(self, token: str, actions: Iterable[Any], image_key: object = None) -> Session:
         """Apply actions, all or none, and return the state with the masks for its prompt.
 
         Raises:
             InputError: an action cannot be applied.
-            GoneError: the visitor or the picture is no longer known, or the picture is another than ``picture_key``
-                says; nothing is applied to that one.
-            BusyError: the queue is full; nothing is applied.
+            SessionExpiredError: the token is unknown, the image was dropped, or another image is open.
+            BusyError: the queue is full.
         """
         actions = list(actions)
         if any(isinstance(action, Mapping) and action.get("do") == "choose" for action in actions):
-            self.with_answer(token, image_key)
+            self.with_candidates(token, image_key)
         before: Session | None = None
 
         def step(state: Session) -> Session:
@@ -158,104 +156,91 @@ class Service:
                 state = after
             return self._supported(states.trimmed(state))
 
-        after = self.visitors.change(token, step)
+        after = self.sessions.change(token, step)
         try:
-            return self.with_answer(token, image_key)
+            return self.with_candidates(token, image_key)
         except Exception:
-            with suppress(GoneError):
-                self.visitors.change(token, lambda state: before if before and state is after else state)
+            with suppress(SessionExpiredError):
+                self.sessions.change(token, lambda state: before if before and state is after else state)
             raise
 
-    def with_answer(self, token: str, image_key: object = None) -> Session:
-        """Return a visitor's state with the masks for its prompt; the model is asked if there are none.
+    def with_candidates(self, token: str, image_key: object = None) -> Session:
+        """Return the state of a session with the masks for its prompt, which are decoded if there are none.
 
-        They are missing if the prompt does not say where the object is, or if the state changes all the time.
+        There are none if the prompt does not locate the object, or if the state changes at every attempt.
 
         Raises:
-            GoneError, BusyError: as :meth:`act`.
+            SessionExpiredError, BusyError: as :meth:`act`.
         """
-        state = self.session(token, image_key)
+        session = self.session(token, image_key)
         for _ in range(_ATTEMPTS):
-            if state.answer is not None or not state.prompt.has_object:
+            if session.candidates is not None or not session.prompt.has_object:
                 break
-            asked = self._supported(state)
-            answer = self.ask(asked, asked.prompt)
+            before, target = session, self._supported(session)
+            after = replace(target, candidates=self.decode(target, target.prompt))
 
-            take = partial(_with_answer, before=state, prompt=asked.prompt, answer=answer)
-            state = showing(self.visitors.change(token, take), image_key)
-        return state
+            def take(state: Session, before: Session = before, after: Session = after) -> Session:
+                return replace(state, prompt=after.prompt, candidates=after.candidates) if state == before else state
 
-    def _supported(self, state: Session) -> Session:
-        """Return a state whose prompt the model supports: without steps, if it cannot follow them."""
-        refined = state.prompt.refines or state.prompt.chosen is not None
-        if refined and not supports(self.models.get(state.model), state.prompt):
-            return states.without_steps(state)
-        return state
+            session = showing(self.sessions.change(token, take), image_key)
+        return session
 
-    def ask(self, session: Session, prompt: ObjectPrompt) -> Answer:
-        """Return the model's candidate masks for a prompt: three where it is ambiguous, else one.
+    def _supported(self, session: Session) -> Session:
+        """Return a state with a prompt that the model supports: points and box alone if it takes no mask_input."""
+        prompt = session.prompt
+        refined = prompt.refines or prompt.chosen is not None
+        if refined and not supports(self.models.get(session.model), prompt):
+            return replace(session, prompt=replace(prompt, steps=(), chosen=None), candidates=None)
+        return session
+
+    def decode(self, session: Session, prompt: ObjectPrompt) -> CandidateMasks:
+        """Return the candidate masks of a prompt: three if it is ambiguous, else one.
 
         Raises:
-            InputError: the prompt does not say where the object is.
-            GoneError: the picture is no longer known.
+            InputError: the prompt does not locate the object.
+            SessionExpiredError: the image was dropped.
             BusyError: the queue is full.
         """
-        embedding = self.embedding(session)
+        encoded = self.embeddings.get(self._key(session))
+        embedding = (encoded or self.encoders.run(lambda: self.encode(session))).embedding
         model = self.models.get(session.model)
 
-        def work() -> Answer:
+        def work() -> CandidateMasks:
             start = time.perf_counter()
             ready = prompt
             if prompt.steps:
-                key = self._feedback_key(session, prompt.steps)
+                key = (*self._key(session), prompt.steps)
                 logits = self.feedback.get(key)
                 if logits is None:
                     logits = feedback(model, embedding, prompt.steps)
                     self.feedback.put(key, logits, logits.nbytes)
                 ready = replace(prompt, mask_input=logits)
-            (found,) = decode(model, embedding, [ready])
+            (decoded,) = decode(model, embedding, [ready])
             ms = 1000 * (time.perf_counter() - start)
-            three = found.three(prompt.chosen)
-            scores = tuple(map(float, three.iou_predictions))
-            return Answer(three.low_res_logits, scores, embedding.input_hw, three.indices, three.best, ms)
+            masks = decoded.three(prompt.chosen)
+            ious = tuple(map(float, masks.iou_predictions))
+            return CandidateMasks(masks.low_res_logits, ious, embedding.input_hw, masks.indices, masks.best, ms)
 
         return self.decoders.run(work)
 
-    def embedding(self, session: Session) -> Embedding:
-        """Return the embedding of a session's picture, encoding it again if it was dropped.
-
-        Raises:
-            GoneError: the picture is no longer known.
-            InputError: there is no picture.
-        """
-        found = self.embeddings.get(self._key(session))
-        return self.encoders.run(lambda: self.embedding_here(session)) if found is None else found.embedding
-
-    def embedding_here(self, session: Session) -> Embedding:
-        """As :meth:`embedding`, in this thread instead of an encoder's: for work that runs in one."""
-        return self._encode(session).embedding
-
     def image(self, session: Session) -> UInt8Array:
-        """Return a session's picture, (H, W, 3) uint8 RGB.
+        """Return the image of a session, (H, W, 3) uint8 RGB.
 
         Raises:
-            GoneError: it is no longer in memory.
-            InputError: there is none.
+            SessionExpiredError: it was dropped.
+            InputError: no image is open.
         """
-        found = self.images.get(open_image(session).digest)
-        if found is None:
-            raise GoneError("The image is no longer in memory. Open it again.")
-        return found
+        image = self.images.get(open_image(session).digest)
+        if image is None:
+            raise SessionExpiredError("The image is no longer in memory. Open it again.")
+        return image
 
-    def close(self, wait: bool = True) -> None:
-        """Stop the workers and, if asked to, wait for what they have begun."""
-        self.encoders.close(wait)
-        self.decoders.close(wait)
-        self.savers.close(wait)
-        self.previews.close(wait)
+    def encode(self, session: Session) -> Encoded:
+        """Return the embedding of the image of a session, in this thread; requests for the same one share the work.
 
-    def _encode(self, session: Session) -> _Encoded:
-        """Return the picture's embedding; two visitors who need it make it once."""
+        Raises:
+            SessionExpiredError, InputError: as :meth:`image`.
+        """
         key = self._key(session)
         with self._lock:
             lock = self._encoding.setdefault(key, threading.Lock())
@@ -266,31 +251,24 @@ class Service:
                     image, model = self.image(session), self.models.get(session.model)
                     start = time.perf_counter()
                     embedding = model.encode(image)
-                    encoded = _Encoded(embedding, 1000 * (time.perf_counter() - start))
+                    encoded = Encoded(embedding, 1000 * (time.perf_counter() - start))
                     self.embeddings.put(key, encoded, _EMBEDDING_BYTES)
                 return encoded
         finally:
-            with self._lock, suppress(KeyError):
-                del self._encoding[key]
+            with self._lock:
+                self._encoding.pop(key, None)
+
+    def close(self, wait: bool = True) -> None:
+        """Stop the workers; with ``wait``, return when the running work has ended."""
+        for workers in (self.encoders, self.decoders, self.savers, self.previews):
+            workers.close(wait)
 
     def _key(self, session: Session) -> tuple[str, str]:
         return session.model, open_image(session).digest
 
     def _keep_feedback(self, before: Session, after: Session) -> None:
-        """Keep the logits of a chosen mask that an action made a step."""
-        if (
-            before.answer is None
-            or before.prompt.chosen is None
-            or after.prompt.steps != states.steps_to(before.prompt)
-        ):
-            return
-        logits = before.answer.low_res_logits[before.chosen][None].copy()
-        self.feedback.put(self._feedback_key(before, after.prompt.steps), logits, logits.nbytes)
-
-    def _feedback_key(self, session: Session, steps: tuple[ObjectPrompt, ...]) -> tuple[object, ...]:
-        return *self._key(session), steps
-
-
-def _with_answer(state: Session, before: Session, prompt: ObjectPrompt, answer: Answer) -> Session:
-    """Take an answer, unless the state is no longer the one that it is for."""
-    return states.answered(replace(state, prompt=prompt), answer) if state == before else state
+        """Keep the logits of a chosen mask when an action turns its prompt into a step."""
+        candidates, steps = before.candidates, after.prompt.steps
+        if candidates is not None and before.prompt.chosen is not None and steps == states.steps_to(before.prompt):
+            logits = candidates.low_res_logits[before.chosen][None].copy()
+            self.feedback.put((*self._key(before), steps), logits, logits.nbytes)

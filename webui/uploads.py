@@ -1,4 +1,4 @@
-"""The folder in which Gradio stores the files that scripts upload, bounded in bytes, files and age."""
+"""The folder in which Gradio stores the files that scripts upload, limited in bytes, files and age."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ import tempfile
 import time
 from pathlib import Path
 
-from mobilesam.errors import MobileSamError, sentence
+from mobilesam.errors import MobileSamError
 
 MAX_FILES = 1000
 UPLOADS_KEPT = 600  # seconds after which Gradio deletes a file
-_LEFT_OVER = 120  # seconds more after which any file is deleted, as of forms that Gradio did not accept
+_LEFT_OVER = 120  # seconds more after which any file is deleted, such as those of forms that Gradio refused
 
 
 class UploadError(MobileSamError):
-    """The body of a request is refused; ``status`` is that of the response."""
+    """The body of a request is refused with an HTTP status."""
 
     def __init__(self, status: int, message: str) -> None:
         super().__init__(message)
@@ -23,7 +23,7 @@ class UploadError(MobileSamError):
 
 
 class UploadFolder:
-    """A new folder, removed at the end.
+    """A new temporary folder, removed by ``close``.
 
     limit: bytes of all files together.
     """
@@ -33,11 +33,11 @@ class UploadFolder:
         self.limit = limit
 
     def used(self) -> tuple[int, int]:
-        """Delete files that were left over and old empty folders; return the bytes and the number of the other files.
+        """Delete old files and old empty folders; return the bytes and the number of the remaining files.
 
         Gradio makes a folder for each upload and deletes only the file in it.
         """
-        size = count = 0
+        sizes = []
         oldest = time.time() - UPLOADS_KEPT - _LEFT_OVER
         for path in list(self.path.rglob("*")):
             try:
@@ -45,14 +45,13 @@ class UploadFolder:
                 if path.is_dir():
                     if status.st_mtime < oldest and not any(path.iterdir()):
                         path.rmdir()
-                    continue
-                if status.st_mtime < oldest:
+                elif status.st_mtime < oldest:
                     path.unlink()
-                    continue
+                else:
+                    sizes.append(status.st_size)
             except OSError:
                 continue  # Gradio has moved or deleted it, or writes into the folder
-            size, count = size + status.st_size, count + 1
-        return size, count
+        return sum(sizes), len(sizes)
 
     def check(self, more: int) -> None:
         """Check that there is room for so many bytes more.
@@ -62,10 +61,11 @@ class UploadFolder:
         """
         size, count = self.used()
         if size + more > self.limit or count >= MAX_FILES:
-            requirement = f"have at most {self.limit / 1e6:.0f} MB in {MAX_FILES} files"
-            actual = f"{(size + more) / 1e6:.0f} MB in {count + 1} files"
-            remedy = f"try again later, files are deleted after {UPLOADS_KEPT // 60} minutes"
-            raise UploadError(503, sentence("the folder of uploads", requirement, actual, remedy))
+            raise UploadError(
+                503,
+                f"The upload folder of the server is full: it has {size / 1e6:.1f} of {self.limit / 1e6:.0f} MB in "
+                f"{count} of {MAX_FILES} files. Try again later; files are deleted after {UPLOADS_KEPT // 60} minutes.",
+            )
 
     def close(self) -> None:
         """Remove the folder."""

@@ -1,7 +1,7 @@
-"""The few threads that run the model, and the queue before them.
+"""Worker threads that run the model, and their queue.
 
-Requests come in dozens of threads; a model that ran in all of them would start as many thread pools of its own. So
-work is handed to as many threads as may work at once, in the order it came, and whoever waits can ask for its place.
+Requests arrive in dozens of threads, and a model that ran in all of them would start a thread pool for each. So the
+work is done in a few threads in order of arrival, and each job knows its place in the queue.
 """
 
 from __future__ import annotations
@@ -21,33 +21,33 @@ class BusyError(MobileSamError):
 
 
 class StoppedError(MobileSamError):
-    """The server ends, and begins nothing more."""
+    """The server is stopping and starts no more work."""
 
-
-_STOPPED = "The server is stopping. Try again after it has restarted."
+    def __init__(self) -> None:
+        super().__init__("The server is stopping. Try again after it has restarted.")
 
 
 class Job(Generic[Result]):
-    """Work that waits, runs or is done."""
+    """Work that is queued, running or done."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self.future: Future[Result]
 
     def position(self) -> int:
-        """Return the place in the queue, 1 for the next; 0 once it runs or is done."""
+        """Return the place in the queue, 1 for the next; 0 once the job is running or done."""
         return self._workers.position(self)
 
     def result(self) -> Result:
-        """Wait for the result, or for what the work raised.
+        """Wait for the result, or raise the exception of the work.
 
         Raises:
-            StoppedError: the queue was dropped before it began.
+            StoppedError: the job was canceled before it started.
         """
         try:
             return self.future.result()
         except CancelledError as error:
-            raise StoppedError(_STOPPED) from error
+            raise StoppedError from error
 
 
 class Workers:
@@ -66,7 +66,7 @@ class Workers:
 
         Raises:
             BusyError: the queue is full.
-            StoppedError: it is closed.
+            StoppedError: the workers are closed.
         """
         job: Job[Result] = Job(self)
         with self._lock:
@@ -75,9 +75,9 @@ class Workers:
             try:
                 job.future = self._pool.submit(self._run, job, work)
             except RuntimeError as error:
-                raise StoppedError(_STOPPED) from error
+                raise StoppedError from error
             self._queue.append(job)
-        job.future.add_done_callback(lambda _: self._forget(job))
+        job.future.add_done_callback(lambda _: self._dequeue(job))
         return job
 
     def run(self, work: Callable[[], Result]) -> Result:
@@ -85,31 +85,28 @@ class Workers:
         return self.submit(work).result()
 
     def position(self, job: Job[Any]) -> int:
-        """Return a job's place in the queue, 1 for the next; 0 once it runs or is done."""
+        """Return the place of a job in the queue, 1 for the next; 0 once it is running or done."""
         with self._lock:
             return self._queue.index(job) + 1 if job in self._queue else 0
 
     def busy(self) -> int:
-        """Return how many jobs run or wait."""
+        """Return the number of jobs that are running or queued."""
         with self._lock:
             return len(self._queue) + self._running
 
     def close(self, wait: bool = True) -> None:
-        """Drop the queue and, if asked to, wait for what runs."""
+        """Cancel the queued jobs; with ``wait``, return when the running ones have ended."""
         self._pool.shutdown(wait, cancel_futures=True)
 
-    def _forget(self, job: Job[Any]) -> None:
-        """Take a job out of the queue that was cancelled before it began."""
+    def _dequeue(self, job: Job[Any], running: int = 0) -> None:
         with self._lock:
+            self._running += running
             if job in self._queue:
                 self._queue.remove(job)
 
     def _run(self, job: Job[Any], work: Callable[[], Result]) -> Result:
-        with self._lock:
-            self._queue.remove(job)
-            self._running += 1
+        self._dequeue(job, 1)
         try:
             return work()
         finally:
-            with self._lock:
-                self._running -= 1
+            self._dequeue(job, -1)

@@ -1,4 +1,4 @@
-"""A running page, and the bytes that well-behaved and hostile clients send it."""
+"""A running server, and the requests of well-behaved and hostile clients."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.cores import on_all_cores
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[Server]:
-    """Serve for the length of a block; no request may leave a traceback in the log."""
+    """Serve during a block, and check that the log has no traceback."""
     if not importlib.util.find_spec("gradio"):
         pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
     with on_all_cores():
@@ -28,11 +28,11 @@ def serving(*options: str) -> Iterator[Server]:
     finally:
         if server.process.poll() is None:
             server.stop()
-    assert "Traceback" not in "".join(server.said)
+    assert "Traceback" not in "".join(server.log)
 
 
-class Visitor:
-    """A page of the demo without a browser: what its script sends, and with which headers."""
+class Client:
+    """A client that sends the requests of the page without a browser."""
 
     def __init__(self, url: str, **headers: str) -> None:
         self.url = url
@@ -48,36 +48,36 @@ class Visitor:
 
     def call(self, name: str, **fields: Any) -> dict[str, Any]:
         """Call a server function of the page."""
-        answer = self.call_raw(name, {"token": self.token} | fields)
-        assert answer.status_code == 200, answer.text
-        return dict(answer.json())
+        response = self.call_raw(name, {"token": self.token} | fields)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
 
     def call_raw(self, name: str, fields: Any) -> Any:
         """Call a server function of the page and return the whole response."""
-        body = {"fn_name": name, "component_id": 1, "session_hash": "visitor", "data": fields}
+        body = {"fn_name": name, "component_id": 1, "session_hash": "client", "data": fields}
         return self.request("POST", "/gradio_api/component_server", content=json.dumps(body))
 
     def hello(self) -> str:
-        """Come in and return the token."""
+        """Start a session and return its token."""
         self.token = str(self.call("hello")["token"])
         return self.token
 
     def open(self, content: bytes) -> dict[str, Any]:
         """Open an image and return the last line of the response."""
-        answer = self.request("POST", "/studio/picture", content=content, headers={"X-Visitor": self.token})
-        return dict(json.loads(answer.text.splitlines()[-1]))
+        response = self.request("POST", "/service/image", content=content, headers={"X-Session": self.token})
+        return dict(json.loads(response.text.splitlines()[-1]))
 
     def point(self, x: int, y: int) -> dict[str, Any]:
         """Click and return the response."""
         return self.call("act", actions=[{"do": "restore", "points": [[x, y, 1]]}])
 
     def health(self) -> dict[str, Any]:
-        """Return what ``/health`` says."""
+        """Return the response of ``/health``."""
         return dict(self.request("GET", "/health").json())
 
 
 def connect(url: str) -> socket.socket:
-    """Return a connection that fails, rather than waits, if nothing comes for long."""
+    """Return a connection with a timeout."""
     parts = urlsplit(url)
     return socket.create_connection((parts.hostname or "", parts.port or 0), timeout=60)
 

@@ -199,7 +199,7 @@ def test_predict_batch_and_page_write_equal_bytes(
     words = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*FORMATS} - {"csv"})]
     assert command("predict", "chelsea.png", *words, "--out", "predict").code == 0
     assert command("batch", "chelsea.png", *words, "--out", "batch", "--workers", 1).code == 0
-    token = service.admit()
+    token = service.new_session()
     service.open(token, Path("chelsea.png").read_bytes(), "chelsea.png", lambda _: None).result()
     session = service.act(token, [{"do": "restore", **prompt_view(prompt)}])
     files = {
@@ -223,14 +223,14 @@ def test_predict_batch_and_page_write_equal_bytes(
 
 @pytest.mark.weights
 def test_the_page_saves_every_format_of_segments(photo: Any, service: Any, tmp_path: Path) -> None:
-    from mobilesam.webui.everything import Everything, found_view
+    from mobilesam.webui.everything import Everything, everything_view
     from mobilesam.webui.saving import KINDS, save
 
     assert set(KINDS) == {*FORMATS, "prompts"}
     token = service.admit()
     service.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
     found = Everything(service).start(token, "fast", lambda *_: None).result()
-    assert not keys(found_view(found)) & {"picture", "score"}
+    assert not keys(everything_view(found)) & {"picture", "score"}
     session = found.session
     saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in FORMATS}
     for file in saved.values():

@@ -1,4 +1,4 @@
-"""A visitor's session on the server: no mask of another image, and a chosen mask that stays chosen."""
+"""Sessions on the server: no mask of another image, and a chosen mask that stays chosen."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from fastapi.testclient import TestClient
 
 from mobilesam.model import Capabilities, Wrapped
 from mobilesam.webui import session as states
-from mobilesam.webui.bodies import Bodies, Store
+from mobilesam.webui.bodies import Bodies, BodyStore
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts
 from mobilesam.webui.models import Choice, Models
@@ -31,9 +31,9 @@ from mobilesam.webui.routes import add_routes
 from mobilesam.webui.saving import chosen_record, save
 from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Session, ShownImage
+from mobilesam.webui.session_store import MAX_COPIES, SessionExpiredError, SessionStore
 from mobilesam.webui.uploads import UploadFolder
 from mobilesam.webui.view import prompt_view
-from mobilesam.webui.visitors import MAX_COPIES, GoneError, Visitors
 from mobilesam.webui.workers import BusyError, Workers
 from tests.robustness.test_prompts_steps import MIXED
 
@@ -73,7 +73,7 @@ def page(service: Service, everything: Everything) -> dict[str, Any]:
 def client(service: Service, everything: Everything) -> Iterator[TestClient]:
     """A client of the page's routes, behind the same checks as in the server."""
     folder = UploadFolder(1_000_000)
-    store = Store(service.limits.max_upload_mb, folder)
+    store = BodyStore(service.limits.max_upload_mb, folder)
     app = FastAPI()
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
@@ -89,8 +89,8 @@ def cup(photo: Any) -> bytes:
 
 @pytest.fixture
 def token(service: Service, photo: Any) -> str:
-    """A visitor who has opened the cat."""
-    token = service.admit()
+    """A session with the photo of the cat."""
+    token = service.new_session()
     open_image(service, token, photo("chelsea.png").read_bytes())
     return token
 
@@ -104,9 +104,7 @@ def point(place: tuple[int, int], label: int = 1) -> dict[str, Any]:
 
 
 def key_of(service: Service, token: str) -> str:
-    picture = service.session(token).image
-    assert picture is not None
-    return picture.key
+    return states.open_image(service.session(token)).key
 
 
 def mask_of(service: Service, session: Session) -> Any:
@@ -121,12 +119,12 @@ def iou(one: Any, other: Any) -> float:
 
 def choose(service: Service, token: str, index: int) -> Session:
     """Choose by the decoder's own index."""
-    answer = service.session(token).answer
-    assert answer is not None
-    return service.act(token, [{"do": "choose", "index": answer.indices.index(index)}])
+    candidates = service.session(token).candidates
+    assert candidates is not None
+    return service.act(token, [{"do": "choose", "index": candidates.indices.index(index)}])
 
 
-def test_no_request_is_answered_about_another_image(
+def test_a_request_about_another_image_is_refused(
     service: Service, page: dict[str, Any], client: TestClient, token: str, cup: bytes
 ) -> None:
     service.act(token, [point(EYE)])
@@ -136,42 +134,42 @@ def test_no_request_is_answered_about_another_image(
 
     calls = [page["act"]({"token": token, "actions": [point(WALL)], "image": cat})]
     calls += [page["hover"]({"token": token, "x": 5, "y": 5, "image": cat})]
-    headers = {"X-Visitor": token, "X-Picture": cat}
-    responses = [client.get("/studio/preview", headers=headers)]
+    headers = {"X-Session": token, "X-Image": cat}
+    responses = [client.get("/service/preview", headers=headers)]
     for path in ("save/mask", "save/prompts", "everything", "model/onnx"):
-        responses.append(client.post(f"/studio/{path}", headers=headers, json={"mode": "fast"}))
+        responses.append(client.post(f"/service/{path}", headers=headers, json={"mode": "fast"}))
     assert {response.status_code for response in responses} == {410}
     for refused in [*calls, *(response.json() for response in responses)]:
         assert refused == {
             "error": "Another image was opened in this session. Open this image again to continue.",
-            "gone": True,
+            "expired": True,
         }
     assert service.session(token) == before, "nothing was applied to the other image"
 
     current = key_of(service, token)
     assert page["act"]({"token": token, "actions": [point(WALL)], "image": current})["session"]["masks"]
-    assert client.get("/studio/preview", headers=headers | {"X-Picture": current}).status_code == 200
-    with pytest.raises(GoneError):
+    assert client.get("/service/preview", headers=headers | {"X-Image": current}).status_code == 200
+    with pytest.raises(SessionExpiredError):
         service.session(token, "")
 
 
 def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
     service: Service, client: TestClient, token: str, cup: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The stream of an upload ends with the state of its own image, or says that it is gone."""
+    """The stream of an upload ends with the state of its own image, or an error."""
     model = service.models.get("onnx")
     encode = type(model).encode
 
     def overtaken(self: Any, image: Any, **options: Any) -> Any:
         monkeypatch.undo()
-        service.visitors.change(token, lambda state: states.opened(state, replace(state.image, digest="other" * 4)))
+        service.sessions.change(token, lambda state: states.opened(state, replace(state.image, digest="other" * 4)))
         return encode(self, image, **options)
 
     monkeypatch.setattr(type(model), "encode", overtaken)
     service.embeddings = type(service.embeddings)(service.embeddings.limit)
-    response = client.post("/studio/picture", headers={"X-Visitor": token}, content=cup)
+    response = client.post("/service/image", headers={"X-Session": token}, content=cup)
     *_, last = response.text.splitlines()
-    assert '"gone":true' in last
+    assert '"expired":true' in last
     assert "Another image was opened" in last
 
 
@@ -205,11 +203,11 @@ def test_segments_are_saved_from_the_run_that_found_them(
     earlier = late.result().session
     assert earlier.run < later.run == service.session(token).run
     assert service.session(token).segments == later.segments
-    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
+    headers = {"X-Session": token, "X-Image": key_of(service, token)}
 
     def saved(run: Any) -> Any:
         request = {"source": "everything", "selected": [0], "run": run}
-        return client.post("/studio/save/mask", headers=headers, json=request)
+        return client.post("/service/save/mask", headers=headers, json=request)
 
     assert saved(later.run).status_code == 200
     assert saved(earlier.run).status_code == 400
@@ -252,23 +250,23 @@ def test_without_a_choice_the_prompt_is_the_list_of_points(service: Service, tok
 
 
 def test_a_choice_and_a_mark_in_one_bundle(service: Service, token: str) -> None:
-    answer = service.act(token, [point(EYE)]).answer
-    assert answer is not None
-    session = service.act(token, [{"do": "choose", "index": answer.indices.index(3)}, point(INSIDE)])
+    candidates = service.act(token, [point(EYE)]).candidates
+    assert candidates is not None
+    session = service.act(token, [{"do": "choose", "index": candidates.indices.index(3)}, point(INSIDE)])
     assert session.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=3),)
 
 
 def test_the_same_three_masks_are_offered_after_undo(service: Service, token: str) -> None:
-    first = service.act(token, [point(EYE)]).answer
+    first = service.act(token, [point(EYE)]).candidates
     assert first is not None
     for index in first.indices:
         choose(service, token, index)
         service.act(token, [point(INSIDE)])
         again = service.act(token, [{"do": "undo"}])
-        assert again.answer is not None
-        assert again.answer.indices == first.indices
-        assert again.answer.indices[again.chosen] == index
-        np.testing.assert_array_equal(again.answer.low_res_logits, first.low_res_logits)
+        assert again.candidates is not None
+        assert again.candidates.indices == first.indices
+        assert again.candidates.indices[again.chosen] == index
+        np.testing.assert_array_equal(again.candidates.low_res_logits, first.low_res_logits)
 
 
 def test_choices_and_their_logits_are_bounded(service: Service, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,9 +274,9 @@ def test_choices_and_their_logits_are_bounded(service: Service, token: str, monk
     monkeypatch.setattr(states, "MAX_STEPS", most)
     for turn in range(most):
         service.act(token, [point((100 + turn, 100))])
-        answer = service.session(token).answer
-        assert answer is not None
-        choose(service, token, answer.indices[0])
+        candidates = service.session(token).candidates
+        assert candidates is not None
+        choose(service, token, candidates.indices[0])
     before = service.session(token)
     with pytest.raises(InputError, match=f"chosen masks must be at most {most - 1}, got {most}; undo some"):
         service.act(token, [point((5, 5))])
@@ -295,7 +293,7 @@ def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(service: Servic
     service.switch(token, "plain").result()
     switched = service.act(token, [])
     assert switched.prompt == ObjectPrompt((EYE, INSIDE), (1, 1)), "the points alone"
-    assert switched.answer is not None
+    assert switched.candidates is not None
     back = service.act(token, [{"do": "undo"}])
     assert back.prompt == ObjectPrompt((EYE,), (1,), chosen=2), "a choice without feedback is kept"
     service.act(token, [{"do": "redo"}])
@@ -338,17 +336,17 @@ def test_what_cannot_be_restored(restore: dict[str, Any], message: str, service:
 
 def test_background_alone_waits_for_the_object(service: Service, client: TestClient, token: str) -> None:
     session = service.act(token, [point(WALL, 0)])
-    assert (session.answer, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
-    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
+    assert (session.candidates, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
+    headers = {"X-Session": token, "X-Image": key_of(service, token)}
     for kind, what in (("mask", "mask"), ("prompts", "prompt")):
-        refused = client.post(f"/studio/save/{kind}", headers=headers, json={})
+        refused = client.post(f"/service/save/{kind}", headers=headers, json={})
         assert refused.status_code == 400
         assert refused.json()["error"] == f"There is no {what} to save. Click the object first."
     both = service.act(token, [point(EYE)])
     assert both.prompt == ObjectPrompt((WALL, EYE), (0, 1))
-    assert both.answer is not None
+    assert both.candidates is not None
     with pytest.raises(InputError, match="a prompt must have a foreground point or a box, got background points alone"):
-        service.ask(both, ObjectPrompt((WALL,), (0,)))
+        service.decode(both, ObjectPrompt((WALL,), (0,)))
 
 
 def test_the_page_saves_the_masks_that_the_commands_give(
@@ -358,8 +356,8 @@ def test_the_page_saves_the_masks_that_the_commands_give(
 
     prompts = PromptFile({"chelsea.png": tuple(MIXED)})
     (tmp_path / "p.json").write_text(dump(prompts))
-    words = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
-    outcome = command("predict", photo("chelsea.png"), *words)
+    options = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
+    outcome = command("predict", photo("chelsea.png"), *options)
     assert outcome.code == 0, outcome.err
     for index, prompt in enumerate(MIXED, start=1):
         session = service.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
@@ -392,9 +390,9 @@ class Held:
         self._workers.close()
 
 
-def without_answer(service: Service, token: str) -> None:
+def without_candidates(service: Service, token: str) -> None:
     """Leave the state as one whose masks were not computed yet, or dropped."""
-    service.visitors.change(token, lambda state: replace(state, answer=None))
+    service.sessions.change(token, lambda state: replace(state, candidates=None))
 
 
 def test_actions_whose_masks_cannot_be_computed_are_not_applied(
@@ -407,25 +405,25 @@ def test_actions_whose_masks_cannot_be_computed_are_not_applied(
         assert refused["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."
     after = service.session(token)
     assert after == before
-    assert after.answer is before.answer
+    assert after.candidates is before.candidates
     assert page["act"](call)["session"]["prompt"]["points"] == [[*EYE, 1], [*WALL, 0]]
 
 
 def test_the_masks_are_those_of_the_state_where_the_model_is_switched_meanwhile(
     service: Service, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    ask = service.ask
+    decode = service.decode
 
     def switching(session: Session, prompt: ObjectPrompt) -> Any:
-        answer = ask(session, prompt)
+        candidates = decode(session, prompt)
         if session.model == "onnx":
-            service.visitors.change(token, lambda state: states.with_model(state, "plain"))
-        return answer
+            service.sessions.change(token, lambda state: states.with_model(state, "plain"))
+        return candidates
 
-    monkeypatch.setattr(service, "ask", switching)
+    monkeypatch.setattr(service, "decode", switching)
     session = service.act(token, [point(EYE)])
-    assert (session.model, session.answer is None) == ("plain", False)
-    assert session.answer is service.session(token).answer
+    assert (session.model, session.candidates is None) == ("plain", False)
+    assert session.candidates is service.session(token).candidates
 
 
 def test_masks_that_were_dropped_are_computed_again(
@@ -433,12 +431,12 @@ def test_masks_that_were_dropped_are_computed_again(
 ) -> None:
     service.act(token, [point(EYE)])
     expected = save(service, service.session(token), "mask").content
-    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
-    without_answer(service, token)
-    assert client.post("/studio/save/mask", headers=headers, json={}).content == expected
-    without_answer(service, token)
+    headers = {"X-Session": token, "X-Image": key_of(service, token)}
+    without_candidates(service, token)
+    assert client.post("/service/save/mask", headers=headers, json={}).content == expected
+    without_candidates(service, token)
     assert len(page["hello"]({"token": token})["session"]["masks"]) == 3, "a page that is reloaded"
-    without_answer(service, token)
+    without_candidates(service, token)
     chosen = service.act(token, [{"do": "choose", "index": 1}])
     assert chosen.chosen == 1
     assert np.array_equal(
@@ -446,20 +444,20 @@ def test_masks_that_were_dropped_are_computed_again(
     )
 
 
-def test_one_visitor_who_enters_again_and_again_does_not_reach_others(
+def test_copies_of_one_session_do_not_displace_others(
     service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(service, "visitors", Visitors(limit=20))
+    monkeypatch.setattr(service, "sessions", SessionStore(limit=20))
     image = ShownImage("digest" * 4, (4, 4), "image.png")
     service.images.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
-    others = [service.visitors.admit(Session("onnx", image)) for _ in range(10)]
-    first = current = service.visitors.admit(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
+    others = [service.sessions.create(Session("onnx", image)) for _ in range(10)]
+    first = current = service.sessions.create(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
     for _ in range(40):
         current = page["hello"]({"token": current})["token"]
-    assert len(service.visitors) == 10 + MAX_COPIES
+    assert len(service.sessions) == 10 + MAX_COPIES
     assert all(service.session(other).image == image for other in others)
     assert (service.session(current).segments, service.session(current).run) == ((), 0)
-    with pytest.raises(GoneError):
+    with pytest.raises(SessionExpiredError):
         service.session(first)
 
 
@@ -500,15 +498,15 @@ def test_a_reader_who_leaves_ends_its_own_run_only(service: Service, everything:
 def test_a_preview_does_not_wait_for_files_that_others_save(
     service: Service, client: TestClient, token: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    headers = {"X-Visitor": token, "X-Picture": key_of(service, token)}
+    headers = {"X-Session": token, "X-Image": key_of(service, token)}
     with Held(monkeypatch, service, "savers"):
-        assert client.get("/studio/preview", headers=headers).status_code == 200
+        assert client.get("/service/preview", headers=headers).status_code == 200
 
 
 def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
     small = Service(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits(cache_mb=10))
     try:
         caches = (small.images, small.embeddings, small.feedback)
-        assert sum(cache.limit for cache in caches) + small.visitors.limit_bytes == 10_000_000
+        assert sum(cache.limit for cache in caches) + small.sessions.limit_bytes == 10_000_000
     finally:
         small.close()

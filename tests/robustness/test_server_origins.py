@@ -1,4 +1,4 @@
-"""Other web pages, foreign names and other servers on this machine cannot use the page's server; its visitors can."""
+"""Other web pages, foreign names and other servers on this machine cannot use the server; its own page can."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from typing import Any
 
 import pytest
 
-from tests.robustness.server_client import Visitor, connect, post, serving, status
+from tests.robustness.server_client import Client, connect, post, serving, status
 
 pytestmark = pytest.mark.weights
 
-FORM = {"files": ("cat.png", b"not a picture")}
+FORM = {"files": ("cat.png", b"not an image")}
 LINK = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
 
 HELLO = {"fn_name": "hello", "component_id": 1, "session_hash": "x", "data": {}}
@@ -33,9 +33,9 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "/gradio_api/queue/data?session_hash=x": ("GET", {}),
     "/gradio_api/heartbeat/x": ("GET", {}),
     "/gradio_api/info": ("GET", {}),
-    "/studio/static/studio.js": ("GET", {}),
-    "/studio/picture": ("POST", {"content": b"x"}),
-    "/studio/save/mask": ("POST", {"json": {}}),
+    "/service/static/page.js": ("GET", {}),
+    "/service/image": ("POST", {"content": b"x"}),
+    "/service/save/mask": ("POST", {"json": {}}),
 }
 FOREIGN = {
     "another web page": ({"Origin": "https://evil.example"}, 403, "Origin must be this server"),
@@ -58,17 +58,17 @@ def server() -> Iterator[Any]:
 @pytest.mark.parametrize("who", FOREIGN)
 def test_others_are_refused_on_every_route_and_leave_nothing(who: str, server: Any) -> None:
     headers, code, message = FOREIGN[who]
-    visitor = Visitor(server.url)
-    before = visitor.health()
+    client = Client(server.url)
+    before = client.health()
     for path, (method, options) in ROUTES.items():
-        answer = visitor.request(method, path, headers=headers, **options)
-        assert (path, answer.status_code) == (path, code)
-        assert answer.json()["error"].startswith(message)
-        assert "access-control-allow-origin" not in answer.headers
-    assert visitor.health() == before
+        response = client.request(method, path, headers=headers, **options)
+        assert (path, response.status_code) == (path, code)
+        assert response.json()["error"].startswith(message)
+        assert "access-control-allow-origin" not in response.headers
+    assert client.health() == before
     preflight = {"Origin": "https://evil.example", "Access-Control-Request-Method": "POST"}
-    answer = visitor.request("OPTIONS", "/gradio_api/component_server", headers=preflight)
-    assert (answer.status_code, "access-control-allow-origin" in answer.headers) == (403, False)
+    response = client.request("OPTIONS", "/gradio_api/component_server", headers=preflight)
+    assert (response.status_code, "access-control-allow-origin" in response.headers) == (403, False)
 
 
 def test_a_websocket_of_another_page_is_refused(server: Any) -> None:
@@ -84,23 +84,23 @@ def test_the_page_itself_and_scripts_pass(server: Any) -> None:
     for name in names:
         own = {"Host": name, "Origin": f"http://{name}", "Sec-Fetch-Site": "same-origin"}
         for headers in ({"Host": name}, own):
-            visitor = Visitor(server.url, **headers)
-            assert visitor.hello()
-            assert visitor.request("POST", "/gradio_api/upload", files=FORM).status_code == 200
+            client = Client(server.url, **headers)
+            assert client.hello()
+            assert client.request("POST", "/gradio_api/upload", files=FORM).status_code == 200
 
 
 def test_a_link_on_another_site_opens_the_page_and_nothing_else(server: Any) -> None:
-    visitor = Visitor(server.url)
-    assert visitor.request("GET", "/", headers=LINK).status_code == 200
-    assert visitor.request("GET", "/?view=api", headers=LINK).status_code == 200
-    for path in ("/config", "/gradio_api/heartbeat/x", "/logout", "/studio/preview"):
-        assert visitor.request("GET", path, headers=LINK).status_code == 403
-    assert visitor.request("POST", "/", headers=LINK).status_code == 403
-    assert visitor.request("GET", "/", headers=LINK | {"Sec-Fetch-Dest": "iframe"}).status_code == 403
+    client = Client(server.url)
+    assert client.request("GET", "/", headers=LINK).status_code == 200
+    assert client.request("GET", "/?view=api", headers=LINK).status_code == 200
+    for path in ("/config", "/gradio_api/heartbeat/x", "/logout", "/service/preview"):
+        assert client.request("GET", path, headers=LINK).status_code == 403
+    assert client.request("POST", "/", headers=LINK).status_code == 403
+    assert client.request("GET", "/", headers=LINK | {"Sec-Fetch-Dest": "iframe"}).status_code == 403
 
 
 EVIL = """
-<!doctype html><a href="URL/">the page</a><img src="URL/studio/static/missing.png">
+<!doctype html><a href="URL/">the page</a><img src="URL/service/static/missing.png">
 <script type="module">
 const form = new FormData();
 form.append("files", new Blob(["x".repeat(100000)]), "evil.bin");
@@ -139,19 +139,19 @@ def test_a_hostile_page_in_a_real_browser_reaches_nothing_but_its_link_works(ser
         pytest.skip("Playwright or Chromium is not installed")
     from playwright.sync_api import sync_playwright
 
-    visitor = Visitor(server.url)
-    before = visitor.health()
+    client = Client(server.url)
+    before = client.health()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
         page = browser.new_page()
         page.goto(evil)
         page.wait_for_function("() => document.title.includes('fulfilled')")
         assert page.title() == " ".join(["fulfilled"] * 21), "the browser sent them all"
-        assert visitor.health() == before
+        assert client.health() == before
         page.click("a")
-        page.wait_for_selector('.studio[data-state="empty"]')
+        page.wait_for_selector('.mobilesam[data-state="empty"]')
         assert page.url.startswith(server.url)
-        assert visitor.health()["visitors"] == before["visitors"] + 1
+        assert client.health()["sessions"] == before["sessions"] + 1
         browser.close()
 
 
@@ -159,9 +159,9 @@ def refused(hosts: Any, **headers: str) -> int:
     from mobilesam.webui import guard
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": "http", "method": "POST", "path": "/studio/picture", "headers": raw}
-    answer = guard.refusal(scope, hosts)
-    return answer[0] if answer else 0
+    scope = {"type": "http", "method": "POST", "path": "/service/image", "headers": raw}
+    response = guard.refusal(scope, hosts)
+    return response[0] if response else 0
 
 
 @pytest.fixture

@@ -1,4 +1,4 @@
-"""Saving costs a small multiple of one mask, however many segments there are and however many visitors save."""
+"""Saving takes a small multiple of the memory of one mask, for any number of segments and of clients."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from mobilesam.webui.models import Models
 from mobilesam.webui.saving import save
 from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Session, ShownImage
-from tests.robustness.server_client import Visitor, serving
+from tests.robustness.server_client import Client, serving
 
 HW = (1500, 2000)
 COUNT = 120
@@ -91,23 +91,23 @@ def test_what_is_saved_is_the_union_of_the_segments(
 
 
 @pytest.mark.weights
-def test_visitors_who_save_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]) -> None:
+def test_saves_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]) -> None:
     buffer = io.BytesIO()
     Image.open(photo("chelsea.png")).resize((3000, 2000)).save(buffer, "JPEG")
     with serving("--concurrency", "1") as server:
         status = Path(f"/proc/{server.process.pid}/status")
         if not status.exists():
             pytest.skip("needs /proc")
-        visitor = Visitor(server.url)
-        visitor.hello()
-        visitor.open(buffer.getvalue())
-        visitor.point(1147, 713)
-        headers = {"X-Visitor": visitor.token}
+        client = Client(server.url)
+        client.hello()
+        client.open(buffer.getvalue())
+        client.point(1147, 713)
+        headers = {"X-Session": client.token}
         saved: list[int] = []
 
         def work(method: str, path: str, **options: Any) -> None:
-            answer = visitor.request(method, path, headers=headers, **options)
-            saved.append(answer.status_code)
+            response = client.request(method, path, headers=headers, **options)
+            saved.append(response.status_code)
 
         def megabytes(name: str) -> int:
             (line,) = [line for line in status.read_text().splitlines() if line.startswith(name)]
@@ -115,7 +115,7 @@ def test_visitors_who_save_at_the_same_time_wait_for_each_other(photo: Callable[
 
         (status.parent / "clear_refs").write_text("5")  # the highest use of memory is counted anew
         before = megabytes("VmRSS")
-        calls = [("POST", "/studio/save/cutout", {"json": {}}), ("GET", "/studio/preview", {})] * 3
+        calls = [("POST", "/service/save/cutout", {"json": {}}), ("GET", "/service/preview", {})] * 3
         threads = [threading.Thread(target=work, args=call[:2], kwargs=call[2]) for call in calls]
         for thread in threads:
             thread.start()

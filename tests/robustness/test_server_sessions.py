@@ -1,4 +1,4 @@
-"""Sessions are bounded in number, bytes and age, and a page whose session expired goes on where it was."""
+"""Sessions are limited in number, bytes and age, and a page whose session expired restores its state."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ import pytest
 from mobilesam.masks.records import MaskRecord
 from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Answer, Session, ShownImage
+from mobilesam.webui.session import CandidateMasks, Session, ShownImage
+from mobilesam.webui.session_store import SessionExpiredError, SessionStore
 from mobilesam.webui.sizes import size_of
-from mobilesam.webui.visitors import GoneError, Visitors
-from tests.photos import photo as picture
-from tests.robustness.server_client import Visitor, serving
+from tests import photos
+from tests.robustness.server_client import Client, serving
 
 CAT = ShownImage("cat-digest", (300, 451), "cat.png")
 EYE = (172, 107)
@@ -33,68 +33,67 @@ class Clock:
         return self.now
 
 
-def known(visitors: Visitors, *tokens: str) -> list[bool]:
-    found = []
+def known(sessions: SessionStore, *tokens: str) -> list[bool]:
+    alive = []
     for token in tokens:
         try:
-            visitors.session(token)
-        except GoneError:
-            found.append(False)
+            sessions.get(token)
+        except SessionExpiredError:
+            alive.append(False)
         else:
-            found.append(True)
-    return found
+            alive.append(True)
+    return alive
 
 
-def at_work(visitors: Visitors, *, size: int = 0) -> str:
-    """Admit a visitor with an image and an answer of so many bytes, and return the token."""
-    token = visitors.admit(Session("onnx"))
+def at_work(sessions: SessionStore, *, size: int = 0) -> str:
+    """Return the token of a session with an image and masks of ``size`` bytes."""
+    token = sessions.create(Session("onnx"))
     logits = np.zeros((1, 1, size // 4), np.float32)
-    visitors.change(
-        token, lambda state: states.answered(states.opened(state, CAT), Answer(logits, (0.5,), (681, 1024), (0,)))
-    )
+    candidates = CandidateMasks(logits, (0.5,), (681, 1024), (0,))
+    sessions.change(token, lambda state: replace(states.opened(state, CAT), candidates=candidates))
     return token
 
 
 def test_a_session_expires_when_it_is_not_used() -> None:
     clock = Clock()
-    visitors = Visitors(max_idle=100, clock=clock)
-    idle, busy = at_work(visitors, size=1000), at_work(visitors, size=4000)
+    sessions = SessionStore(max_idle=100, clock=clock)
+    idle, busy = at_work(sessions, size=1000), at_work(sessions, size=4000)
     clock.now = 90
-    visitors.session(busy)
-    assert (len(visitors), visitors.used > 5000) == (2, True)
+    sessions.get(busy)
+    assert (len(sessions), sessions.used > 5000) == (2, True)
     clock.now = 110
-    assert len(visitors) == 1
-    assert 4000 < visitors.used < 5000
-    assert known(visitors, idle, busy) == [False, True]
+    assert len(sessions) == 1
+    assert 4000 < sessions.used < 5000
+    assert known(sessions, idle, busy) == [False, True]
     clock.now = 300
-    assert (len(visitors), visitors.used) == (0, 0)
+    assert (len(sessions), sessions.used) == (0, 0)
 
 
-def test_a_flood_of_new_visitors_does_not_reach_one_who_is_at_work() -> None:
-    visitors = Visitors(limit=10)
-    working = at_work(visitors)
-    tokens = [visitors.admit(Session("onnx")) for _ in range(50)]
-    assert known(visitors, working, *tokens) == [True] + [False] * 41 + [True] * 9
+def test_a_flood_of_new_sessions_does_not_displace_one_in_use() -> None:
+    sessions = SessionStore(limit=10)
+    working = at_work(sessions)
+    tokens = [sessions.create(Session("onnx")) for _ in range(50)]
+    assert known(sessions, working, *tokens) == [True] + [False] * 41 + [True] * 9
     for _ in range(9):
-        at_work(visitors)
-    newest = visitors.admit(Session("onnx"))
-    assert known(visitors, newest) == [True], "even where all others are at work"
-    assert len(visitors) == 10
+        at_work(sessions)
+    newest = sessions.create(Session("onnx"))
+    assert known(sessions, newest) == [True], "even where all others are at work"
+    assert len(sessions) == 10
 
 
 def test_sessions_are_bounded_in_bytes_and_masks_go_before_sessions() -> None:
-    visitors = Visitors(limit_bytes=20_000)
-    first, second, new = at_work(visitors, size=8000), at_work(visitors, size=8000), visitors.admit(Session("onnx"))
-    visitors.session(first)
-    third = at_work(visitors, size=8000)
-    assert known(visitors, first, second, third, new) == [True, True, True, True]
-    answers = [visitors.session(token).answer is not None for token in (first, second, third)]
-    assert answers == [True, False, True], "of the one unused for longest"
-    assert visitors.used <= 20_000
-    huge = at_work(visitors, size=50_000)
-    assert known(visitors, first, third, huge, new) == [False, False, True, True]
-    visitors.change(huge, lambda state: replace(state, answer=None))
-    assert visitors.used < 2000, "what is no longer held is no longer counted"
+    sessions = SessionStore(limit_bytes=20_000)
+    first, second, new = at_work(sessions, size=8000), at_work(sessions, size=8000), sessions.create(Session("onnx"))
+    sessions.get(first)
+    third = at_work(sessions, size=8000)
+    assert known(sessions, first, second, third, new) == [True, True, True, True]
+    kept = [sessions.get(token).candidates is not None for token in (first, second, third)]
+    assert kept == [True, False, True], "of the one unused for longest"
+    assert sessions.used <= 20_000
+    huge = at_work(sessions, size=50_000)
+    assert known(sessions, first, third, huge, new) == [False, False, True, True]
+    sessions.change(huge, lambda state: replace(state, candidates=None))
+    assert sessions.used < 2000, "what is no longer held is no longer counted"
 
 
 def test_a_session_counts_all_that_it_holds() -> None:
@@ -104,7 +103,7 @@ def test_a_session_counts_all_that_it_holds() -> None:
     records: tuple[MaskRecord, ...] = (segment, segment)
     prompt = ObjectPrompt(tuple((float(x), 1.5) for x in range(200)), (1,) * 200)
     session = Session(
-        "onnx", CAT, prompt, (prompt, prompt), (prompt,), Answer(logits[:], (0.5,) * 3, (681, 1024), (1, 2, 3))
+        "onnx", CAT, prompt, (prompt, prompt), (prompt,), CandidateMasks(logits[:], (0.5,) * 3, (681, 1024), (1, 2, 3))
     )
     size = size_of(session)
     assert logits.nbytes < size < logits.nbytes + 50_000, "a view holds the whole array, a prompt held twice is one"
@@ -166,26 +165,26 @@ def page(photo: Callable[[str], Path]) -> Iterator[Any]:
 
 
 @pytest.mark.weights
-def test_a_page_whose_session_expired_goes_on_where_it_was(page: Any, photo: Any, onnx_sam: Any) -> None:
+def test_a_page_whose_session_expired_restores_its_state(page: Any, photo: Any, onnx_sam: Any) -> None:
     from mobilesam import SamPredictor
 
     page.open(photo("chelsea.png"))
     page.click(*EYE)
-    token = page.value("studio.visit.token")
-    other = Visitor(page.url)
+    token = page.value("page.client.token")
+    other = Client(page.url)
     other.hello()
     other.open(photo("chelsea.png").read_bytes())
     other.point(*EYE)
-    assert other.health()["visitors"] == 1
+    assert other.health()["sessions"] == 1
     assert other.call("act", token=token, actions=[]) == {
         "error": "The session expired. Open the image again.",
-        "gone": True,
+        "expired": True,
     }
     page.click(300, 150)
-    page.until("studio.session.prompt.points.length === 2 && studio.session.masks.length")
+    page.until("page.session.prompt.points.length === 2 && page.session.masks.length")
     page.settle()
-    assert (page.notice, page.value("studio.visit.token") == token) == ("", False)
+    assert (page.message, page.value("page.client.token") == token) == ("", False)
     predictor = SamPredictor(onnx_sam)
-    predictor.set_image(picture("chelsea"))
+    predictor.set_image(photos.photo("chelsea"))
     expected = predictor.predict_one([EYE, (300, 150)], [1, 1], None, select="single").masks[0]
     assert np.array_equal(page.save_mask(), expected)

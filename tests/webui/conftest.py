@@ -1,4 +1,4 @@
-"""The page as a visitor meets it: the command serves it, Debian's Chromium shows it."""
+"""The page as its users see it: served by the command, shown by Chromium."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def browser() -> Iterator[Any]:
 
 
 class Page:
-    """A page of the demo in a context of its own, and what one does there.
+    """A page in a browser context of its own, and the actions of its user.
 
-    problems: what its script complained of; a test that provokes such a thing clears it.
+    problems: the errors of its script; a test that causes one clears it.
     """
 
     def __init__(self, browser: Any, url: str, **options: Any) -> None:
@@ -58,65 +58,65 @@ class Page:
         self.problems: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.on("console", lambda said: self.problems.append(said.text) if said.type == "error" else None)
-        self.page.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+        self.page.on("console", lambda entry: self.problems.append(entry.text) if entry.type == "error" else None)
+        self.page.add_init_script("window.pageOf = () => document.querySelector('.mobilesam').page;")
         self.page.goto(url)
-        self.page.wait_for_selector('.studio[data-state="empty"]')
+        self.page.wait_for_selector('.mobilesam[data-state="empty"]')
 
     def open(self, path: Path) -> None:
-        """Open a picture and wait until it is encoded."""
+        """Open an image and wait until it is encoded."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("name => studioOf().file?.name === name", arg=path.name)
+        self.page.wait_for_function("name => pageOf().file?.name === name", arg=path.name)
         self.settle()
 
     def offer(self, path: Path) -> str:
-        """Try to open a file and return the message that comes."""
+        """Try to open a file and return the message of the page."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("() => !studioOf().part('notice').hidden")
+        self.page.wait_for_function("() => !pageOf().part('message').hidden")
         self.settle()
-        return self.notice
+        return self.message
 
     def until(self, condition: str) -> None:
-        """Wait until an expression over the page's ``service`` holds."""
-        self.page.wait_for_function(f"() => {{ const studio = studioOf(); return {condition}; }}")
+        """Wait until an expression with the variable ``page`` is true."""
+        self.page.wait_for_function(f"() => {{ const page = pageOf(); return {condition}; }}")
 
     def value(self, expression: str) -> Any:
-        """Return the value of an expression over the page's ``service``."""
-        return self.page.evaluate(f"() => {{ const studio = studioOf(); return {expression}; }}")
+        """Return the value of an expression with the variable ``page``."""
+        return self.page.evaluate(f"() => {{ const page = pageOf(); return {expression}; }}")
 
     def color(self, x: int, y: int) -> list[int]:
-        """Return the colour, [r, g, b], that the canvas has at a pixel of the picture."""
+        """Return the color, [r, g, b], of the canvas at a pixel of the image."""
         script = (
-            "([x, y]) => { const s = studioOf().stage, f = s.fitted, r = s.ratio;"
+            "([x, y]) => { const s = pageOf().stage, f = s.fitted, r = s.ratio;"
             " return [...s.context.getImageData((f.left + (x + .5) * f.scale) * r, (f.top + (y + .5) * f.scale) * r,"
             " 1, 1).data.slice(0, 3)]; }"
         )
         return list(self.page.evaluate(script, [x, y]))
 
     def settle(self) -> None:
-        """Wait until nothing is under way and the canvas shows it."""
+        """Wait until no request is open and the canvas is painted."""
         self.page.wait_for_function(
-            "() => { const s = studioOf(); return s.root.dataset.state !== 'opening' && !s.line.open.length"
+            "() => { const s = pageOf(); return s.root.dataset.state !== 'opening' && !s.queue.open.length"
             " && !s.stage.frame; }"
         )
 
     def place(self, x: float, y: float) -> tuple[float, float]:
-        """Return where in the window the middle of a pixel of the picture is."""
+        """Return the position in the window of the center of a pixel of the image."""
         return tuple(
             self.page.evaluate(
-                "([x, y]) => { const f = studioOf().stage.fitted, b = studioOf().stage.canvas.getBoundingClientRect();"
+                "([x, y]) => { const f = pageOf().stage.fitted, b = pageOf().stage.canvas.getBoundingClientRect();"
                 " return [b.left + f.left + (x + .5) * f.scale, b.top + f.top + (y + .5) * f.scale]; }",
                 [x, y],
             )
         )
 
     def click(self, x: float, y: float, **options: Any) -> None:
-        """Click a pixel of the picture and wait for the answer."""
+        """Click a pixel of the image and wait for the response."""
         self.page.mouse.click(*self.place(x, y), **options)
         self.settle()
 
     def drag(self, x1: float, y1: float, x2: float, y2: float) -> None:
-        """Drag from one pixel to another and wait for the answer."""
+        """Drag from one pixel to another and wait for the response."""
         self.page.mouse.move(*self.place(x1, y1))
         self.page.mouse.down()
         self.page.mouse.move(*self.place((x1 + x2) / 2, y2))
@@ -125,7 +125,7 @@ class Page:
         self.settle()
 
     def press(self, key: str) -> None:
-        """Press a key and wait for the answer."""
+        """Press a key and wait for the response."""
         self.page.keyboard.press(key)
         self.settle()
 
@@ -144,36 +144,36 @@ class Page:
         return mask
 
     def save_json(self, kind: str) -> Any:
-        """Save a JSON file and return what it holds."""
+        """Save a JSON file and return its content."""
         return json.loads(self.save(kind).read_text(encoding="utf-8"))
 
     @property
     def prompt(self) -> dict[str, Any]:
-        """The prompt as the server last told it."""
-        return dict(self.value("studio.session.prompt"))
+        """The prompt that the server last sent."""
+        return dict(self.value("page.session.prompt"))
 
     @property
-    def notice(self) -> str:
-        """The message at the top, or nothing."""
-        return str(self.value("studio.part('notice').hidden ? '' : studio.part('notice-text').textContent"))
+    def message(self) -> str:
+        """The message at the top, or an empty string."""
+        return str(self.value("page.part('message').hidden ? '' : page.part('message-text').textContent"))
 
     def close(self) -> None:
-        """Close the page; its script must have had no error, and asked no other server."""
+        """Close the page, and check that its script had no error and sent no request to other servers."""
         self.context.close()
         assert not self.problems
         assert [url for url in self.requests if not url.startswith((self.url, "blob:", "data:"))] == []
 
 
 @pytest.fixture
-def visit(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
-    """Open the page as a new visitor: ``visit()``, ``visit(url=..., viewport=...)``."""
+def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
+    """Return a function that opens the page in a new session: ``open_page()``, ``open_page(url=..., viewport=...)``."""
     pages: list[Page] = []
 
-    def come(url: str = server.url, **options: Any) -> Page:
+    def opened(url: str = server.url, **options: Any) -> Page:
         pages.append(Page(browser, url, **options))
         return pages[-1]
 
-    yield come
+    yield opened
     for page in pages:
         page.close()
 
@@ -194,8 +194,8 @@ def expected(predictor: Any) -> Callable[..., npt.NDArray[np.bool_]]:
         predictor.set_image(image)
         rule = "agreement" if len(points) == 1 and box is None else "single"
         coords, labels = [point[:2] for point in points] or None, [point[2] for point in points] or None
-        found: npt.NDArray[np.bool_] = predictor.predict_one(coords, labels, box, select=rule).masks[0]
-        return found
+        kept: npt.NDArray[np.bool_] = predictor.predict_one(coords, labels, box, select=rule).masks[0]
+        return kept
 
     return mask
 

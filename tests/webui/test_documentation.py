@@ -1,4 +1,4 @@
-"""docs/webui.md and the Dockerfile say what is so."""
+"""docs/webui.md and the Dockerfile agree with the program."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 def test_the_example_for_scripts_prints_what_is_shown(
     server: Any, cat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = blocks("docs/webui.md")
-    (number,) = [number for number, block in enumerate(found) if block.language == "py"]
+    listed = blocks("docs/webui.md")
+    (number,) = [number for number, block in enumerate(listed) if block.language == "py"]
     Image.open(cat).save(tmp_path / "cat.jpg", quality=95)
     monkeypatch.chdir(tmp_path)
     printed = io.StringIO()
-    code = found[number].code
+    code = listed[number].code
     assert "http://127.0.0.1:7860" in code
     with contextlib.redirect_stdout(printed):
         exec(code.replace("http://127.0.0.1:7860", server.url), {})
-    assert printed.getvalue() == found[number + 1].code
+    assert printed.getvalue() == listed[number + 1].code
 
 
 @pytest.mark.weights

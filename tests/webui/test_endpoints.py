@@ -1,4 +1,4 @@
-"""The named endpoints, called as scripts call them, and what they refuse."""
+"""The named endpoints, called as scripts call them, and the requests that they refuse."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from tests.photos import photo as picture
+from tests import photos
 from tests.robustness.server_client import serving
 
 pytestmark = [
@@ -58,7 +58,7 @@ def test_encode_once_predict_often(client: Any, cat: Path, expected: Any) -> Non
     opened = encode(client, cat)
     assert (opened["width"], opened["height"], opened["model"]) == (451, 300, "onnx")
     assert (opened["version"], opened["encode_ms"] > 0) == (2, True)
-    image, token = picture("chelsea"), opened["session"]
+    image, token = photos.photo("chelsea"), opened["session"]
     three = client.predict(token, [[*EYE, 1]], None, api_name="/predict")["masks"]
     assert len(three) == 3
     assert np.array_equal(pixels(three[0]), expected(image, [(*EYE, 1)]))
@@ -71,25 +71,27 @@ def test_encode_once_predict_often(client: Any, cat: Path, expected: Any) -> Non
     assert one["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1], "COCO's, not SAM's"
 
 
-def test_everything_tells_its_progress_and_is_saved(client: Any, session: str, server: Any) -> None:
-    job, told = client.submit(session, "fast", api_name="/everything"), []
+def test_everything_reports_its_progress_and_is_saved(client: Any, session: str, server: Any) -> None:
+    job, progress = client.submit(session, "fast", api_name="/everything"), []
     while not job.done():
-        told += job.status().progress_data or []
+        progress += job.status().progress_data or []
         time.sleep(0.05)
-    assert {(unit.length, unit.unit) for unit in told} == {(told[0].length, "points")}
-    assert told[0].index < told[-1].index <= told[0].length
-    found = job.result()
-    assert found["partial"] is False
-    assert len(found["masks"]) > 5
-    assert all(pixels(mask).sum() == mask["area"] for mask in found["masks"])
+    assert {(unit.length, unit.unit) for unit in progress} == {(progress[0].length, "points")}
+    assert progress[0].index < progress[-1].index <= progress[0].length
+    result = job.result()
+    assert result["partial"] is False
+    assert len(result["masks"]) > 5
+    assert all(pixels(mask).sum() == mask["area"] for mask in result["masks"])
 
     def save(selected: Any) -> Any:
         request = {"source": "everything", "selected": selected}
-        return get(f"{server.url}/studio/save/coco", method="POST", json=request, headers={"X-Visitor": session}).json()
+        return get(
+            f"{server.url}/service/save/coco", method="POST", json=request, headers={"X-Session": session}
+        ).json()
 
-    first, last = save([len(found["masks"]) - 1, 0])["annotations"]
-    assert [first["area"], last["area"]] == [found["masks"][0]["area"], found["masks"][-1]["area"]]
-    assert "selected must be indices below" in save([len(found["masks"])])["error"]
+    first, last = save([len(result["masks"]) - 1, 0])["annotations"]
+    assert [first["area"], last["area"]] == [result["masks"][0]["area"], result["masks"][-1]["area"]]
+    assert "selected must be indices below" in save([len(result["masks"])])["error"]
     assert "selected must be indices below" in save("all")["error"]
 
 
@@ -103,7 +105,7 @@ def test_everything_tells_its_progress_and_is_saved(client: Any, session: str, s
         ({"x": 1}, None, "points must be a list, got dict"),
         ([[1, 2, 7]], None, "label must be 1 or 0, got 7"),
         ([["1", 2, 1]], None, "a point must have numbers x and y, got '1', 2"),
-        ([[451, 2, 1]], None, "a point must lie in the picture, 451 x 300, got 451, 2"),
+        ([[451, 2, 1]], None, "a point must lie in the image, 451 x 300, got 451, 2"),
         ([[1, 1, 1]] * 257, None, "points must be at most 256, got 257"),
         (None, [1, 2, 3], "box must be [x1, y1, x2, y2], got [1, 2, 3]"),
         (None, [[1, 2, 3, 4]], "box must be [x1, y1, x2, y2], got [[1, 2, 3, 4]]"),
@@ -117,7 +119,7 @@ def test_prompts_of_another_shape_are_refused(
     with pytest.raises(Exception, match="must") as refused:
         client.predict(session, points, box, api_name="/predict")
     assert message in str(refused.value)
-    assert "Traceback" not in "".join(server.said)
+    assert "Traceback" not in "".join(server.log)
 
 
 def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Path) -> None:
@@ -128,10 +130,10 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
 
     from gradio_client import handle_file
 
-    (tmp_path / "notes.jpg").write_text("no picture")
+    (tmp_path / "notes.jpg").write_text("no image")
     assert "mode must be one of" in refused(session, "slow", api_name="/everything")
     assert "The session expired. Open the image again." in refused("guess", [[1, 1, 1]], None, api_name="/predict")
-    assert "image must be a picture" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
+    assert "image must be an image" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
     assert "image must be a file, got none" in refused(None, None, api_name="/encode")
     shutil.copy(tmp_path / "notes.jpg", tmp_path / "other.jpg")
     assert "model must be one of" in refused(handle_file(tmp_path / "other.jpg"), "big", api_name="/encode")
@@ -144,29 +146,32 @@ def test_files_of_the_server_are_out_of_reach(server: Any, session: str, cat: Pa
         file = {"path": path, "meta": {"_type": "gradio.FileData"}}
         for name, data in (("encode", [file, None]), ("predict", [session, [file], None])):
             begun = get(f"{server.url}/gradio_api/call/{name}", method="POST", json={"data": data})
-            answer = get(f"{server.url}/gradio_api/call/{name}/{begun.json()['event_id']}").text
-            assert "event: error" in answer
-            assert "a file must be uploaded, got" in answer
+            response = get(f"{server.url}/gradio_api/call/{name}/{begun.json()['event_id']}").text
+            assert "event: error" in response
+            assert "a file must be uploaded, got" in response
         assert get(f"{server.url}/gradio_api/file={path}").status_code in (403, 404)
     for path in ("..%2fpage.py", "..%2f..%2f..%2fetc%2fpasswd", "%2fetc%2fpasswd"):
-        assert get(f"{server.url}/studio/static/{path}").status_code == 404
-    assert "Traceback" not in "".join(server.said)
+        assert get(f"{server.url}/service/static/{path}").status_code == 404
+    assert "Traceback" not in "".join(server.log)
 
 
-def test_routes_need_a_visitor_and_have_limits(server: Any, session: str) -> None:
+def test_routes_need_a_session_and_have_limits(server: Any, session: str) -> None:
     def post(path: str, **options: Any) -> tuple[int, str]:
-        headers = {"X-Visitor": session} | options.pop("headers", {})
-        answer = get(f"{server.url}/studio/{path}", method="POST", headers=headers, **options)
-        return answer.status_code, answer.json().get("error", "")
+        headers = {"X-Session": session} | options.pop("headers", {})
+        response = get(f"{server.url}/service/{path}", method="POST", headers=headers, **options)
+        return response.status_code, response.json().get("error", "")
 
-    code, error = post("picture", headers={"X-Visitor": "guess"}, content=b"x")
+    code, error = post("image", headers={"X-Session": "guess"}, content=b"x")
     assert (code, error) == (410, "The session expired. Open the image again.")
-    code, error = post("picture", content=bytes(40_000_000))
+    code, error = post("image", content=bytes(40_000_000))
     assert (code, error.startswith("the file must have at most 30 MB, got 40.0 MB")) == (413, True)
-    code, error = post("picture", content=(bytes(1_000_000) for _ in range(40)))
+    code, error = post("image", content=(bytes(1_000_000) for _ in range(40)))
     assert (code, error.startswith("the file must have at most 30 MB, got more")) == (413, True)
     assert post("save/mask", content=b"{")[0] == 400
-    assert post("save/mask", content=b"[1]") == (400, "the request must be a JSON object, got list; put it into braces")
+    assert post("save/mask", content=b"[1]") == (
+        400,
+        "the request body must be a JSON object, got list; put it into braces",
+    )
     assert "must have at most 1000000 bytes" in post("save/mask", content=bytes(1_000_001))[1]
     assert "kind must be one of" in post("save/exe", json={})[1]
     assert "There is no mask to save. Click the object first." in post("save/mask", json={})[1]
@@ -175,14 +180,14 @@ def test_routes_need_a_visitor_and_have_limits(server: Any, session: str) -> Non
     assert "model must be one of" in post("model/big")[1]
 
 
-def test_health_tells_how_the_server_is(server: Any) -> None:
-    answer = get(f"{server.url}/health")
-    health = answer.json()
-    assert answer.status_code == 200
+def test_health_reports_the_state_of_the_server(server: Any) -> None:
+    response = get(f"{server.url}/health")
+    health = response.json()
+    assert response.status_code == 200
     assert health["status"] == "ok"
     assert health["models"] == ["onnx"]
     assert health["encoding"] == 0
-    assert health["visitors"] >= 0
+    assert health["sessions"] >= 0
     assert health["cached_mb"] >= 0
 
 
@@ -194,14 +199,14 @@ def test_a_login_guards_everything_but_the_health(cat: Path) -> None:
         assert get(f"{server.url}/gradio_api/call/encode", method="POST", json=body).status_code == 401
         call = {"fn_name": "hello", "component_id": 1, "session_hash": "x", "data": [{}]}
         assert get(f"{server.url}/gradio_api/component_server", method="POST", json=call).status_code == 401
-        assert get(f"{server.url}/studio/picture", method="POST", content=cat.read_bytes()).status_code == 410
+        assert get(f"{server.url}/service/image", method="POST", content=cat.read_bytes()).status_code == 410
         client = connect(server.url, auth=("ann", "secret"))
         assert client.predict(encode(client, cat)["session"], [[*EYE, 1]], None, api_name="/predict")["masks"]
         assert server.stop() == 0
-        assert "secret" not in "".join(server.said)
+        assert "secret" not in "".join(server.log)
 
 
-def test_a_script_in_the_middle_of_work_does_not_hold_the_server(cat: Path) -> None:
+def test_the_server_stops_while_a_script_waits_for_a_run(cat: Path) -> None:
     with serving() as server:
         client = connect(server.url)
         token = encode(client, cat)["session"]
@@ -210,4 +215,4 @@ def test_a_script_in_the_middle_of_work_does_not_hold_the_server(cat: Path) -> N
             time.sleep(0.1)
         assert not job.done()
         assert server.stop() == 0
-        assert "Traceback" not in "".join(server.said)
+        assert "Traceback" not in "".join(server.log)

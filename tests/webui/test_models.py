@@ -1,4 +1,4 @@
-"""Which models the page offers, and switching between them."""
+"""The models that the page offers, and changes between them."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_the_default_weights_run_on_every_backend_the_faster_first() -> None:
 
 
 @pytest.mark.torch
-def test_each_model_asked_for_is_offered_under_a_name_of_its_own(tmp_path: Path) -> None:
+def test_each_requested_model_has_a_name_of_its_own(tmp_path: Path) -> None:
     small, plain = encoder(tmp_path / "small", precision="int8"), encoder(tmp_path / "plain", precision="float32")
     other = encoder(tmp_path / "made-elsewhere")
     assert offered("mobile_sam", small, plain, other, small).labels() == {
@@ -57,17 +57,17 @@ def test_a_model_that_is_not_offered_is_refused() -> None:
 
 @pytest.mark.torch
 @pytest.mark.weights
-def test_a_visitor_switches_models_and_keeps_the_prompt(visit: Any, cat: Path) -> None:
+def test_a_change_of_the_model_keeps_the_prompt(open_page: Any, cat: Path) -> None:
     with serving("--backend", "auto", "--model", "mobile_sam", "--model", "mobile_sam") as server:
-        page = visit(server.url)
+        page = open_page(server.url)
         page.page.select_option('[data-part="model"]', "torch-mobile_sam")
-        page.until("studio.root.dataset.state === 'empty' && studio.session.model === 'torch-mobile_sam'")
+        page.until("page.root.dataset.state === 'empty' && page.session.model === 'torch-mobile_sam'")
         page.open(cat)
-        assert page.value("studio.session.model") == "torch-mobile_sam", "the choice made before is kept"
+        assert page.value("page.session.model") == "torch-mobile_sam", "the choice made before is kept"
         page.click(172, 107)
         before = page.save_mask()
         page.page.select_option('[data-part="model"]', "onnx-mobile_sam")
-        page.until("studio.session.model === 'onnx-mobile_sam'")
+        page.until("page.session.model === 'onnx-mobile_sam'")
         page.settle()
         assert page.prompt["points"] == [[172, 107, 1]]
         after = page.save_mask()

@@ -11,24 +11,24 @@ import pytest
 from PIL import Image
 
 from mobilesam.image.read import read_image
-from tests.photos import photo as picture
+from tests import photos
 
 pytestmark = pytest.mark.weights
 
 EYE = (172, 107)
-SPOT, WALL = (165, 112), (30, 280)  # on what a click on the eye selects, and not
-Visit = Callable[..., Any]
+SPOT, WALL = (165, 112), (30, 280)  # inside and outside the mask of a click on the eye
+OpenPage = Callable[..., Any]
 
 
-def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(visit: Visit, cat: Path, expected: Any) -> None:
-    page = visit()
+def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(open_page: OpenPage, cat: Path, expected: Any) -> None:
+    page = open_page()
     page.open(cat)
     wall = page.color(*WALL)
     page.click(*EYE)
     mask = page.save_mask()
     assert page.saved_as == "chelsea.mask.png"
     assert page.prompt == {"points": [[*EYE, 1]], "box": None}
-    assert np.array_equal(mask, expected(picture("chelsea"), [(*EYE, 1)]))
+    assert np.array_equal(mask, expected(photos.photo("chelsea"), [(*EYE, 1)]))
     assert mask[SPOT[1], SPOT[0]]
     assert not mask[WALL[1], WALL[0]]
     assert page.color(*WALL) == wall, "nothing is painted beside the mask"
@@ -38,8 +38,10 @@ def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(visit: Visit, cat: P
     assert "decode" in timing
 
 
-def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(visit: Visit, cat: Path, expected: Any) -> None:
-    page = visit()
+def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(
+    open_page: OpenPage, cat: Path, expected: Any
+) -> None:
+    page = open_page()
     page.open(cat)
     page.click(220, 150)
     page.click(60, 60, button="right")
@@ -50,27 +52,29 @@ def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(visit: Visit
     page.click(440, 200)
     points = [(220, 150, 1), (60, 60, 0), (430, 40, 0), (440, 200, 0)]
     assert page.prompt["points"] == [list(point) for point in points]
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), points))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), points))
 
 
-def test_a_drag_draws_a_box_and_one_without_area_draws_none(visit: Visit, cat: Path, expected: Any) -> None:
-    page = visit()
+def test_a_drag_draws_a_box_and_one_without_area_draws_none(open_page: OpenPage, cat: Path, expected: Any) -> None:
+    page = open_page()
     page.open(cat)
     page.drag(420, 290, 40, 10)
     assert page.prompt == {"points": [], "box": [40, 10, 420, 290]}
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), box=[40, 10, 420, 290]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), box=[40, 10, 420, 290]))
     page.drag(100, 50, 300, 50)
     assert page.prompt["box"] == [40, 10, 420, 290]
-    assert page.notice == ""
+    assert page.message == ""
 
 
-def test_undo_redo_clear_and_choosing_by_keyboard(visit: Visit, cat: Path, expected: Any, predictor: Any) -> None:
-    page = visit()
+def test_undo_redo_clear_and_choosing_by_keyboard(
+    open_page: OpenPage, cat: Path, expected: Any, predictor: Any
+) -> None:
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
-    one = expected(picture("chelsea"), [(*EYE, 1)])
+    one = expected(photos.photo("chelsea"), [(*EYE, 1)])
     page.click(300, 150)
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
     page.press("z")
     assert np.array_equal(page.save_mask(), one)
     page.press("y")
@@ -92,8 +96,8 @@ def test_undo_redo_clear_and_choosing_by_keyboard(visit: Visit, cat: Path, expec
     assert page.prompt["points"] == [[*EYE, 1]]
 
 
-def test_every_view_shows_what_it_says(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_every_view_shows_what_it_says(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.page.mouse.move(5, 5)
     page.click(*EYE)
@@ -116,14 +120,14 @@ def test_every_view_shows_what_it_says(visit: Visit, cat: Path) -> None:
     assert page.color(*SPOT) == pytest.approx([46, 125, 255], abs=2)
 
 
-def test_a_hundred_quick_clicks_are_all_kept(visit: Visit, cat: Path, expected: Any) -> None:
-    page = visit()
+def test_a_hundred_quick_clicks_are_all_kept(open_page: OpenPage, cat: Path, expected: Any) -> None:
+    page = open_page()
     page.open(cat)
     places = [(100 + turn % 10, 100 + turn // 10) for turn in range(100)]
     calls = len(page.requests)
     page.page.evaluate(
         """places => {
-          const { stage } = studioOf(), box = stage.canvas.getBoundingClientRect(), fitted = stage.fitted;
+          const { stage } = pageOf(), box = stage.canvas.getBoundingClientRect(), fitted = stage.fitted;
           for (const [x, y] of places) {
             const clientX = box.left + fitted.left + (x + 0.5) * fitted.scale;
             const clientY = box.top + fitted.top + (y + 0.5) * fitted.scale;
@@ -136,23 +140,23 @@ def test_a_hundred_quick_clicks_are_all_kept(visit: Visit, cat: Path, expected: 
     page.settle()
     assert page.prompt["points"] == [[x, y, 1] for x, y in places]
     assert len(page.requests) - calls <= 4, "they went in a few bundles"
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(x, y, 1) for x, y in places]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(x, y, 1) for x, y in places]))
 
 
-def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.page.mouse.move(*page.place(*EYE))
-    page.until("studio.preview.layer !== null")
+    page.until("page.preview.layer !== null")
     assert page.prompt == {"points": [], "box": None}
     assert page.page.is_disabled('[data-save="mask"]')
     page.page.mouse.move(2, 2)
-    page.until("studio.preview.layer === null")
+    page.until("page.preview.layer === null")
 
 
 @pytest.mark.parametrize("kind", ["tiny", "portrait", "turned", "twelve megapixels", "very wide"])
-def test_coordinates_are_those_of_the_picture(kind: str, visit: Visit, expected: Any, tmp_path: Path) -> None:
-    coffee = Image.fromarray(picture("coffee"))
+def test_coordinates_are_those_of_the_image(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
+    coffee = Image.fromarray(photos.photo("coffee"))
     path, exif = tmp_path / "coffee.png", Image.Exif()
     if kind == "tiny":
         coffee = coffee.resize((12, 8))
@@ -169,11 +173,11 @@ def test_coordinates_are_those_of_the_picture(kind: str, visit: Visit, expected:
     coffee.save(path, exif=exif)
     image = read_image(path)
     height, width = image.shape[:2]
-    page = visit()
+    page = open_page()
     page.open(path)
-    assert page.value("studio.stage.scene.size") == {"width": width, "height": height}
-    fitted = page.value("studio.stage.fitted.scale")
-    within = max(0, 1 / fitted)  # pixels of the picture under one of the window
+    assert page.value("page.stage.scene.size") == {"width": width, "height": height}
+    fitted = page.value("page.stage.fitted.scale")
+    within = max(0, 1 / fitted)  # pixels of the image under one of the window
     wanted = (width * 4 // 10, height // 2)
     page.click(*wanted)
     (point,) = page.prompt["points"]

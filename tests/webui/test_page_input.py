@@ -1,4 +1,4 @@
-"""What the page is given, good and bad: a message appears, and the earlier picture is still there."""
+"""Good and bad files: a message appears for a bad one, and the earlier image stays."""
 
 from __future__ import annotations
 
@@ -11,58 +11,58 @@ import pytest
 from PIL import Image
 
 from mobilesam.image.read import read_image
-from tests.photos import photo as picture
+from tests import photos
 
 pytestmark = pytest.mark.weights
 
 EYE = (172, 107)
-Visit = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
-def test_what_is_no_picture_gets_a_message_and_the_earlier_one_stays(
-    visit: Visit, cat: Path, expected: Any, tmp_path: Path
+def test_a_bad_file_gets_a_message_and_the_earlier_image_stays(
+    open_page: OpenPage, cat: Path, expected: Any, tmp_path: Path
 ) -> None:
-    page = visit()
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     files = {name: tmp_path / name for name in ("notes.jpg", "half.jpg", "empty.png", "vast.png", "heavy.png")}
-    files["notes.jpg"].write_text("not a picture at all\n")
-    Image.fromarray(picture("chelsea")).save(files["half.jpg"])
+    files["notes.jpg"].write_text("not an image at all\n")
+    Image.fromarray(photos.photo("chelsea")).save(files["half.jpg"])
     files["half.jpg"].write_bytes(files["half.jpg"].read_bytes()[:9000])
     files["empty.png"].touch()
     Image.new("1", (5000, 4200)).save(files["vast.png"])
     files["heavy.png"].write_bytes(bytes(31_000_000))
     messages = {
-        "notes.jpg": "image must be a picture, got data, which Pillow cannot read and looks like",
-        "half.jpg": "image must be a complete picture",
-        "empty.png": "image must be a picture, got data, which is empty (zero bytes)",
+        "notes.jpg": "image must be an image, got data, which Pillow cannot read and looks like",
+        "half.jpg": "image must be a complete image",
+        "empty.png": "image must be an image, got data, which is empty (zero bytes)",
         "vast.png": "image must have at most 20 million pixels, got data of 5000 x 4200 = 21 million",
-        "heavy.png": "has 31 MB; this server takes at most 30 MB",
+        "heavy.png": "has 31 MB. This server accepts files of at most 30 MB",
     }
     for name, message in messages.items():
-        said = page.offer(files[name])
-        assert message in said.replace("Image must", "image must")
-        assert name in said
-        assert page.value("studio.root.dataset.state") == "ready"
-        assert page.value("studio.session.image.name") == "chelsea.png"
+        shown = page.offer(files[name])
+        assert message in shown.replace("Image must", "image must")
+        assert name in shown
+        assert page.value("page.root.dataset.state") == "ready"
+        assert page.value("page.session.image.name") == "chelsea.png"
     page.page.click('[data-do="dismiss"]')
-    assert page.notice == ""
+    assert page.message == ""
     page.click(300, 150)
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
 
 
-def test_a_bad_first_picture_leaves_the_invitation(visit: Visit, tmp_path: Path) -> None:
-    (tmp_path / "notes.txt").write_text("no picture")
-    page = visit()
-    assert "must be a picture" in page.offer(tmp_path / "notes.txt")
+def test_a_bad_first_file_leaves_the_invitation(open_page: OpenPage, tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("no image")
+    page = open_page()
+    assert "must be an image" in page.offer(tmp_path / "notes.txt")
     assert page.page.is_visible('[data-part="invite"]')
     page.page.mouse.click(400, 100)
     assert page.prompt == {"points": [], "box": None}
 
 
 @pytest.mark.parametrize("kind", ["sixteen bits", "animated", "transparent", "with a strange name"])
-def test_unusual_pictures_are_opened(kind: str, visit: Visit, expected: Any, tmp_path: Path) -> None:
-    cat, path = picture("chelsea"), tmp_path / "cat.png"
+def test_unusual_images_are_opened(kind: str, open_page: OpenPage, expected: Any, tmp_path: Path) -> None:
+    cat, path = photos.photo("chelsea"), tmp_path / "cat.png"
     if kind == "sixteen bits":
         Image.fromarray(cat[..., 1].astype(np.uint16) * 257).save(path)
     elif kind == "animated":
@@ -74,17 +74,17 @@ def test_unusual_pictures_are_opened(kind: str, visit: Visit, expected: Any, tmp
     else:
         path = tmp_path / "Kätzchen 猫 %20'\";&.png"
         Image.fromarray(cat).save(path)
-    page = visit()
+    page = open_page()
     page.open(path)
-    assert page.notice == ("The first of 2 frames is shown." if kind == "animated" else "")
+    assert page.message == ("The first of 2 frames is shown." if kind == "animated" else "")
     page.click(*EYE)
     assert np.array_equal(page.save_mask(), expected(read_image(path), [(*EYE, 1)]))
     if kind == "with a strange name":
         assert page.saved_as == "Kätzchen 猫 %20';&.mask.png"
 
 
-def test_a_picture_is_dropped_and_pasted_and_the_example_opens(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_an_image_is_dropped_and_pasted_and_the_example_opens(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     give = """([name, kind]) => {
       const data = new DataTransfer();
       data.items.add(new File([window.given], name, { type: "image/png" }));
@@ -95,8 +95,8 @@ def test_a_picture_is_dropped_and_pasted_and_the_example_opens(visit: Visit, cat
     page.page.evaluate("bytes => { window.given = new Uint8Array(bytes); }", list(cat.read_bytes()))
     for name, kind in (("dropped.png", "drop"), ("pasted.png", "paste")):
         page.page.evaluate(give, [name, kind])
-        page.until(f"studio.session.image?.name === '{name}'")
+        page.until(f"page.session.image?.name === '{name}'")
         page.settle()
-    page.page.evaluate("() => studioOf().root.querySelector('[data-do=\"example\"]').click()")
-    page.until("studio.session.image.name === 'still-life.png'")
+    page.page.evaluate("() => pageOf().root.querySelector('[data-do=\"example\"]').click()")
+    page.until("page.session.image.name === 'still-life.png'")
     page.settle()

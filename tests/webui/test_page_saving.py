@@ -1,4 +1,4 @@
-"""What the page lets a visitor take home, and everything mode, in a real browser."""
+"""Saved files and everything mode, in a real browser."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 from pycocotools import mask as coco_mask
 
-from tests.photos import photo as picture
+from tests import photos
 
 pytestmark = [
     pytest.mark.weights,
@@ -20,7 +20,7 @@ pytestmark = [
 ]
 
 EYE = (172, 107)
-Visit = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
 def decoded(annotation: dict[str, Any]) -> np.ndarray:
@@ -28,17 +28,19 @@ def decoded(annotation: dict[str, Any]) -> np.ndarray:
     return mask
 
 
-def test_each_download_holds_the_mask(visit: Visit, cat: Path, expected: Any, command: Any, tmp_path: Path) -> None:
-    page = visit()
+def test_each_download_holds_the_mask(
+    open_page: OpenPage, cat: Path, expected: Any, command: Any, tmp_path: Path
+) -> None:
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     page.click(300, 150)
-    mask = expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)])
+    mask = expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)])
     assert np.array_equal(page.save_mask(), mask)
     cutout = np.asarray(Image.open(page.save("cutout")))
     assert page.saved_as == "chelsea.cutout.png"
     assert np.array_equal(cutout[..., 3] == 255, mask)
-    assert np.array_equal(cutout[mask][:, :3], picture("chelsea")[mask])
+    assert np.array_equal(cutout[mask][:, :3], photos.photo("chelsea")[mask])
     assert not cutout[~mask].any()
 
     coco = page.save_json("coco")
@@ -71,8 +73,8 @@ def test_each_download_holds_the_mask(visit: Visit, cat: Path, expected: Any, co
     assert np.array_equal(replayed, mask)
 
 
-def test_everything_is_found_hovered_selected_and_saved(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_everything_is_found_hovered_selected_and_saved(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.page.click('[role="tab"][data-tab="everything"]')
     page.page.click('[data-mode="fast"]')
@@ -80,18 +82,18 @@ def test_everything_is_found_hovered_selected_and_saved(visit: Visit, cat: Path)
     page.page.wait_for_selector("[data-segment]")
     count = page.page.locator("[data-segment]").count()
     assert page.page.inner_text('[data-part="count"]').startswith(f"{count} segment")
-    areas = page.value("studio.everything.segments.map((segment) => segment.area)")
+    areas = page.value("page.everything.segments.map((segment) => segment.area)")
     first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
     assert areas[int(first)] == max(areas), "sorted by area"
     page.page.select_option('[data-part="sort"]', "predicted_iou")
-    scores = page.value("studio.everything.segments.map((segment) => segment.predicted_iou)")
+    scores = page.value("page.everything.segments.map((segment) => segment.predicted_iou)")
     first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
     assert scores[int(first)] == max(scores)
 
     page.page.mouse.move(*page.place(*EYE))
-    page.until("studio.everything.hovered !== null")
+    page.until("page.everything.hovered !== null")
     page.click(*EYE)
-    index = page.value("[...studio.everything.selected][0]")
+    index = page.value("[...page.everything.selected][0]")
     assert page.page.inner_text('[data-part="save-title"]') == "Save 1 selected"
     mask = page.save_mask()
     assert mask[EYE[1], EYE[0]]
@@ -102,15 +104,15 @@ def test_everything_is_found_hovered_selected_and_saved(visit: Visit, cat: Path)
     assert len(page.save_json("coco")["annotations"]) == count
 
 
-def test_everything_can_be_cancelled(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_everything_can_be_canceled(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.page.click('[role="tab"][data-tab="everything"]')
     page.page.click('[data-mode="exact"]')
     page.page.click('[data-do="everything"]')
-    page.until("studio.part('count').textContent.includes('candidates')")
+    page.until("page.part('count').textContent.includes('candidates')")
     page.page.click('[data-do="cancel"]')
-    page.until("studio.part('count').textContent.includes('before you cancelled')")
+    page.until("page.part('count').textContent.includes('before you canceled')")
     assert page.page.is_visible('[data-do="everything"]')
     count = int(page.page.inner_text('[data-part="count"]').split()[0])
-    assert page.value("studio.everything.segments.length") == count
+    assert page.value("page.everything.segments.length") == count

@@ -19,7 +19,7 @@ pytestmark = [
 
 EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
 SERVER_FUNCTIONS = re.compile("/component_server")
-Visit = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
 def iou(one: Any, other: Any) -> float:
@@ -36,16 +36,16 @@ def choose(page: Any, index: int) -> Any:
 
 
 def test_the_page_keeps_a_choice_and_both_commands_replay_it(
-    visit: Visit, cat: Path, command: Any, tmp_path: Path
+    open_page: OpenPage, cat: Path, command: Any, tmp_path: Path
 ) -> None:
-    page = visit()
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     chosen = choose(page, 2)
     page.click(*INSIDE)
     refined = page.save_mask()
     assert iou(refined, chosen) > 0.95
-    assert page.page.inner_text('[data-part="mask-hint"]') == "Refines the mask that you chose."
+    assert page.page.inner_text('[data-part="mask-hint"]') == "This mask refines the one that you chose."
     page.press("z")
     assert page.prompt["chosen"] == 2
     assert np.array_equal(page.save_mask(), chosen)
@@ -63,14 +63,14 @@ def test_the_page_keeps_a_choice_and_both_commands_replay_it(
     steps = {"steps": [{"points": first, "chosen": 2}, {"points": last}]}
     assert document == {"version": 2, "images": {"chelsea.png": [steps]}}
     options = ("--prompts", prompts, "--backend", "onnx", "--format", "mask")
-    for name, words in (("predict", ()), ("batch", ("--workers", 1))):
-        outcome = command(name, cat, *options, "--out", tmp_path / name, *words)
+    for name, more in (("predict", ()), ("batch", ("--workers", 1))):
+        outcome = command(name, cat, *options, "--out", tmp_path / name, *more)
         assert outcome.code == 0, outcome.err
         (written,) = (tmp_path / name).rglob("*.png")
         assert np.array_equal(np.asarray(Image.open(written)) == 255, mask), name
 
     page.page.reload()
-    page.page.wait_for_selector('.studio[data-state="ready"]')
+    page.page.wait_for_selector('.mobilesam[data-state="ready"]')
     assert page.prompt == {
         "points": last,
         "box": None,
@@ -102,50 +102,50 @@ def test_the_endpoint_gives_the_masks_of_the_commands(server: Any, cat: Path, pr
         client.predict(session, [[*WALL, 0]], None, api_name="/predict")
 
 
-def test_a_choice_survives_a_server_that_forgot_the_visit(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_a_choice_survives_an_expired_session(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     choose(page, 2)
     page.click(*INSIDE)
     refined, prompt = page.save_mask(), page.prompt
-    page.page.evaluate("() => { studioOf().visit.token = 'unknown'; }")
+    page.page.evaluate("() => { pageOf().client.token = 'unknown'; }")
     page.click(*WALL, button="right")
-    page.until("studio.session.prompt.points.length === 3 && studio.session.masks.length")
+    page.until("page.session.prompt.points.length === 3 && page.session.masks.length")
     page.press("z")
     assert page.prompt == prompt
     assert np.array_equal(page.save_mask(), refined)
 
 
-def test_background_first_waits_for_the_object(visit: Visit, cat: Path, expected: Any) -> None:
-    from tests.photos import photo as picture
+def test_background_first_waits_for_the_object(open_page: OpenPage, cat: Path, expected: Any) -> None:
+    from tests import photos
 
-    page = visit()
+    page = open_page()
     page.open(cat)
     page.click(*WALL, button="right")
     assert page.prompt == {"points": [[*WALL, 0]], "box": None}
-    assert page.value("studio.session.masks") == []
+    assert page.value("page.session.masks") == []
     assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
     assert "Now click the object with the tool Object, or drag a box around it." in page.page.inner_text(
         '[data-part="mask-hint"]'
     )
     assert page.page.is_disabled('[data-save="mask"]')
     page.page.reload()
-    page.page.wait_for_selector('.studio[data-state="ready"]')
+    page.page.wait_for_selector('.mobilesam[data-state="ready"]')
     assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
     page.click(*EYE)
     assert page.page.inner_text('[data-part="status"]') == ""
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0), (*EYE, 1)]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*WALL, 0), (*EYE, 1)]))
     page.press("z")
     assert page.page.inner_text('[data-part="status"]') == "Now mark the object"
     page.drag(420, 290, 40, 10)
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*WALL, 0)], [40, 10, 420, 290]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*WALL, 0)], [40, 10, 420, 290]))
     page.press("Escape")
     assert page.page.inner_text('[data-part="status"]') == ""
 
 
-def test_a_save_waits_for_the_choice_that_is_on_its_way(visit: Visit, cat: Path) -> None:
-    page = visit()
+def test_a_save_waits_for_the_choice_that_is_on_its_way(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     masks = []
@@ -157,7 +157,7 @@ def test_a_save_waits_for_the_choice_that_is_on_its_way(visit: Visit, cat: Path)
     saves: list[str] = []
     page.page.on("request", lambda request: saves.append(request.url) if "/save/" in request.url else None)
     page.page.keyboard.press("1")
-    page.until("studio.session.chosen === 0 && studio.line.open.length")
+    page.until("page.session.chosen === 0 && page.queue.open.length")
     with page.page.expect_download() as download:
         page.page.click('[data-save="mask"]')
         page.value("new Promise((resolve) => setTimeout(resolve))")
@@ -168,12 +168,12 @@ def test_a_save_waits_for_the_choice_that_is_on_its_way(visit: Visit, cat: Path)
     assert np.array_equal(np.asarray(Image.open(download.value.path())) == 255, masks[0])
 
 
-def test_a_server_that_refuses_a_visitor_is_quoted_and_its_token_not_kept(visit: Visit, cat: Path) -> None:
-    page = visit()
-    before = page.value("sessionStorage.getItem('mobilesam-visit')")
-    refusal = {"error": "The server is busy: 32 requests are waiting. Try again in a moment.", "gone": False}
+def test_an_error_at_the_start_is_shown_and_the_token_stays(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
+    before = page.value("sessionStorage.getItem('mobilesam-session')")
+    refusal = {"error": "The server is busy: 32 requests are waiting. Try again in a moment.", "expired": False}
     page.page.route(SERVER_FUNCTIONS, lambda route: route.fulfill(json=refusal))
     page.page.reload()
-    page.page.wait_for_function("() => document.querySelector('.studio')?.studio?.part('notice').hidden === false")
-    assert "The server is busy: 32 requests are waiting." in page.notice
-    assert page.value("sessionStorage.getItem('mobilesam-visit')") == before
+    page.page.wait_for_function("() => document.querySelector('.mobilesam')?.page?.part('message').hidden === false")
+    assert "The server is busy: 32 requests are waiting." in page.message
+    assert page.value("sessionStorage.getItem('mobilesam-session')") == before

@@ -1,4 +1,4 @@
-"""Tabs of one visitor: what one does never shows in another, even where they share a token."""
+"""Several tabs: the actions in one never change another, even where they share a token."""
 
 from __future__ import annotations
 
@@ -9,36 +9,36 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.photos import photo as picture
+from tests import photos
 from tests.webui.conftest import Page
 
 pytestmark = pytest.mark.weights
 
 EYE, CUP = (172, 107), (300, 150)
-Visit = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
 def duplicate(page: Any) -> Any:
     """Open the page in a second tab, into which the browser copies the session storage, as "Duplicate" does."""
-    page.context.add_init_script("window.studioOf = () => document.querySelector('.studio').studio;")
+    page.context.add_init_script("window.pageOf = () => document.querySelector('.mobilesam').page;")
     with page.context.expect_page() as opened:
         page.page.evaluate("() => { window.open(location.href); }")
     other = object.__new__(Page)
     other.__dict__ |= page.__dict__
     other.page = opened.value
     other.page.set_default_timeout(120_000)
-    other.page.wait_for_selector('.studio[data-state="ready"]')
+    other.page.wait_for_selector('.mobilesam[data-state="ready"]')
     return other
 
 
-def test_a_duplicated_tab_goes_its_own_way(visit: Visit, cat: Path, photo: Any, expected: Any) -> None:
-    one = visit()
+def test_a_duplicated_tab_goes_its_own_way(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
+    one = open_page()
     one.open(cat)
     one.click(*EYE)
     other = duplicate(one)
     assert other.prompt == one.prompt
-    assert other.value("studio.session.masks.length") == 3
-    assert other.value("studio.visit.token") != one.value("studio.visit.token")
+    assert other.value("page.session.masks.length") == 3
+    assert other.value("page.client.token") != one.value("page.client.token")
     other.press("Escape")
     other.click(300, 150)
     one.click(300, 150)
@@ -46,28 +46,28 @@ def test_a_duplicated_tab_goes_its_own_way(visit: Visit, cat: Path, photo: Any, 
     other.open(photo("coffee.png"))
     other.click(*CUP)
     one.press("z")
-    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), [(*EYE, 1)]))
-    assert np.array_equal(other.save_mask(), expected(picture("coffee"), [(*CUP, 1)]))
+    assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1)]))
+    assert np.array_equal(other.save_mask(), expected(photos.photo("coffee"), [(*CUP, 1)]))
     one.page.reload()
-    one.page.wait_for_selector('.studio[data-state="ready"]')
+    one.page.wait_for_selector('.mobilesam[data-state="ready"]')
     assert one.prompt["points"] == [[*EYE, 1]]
 
 
 @pytest.mark.parametrize("what", ["click", "save", "everything"])
 def test_tabs_that_share_a_token_never_mix_their_images(
-    what: str, visit: Visit, cat: Path, photo: Any, expected: Any
+    what: str, open_page: OpenPage, cat: Path, photo: Any, expected: Any
 ) -> None:
-    one, other = visit(), visit()
+    one, other = open_page(), open_page()
     one.open(cat)
     one.click(*EYE)
-    shared = one.value("studio.visit.token")
-    other.page.evaluate("token => { studioOf().visit.token = token; }", shared)
+    shared = one.value("page.client.token")
+    other.page.evaluate("token => { pageOf().client.token = token; }", shared)
     other.open(photo("coffee.png"))
     other.click(*CUP)
 
     if what == "click":
         one.click(300, 150)
-        one.until("studio.session.prompt.points.length === 2 && studio.session.masks.length === 1")
+        one.until("page.session.prompt.points.length === 2 && page.session.masks.length === 1")
         points = [(*EYE, 1), (300, 150, 1)]
     elif what == "save":
         one.page.click('[data-save="mask"]')
@@ -76,30 +76,30 @@ def test_tabs_that_share_a_token_never_mix_their_images(
         one.page.click('[role="tab"][data-tab="everything"]')
         one.page.click('[data-do="everything"]')
         points = [(*EYE, 1)]
-    one.page.wait_for_function("token => studioOf().visit.token !== token", arg=shared)
-    one.until("studio.root.dataset.state === 'ready' && studio.session.masks.length && !studio.entering")
+    one.page.wait_for_function("token => pageOf().client.token !== token", arg=shared)
+    one.until("page.root.dataset.state === 'ready' && page.session.masks.length && !page.restarting")
     one.page.click('[role="tab"][data-tab="prompt"]')
     one.settle()
-    assert one.value("studio.session.image.name") == "chelsea.png"
-    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), points))
-    assert np.array_equal(other.save_mask(), expected(picture("coffee"), [(*CUP, 1)]))
+    assert one.value("page.session.image.name") == "chelsea.png"
+    assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), points))
+    assert np.array_equal(other.save_mask(), expected(photos.photo("coffee"), [(*CUP, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]
 
 
 def test_a_hover_and_a_model_switch_do_not_show_another_image(
-    visit: Visit, cat: Path, photo: Any, expected: Any
+    open_page: OpenPage, cat: Path, photo: Any, expected: Any
 ) -> None:
-    one, other = visit(), visit()
+    one, other = open_page(), open_page()
     one.open(cat)
-    other.page.evaluate("token => { studioOf().visit.token = token; }", one.value("studio.visit.token"))
+    other.page.evaluate("token => { pageOf().client.token = token; }", one.value("page.client.token"))
     other.open(photo("coffee.png"))
     with one.page.expect_response(lambda response: "component_server" in response.url) as response:
         one.page.mouse.move(*one.place(*EYE))
     assert "Another image was opened" in response.value.text()
-    one.until("!studio.preview.asking")
-    assert one.value("studio.preview.layer") is None
-    one.page.evaluate("() => studioOf().switchModel('onnx')")
-    one.until("studio.root.dataset.state === 'ready' && !studio.entering")
+    one.until("!page.preview.requesting")
+    assert one.value("page.preview.layer") is None
+    one.page.evaluate("() => pageOf().switchModel('onnx')")
+    one.until("page.root.dataset.state === 'ready' && !page.restarting")
     one.click(*EYE)
-    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), [(*EYE, 1)]))
+    assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]

@@ -1,8 +1,8 @@
-"""The transitions of a visitor's state: pure functions, no server and no model."""
+"""The actions on the state of a session: pure functions, without a server or a model."""
 
 from __future__ import annotations
 
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ import pytest
 from mobilesam.errors import InputError
 from mobilesam.prompts.file import ObjectPrompt
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Answer, Session, ShownImage
+from mobilesam.webui.session import CandidateMasks, Session, ShownImage
 
 CAT = ShownImage("cat-digest", (300, 451), "cat.png")
 DOG = ShownImage("dog-digest", (40, 30), "dog.png")
@@ -31,8 +31,8 @@ def point(x: float, y: float, label: int = 1) -> dict[str, Any]:
     return {"do": "point", "x": x, "y": y, "label": label}
 
 
-def answer(count: int = 3, best: int = 1) -> Answer:
-    return Answer(np.zeros((count, 256, 256), np.float32), (0.5,) * count, (681, 1024), (1, 0, 3)[:count], best)
+def candidates(count: int = 3, best: int = 1) -> CandidateMasks:
+    return CandidateMasks(np.zeros((count, 256, 256), np.float32), (0.5,) * count, (681, 1024), (1, 0, 3)[:count], best)
 
 
 def test_clicks_and_drags_add_up_to_one_prompt() -> None:
@@ -72,17 +72,17 @@ def test_the_history_is_bounded() -> None:
     assert len(session.past) == states.MAX_UNDO
 
 
-def test_a_mark_drops_the_answer_and_an_answer_chooses_its_best_mask() -> None:
-    session = states.answered(after(opened(), point(1, 1)), answer(best=1))
+def test_a_mark_drops_the_candidates_and_the_best_one_is_in_use() -> None:
+    session = replace(after(opened(), point(1, 1)), candidates=candidates(best=1))
     assert session.chosen == 1
     assert after(session, {"do": "choose", "index": 2}).chosen == 2
-    assert after(session, point(2, 2)).answer is None
-    assert after(session, {"do": "undo"}).answer is None
-    assert states.with_model(session, "torch").answer is None
+    assert after(session, point(2, 2)).candidates is None
+    assert after(session, {"do": "undo"}).candidates is None
+    assert states.with_model(session, "torch").candidates is None
 
 
-def test_another_picture_begins_anew_and_the_same_one_does_not() -> None:
-    session = states.answered(after(opened(), point(1, 1)), answer())
+def test_another_image_starts_anew_and_the_same_one_does_not() -> None:
+    session = replace(after(opened(), point(1, 1)), candidates=candidates())
     assert states.opened(session, DOG) == Session("onnx", DOG)
     assert states.opened(session, CAT).prompt == session.prompt
 
@@ -92,15 +92,15 @@ def test_another_picture_begins_anew_and_the_same_one_does_not() -> None:
     [
         ("undo", 'an action must be an object, got str; write {"do": "undo"}'),
         ({"do": "undu"}, "do must be one of point, box, undo, .*, got 'undu'; did you mean 'undo'?"),
-        (point(451, 10), "a point must lie in the picture, 451 x 300, got 451, 10; click inside it"),
-        (point(-1, 10), "a point must lie in the picture, 451 x 300, got -1, 10"),
+        (point(451, 10), "a point must lie in the image, 451 x 300, got 451, 10; click inside it"),
+        (point(-1, 10), "a point must lie in the image, 451 x 300, got -1, 10"),
         (point(float("nan"), 10), "a point must have numbers x and y, got nan, 10"),
         ({"do": "point", "x": "1", "y": 2}, "a point must have numbers x and y, got '1', 2"),
-        (point(1, 1, 2), "label must be 1 or 0, got 2; 1 lies on the object"),
+        (point(1, 1, 2), "label must be 1 or 0, got 2; 1 marks the object, 0 the background"),
         ({"do": "box", "box": [5, 5, 5, 9]}, r"box must have an area, got \[5, 5, 5, 9\]; drag further"),
         ({"do": "box", "box": [5, 5, 9]}, r"box must be \[x1, y1, x2, y2\], got \[5, 5, 9\]"),
-        ({"do": "box", "box": [0, 0, 452, 9]}, "box must lie in the picture, 451 x 300"),
-        ({"do": "choose", "index": 0}, "index must name one of 0 masks, from 0, got 0; click for masks first"),
+        ({"do": "box", "box": [0, 0, 452, 9]}, "box must lie in the image, 451 x 300"),
+        ({"do": "choose", "index": 0}, "index must be the index of one of 0 masks, got 0; click the object first"),
         ({"do": "restore", "points": "x"}, "points must be a list, got str"),
         ({"do": "restore", "points": [[1, 2]]}, r"each point must be \[x, y, label\], got \[1, 2\]"),
     ],
@@ -110,8 +110,8 @@ def test_what_cannot_be_applied_is_refused(action: Any, message: str) -> None:
         states.apply(opened(), action)
 
 
-def test_a_click_before_a_picture_is_refused() -> None:
-    with pytest.raises(InputError, match="a picture must be open before you click, got none; drop one on the page"):
+def test_a_click_before_an_image_is_refused() -> None:
+    with pytest.raises(InputError, match=r"No image is open\. Open one first\."):
         states.apply(Session("onnx"), point(1, 1))
 
 

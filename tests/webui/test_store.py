@@ -1,4 +1,4 @@
-"""What the server keeps: bounded caches, visitors behind tokens, the line before the model."""
+"""What the server keeps: bounded caches, sessions by token, the queue of the workers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.session import Session
-from mobilesam.webui.visitors import GoneError, Visitors
+from mobilesam.webui.session_store import SessionExpiredError, SessionStore
 from mobilesam.webui.workers import BusyError, Workers
 
 
@@ -31,40 +31,40 @@ def test_a_value_put_again_counts_once_and_the_newest_stays_however_large() -> N
     assert (cache.get("a"), cache.get("b"), len(cache)) == (None, "huge", 1)
 
 
-def test_a_visitor_is_found_by_its_token_only() -> None:
-    visitors = Visitors()
-    one, other = visitors.admit(Session("onnx")), visitors.admit(Session("torch"))
+def test_a_session_is_found_by_its_token_only() -> None:
+    sessions = SessionStore()
+    one, other = sessions.create(Session("onnx")), sessions.create(Session("torch"))
     assert one != other
     assert len(one) >= 20
-    assert visitors.session(one).model == "onnx"
+    assert sessions.get(one).model == "onnx"
     for guess in ("", one[:-1], None, 3, ["x"]):
-        with pytest.raises(GoneError, match=r"^The session expired\. Open the image again\.$"):
-            visitors.session(guess)
+        with pytest.raises(SessionExpiredError, match=r"^The session expired\. Open the image again\.$"):
+            sessions.get(guess)
 
 
-def test_the_visitor_unused_for_longest_is_forgotten() -> None:
-    visitors = Visitors(2)
-    first, second = visitors.admit(Session("a")), visitors.admit(Session("b"))
-    visitors.session(first)
-    visitors.admit(Session("c"))
-    assert visitors.session(first).model == "a"
-    with pytest.raises(GoneError):
-        visitors.session(second)
+def test_the_least_recently_used_session_is_dropped() -> None:
+    sessions = SessionStore(2)
+    first, second = sessions.create(Session("a")), sessions.create(Session("b"))
+    sessions.get(first)
+    sessions.create(Session("c"))
+    assert sessions.get(first).model == "a"
+    with pytest.raises(SessionExpiredError):
+        sessions.get(second)
 
 
 def test_a_step_that_fails_changes_nothing() -> None:
-    visitors = Visitors()
-    token = visitors.admit(Session("onnx"))
+    sessions = SessionStore()
+    token = sessions.create(Session("onnx"))
 
     def fail(state: Session) -> Session:
         raise ValueError("no")
 
     with pytest.raises(ValueError, match="no"):
-        visitors.change(token, fail)
-    assert visitors.session(token) == Session("onnx")
+        sessions.change(token, fail)
+    assert sessions.get(token) == Session("onnx")
 
 
-def test_the_line_keeps_its_order_tells_places_and_is_bounded() -> None:
+def test_the_queue_keeps_its_order_knows_places_and_is_bounded() -> None:
     workers = Workers(1, 2, "test")
     go, begun = threading.Event(), threading.Event()
     done: list[int] = []
@@ -88,7 +88,7 @@ def test_the_line_keeps_its_order_tells_places_and_is_bounded() -> None:
     workers.close()
 
 
-def test_who_leaves_the_line_makes_room() -> None:
+def test_a_canceled_job_makes_room() -> None:
     workers = Workers(1, 1, "test")
     go, begun = threading.Event(), threading.Event()
 

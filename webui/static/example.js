@@ -1,4 +1,4 @@
-// The example: a still life, drawn here, so that no photo needs to be shipped.
+// The example image: a still life as an SVG, so that the package needs no photo.
 
 const SCENE = `
 <svg xmlns="http://www.w3.org/2000/svg" width="1200" height="800" viewBox="0 0 1200 800">
@@ -27,11 +27,11 @@ const SCENE = `
 </svg>`;
 
 /** Return the example as a PNG file. */
-export async function examplePicture() {
-  const picture = new Image();
-  picture.src = `data:image/svg+xml,${encodeURIComponent(SCENE)}`;
-  await picture.decode();
-  const canvas = new OffscreenCanvas(picture.width, picture.height);
-  canvas.getContext("2d").drawImage(picture, 0, 0);
+export async function exampleImage() {
+  const image = new Image();
+  image.src = `data:image/svg+xml,${encodeURIComponent(SCENE)}`;
+  await image.decode();
+  const canvas = new OffscreenCanvas(image.width, image.height);
+  canvas.getContext("2d").drawImage(image, 0, 0);
   return new File([await canvas.convertToBlob()], "still-life.png", { type: "image/png" });
 }

@@ -1,18 +1,18 @@
-// Between the picture and the window: a fit says where the picture lies in the view, in CSS pixels.
+// The position of the image in the view: a fit is its scale and its upper left corner, in CSS pixels.
 
-/** Return how a picture lies in a view, as large as it fits, in the middle, at most `most` times its size. */
-export function fit(view, picture, most = Infinity) {
-  const scale = Math.min(view.width / picture.width, view.height / picture.height, most);
+/** Return the fit of an image that is centered in a view, as large as possible, at most `most` times its size. */
+export function fit(view, image, most = Infinity) {
+  const scale = Math.min(view.width / image.width, view.height / image.height, most);
   return {
     scale,
-    left: (view.width - picture.width * scale) / 2,
-    top: (view.height - picture.height * scale) / 2,
-    width: picture.width,
-    height: picture.height,
+    left: (view.width - image.width * scale) / 2,
+    top: (view.height - image.height * scale) / 2,
+    width: image.width,
+    height: image.height,
   };
 }
 
-/** Return the pixel of the picture under a place in the view, or null beside the picture. */
+/** Return the pixel of the image at a position in the view, or null outside the image. */
 export function pixelAt(fitted, x, y) {
   const column = Math.floor((x - fitted.left) / fitted.scale);
   const row = Math.floor((y - fitted.top) / fitted.scale);
@@ -20,7 +20,7 @@ export function pixelAt(fitted, x, y) {
   return inside ? { x: column, y: row } : null;
 }
 
-/** Return the pixel of the picture nearest to a place in the view. */
+/** Return the pixel of the image nearest to a position in the view. */
 export function nearestPixel(fitted, x, y) {
   const clamp = (value, last) => Math.min(Math.max(value, 0), last);
   return {
@@ -29,12 +29,12 @@ export function nearestPixel(fitted, x, y) {
   };
 }
 
-/** Return the place in the view of the middle of a pixel. */
+/** Return the position in the view of the center of a pixel. */
 export function placeOf(fitted, x, y) {
   return { x: fitted.left + (x + 0.5) * fitted.scale, y: fitted.top + (y + 0.5) * fitted.scale };
 }
 
-/** Return the box that a drag between two places in the view draws, in pixels; null if it has no area. */
+/** Return the box between two positions in the view, in pixels of the image; null if it has no area. */
 export function boxBetween(fitted, from, to) {
   const a = nearestPixel(fitted, from.x, from.y);
   const b = nearestPixel(fitted, to.x, to.y);

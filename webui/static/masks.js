@@ -1,8 +1,8 @@
-// Masks as they come from the server: run lengths along rows, beginning with background, as varints in base64.
+// Masks in the form that the server sends: run lengths along rows, starting with the background, as varints in base64.
 
-export const COLOR = [46, 125, 255]; // of the mask that answers a prompt
+export const COLOR = [46, 125, 255]; // of the mask of a prompt
 
-/** Return the ends of runs (background, foreground, background ...) as positions in the picture. */
+/** Return the ends of runs (background, foreground, background ...) as positions in the image. */
 export function runEnds(text) {
   const bytes = atob(text);
   const ends = [];
@@ -36,16 +36,9 @@ export function unpack(text, { width, height }) {
   return pixels;
 }
 
-/** Return the number of pixels. */
-export function area(text) {
-  let total = 0;
-  eachRun(text, (start, end) => { total += end - start; });
-  return total;
-}
-
 /**
- * Return the outlines of a mask as a path in its own pixels, through the middles of the pixels' edges, which rounds
- * off the stairs. Outer borders and holes alike; pixels that touch at a corner only are apart.
+ * Return the outlines of a mask, outer borders and holes, as a path in pixels of the mask. The path goes through the
+ * middle of pixel edges, which smooths the stairs. Pixels that only touch at a corner have separate outlines.
  */
 export function outlines(text, { width, height }) {
   const mask = unpack(text, { width, height });
@@ -65,7 +58,7 @@ const STEPS = [[1, 0], [0, 1], [-1, 0], [0, -1]]; // right, down, left, up
 const AHEAD_LEFT = [[0, -1], [0, 0], [-1, 0], [-1, -1]]; // from a corner to the pixel ahead, by direction
 const AHEAD_RIGHT = [[0, 0], [-1, 0], [-1, -1], [0, -1]];
 
-/** Walk once along a border from the upper left corner of a pixel, the mask at the right hand. */
+/** Follow a border once from the upper left corner of a pixel, with the mask on the right. */
 function follow(path, inside, seen, width, left, top) {
   let [x, y, direction] = [left, top, 0];
   let first = true;
@@ -83,7 +76,7 @@ function follow(path, inside, seen, width, left, top) {
   path.closePath();
 }
 
-/** A mask to be painted: made when it is first needed, since most of three candidates are not. */
+/** A mask to paint; its canvas and its path are made on first use, since most candidates are never shown. */
 export class Layer {
   #canvas = null;
   #path = null;
@@ -103,7 +96,7 @@ export class Layer {
   }
 }
 
-/** Return a canvas with the mask in a colour, [r, g, b], and nothing around it. */
+/** Return a canvas with the mask in a color, [r, g, b], on a transparent background. */
 export function tinted(text, size, color) {
   const canvas = new OffscreenCanvas(size.width, size.height);
   const context = canvas.getContext("2d");
@@ -113,13 +106,13 @@ export function tinted(text, size, color) {
   return canvas;
 }
 
-/** Write a colour, [r, g, b], at the mask's pixels, four bytes each. */
+/** Write a color, [r, g, b], at the mask's pixels, four bytes each. */
 export function fillRuns(pixels, text, [red, green, blue]) {
-  const value = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // every machine with a browser is little-endian
+  const value = ((255 << 24) | (blue << 16) | (green << 8) | red) >>> 0; // browsers run on little-endian machines
   eachRun(text, (start, end) => pixels.fill(value, start, end));
 }
 
-/** Return which segment lies at each pixel: its index + 1, or 0; smaller segments lie on top. */
+/** Return the segment at each pixel: its index + 1, or 0; smaller segments are on top. */
 export function segmentMap(segments, { width, height }) {
   const map = new Uint16Array(width * height);
   const order = segments.map((_, index) => index).sort((a, b) => segments[b].area - segments[a].area);

@@ -1,50 +1,47 @@
-// The mask under the pointer, while nothing is marked yet.
+// The mask under the pointer, while the prompt is empty.
 
 import { COLOR, Layer } from "./masks.js";
 
-const EVERY = 120; // milliseconds between questions while the pointer moves
+const EVERY = 120; // milliseconds between requests while the pointer moves
 
 export class Preview {
-  constructor(studio) {
-    this.studio = studio;
-    this.layer = null;
-    this.pixel = null;
-    this.asking = false;
+  constructor(page) {
+    Object.assign(this, { page, layer: null, pixel: null, requesting: false });
   }
 
   drop() {
     this.layer = null;
   }
 
-  /** The pointer is at a pixel of the picture, or null: one question at a time, and not too many. */
+  /** Show the mask at a pixel of the image, or none for null; one request at a time. */
   async hover(pixel) {
     this.pixel = pixel;
     if (!pixel || !this.#wanted()) {
       if (this.layer) {
         this.drop();
-        this.studio.redraw();
+        this.page.redraw();
       }
       return;
     }
-    if (this.asking) return;
-    this.asking = true;
+    if (this.requesting) return;
+    this.requesting = true;
     while (this.pixel && this.#wanted()) {
-      const asked = this.pixel;
-      const { image } = this.studio.session;
-      const [answer] = await Promise.all([
-        this.studio.visit.call("hover", { ...asked, image: image.key }).catch(() => ({})),
+      const target = this.pixel;
+      const { image } = this.page.session;
+      const [response] = await Promise.all([
+        this.page.client.call("hover", { ...target, image: image.key }).catch(() => ({})),
         new Promise((resolve) => setTimeout(resolve, EVERY)),
       ]);
-      if (!this.pixel || !this.#wanted() || this.studio.session.image?.key !== image.key) break;
-      this.layer = answer.rle ? new Layer(answer.rle, image.shown, COLOR) : null;
-      this.studio.redraw();
-      if (this.pixel === asked) break;
+      if (!this.pixel || !this.#wanted() || this.page.session.image?.key !== image.key) break;
+      this.layer = response.rle ? new Layer(response.rle, image.shown, COLOR) : null;
+      this.page.redraw();
+      if (this.pixel === target) break;
     }
-    this.asking = false;
+    this.requesting = false;
   }
 
   #wanted() {
-    const { root, all, stage, look } = this.studio;
+    const { root, all, stage, look } = this.page;
     const ready = root.dataset.state === "ready" && root.dataset.tool !== "background" && !stage.drag;
     return ready && !all && root.dataset.marked !== "true" && ["overlay", "outline"].includes(look);
   }

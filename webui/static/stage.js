@@ -1,10 +1,10 @@
-// The canvas: paints the picture, masks and marks, and turns what the pointer does into pixels of the picture.
+// The canvas: paints the image, masks and marks, and converts pointer events to pixels of the image.
 
 import { boxBetween, fit, nearestPixel, pixelAt, placeOf } from "./geometry.js";
 
-const DRAG = { mouse: 4, pen: 6, touch: 10 }; // CSS pixels a pointer may move and still click
-const MOST_SCALE = 3; // a small picture is enlarged so far, not to the whole window
-const LEAST_SIDE = 256; // CSS pixels, to which a tiny one is enlarged nevertheless
+const DRAG = { mouse: 4, pen: 6, touch: 10 }; // CSS pixels that a pointer may move in a click
+const MOST_SCALE = 3; // of a small image
+const LEAST_SIDE = 256; // CSS pixels, to which a tiny image is enlarged with any scale
 const INK = "rgba(12, 16, 22, 0.75)";
 const FOREGROUND = "#18a058";
 const BACKGROUND = "#dc323c";
@@ -25,7 +25,7 @@ export class Stage {
     this.#resize();
   }
 
-  /** Change what is shown and paint it in the next frame. */
+  /** Change the scene and paint it in the next frame. */
   show(changes) {
     Object.assign(this.scene, changes);
     this.invalidate();
@@ -35,7 +35,7 @@ export class Stage {
     if (!this.frame) this.frame = requestAnimationFrame(() => this.#paint());
   }
 
-  /** How the picture lies in the view now; null without one. */
+  /** The fit of the image in the view; null without an image. */
   get fitted() {
     const { size } = this.scene;
     if (!size || !this.view.width || !this.view.height) return null;
@@ -110,7 +110,7 @@ export class Stage {
     this.on.point(pixel, background ? 0 : 1);
   }
 
-  /** A finger that moves scrolls the page, unless the box tool is chosen. */
+  /** Return whether a drag draws a box: a moving finger scrolls the page, unless the box tool is chosen. */
   #drawsBoxes(drag) {
     return drag.type !== "touch" || this.tool === "box";
   }

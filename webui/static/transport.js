@@ -1,35 +1,63 @@
-// Talking to the server: actions one bundle at a time, long runs line by line.
+// Requests to the server: server functions, actions in bundles, and streams of long runs.
 
-/** What the server refuses; `gone` means that it no longer knows the picture. */
+const TOKEN = "mobilesam-session"; // in the session storage, so that a reloaded page keeps its session
+
+/** An error that the server returned; `expired` means that the image must be opened again. */
 export class Refusal extends Error {
-  constructor({ error, gone = false }) {
+  constructor({ error, expired = false }) {
     super(error);
-    this.gone = gone;
+    this.expired = expired;
+  }
+}
+
+/** Calls server functions in the session of this page. */
+export class Client {
+  constructor(server) {
+    this.server = server;
+    this.token = null;
+  }
+
+  /** Start from the last session of this tab if the server knows it, else, or with `model`, with a new session. */
+  async start(model = null) {
+    const token = model === null ? sessionStorage.getItem(TOKEN) : null;
+    const response = await this.call("hello", { token, model });
+    this.token = response.token;
+    sessionStorage.setItem(TOKEN, this.token);
+    return response;
+  }
+
+  get headers() {
+    return { "X-Session": this.token };
+  }
+
+  /** Call a server function; an error it returns is thrown as a Refusal. */
+  async call(name, fields = {}) {
+    const response = await this.server[name]({ token: this.token, ...fields });
+    if (response.error) throw new Refusal(response);
+    return response;
   }
 }
 
 /**
- * Sends what has gathered since the last answer as one bundle, and only then: a hundred quick clicks are a few calls,
- * no click is lost, and no answer overtakes another.
+ * Sends actions in order, one bundle at a time: the actions that gather during a request are sent together after its
+ * response, so a hundred quick clicks are a few requests.
  */
-export class Line {
-  constructor(send, onAnswer, onError) {
-    this.send = send;
-    this.onAnswer = onAnswer;
-    this.onError = onError;
-    this.pending = [];
-    this.sent = [];
-    this.busy = false;
-    this.era = 0;
-    this.waiting = [];
+export class ActionQueue {
+  constructor(send, onResponse, onError) {
+    Object.assign(this, { send, onResponse, onError, waiting: [], era: 0 });
+    this.#empty();
   }
 
-  /** Return a promise that is kept when all actions are answered. */
+  #empty() {
+    Object.assign(this, { pending: [], sent: [], busy: false });
+  }
+
+  /** Return a promise that resolves when no action is open. */
   idle() {
     return this.open.length ? new Promise((resolve) => this.waiting.push(resolve)) : Promise.resolve();
   }
 
-  /** Actions that no answer covers yet. */
+  /** Actions without a response yet. */
   get open() {
     return [...this.sent, ...this.pending];
   }
@@ -39,12 +67,10 @@ export class Line {
     this.#next();
   }
 
-  /** Forget what is under way: its answers belong to an earlier picture. */
+  /** Drop all actions and the response of the current request, which belong to an earlier image. */
   reset() {
     this.era++;
-    this.pending = [];
-    this.sent = [];
-    this.busy = false;
+    this.#empty();
     this.#settle();
   }
 
@@ -54,18 +80,12 @@ export class Line {
 
   async #next() {
     if (this.busy || !this.pending.length) return;
-    const era = this.era;
-    this.busy = true;
-    this.sent = this.pending;
-    this.pending = [];
-    let deliver;
-    try {
-      const answer = await this.send(this.sent);
-      deliver = () => this.onAnswer(answer);
-    } catch (error) {
-      const unanswered = this.sent;
-      deliver = () => this.onError(error, unanswered);
-    }
+    const { era, pending: actions } = this;
+    Object.assign(this, { busy: true, sent: actions, pending: [] });
+    const deliver = await this.send(actions).then(
+      (response) => () => this.onResponse(response),
+      (error) => () => this.onError(error, actions),
+    );
     if (era !== this.era) return;
     this.busy = false;
     this.sent = [];
@@ -75,7 +95,7 @@ export class Line {
   }
 }
 
-/** Post, and hand over each line of the answer as an object; return what `done` holds. */
+/** Send a POST request, call `onEvent` with each line of the response as an object, and return the `done` object. */
 export async function follow(url, options, onEvent) {
   const response = await fetch(url, { method: "POST", ...options });
   const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -94,27 +114,24 @@ export async function follow(url, options, onEvent) {
     }
   }
   if (result) return result;
-  if (rest) throw new Refusal(refusalOf(rest, response.status));
-  throw new Error("the server stopped in the middle of its answer");
+  if (rest) throw refusalOf(rest, response.status);
+  throw new Error("the connection was closed before the response was complete");
 }
 
-/** Get bytes; an answer that is no success becomes a Refusal. */
+/** Return the content and the file name of a response; an error status is thrown as a Refusal. */
 export async function fetchBlob(url, options) {
   const response = await fetch(url, options);
-  if (!response.ok) throw new Refusal(refusalOf(await response.text(), response.status));
-  return { blob: await response.blob(), name: fileName(response.headers.get("content-disposition")) };
+  if (!response.ok) throw refusalOf(await response.text(), response.status);
+  const match = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("content-disposition") ?? "");
+  return { blob: await response.blob(), name: match ? decodeURIComponent(match[1]) : "mobilesam" };
 }
 
 function refusalOf(text, status) {
+  let body = {};
   try {
-    const body = JSON.parse(text);
-    return body.error ? body : { error: `the server refused (${status})` };
+    body = JSON.parse(text);
   } catch {
-    return { error: `the server refused (${status})` };
+    // The body is not JSON, as that of a proxy.
   }
-}
-
-function fileName(header) {
-  const match = /filename\*=UTF-8''([^;]+)/.exec(header ?? "");
-  return match ? decodeURIComponent(match[1]) : "mobilesam";
+  return new Refusal(body.error ? body : { error: `the server refused the request (status ${status})` });
 }

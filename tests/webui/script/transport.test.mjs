@@ -2,9 +2,9 @@ import assert from "node:assert/strict";
 import { createServer } from "node:http";
 import { after, before, test } from "node:test";
 
-import { fetchBlob, follow, Line, Refusal } from "../static/transport.js";
+import { ActionQueue, fetchBlob, follow, Refusal } from "../static/transport.js";
 
-/** A server that answers when it is told to. */
+/** A server that responds on request. */
 function held() {
   const calls = [];
   const send = (actions) => new Promise((resolve, reject) => calls.push({ actions, resolve, reject }));
@@ -13,51 +13,51 @@ function held() {
 
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
-test("what gathers while an answer is awaited goes as one bundle, in order", async () => {
+test("actions that gather during a request are sent as one bundle, in order", async () => {
   const { calls, send } = held();
-  const answers = [];
-  const line = new Line(send, (answer) => answers.push(answer), assert.fail);
-  for (let number = 0; number < 100; number++) line.push(number);
+  const responses = [];
+  const queue = new ActionQueue(send, (response) => responses.push(response), assert.fail);
+  for (let number = 0; number < 100; number++) queue.push(number);
   assert.deepEqual(calls.map(({ actions }) => actions), [[0]]);
-  assert.equal(line.open.length, 100);
+  assert.equal(queue.open.length, 100);
   calls[0].resolve("first");
   await turn();
   assert.deepEqual(calls[1].actions, [...Array(99).keys()].map((number) => number + 1));
   calls[1].resolve("second");
   await turn();
-  assert.deepEqual(answers, ["first", "second"]);
-  assert.deepEqual(line.open, []);
+  assert.deepEqual(responses, ["first", "second"]);
+  assert.deepEqual(queue.open, []);
 });
 
-test("after an error the line goes on, and says what was not answered", async () => {
+test("after an error the queue goes on and reports the failed actions", async () => {
   const { calls, send } = held();
   const errors = [];
-  const line = new Line(send, () => {}, (error, actions) => errors.push([error.message, actions]));
-  line.push("a");
-  line.push("b");
+  const queue = new ActionQueue(send, () => {}, (error, actions) => errors.push([error.message, actions]));
+  queue.push("a");
+  queue.push("b");
   calls[0].reject(new Error("no"));
   await turn();
   assert.deepEqual(errors, [["no", ["a"]]]);
   assert.deepEqual(calls[1].actions, ["b"]);
 });
 
-test("an answer to an earlier picture is dropped", async () => {
+test("a response to an earlier image is dropped", async () => {
   const { calls, send } = held();
-  const answers = [];
-  const line = new Line(send, (answer) => answers.push(answer), assert.fail);
-  line.push("old");
-  line.reset();
-  line.push("new");
-  calls[0].resolve("old answer");
-  calls[1].resolve("new answer");
+  const responses = [];
+  const queue = new ActionQueue(send, (response) => responses.push(response), assert.fail);
+  queue.push("old");
+  queue.reset();
+  queue.push("new");
+  calls[0].resolve("old response");
+  calls[1].resolve("new response");
   await turn();
-  assert.deepEqual(answers, ["new answer"]);
+  assert.deepEqual(responses, ["new response"]);
 });
 
 const REPLIES = {
   "/run": ['{"waiting":2}\n{"prog', 'ress":1}\n', '{"done":{"ms":3}}\n'],
-  "/refused": ['{"waiting":1}\n', '{"error":"too large","gone":false}\n'],
-  "/gone": [410, '{"error":"the visit must be known","gone":true}'],
+  "/refused": ['{"waiting":1}\n', '{"error":"too large","expired":false}\n'],
+  "/expired": [410, '{"error":"The session expired.","expired":true}'],
   "/broken": [500, "Internal Server Error"],
   "/cut": ['{"waiting":1}\n'],
 };
@@ -83,12 +83,12 @@ test("a long run is followed line by line, wherever the network cuts it", async 
   assert.deepEqual(events, [{ waiting: 2 }, { progress: 1 }]);
 });
 
-test("what the server refuses is a Refusal, and an answer that breaks off is not", async () => {
-  await assert.rejects(follow(`${url}/refused`, {}, () => {}), (error) => error instanceof Refusal && error.message === "too large" && !error.gone);
-  await assert.rejects(follow(`${url}/gone`, {}, () => {}), (error) => error instanceof Refusal && error.gone);
-  await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused (500)" });
-  await assert.rejects(follow(`${url}/cut`, {}, () => {}), { message: "the server stopped in the middle of its answer" });
-  await assert.rejects(fetchBlob(`${url}/gone`, {}), (error) => error instanceof Refusal && error.gone);
+test("an error of the server is a Refusal, and a broken connection is not", async () => {
+  await assert.rejects(follow(`${url}/refused`, {}, () => {}), (error) => error instanceof Refusal && error.message === "too large" && !error.expired);
+  await assert.rejects(follow(`${url}/expired`, {}, () => {}), (error) => error instanceof Refusal && error.expired);
+  await assert.rejects(follow(`${url}/broken`, {}, () => {}), { message: "the server refused the request (status 500)" });
+  await assert.rejects(follow(`${url}/cut`, {}, () => {}), { message: "the connection was closed before the response was complete" });
+  await assert.rejects(fetchBlob(`${url}/expired`, {}), (error) => error instanceof Refusal && error.expired);
 });
 
 test("a download has the name that the server gave it", async () => {

@@ -1,4 +1,4 @@
-"""Visitors in real browsers: several at once, one that reloads, one whose server is restarted, one on a phone."""
+"""Clients in real browsers: several at once, a reloaded page, a restarted server, a phone."""
 
 from __future__ import annotations
 
@@ -11,97 +11,97 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.photos import photo as picture
+from tests import photos
 from tests.robustness.server_client import serving
 
 pytestmark = pytest.mark.weights
 
 EYE = (172, 107)
-Visit = Callable[..., Any]
+OpenPage = Callable[..., Any]
 
 
-def test_two_visitors_never_see_each_others_work(visit: Visit, photo: Any, cat: Path, expected: Any) -> None:
-    one, other, third = visit(), visit(), visit()
+def test_clients_never_see_the_work_of_others(open_page: OpenPage, photo: Any, cat: Path, expected: Any) -> None:
+    one, other, third = open_page(), open_page(), open_page()
     one.open(cat)
     other.open(photo("coffee.png"))
     third.open(cat)
     one.click(*EYE)
     other.drag(75, 10, 468, 388)
-    assert third.prompt == {"points": [], "box": None}, "it is the same picture, and another visit"
+    assert third.prompt == {"points": [], "box": None}, "the same image in another session"
     third.click(300, 150)
     one.click(220, 200, button="right")
     points = [(*EYE, 1), (220, 200, 0)]
     assert one.prompt == {"points": [list(point) for point in points], "box": None}
     assert other.prompt == {"points": [], "box": [75, 10, 468, 388]}
-    assert np.array_equal(one.save_mask(), expected(picture("chelsea"), points))
-    assert np.array_equal(other.save_mask(), expected(picture("coffee"), box=[75, 10, 468, 388]))
-    assert np.array_equal(third.save_mask(), expected(picture("chelsea"), [(300, 150, 1)]))
+    assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), points))
+    assert np.array_equal(other.save_mask(), expected(photos.photo("coffee"), box=[75, 10, 468, 388]))
+    assert np.array_equal(third.save_mask(), expected(photos.photo("chelsea"), [(300, 150, 1)]))
     one.press("Escape")
     assert other.prompt["box"] == [75, 10, 468, 388]
-    assert len({page.value("studio.visit.token") for page in (one, other, third)}) == 3
+    assert len({page.value("page.client.token") for page in (one, other, third)}) == 3
 
 
-def test_a_reloaded_page_goes_on_where_it_was(visit: Visit, cat: Path, photo: Any, expected: Any) -> None:
-    page = visit()
+def test_a_reloaded_page_keeps_its_state(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
+    page = open_page()
     page.open(cat)
     page.click(*EYE)
     page.page.reload()
-    page.page.wait_for_selector('.studio[data-state="ready"]')
+    page.page.wait_for_selector('.mobilesam[data-state="ready"]')
     assert page.prompt == {"points": [[*EYE, 1]], "box": None}
     page.click(300, 150)
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
     page.page.set_input_files('[data-part="file"]', photo("coffee.png"))
-    page.page.wait_for_function("() => studioOf().root.dataset.state === 'opening'")
+    page.page.wait_for_function("() => pageOf().root.dataset.state === 'opening'")
     page.page.reload()
-    page.page.wait_for_selector('.studio[data-state="ready"]')
+    page.page.wait_for_selector('.mobilesam[data-state="ready"]')
     page.open(photo("coffee.png"))
     page.drag(75, 10, 468, 388)
-    assert np.array_equal(page.save_mask(), expected(picture("coffee"), box=[75, 10, 468, 388]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("coffee"), box=[75, 10, 468, 388]))
 
 
-def test_a_restarted_server_is_given_the_picture_and_the_prompt_again(visit: Visit, cat: Path, expected: Any) -> None:
+def test_a_restarted_server_gets_the_image_and_the_prompt_again(open_page: OpenPage, cat: Path, expected: Any) -> None:
     with serving() as first:
-        page = visit(first.url)
+        page = open_page(first.url)
         page.open(cat)
         page.click(*EYE)
         assert first.stop() == 0
         page.click(300, 150)
-        assert "The server does not answer" in page.notice
+        assert "The server does not respond" in page.message
     port = re.search(r":(\d+)", first.url)[1]
     with serving("--port", port):
         page.click(300, 150)
-        page.until("studio.session.prompt.points.length === 2 && studio.session.masks.length")
+        page.until("page.session.prompt.points.length === 2 && page.session.masks.length")
         page.settle()
-        assert page.notice == ""
+        assert page.message == ""
         assert page.prompt["points"] == [[*EYE, 1], [300, 150, 1]]
-        assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [(*EYE, 1), (300, 150, 1)]))
+        assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
     assert all("ERR_CONNECTION_REFUSED" in problem or "410" in problem for problem in page.problems)
     page.problems.clear()
 
 
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_the_server_ends_cleanly_in_the_middle_of_work(how: signal.Signals, visit: Visit, cat: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_server_ends_cleanly_in_the_middle_of_work(number: signal.Signals, open_page: OpenPage, cat: Path) -> None:
     with serving() as server:
-        page = visit(server.url)
+        page = open_page(server.url)
         page.open(cat)
         page.page.click('[role="tab"][data-tab="everything"]')
         page.page.click('[data-mode="exact"]')
         page.page.click('[data-do="everything"]')
-        page.until("studio.part('count').textContent.includes('candidates')")
-        assert server.stop(how) == 0
-        assert "Traceback" not in "".join(server.said)
-        page.until("!studio.everything.running")
+        page.until("page.part('count').textContent.includes('candidates')")
+        assert server.stop(number) == 0
+        assert "Traceback" not in "".join(server.log)
+        page.until("!page.everything.running")
     page.problems.clear()
 
 
-def test_the_page_fits_a_phone_and_takes_fingers(visit: Visit, cat: Path, expected: Any) -> None:
-    page = visit(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
-    assert page.page.inner_text(".invite h2") == "Open a picture"
+def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path, expected: Any) -> None:
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    assert page.page.inner_text(".invite h2") == "Open an image"
 
     def overflows() -> list[str]:
         return list(
             page.page.evaluate(
-                "() => [...document.querySelectorAll('.studio *')].filter((one) => one.getClientRects().length"
+                "() => [...document.querySelectorAll('.mobilesam *')].filter((one) => one.getClientRects().length"
                 " && one.getBoundingClientRect().right > 360.5).map((one) => one.outerHTML.slice(0, 90))"
             )
         )
@@ -109,13 +109,13 @@ def test_the_page_fits_a_phone_and_takes_fingers(visit: Visit, cat: Path, expect
     assert overflows() == []
     page.open(cat)
     page.page.touchscreen.tap(*page.place(*EYE))
-    page.until("studio.session.masks.length")
+    page.until("page.session.masks.length")
     page.settle()
     assert page.page.evaluate("() => document.documentElement.scrollWidth") == 360
     assert overflows() == []
     (point,) = page.prompt["points"]
     assert point[:2] == pytest.approx(EYE, abs=2)
-    assert np.array_equal(page.save_mask(), expected(picture("chelsea"), [point]))
+    assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [point]))
 
     page.page.evaluate("() => scrollTo(0, 0)")
     page.page.tap('[data-do="clear"]')
@@ -130,7 +130,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(visit: Visit, cat: Path, expect
     touch("touchMove", (200, 120))
     touch("touchMove", (420, 290))
     touch("touchEnd")
-    page.until("studio.session.prompt.box !== null && studio.session.masks.length")
+    page.until("page.session.prompt.box !== null && page.session.masks.length")
     assert page.prompt["box"] == pytest.approx([40, 10, 420, 290], abs=2)
     page.page.tap('[role="tab"][data-tab="everything"]')
     assert overflows() == []

@@ -1,37 +1,39 @@
-// The page: keeps what the server last said, and asks it for more.
+// The page: the state that the server last sent, and the requests that change it.
 
 import { Everything } from "./everything.js";
 import { listen } from "./input.js";
 import { Preview } from "./preview.js";
 import { after, choices, marks, NOTHING } from "./prompt.js";
 import { Stage } from "./stage.js";
-import { fetchBlob, follow, Line, Refusal } from "./transport.js";
+import { ActionQueue, Client, fetchBlob, follow, Refusal } from "./transport.js";
 import { View } from "./view.js";
-import { Visit } from "./visit.js";
 
 const EMPTY = { image: null, prompt: NOTHING, masks: [], chosen: 0, undo: false, redo: false };
 
-/** Make the page work: `root` is its element, `server` holds the server functions. */
+/** Start the page: `root` is its element, `server` has the server functions. */
 export function start(root, server) {
-  if (!root.studio) root.studio = new Studio(root, server);
+  if (!root.page) root.page = new Page(root, server);
 }
 
-class Studio {
+class Page {
   constructor(root, server) {
     this.root = root;
-    this.visit = new Visit(server);
+    this.client = new Client(server);
     this.session = EMPTY;
     this.look = "overlay";
-    this.file = null; // the picture as the visitor gave it, to open it again if the server forgot it
+    this.file = null; // of the image, to open it again when the session has expired
     this.maxUploadMb = Infinity;
-    this.entering = null; // the promise of coming in anew
-    this.opening = 0; // counts pictures, so that a later one overtakes
-    this.uploading = false; // and what is clicked belongs to neither picture
+    this.restarting = null; // the promise of a new session
+    this.opening = 0; // counts the images, so that the response for an earlier one is ignored
+    this.uploading = false; // meanwhile clicks belong to neither image
     this.view = new View(this);
     this.preview = new Preview(this);
-    this.line = new Line(
-      (actions) => this.visit.call("act", { actions, image: this.session.image.key }),
-      (answer) => this.#answered(answer),
+    this.queue = new ActionQueue(
+      (actions) => this.client.call("act", { actions, image: this.session.image.key }),
+      ({ session, decode_ms }) => {
+        if (decode_ms !== null) this.view.times({ decode: decode_ms });
+        this.#take(session);
+      },
       (error, actions) => this.refused(error, actions),
     );
     this.stage = new Stage(this.part("canvas"), {
@@ -42,70 +44,70 @@ class Studio {
     });
     this.everything = new Everything(this);
     listen(this);
-    this.#enter();
+    this.#start();
   }
 
   part(name) {
     return this.root.querySelector(`[data-part="${name}"]`);
   }
 
-  /** Whether everything mode is in front. */
+  /** Whether the tab of everything mode is open. */
   get all() {
     return this.root.dataset.tab === "everything";
   }
 
-  /** The prompt with what is under way, so that a mark appears with the click. */
+  /** The prompt with the open actions, so that a mark appears with the click. */
   get expected() {
-    return after(this.session.prompt, this.line.open);
+    return after(this.session.prompt, this.queue.open);
   }
 
-  /** Headers of a request about the picture that is shown. */
+  /** The headers of a request about the shown image. */
   get headers() {
-    return { ...this.visit.headers, "X-Picture": this.session.image?.key ?? "" };
+    return { ...this.client.headers, "X-Image": this.session.image?.key ?? "" };
   }
 
   redraw() {
     this.view.draw();
   }
 
-  notice(text, kind) {
-    this.view.notice(text, kind);
+  message(text, kind) {
+    this.view.message(text, kind);
   }
 
-  async #enter() {
+  async #start() {
     try {
-      const { models, modes, max_upload_mb, session } = await this.visit.enter();
+      const { models, modes, max_upload_mb, session } = await this.client.start();
       this.maxUploadMb = max_upload_mb;
       this.part("model").replaceChildren(...Object.entries(models).map(([name, label]) => new Option(label, name)));
       this.everything.offer(modes);
-      if (session.image) this.#showPicture(session, await this.#bitmap(session.image));
+      if (session.image) this.#showImage(session, await this.#bitmap(session.image));
       else this.#take(session);
       this.view.state(session.image ? "ready" : "empty");
       this.redraw();
     } catch (error) {
       this.view.state("empty");
-      this.notice(`The server does not answer: ${error.message}. Reload the page to try again.`);
+      this.message(`The server does not respond: ${error.message}. Reload the page to try again.`);
     }
   }
 
-  // Pictures --------------------------------------------------------------------------------------------------------
+  // Images --------------------------------------------------------------------------------------------------------
 
-  /** Open a picture, then do `actions`; until the server has read it, the earlier one stays. */
+  /** Open an image, then do `actions`; the earlier image stays until the server has read the new one. */
   async open(file, actions = [], again = false) {
     if (file.size > this.maxUploadMb * 1e6) {
       const size = Math.round(file.size / 1e6);
-      this.notice(`${file.name} has ${size} MB; this server takes at most ${this.maxUploadMb} MB.`);
+      this.message(`${file.name} has ${size} MB. This server accepts files of at most ${this.maxUploadMb} MB.`);
       return;
     }
     const turn = ++this.opening;
     const before = this.session.image ? "ready" : "empty";
     let shown = null;
     this.uploading = true;
-    this.notice("");
+    this.message("");
     this.view.state("opening", "Uploading …");
     try {
-      const headers = { ...this.visit.headers, "X-File-Name": encodeURIComponent(file.name || "picture") };
-      const done = await follow("studio/picture", { body: file, headers }, (event) => {
+      const headers = { ...this.client.headers, "X-File-Name": encodeURIComponent(file.name || "image") };
+      const done = await follow("service/image", { body: file, headers }, (event) => {
         if (turn !== this.opening) return;
         if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
         if (event.image) shown = this.#begin(file, event.image, turn);
@@ -113,63 +115,63 @@ class Studio {
       await shown;
       if (turn !== this.opening) return;
       this.view.times({ encode: done.encode_ms });
-      if (!this.line.open.length && !this.session.masks.length) this.#take(done.session);
+      if (!this.queue.open.length && !this.session.masks.length) this.#take(done.session);
       this.view.state("ready");
-      this.notice(done.session.image.note, "note");
-      for (const action of actions) this.line.push(action);
+      this.message(done.session.image.note, "note");
+      for (const action of actions) this.queue.push(action);
       this.redraw();
     } catch (error) {
       if (turn !== this.opening) return;
       this.uploading = false;
       this.view.state(before);
-      if (error.gone && !again) await this.#again(file);
-      else this.notice(`${file.name}: ${readable(error)}`);
+      if (error.expired && !again) await this.#again(file);
+      else this.message(`${file.name}: ${readable(error)}`);
     }
   }
 
-  /** Show a picture that the server has read and now encodes, and forget what belongs to the earlier one. */
+  /** Show an image that the server is encoding, and drop the state of the earlier one. */
   async #begin(file, session, turn) {
     this.view.status("Encoding …");
     const bitmap = await this.#bitmap(session.image);
     if (turn !== this.opening) return;
     this.file = file;
     this.uploading = false;
-    this.line.reset();
+    this.queue.reset();
     this.preview.drop();
     this.session = session;
     this.everything.clear();
     this.view.times({ decode: null, everything: null });
-    this.#showPicture(session, bitmap);
+    this.#showImage(session, bitmap);
   }
 
   async #bitmap({ key }) {
-    const { blob } = await fetchBlob("studio/preview", { headers: { ...this.visit.headers, "X-Picture": key } });
+    const { blob } = await fetchBlob("service/preview", { headers: { ...this.client.headers, "X-Image": key } });
     return createImageBitmap(blob);
   }
 
-  #showPicture(session, bitmap) {
+  #showImage(session, bitmap) {
     const { width, height, shown } = session.image;
     this.root.style.setProperty("--ratio", width / height);
     this.stage.show({ bitmap, size: { width, height }, shown });
     this.#take(session);
   }
 
-  /** The session expired, or the server no longer has the image: begin a new session and go on where we were. */
+  /** Start a new session with the same image and prompt: the old one has expired, or its image was dropped. */
   async #again(file, actions = []) {
     const { prompt, model } = this.session;
     const segmented = this.everything.segments.length > 0;
-    await this.visit.enterAnew(model);
+    await this.client.start(model ?? "");
     if (file) {
       await this.open(file, [...(marks(prompt) ? [{ do: "restore", ...prompt }] : []), ...actions], true);
-      if (segmented && this.part("notice").hidden) this.notice("The server no longer had the segments. Please segment everything again.");
+      if (segmented && this.part("message").hidden) this.message("The session expired, and its segments are lost. Segment everything again.");
       return;
     }
     this.stage.show({ bitmap: null, size: null });
-    this.line.reset();
+    this.queue.reset();
     this.everything.clear();
     this.#take(EMPTY);
     this.view.state("empty");
-    this.notice("The session expired. Please open the image again.");
+    this.message("The session expired. Open the image again.");
   }
 
   async switchModel(name) {
@@ -180,14 +182,14 @@ class Studio {
     try {
       const { headers } = this;
       const refined = choices(this.session.prompt);
-      const done = await follow(`studio/model/${encodeURIComponent(name)}`, { headers }, (event) => {
+      const done = await follow(`service/model/${encodeURIComponent(name)}`, { headers }, (event) => {
         if (event.waiting) this.view.status(`Waiting in the queue, place ${event.waiting} …`);
       });
       if (turn !== this.opening) return;
       if (done.session.image) this.view.times({ encode: done.encode_ms, decode: done.decode_ms });
-      if (!this.line.open.length) this.#take(done.session);
+      if (!this.queue.open.length) this.#take(done.session);
       if (refined && !choices(done.session.prompt)) {
-        this.notice("This model does not have the mask that you chose. Its mask follows from the marks alone.", "note");
+        this.message("This model cannot refine the mask that you chose. Its mask comes from the points and the box alone.", "note");
       }
     } catch (error) {
       this.part("model").value = this.session.model ?? "";
@@ -201,21 +203,16 @@ class Studio {
   act(action) {
     if (!this.session.image || this.all || this.uploading) return;
     this.view.clicked();
-    this.notice("");
-    this.line.push(action);
+    this.message("");
+    this.queue.push(action);
     this.redraw();
   }
 
   choose(index) {
-    if (index >= this.session.masks.length || this.line.open.length) return;
+    if (index >= this.session.masks.length || this.queue.open.length) return;
     this.session = { ...this.session, chosen: index };
-    this.line.push({ do: "choose", index });
+    this.queue.push({ do: "choose", index });
     this.redraw();
-  }
-
-  #answered({ session, decode_ms }) {
-    if (decode_ms !== null) this.view.times({ decode: decode_ms });
-    this.#take(session);
   }
 
   #take(session) {
@@ -225,23 +222,23 @@ class Studio {
     this.redraw();
   }
 
-  /** Show why the server refused; if it no longer knows the picture, give it again, and what it has not answered. */
+  /** Show an error; if the session expired, start a new one and do `actions` in it. */
   async refused(error, actions = []) {
-    if (error.gone) {
-      this.entering ??= this.#again(this.file, actions).finally(() => { this.entering = null; });
-      await this.entering;
+    if (error.expired) {
+      this.restarting ??= this.#again(this.file, actions).finally(() => { this.restarting = null; });
+      await this.restarting;
       return;
     }
     this.redraw();
-    this.notice(readable(error));
+    this.message(readable(error));
   }
 
   async save(kind) {
     try {
-      await this.line.idle();
+      await this.queue.idle();
       const body = JSON.stringify(this.everything.saved());
       const headers = { ...this.headers, "Content-Type": "application/json" };
-      const { blob, name } = await fetchBlob(`studio/save/${kind}`, { method: "POST", headers, body });
+      const { blob, name } = await fetchBlob(`service/save/${kind}`, { method: "POST", headers, body });
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = name;
@@ -253,8 +250,8 @@ class Studio {
   }
 }
 
-/** Return an error as a sentence for the visitor. */
+/** Return the message of an error. */
 function readable(error) {
-  const text = error instanceof Refusal ? error.message : `The server does not answer (${error.message})`;
+  const text = error instanceof Refusal ? error.message : `The server does not respond (${error.message})`;
   return text.charAt(0).toUpperCase() + text.slice(1);
 }

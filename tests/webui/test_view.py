@@ -1,4 +1,4 @@
-"""Masks and pictures on their way to the page."""
+"""Masks and images in the form that the page receives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from mobilesam.masks import rle
-from mobilesam.webui import wire
+from mobilesam.webui import view
 
 
 def unpack(text: str, hw: tuple[int, int]) -> np.ndarray:
@@ -32,36 +32,36 @@ MASKS = arrays.arrays(np.bool_, st.tuples(st.integers(1, 20), st.integers(1, 300
 
 
 @given(MASKS)
-def test_a_mask_survives_the_way(mask: np.ndarray) -> None:
-    assert np.array_equal(unpack(wire.pack(mask), (mask.shape[0], mask.shape[1])), mask)
+def test_a_packed_mask_is_unpacked_to_the_same(mask: np.ndarray) -> None:
+    assert np.array_equal(unpack(view.pack(mask), (mask.shape[0], mask.shape[1])), mask)
 
 
 def test_a_mask_is_written_as_described() -> None:
     mask = np.zeros((2, 300), np.bool_)
     mask[1, 4:6] = True
-    assert base64.b64decode(wire.pack(mask)) == bytes([0x80 | (304 & 0x7F), 304 >> 7, 2])
-    assert wire.pack(np.zeros((3, 3), np.bool_)) == ""
+    assert base64.b64decode(view.pack(mask)) == bytes([0x80 | (304 & 0x7F), 304 >> 7, 2])
+    assert view.pack(np.zeros((3, 3), np.bool_)) == ""
 
 
 @given(MASKS)
-def test_a_segment_of_a_picture_shown_whole_is_the_mask(mask: np.ndarray) -> None:
+def test_a_segment_of_an_image_shown_whole_is_the_mask(mask: np.ndarray) -> None:
     hw = (mask.shape[0], mask.shape[1])
-    text = wire.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
+    text = view.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
     assert np.array_equal(unpack(text, hw), mask)
 
 
-def test_a_segment_of_a_large_picture_is_shown_smaller_at_the_same_place() -> None:
+def test_a_segment_of_a_large_image_is_shown_smaller_at_the_same_place() -> None:
     hw = (1024, 4096)
     mask = np.zeros(hw, np.bool_)
     mask[200:600, 1000:3000] = True
-    text = wire.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
+    text = view.shown_segment(rle.to_uncompressed(rle.boundaries_of(mask), hw))
     assert np.array_equal(unpack(text, (512, 2048)), mask[1::2, 1::2])
 
 
 @pytest.mark.parametrize(
     ("hw", "shown"), [((480, 640), (480, 640)), ((3000, 4000), (1536, 2048)), ((5000, 3), (2048, 1)), ((1, 1), (1, 1))]
 )
-def test_large_pictures_are_shown_smaller(hw: tuple[int, int], shown: tuple[int, int]) -> None:
-    assert wire.preview_hw(hw) == shown
-    preview = Image.open(io.BytesIO(wire.preview(np.full((*hw, 3), 90, np.uint8))))
+def test_large_images_are_shown_smaller(hw: tuple[int, int], shown: tuple[int, int]) -> None:
+    assert view.preview_hw(hw) == shown
+    preview = Image.open(io.BytesIO(view.preview(np.full((*hw, 3), 90, np.uint8))))
     assert (preview.format, preview.size) == ("JPEG", (shown[1], shown[0]))

@@ -1,9 +1,9 @@
-"""Many visitors of the page at once: no error, no mask of another's picture, steady memory.
+"""Many clients of the page at once: errors, masks of a wrong image, and the memory of the server.
 
-python -m benchmarks.webui_visitors --out benchmarks/results/webui_visitors.json
+python -m benchmarks.webui_clients --out benchmarks/results/webui_clients.json
 
-Each visitor is a ``gradio_client`` with a picture of its own, asks for masks at points of its own, and compares each
-answer with the one that SamPredictor gave before the server was started. The server is on loopback.
+Each client is a ``gradio_client`` with an image of its own. It requests masks at points of its own and compares each
+one with that of SamPredictor, computed before the server was started. The server is on loopback.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from benchmarks.webui_latency import summary
 from benchmarks.webui_server import Server
 from mobilesam.bench import describe_environment
 
-SIDE = 480  # of the pictures
-POINTS = 4  # of each visitor
-SAME = 0.99  # the least IoU of two masks that are the same but for rounding
-ASKS = 8  # predictions on a picture before it is opened anew
+SIDE = 480  # of the images
+POINTS = 4  # of each client
+SAME = 0.99  # least IoU of two masks that differ only by rounding
+PREDICTIONS = 8  # before the image is opened again
 SAMPLE_EVERY = 1.0  # seconds
 
 
 @dataclass
-class Visitor:
-    """A visitor: the picture, the points, the masks expected there, and what it met."""
+class Client:
+    """A client: its image, its points and the masks expected there, and its measurements."""
 
-    picture: Path
+    image: Path
     points: list[list[int]]
     expected: list[dict[str, Any]]
     encode_ms: list[float] = field(default_factory=list)
@@ -45,45 +45,45 @@ class Visitor:
     wrong: int = 0
     errors: list[str] = field(default_factory=list)
 
-    def stay(self, url: str, until: float, pause: float) -> None:
-        """Open the picture and ask for masks, again and again."""
-        from gradio_client import Client, handle_file
+    def work(self, url: str, until: float, pause: float) -> None:
+        """Open the image and request masks, again and again."""
+        import gradio_client
 
         try:
-            client = Client(url, verbose=False)
+            client = gradio_client.Client(url, verbose=False)
             while time.monotonic() < until:
                 start = time.perf_counter()
-                token = client.predict(handle_file(self.picture), None, api_name="/encode")["session"]
+                token = client.predict(gradio_client.handle_file(self.image), None, api_name="/encode")["session"]
                 self.encode_ms.append(round(1000 * (time.perf_counter() - start), 1))
-                for ask in range(ASKS):
+                for number in range(PREDICTIONS):
                     if time.monotonic() < until:
-                        self.ask(client, token, ask % POINTS)
+                        self.predict(client, token, number % POINTS)
                         time.sleep(pause)
-        except Exception as error:  # whatever a visitor meets is a result, and the run fails by it at the end
+        except Exception as error:  # any error is a result, with which the run fails at the end
             self.errors.append(f"{type(error).__name__}: {error}")
 
-    def ask(self, client: Any, token: str, number: int) -> None:
-        """Ask for one mask and compare it."""
+    def predict(self, client: Any, token: str, number: int) -> None:
+        """Request one mask and compare it."""
         from pycocotools import mask as coco
 
         start = time.perf_counter()
-        answer = client.predict(token, [[*self.points[number], 1]], None, api_name="/predict")
+        response = client.predict(token, [[*self.points[number], 1]], None, api_name="/predict")
         self.predict_ms.append(round(1000 * (time.perf_counter() - start), 1))
-        found = answer["masks"][0]["segmentation"]
-        iou = float(coco.iou([found], [self.expected[number]], [0])[0, 0])
+        mask = response["masks"][0]["segmentation"]
+        iou = float(coco.iou([mask], [self.expected[number]], [0])[0, 0])
         self.least_iou = min(self.least_iou, iou)
         self.wrong += iou < SAME
 
 
-def visitors(count: int, folder: Path) -> list[Visitor]:
-    """Return visitors with pictures that differ, and with the masks that SamPredictor gives for them."""
+def make_clients(count: int, folder: Path) -> list[Client]:
+    """Return clients with different images and the masks of SamPredictor for them."""
     import mobilesam
     from mobilesam.masks import rle
 
     random = np.random.default_rng(0)
     predictor = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
     photos = [skimage.data.astronaut(), skimage.data.coffee(), skimage.data.chelsea(), skimage.data.rocket()]
-    found = []
+    clients = []
     for number in range(count):
         photo = Image.fromarray(photos[number % len(photos)]).resize((SIDE, SIDE))
         path = folder / f"{number}.png"
@@ -92,8 +92,8 @@ def visitors(count: int, folder: Path) -> list[Visitor]:
         points = random.integers(SIDE // 10, SIDE - SIDE // 10, (POINTS, 2)).tolist()
         masks = [predictor.predict_one([point], [1], select="agreement").masks[0] for point in points]
         expected = [rle.to_coco(rle.boundaries_of(mask), mask.shape) for mask in masks]
-        found.append(Visitor(path, points, expected))
-    return found
+        clients.append(Client(path, points, expected))
+    return clients
 
 
 def resident_mb(process: int) -> float:
@@ -104,14 +104,14 @@ def resident_mb(process: int) -> float:
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Let the visitors come, and watch the server's memory meanwhile."""
+    """Run the clients, and sample the memory of the server meanwhile."""
     with tempfile.TemporaryDirectory() as folder:
-        guests = visitors(arguments.visitors, Path(folder))
+        clients = make_clients(arguments.clients, Path(folder))
         server = Server("--backend", "onnx", "--cache-mb", str(arguments.cache_mb))
         try:
             until = time.monotonic() + arguments.seconds
             terms = (server.url, until, arguments.pause)
-            threads = [threading.Thread(target=guest.stay, args=terms) for guest in guests]
+            threads = [threading.Thread(target=client.work, args=terms) for client in clients]
             memory = [resident_mb(server.process.pid)]
             for thread in threads:
                 thread.start()
@@ -123,18 +123,18 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     half = len(memory) // 2
     return {
         "environment": describe_environment(),
-        "visitors": arguments.visitors,
+        "clients": arguments.clients,
         "seconds": arguments.seconds,
         "pause_seconds": arguments.pause,
         "cache_mb": arguments.cache_mb,
-        "errors": [error for guest in guests for error in guest.errors],
-        "wrong_masks": sum(guest.wrong for guest in guests),
-        "least_iou": min(guest.least_iou for guest in guests),
-        "encode_ms": summary([ms for guest in guests for ms in guest.encode_ms]),
-        "predict_ms": summary([ms for guest in guests for ms in guest.predict_ms]),
+        "errors": [error for client in clients for error in client.errors],
+        "wrong_masks": sum(client.wrong for client in clients),
+        "least_iou": min(client.least_iou for client in clients),
+        "encode_ms": summary([ms for client in clients for ms in client.encode_ms]),
+        "predict_ms": summary([ms for client in clients for ms in client.predict_ms]),
         "server": {
             "exit_code": code,
-            "traceback": "Traceback" in "".join(server.said),
+            "traceback": "Traceback" in "".join(server.log),
             "resident_mb": {
                 "before": memory[0],
                 "median_of_second_half": float(np.median(memory[half:])),
@@ -157,9 +157,9 @@ def growth(memory: list[float]) -> float:
 def main() -> None:
     """Measure, write the JSON, and fail if anything went wrong."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--visitors", type=int, default=20)
+    parser.add_argument("--clients", type=int, default=20)
     parser.add_argument("--seconds", type=float, default=120)
-    parser.add_argument("--pause", type=float, default=0.5, help="seconds of thought after each answer")
+    parser.add_argument("--pause", type=float, default=0.5, help="seconds after each response")
     parser.add_argument("--cache-mb", type=int, default=512)
     parser.add_argument("--out", type=Path, required=True, help="JSON file")
     arguments = parser.parse_args()
