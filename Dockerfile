@@ -16,7 +16,7 @@ RUN python3 -m venv .venv
 RUN .venv/bin/pip install --no-cache-dir ".[webui]"
 RUN .venv/bin/mobilesam weights fetch
 
-# The container cannot see to whom its port is published: only localhost, IP addresses and these names are answered.
+# The server cannot know the names by which its published port is reached. It accepts localhost, IP addresses and these.
 ENV MOBILESAM_ALLOW_HOST=localhost
 EXPOSE 7860
 HEALTHCHECK CMD [".venv/bin/python", "-c", "import urllib.request as r; r.urlopen('http://127.0.0.1:7860/health')"]

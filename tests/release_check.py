@@ -41,7 +41,7 @@ def check_version(version: str) -> None:
 
 
 def check_source(wheel: Path, source: Path) -> None:
-    """Stop if the source distribution lacks a file of the wheel, the changelog or the notices."""
+    """Stop if the source distribution lacks a file of the wheel, the changelog or the license files."""
     with (ROOT / "pyproject.toml").open("rb") as file:
         folders = tomllib.load(file)["tool"]["setuptools"]["package-dir"]
     with tarfile.open(source) as archive:
@@ -58,8 +58,8 @@ def check_source(wheel: Path, source: Path) -> None:
 
 def pythons() -> list[str]:
     """Return the lowest and the highest Python on the path that the package allows."""
-    found = {minor: shutil.which(f"python3.{minor}") for minor in range(11, 30)}
-    usable = [path for path in found.values() if path] or [sys.executable]
+    result = {minor: shutil.which(f"python3.{minor}") for minor in range(11, 30)}
+    usable = [path for path in result.values() if path] or [sys.executable]
     return list(dict.fromkeys([usable[0], usable[-1]]))
 
 

@@ -59,24 +59,24 @@ def imports_of(path: Path) -> set[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
             node.body = []
-    found = set()
+    result = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            result |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path} imports relatively"
-            found |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return found
+            result |= {f"{node.module}.{alias.name}" for alias in node.names}
+    return result
 
 
 def own_imports(path: Path) -> set[str]:
     """Return the modules of this project that a module imports, without the leading ``mobilesam.``."""
-    found = set()
+    result = set()
     for name in imports_of(path):
         if name.partition(".")[0] == "mobilesam":
             inner = name.partition(".")[2]
-            found.add(inner if inner in MODULES else inner.rpartition(".")[0])
-    return found - {module_of(path)}
+            result.add(inner if inner in MODULES else inner.rpartition(".")[0])
+    return result - {module_of(path)}
 
 
 def room(module: str) -> str:
@@ -116,7 +116,7 @@ def test_nothing_of_ours_uses_old_paths() -> None:
 def test_only_listed_modules_import_torch() -> None:
     heavy = {"torch", "torchvision", "timm"}
     packages = {module: {name.partition(".")[0] for name in imports_of(path)} for module, path in MODULES.items()}
-    assert {module for module, found in packages.items() if found & heavy} == WITH_TORCH
+    assert {module for module, result in packages.items() if result & heavy} == WITH_TORCH
 
 
 def test_every_package_is_installed() -> None:

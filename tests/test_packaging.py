@@ -76,10 +76,10 @@ def test_the_source_distribution_holds_what_the_wheel_is_built_of(built: Path) -
     (path,) = built.glob("*.tar.gz")
     with tarfile.open(path) as archive:
         names = {PurePosixPath(*PurePosixPath(item.name).parts[1:]) for item in archive if item.isfile()}
-    found = {str(name) for name in names if name.parts[0] not in ("mobilesam.egg-info", "PKG-INFO", "setup.cfg")}
+    result = {str(name) for name in names if name.parts[0] not in ("mobilesam.egg-info", "PKG-INFO", "setup.cfg")}
     packages = {name for name in sources() if name.partition("/")[0] in MOVED and "/" in name}
     about = {"CHANGELOG.md", "LICENSE", "MANIFEST.in", "NOTICE", "README.md", "pyproject.toml"}
-    assert found == {name for name in packages if PurePosixPath(name).name not in ABOUT_REPOSITORY} | about
+    assert result == {name for name in packages if PurePosixPath(name).name not in ABOUT_REPOSITORY} | about
 
 
 def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
@@ -94,7 +94,7 @@ def test_the_metadata_says_what_is_needed(wheel: Path) -> None:
     assert not any(re.match(r"torch|gradio|ray", line) for line in base)
 
 
-def test_all_brings_every_extra_that_a_user_asks_for() -> None:
+def test_all_has_every_extra() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     assert set(re.findall(r"\w+", everything)) == {"mobilesam", *extras} - {"all"}

@@ -83,7 +83,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
     except MALFORMED as error:
         raise _no_geojson(path, error) from error
     if hw is None:
-        raise InputError(sentence("hw", "be given for a GeoJSON of another maker", "none", "pass (height, width)"))
+        raise InputError(sentence("hw", "be given for a GeoJSON of another program", "none", "pass (height, width)"))
     matrix = _checked(transform)
     try:
         records = []

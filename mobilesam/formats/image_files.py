@@ -42,7 +42,7 @@ class ImageFiles:
     """
 
     names: Names
-    words: Collection[str]
+    formats: Collection[str]
     force: bool
     source: str
     file_name: str
@@ -54,16 +54,16 @@ class ImageFiles:
         """Yield the names that :meth:`write` uses; of masks in a folder, whose number is not known before, those that
         exist already, or the first.
         """
-        for word in self._own_words():
-            if word in PER_MASK and not self.masks_per_object:
-                yield from self._numbered(word) or self._paths(word, 1)
+        for kind in self._own_formats():
+            if kind in PER_MASK and not self.masks_per_object:
+                yield from self._numbered(kind) or self._paths(kind, 1)
             else:
-                yield from self._paths(word, self.masks_per_object * len(self.prompts))
+                yield from self._paths(kind, self.masks_per_object * len(self.prompts))
 
     def written(self, count: int) -> Iterator[Path]:
         """Yield the names of all files of an image with so many masks."""
-        for word in self._own_words():
-            yield from self._paths(word, count)
+        for kind in self._own_formats():
+            yield from self._paths(kind, count)
 
     def remove(self) -> None:
         """Remove all files of the image, which would pass for those of this run."""
@@ -86,23 +86,23 @@ class ImageFiles:
             records: with uncompressed RLE; of ``prompts``, if masks are named after objects, all masks of the first
                 object, best first, then as many of the next.
         """
-        return {word: [*map(str, self._write(word, image, records))] for word in self._own_words()}
+        return {kind: [*map(str, self._write(kind, image, records))] for kind in self._own_formats()}
 
-    def _write(self, word: str, image: UInt8Array, records: Sequence[MaskRecord]) -> Sequence[Path]:
+    def _write(self, kind: str, image: UInt8Array, records: Sequence[MaskRecord]) -> Sequence[Path]:
         masked = self.masked_image((image.shape[0], image.shape[1]), records)
-        paths = self._paths(word, len(records))
+        paths = self._paths(kind, len(records))
         parts = [records]
-        if word in PER_MASK:
+        if kind in PER_MASK:
             parts = [[record] for record in records]
-        elif word == "overlay":
+        elif kind == "overlay":
             parts = [records[rank :: len(paths)] for rank in range(len(paths))]
-        if word == "labelme" and self.source != STDIN:  # labelme looks for the image from its own file on
+        if kind == "labelme" and self.source != STDIN:  # labelme looks for the image from its own file on
             near = os.path.relpath(self.source, self.names.folder)
             masked = masked._replace(file_name=Path(near).as_posix())
-        masks = self._paths("mask", len(records)) if word == "csv" and "mask" in self.words else ()
+        masks = self._paths("mask", len(records)) if kind == "csv" and "mask" in self.formats else ()
         for path, part in zip(paths, parts, strict=True):
             write_masks(
-                word,
+                kind,
                 path,
                 masked._replace(records=part),
                 lambda: image,
@@ -111,30 +111,30 @@ class ImageFiles:
                 mask_files=[mask.relative_to(self.names.folder).as_posix() for mask in masks],
                 force=self.force,
             )
-        if word in PER_MASK and self.force and not self.masks_per_object:
-            for path in set(self._numbered(word)) - set(paths):  # of an earlier run that found more
+        if kind in PER_MASK and self.force and not self.masks_per_object:
+            for path in set(self._numbered(kind)) - set(paths):  # of an earlier run that found more
                 path.unlink(missing_ok=True)
         return paths
 
-    def _own_words(self) -> list[str]:
-        return [word for word in _SUFFIXES if word in self.words]
+    def _own_formats(self) -> list[str]:
+        return [kind for kind in _SUFFIXES if kind in self.formats]
 
-    def _paths(self, word: str, count: int) -> list[Path]:
+    def _paths(self, kind: str, count: int) -> list[Path]:
         """Return the files of a word for so many masks."""
         each = count // len(self.prompts) if self.masks_per_object else 1
-        path = self.names.folder / (self.names.stem + _SUFFIXES[word])
-        if word == "overlay":
-            return [self.names.path(word, rank=rank) for rank in range(each)]
-        if word not in PER_MASK:
+        path = self.names.folder / (self.names.stem + _SUFFIXES[kind])
+        if kind == "overlay":
+            return [self.names.path(kind, rank=rank) for rank in range(each)]
+        if kind not in PER_MASK:
             return [path]
         if self.masks_per_object:
-            return [self.names.path(word, *divmod(index, each)) for index in range(count)]
+            return [self.names.path(kind, *divmod(index, each)) for index in range(count)]
         return [path / f"{index + 1:03}.png" for index in range(count)]
 
-    def _numbered(self, word: str) -> list[Path]:
+    def _numbered(self, kind: str) -> list[Path]:
         """Return the files in the folder of the masks that are named as masks are."""
         try:
-            paths = sorted((self.names.folder / (self.names.stem + _SUFFIXES[word])).iterdir())
+            paths = sorted((self.names.folder / (self.names.stem + _SUFFIXES[kind])).iterdir())
         except OSError:
             return []
         return [path for path in paths if re.fullmatch(r"[0-9]{3,}\.png", path.name)]

@@ -98,15 +98,15 @@ def describe(record: MaskRecord) -> dict[str, Any]:
     }
 
 
-def files_of_all(folder: Path, words: Collection[str]) -> dict[str, Path]:
+def files_of_all(folder: Path, formats: Collection[str]) -> dict[str, Path]:
     """Return the files that hold what all images have in common, by their word.
 
     Raises:
         MissingDependencyError: a word needs a package that is not installed.
     """
-    if "parquet" in words:
+    if "parquet" in formats:
         require_pyarrow()
-    return {word: folder / name for word, name in _OF_ALL.items() if word in words}
+    return {word: folder / name for word, name in _OF_ALL.items() if word in formats}
 
 
 def write_files_of_all(

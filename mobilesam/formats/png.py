@@ -72,8 +72,8 @@ def read_map(path: Path) -> MaskedImage:
     """
     numbers = _read(path)
     hw = (numbers.shape[0], numbers.shape[1])
-    found = np.unique(numbers[numbers > 0]).tolist()
-    return MaskedImage(path.name, hw, [read_record(rle.boundaries_of(numbers == each), hw) for each in found])
+    result = np.unique(numbers[numbers > 0]).tolist()
+    return MaskedImage(path.name, hw, [read_record(rle.boundaries_of(numbers == each), hw) for each in result])
 
 
 def write_cutout(path: Path, image: UInt8Array, mask: BoolArray, *, force: bool = False) -> None:

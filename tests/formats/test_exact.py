@@ -36,9 +36,9 @@ PHOTOS = [PHOTO, EMPTY, LABELLED]
 SMALL = arrays.arrays(np.bool_, st.tuples(st.integers(1, 9), st.integers(1, 9)))
 
 
-def check_same(found, expected) -> None:
-    assert (found.file_name, found.hw) == (expected.file_name, expected.hw)
-    assert list(found.records) == list(expected.records)
+def check_same(result, expected) -> None:
+    assert (result.file_name, result.hw) == (expected.file_name, expected.hw)
+    assert list(result.records) == list(expected.records)
 
 
 @pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
@@ -52,8 +52,8 @@ def test_coco_is_read_by_pycocotools_and_by_us(tmp_path):
     names = {entry["id"]: entry["name"] for entry in dataset.loadCats(dataset.getCatIds())}
     labels = [names[entry["category_id"]] for entry in dataset.loadAnns(dataset.getAnnIds([3]))]
     assert labels == ["dog", 'ring: "round"']
-    for found, expected in zip(read_coco(path), PHOTOS, strict=True):
-        check_same(found, expected)
+    for result, expected in zip(read_coco(path), PHOTOS, strict=True):
+        check_same(result, expected)
 
 
 def test_coco_written_one_photo_at_a_time_is_the_data_set(tmp_path):
@@ -104,8 +104,8 @@ def test_parquet_is_read_by_pyarrow_and_by_us(tmp_path):
         decoded = coco_mask.decode({"size": [row["height"], row["width"]], "counts": row["counts"]})
         np.testing.assert_array_equal(decoded, mask)
         assert row["area"] == mask.sum()
-    for found, expected in zip(read_parquet(path), PHOTOS, strict=True):
-        check_same(found, expected)
+    for result, expected in zip(read_parquet(path), PHOTOS, strict=True):
+        check_same(result, expected)
 
 
 def test_parquet_says_what_is_wrong(tmp_path, monkeypatch):
@@ -136,11 +136,11 @@ def test_geojson_is_valid_for_shapely_and_read_back(tmp_path, transform):
         for part in getattr(shape, "geoms", [shape]):
             assert part.exterior.is_ccw
             assert not any(hole.is_ccw for hole in part.interiors)
-    found = read_geojson(path)
-    assert found.file_name == "photos/cat.jpg"
-    for mask, expected in zip(masks_of(found), MASKS.values(), strict=True):
+    result = read_geojson(path)
+    assert result.file_name == "photos/cat.jpg"
+    for mask, expected in zip(masks_of(result), MASKS.values(), strict=True):
         np.testing.assert_array_equal(mask, expected)
-    assert found.records[0]["predicted_iou"] == 0.91
+    assert result.records[0]["predicted_iou"] == 0.91
 
 
 @given(SMALL)
@@ -153,7 +153,7 @@ def test_outlines_are_simple_and_exact(mask):
     np.testing.assert_array_equal(rle.mask_of(fill(rings, mask.shape), mask.shape), mask)
 
 
-def test_polygons_of_another_maker_are_filled_at_the_middle_of_pixels(tmp_path):
+def test_polygons_of_another_program_are_filled_at_the_middle_of_pixels(tmp_path):
     path = tmp_path / "field.geojson"
     triangle = [[-5, -5], [10, -5], [-5, 10], [-5, -5]]
     feature = {"type": "Feature", "properties": None, "geometry": {"type": "Polygon", "coordinates": [triangle]}}
@@ -161,7 +161,7 @@ def test_polygons_of_another_maker_are_filled_at_the_middle_of_pixels(tmp_path):
     (mask,) = masks_of(read_geojson(path, (6, 8)))
     y, x = np.indices((6, 8))
     np.testing.assert_array_equal(mask, x + y + 1 < 5)
-    with pytest.raises(InputError, match="hw must be given for a GeoJSON of another maker, got none"):
+    with pytest.raises(InputError, match="hw must be given for a GeoJSON of another program, got none"):
         read_geojson(path)
     feature["geometry"] = {"type": "Point", "coordinates": [1, 2]}
     path.write_text(json.dumps({"type": "FeatureCollection", "features": [feature]}))

@@ -52,9 +52,9 @@ def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
     np.testing.assert_array_equal(ids, numbers)
     assert (ids[41, 31], ids[5, 150], ids[119, 159]) == (2, 3, 0)
     for name in ("indexed.png", "instances.png"):
-        found = png.read_map(tmp_path / name)
-        assert found.hw == HW
-        for again, mask in zip(masks_of(found), [masks[0] & ~masks[1], *masks[1:]], strict=True):
+        result = png.read_map(tmp_path / name)
+        assert result.hw == HW
+        for again, mask in zip(masks_of(result), [masks[0] & ~masks[1], *masks[1:]], strict=True):
             np.testing.assert_array_equal(again, mask)
 
 

@@ -89,7 +89,7 @@ def test_labelme_draws_the_mask_again(tmp_path: Path) -> None:
     assert labelme_document(MaskedImage("none.png", (4, 4), []))["shapes"] == []
 
 
-def test_what_polygons_cannot_hold_is_said_once() -> None:
+def test_what_polygons_cannot_store_is_warned_of_once() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("default")
         for _ in range(2):
@@ -105,17 +105,17 @@ def test_polygons_are_read_back(tmp_path: Path, name: str) -> None:
     mask = MASKS[name]
     write_labelme(tmp_path / "cat.json", MaskedImage("cat.png", HW, [record(mask)]))
     write_yolo(tmp_path / "cat.txt", [record(mask)])
-    found = [read_labelme(tmp_path / "cat.json"), read_yolo(tmp_path / "cat.txt", HW)]
+    result = [read_labelme(tmp_path / "cat.json"), read_yolo(tmp_path / "cat.txt", HW)]
     if not mask.any():
-        assert [len(photo.records) for photo in found] == [0, 0], "there is no polygon for nothing"
+        assert [len(photo.records) for photo in result] == [0, 0], "there is no polygon for nothing"
         return
-    for photo in found:
+    for photo in result:
         (again,) = masks_of(photo)
         assert not (mask & ~again).any()
         if name != "pixels that meet at corners":  # a polygon of its own for each, as far as it has parts at all
             assert np.count_nonzero(again & ~mask) <= 90
-    assert found[0].records[0]["predicted_iou"] == 0.91
-    assert np.isnan(found[1].records[0]["predicted_iou"])
+    assert result[0].records[0]["predicted_iou"] == 0.91
+    assert np.isnan(result[1].records[0]["predicted_iou"])
 
 
 @pytest.mark.filterwarnings("ignore::mobilesam.errors.FormatLossWarning")

@@ -55,10 +55,10 @@ def install(folder: Path, name: str, code: str, version: str | None) -> None:
 def test_the_version_of_torch_is_that_of_its_metadata(tmp_path: Path, module: str, metadata: str, shown: str) -> None:
     install(tmp_path, "torch", TORCH.format(version=module), metadata)
     install(tmp_path, "torchvision", "raise RuntimeError('operator torchvision::nms does not exist')", "0.28.0")
-    found = examine(tmp_path)
-    assert (found["torch"]["version"], found["torch"]["problem"]) == (shown, "")
-    assert found["torchvision"]["problem"] == "does not import: operator torchvision::nms does not exist"
-    assert found["torchvision"]["remedy"] == (
+    result = examine(tmp_path)
+    assert (result["torch"]["version"], result["torch"]["problem"]) == (shown, "")
+    assert result["torchvision"]["problem"] == "does not import: operator torchvision::nms does not exist"
+    assert result["torchvision"]["remedy"] == (
         f"it is optional, and must be built for torch {shown}; install both together, with the command on "
         "https://pytorch.org/get-started/locally/"
     )
@@ -76,13 +76,13 @@ def test_a_package_without_metadata_has_the_version_of_its_module(tmp_path: Path
         "m.version = version\n"
     )
     (tmp_path / "sitecustomize.py").write_text(hide)
-    found = examine(tmp_path)
-    assert {name: found[name]["version"] for name in ("torchvision", "onnxscript", "ray")} == {
+    result = examine(tmp_path)
+    assert {name: result[name]["version"] for name in ("torchvision", "onnxscript", "ray")} == {
         "torchvision": "9.9",
         "onnxscript": "8.8",
         "ray": "of unknown version",
     }
-    assert not any(found[name]["problem"] for name in ("torchvision", "onnxscript", "ray"))
+    assert not any(result[name]["problem"] for name in ("torchvision", "onnxscript", "ray"))
 
 
 @pytest.mark.parametrize(
@@ -90,7 +90,7 @@ def test_a_package_without_metadata_has_the_version_of_its_module(tmp_path: Path
     [("2.14.1+cpu", False), ("2.14.1", True), (None, True)],
     ids=["labeled", "not labeled", "no metadata"],
 )
-def test_torch_is_asked_for_accelerators_unless_its_version_says_cpu(
+def test_torch_is_queried_for_accelerators_unless_its_version_says_cpu(
     tmp_path: Path, version: str | None, imports_torch: bool
 ) -> None:
     install(tmp_path, "torch", TORCH.format(version="2.14.1+cpu"), version)

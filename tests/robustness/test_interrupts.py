@@ -25,18 +25,18 @@ sys.meta_path.insert(0, Hook())
 SEND = "os.kill(os.getpid(), signal.SIGINT)"
 # As in the callback of a weak reference, where Python prints an exception and goes on.
 LOST = "type('Dying', (), {'__del__': lambda self: os.kill(os.getpid(), signal.SIGINT)})()"
-# As in an extension module that answers any exception while it imports NumPy with its own.
+# As in an extension module that responds to any exception while it imports NumPy with its own.
 CHANGED = (
     "\n            try:\n                os.kill(os.getpid(), signal.SIGINT)"
     "\n            except BaseException:\n                raise ImportError('failed', name='numpy')"
 )
 
 
-def run(folder: Path, hook: str, start: list[str], *words: object, ignored: bool = False) -> tuple[int, str]:
+def run(folder: Path, hook: str, start: list[str], *arguments: object, ignored: bool = False) -> tuple[int, str]:
     """Run a command whose process executes ``hook`` first; return its exit code and what it wrote to stderr."""
     (folder / "sitecustomize.py").write_text(hook)
     finished = subprocess.run(
-        [*start, *map(str, words)],
+        [*start, *map(str, arguments)],
         cwd=folder,
         env=os.environ | {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])},
         stderr=subprocess.PIPE,
@@ -60,8 +60,8 @@ SCRIPT = [sys.executable, "-c", "import sys; from mobilesam.__main__ import main
 )
 def test_an_interrupt_during_imports_exits_130(tmp_path: Path, photo, start: list[str], module: str) -> None:
     hook = HOOK.format(module=module, send=SEND)
-    words = ("predict", photo("chelsea.png"), "--point", "1,2", "--backend", "onnx")
-    assert run(tmp_path, hook, start, *words) == (130, "")
+    arguments = ("predict", photo("chelsea.png"), "--point", "1,2", "--backend", "onnx")
+    assert run(tmp_path, hook, start, *arguments) == (130, "")
     assert [path.name for path in tmp_path.iterdir() if path.suffix != ".py"] in ([], ["__pycache__"])
 
 

@@ -51,8 +51,8 @@ def colors(command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Pat
 
 
 def names(folder: str) -> set[str]:
-    found = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
-    return found - {"batch.sqlite"}
+    listed = {path.relative_to(folder).as_posix() for path in Path(folder).rglob("*") if path.is_file()}
+    return listed - {"batch.sqlite"}
 
 
 def keys(document: Any) -> set[str]:
@@ -98,16 +98,16 @@ def test_predict_and_batch_write_equal_bytes_for_the_same_prompts(command: Any, 
 
 
 def test_json_says_the_same_about_a_mask_everywhere(command: Any, colors: Path) -> None:
-    words = ["--format", "mask,coco", "--json"]
-    predicted = json.loads(command("predict", "cat.png", *words, "--prompts", "prompts.json", "--out", "p").out)
-    found = json.loads(command("everything", "cat.png", *words, "--points-per-side", 8, "--out", "e").out)
-    assert (predicted["version"], found["version"]) == (2, 2)
+    arguments = ["--format", "mask,coco", "--json"]
+    predicted = json.loads(command("predict", "cat.png", *arguments, "--prompts", "prompts.json", "--out", "p").out)
+    listed = json.loads(command("everything", "cat.png", *arguments, "--points-per-side", 8, "--out", "e").out)
+    assert (predicted["version"], listed["version"]) == (2, 2)
     assert predicted["files"] == {"coco": [str(Path("p/coco.json"))]}
-    assert not (keys(predicted) | keys(found)) & {"picture", "pictures", "score", "scores"}
+    assert not (keys(predicted) | keys(listed)) & {"picture", "pictures", "score", "scores"}
     (image,) = predicted["images"]
     masks = [mask for item in image["objects"] for mask in item["masks"]]
     assert [mask["files"]["mask"] for mask in masks] == image["files"]["mask"]
-    masks += found["images"][0]["masks"]
+    masks += listed["images"][0]["masks"]
     for mask in masks:
         y, x = np.nonzero(formats.read_mask(Path(mask.pop("files")["mask"])))
         assert mask["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
@@ -115,8 +115,8 @@ def test_json_says_the_same_about_a_mask_everywhere(command: Any, colors: Path) 
 
 
 def test_three_masks_of_an_object_are_in_files_of_several_masks(command: Any, colors: Path) -> None:
-    words = ["--format", ALL, "--multimask", "--json", "--out", "out"]
-    outcome = command("predict", "cat.png", "--prompts", "prompts.json", *words)
+    arguments = ["--format", ALL, "--multimask", "--json", "--out", "out"]
+    outcome = command("predict", "cat.png", "--prompts", "prompts.json", *arguments)
     assert outcome.code == 0, outcome.err
     (image,) = json.loads(outcome.out)["images"]
     assert [len(item["masks"]) for item in image["objects"]] == [3, 3]
@@ -131,8 +131,8 @@ def test_three_masks_of_an_object_are_in_files_of_several_masks(command: Any, co
 
 def test_no_file_is_written_twice_or_over_one_that_is_read(command: Any, colors: Path) -> None:
     shutil.copy("cat.png", "coco.png")
-    for words in (["everything", "--points-per-side", 8], ["predict", "--point", "30,50"]):
-        outcome = command(*words, "coco.png", "--format", "labelme,coco")
+    for arguments in (["everything", "--points-per-side", 8], ["predict", "--point", "30,50"]):
+        outcome = command(*arguments, "coco.png", "--format", "labelme,coco")
         assert outcome.code == 1
         assert "error: output file must be written once, got coco.json of two formats; rename the" in outcome.err
     shutil.copy("prompts.json", "cat.json")
@@ -196,9 +196,9 @@ def test_predict_batch_and_page_write_equal_bytes(
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo("chelsea.png"), "chelsea.png")
     Path("p.json").write_text(dump(PromptFile({"chelsea.png": (prompt,)})))
-    words = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*FORMATS} - {"csv"})]
-    assert command("predict", "chelsea.png", *words, "--out", "predict").code == 0
-    assert command("batch", "chelsea.png", *words, "--out", "batch", "--workers", 1).code == 0
+    arguments = ["--prompts", "p.json", "--backend", "onnx", "--format", ",".join({*FORMATS} - {"csv"})]
+    assert command("predict", "chelsea.png", *arguments, "--out", "predict").code == 0
+    assert command("batch", "chelsea.png", *arguments, "--out", "batch", "--workers", 1).code == 0
     token = service.new_session()
     service.open(token, Path("chelsea.png").read_bytes(), "chelsea.png", lambda _: None).result()
     session = service.act(token, [{"do": "restore", **prompt_view(prompt)}])
@@ -227,11 +227,11 @@ def test_the_page_saves_every_format_of_segments(photo: Any, service: Any, tmp_p
     from mobilesam.webui.saving import KINDS, save
 
     assert set(KINDS) == {*FORMATS, "prompts"}
-    token = service.admit()
+    token = service.new_session()
     service.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
-    found = Everything(service).start(token, "fast", lambda *_: None).result()
-    assert not keys(everything_view(found)) & {"picture", "score"}
-    session = found.session
+    listed = Everything(service).start(token, "fast", lambda *_: None).result()
+    assert not keys(everything_view(listed)) & {"picture", "score"}
+    session = listed.session
     saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in FORMATS}
     for file in saved.values():
         (tmp_path / file.name).write_bytes(file.content)

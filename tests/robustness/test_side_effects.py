@@ -95,19 +95,19 @@ def affinity() -> list:
 @pytest.mark.weights
 @pytest.mark.parametrize("name", ["default", "one"])
 def test_a_caller_keeps_its_affinity_before_during_and_after_a_call(affinity, name: str) -> None:
-    everywhere, found, _ = affinity
-    assert found[f"{name} False"] == [[], [], [], [everywhere], everywhere]
+    everywhere, result, _ = affinity
+    assert result[f"{name} False"] == [[], [], [], [everywhere], everywhere]
     if len(everywhere) > 1 and name == "default":
         last = everywhere[-1:]
-        assert found["default True"] == [[], [], [], [last], last]
+        assert result["default True"] == [[], [], [], [last], last]
 
 
 @ON_LINUX
 @pytest.mark.weights
 def test_with_pin_threads_the_caller_moves_to_the_first_core_at_each_call(affinity) -> None:
-    everywhere, found, _ = affinity
+    everywhere, result, _ = affinity
     pinned = len(everywhere) == os.cpu_count() > 1  # not on a machine shared by sets of cores
-    of_load, of_encode, of_decode, seen, after = found["pinned False"]
+    of_load, of_encode, of_decode, seen, after = result["pinned False"]
     assert of_load == []
     assert of_encode == of_decode == ([[everywhere[0]], everywhere] if pinned else [])
     assert everywhere in seen
@@ -115,7 +115,7 @@ def test_with_pin_threads_the_caller_moves_to_the_first_core_at_each_call(affini
     if len(everywhere) > 1:
         last = everywhere[-1:]
         calls = [last, last] if pinned else []
-        assert found["pinned True"] == [[], calls, calls, [last], last]
+        assert result["pinned True"] == [[], calls, calls, [last], last]
 
 
 @ON_LINUX
@@ -132,11 +132,11 @@ def test_only_a_number_of_threads_changes_that_of_torch_and_for_the_whole_proces
     import torch
 
     def numbers() -> list[int]:
-        found = [torch.get_num_threads()]
-        other = threading.Thread(target=lambda: found.append(torch.get_num_threads()))
+        result = [torch.get_num_threads()]
+        other = threading.Thread(target=lambda: result.append(torch.get_num_threads()))
         other.start()
         other.join()
-        return found
+        return result
 
     before = torch.get_num_threads()
     try:

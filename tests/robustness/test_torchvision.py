@@ -73,13 +73,13 @@ def test_everything_mode_finds_the_same(device_nms) -> None:
             self.calls += 1
             return device_nms.nms(corners, scores, iou_threshold, torch.device("cpu"))
 
-    found = []
+    result = []
     for model in (ColorModel(), OnDevice()):
         options = {"points_per_side": 12, "crop_n_layers": 1, "output_mode": "uncompressed_rle"}
-        found.append(SamAutomaticMaskGenerator(model, **options).generate(photo("coins") // 64 * 64))
+        result.append(SamAutomaticMaskGenerator(model, **options).generate(photo("coins") // 64 * 64))
     assert model.calls > 1
-    assert len(found[0]) > 3
-    assert found[0] == found[1]
+    assert len(result[0]) > 3
+    assert result[0] == result[1]
 
 
 def test_resizing_a_tensor_is_what_torchvision_does(device_nms) -> None:

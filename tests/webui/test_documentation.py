@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
 import json
 import re
 import shlex
-from pathlib import Path
 from typing import Any
 
 import pytest
 import typer.main
-from PIL import Image
 
 from mobilesam.cli import build_app
 from tests.documents import ROOT, blocks
 
 DOCUMENT = (ROOT / "docs" / "webui.md").read_text(encoding="utf-8")
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-
-
-@pytest.mark.weights
-@pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning")  # in pycocotools
-def test_the_example_for_scripts_prints_what_is_shown(
-    server: Any, cat: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    listed = blocks("docs/webui.md")
-    (number,) = [number for number, block in enumerate(listed) if block.language == "py"]
-    Image.open(cat).save(tmp_path / "cat.jpg", quality=95)
-    monkeypatch.chdir(tmp_path)
-    printed = io.StringIO()
-    code = listed[number].code
-    assert "http://127.0.0.1:7860" in code
-    with contextlib.redirect_stdout(printed):
-        exec(code.replace("http://127.0.0.1:7860", server.url), {})
-    assert printed.getvalue() == listed[number + 1].code
+INSTALL = (ROOT / "docs" / "install.md").read_text(encoding="utf-8")
 
 
 @pytest.mark.weights
@@ -66,13 +46,13 @@ def instructions(name: str) -> list[str]:
 def test_the_image_is_built_by_the_steps_of_the_readme() -> None:
     system, user, *steps = instructions("RUN")
     assert re.search(r"apt-get install --yes --no-install-recommends (libgl1 libglib2.0-0) &&", system)
-    assert "apt-get install libgl1 libglib2.0-0" in README
+    assert "apt-get install libgl1 libglib2.0-0" in INSTALL
     assert user.startswith("useradd")
     plain = [step.replace(" --no-cache-dir", "").replace('".[webui]"', ".") for step in steps[:2]]
     assert "\n".join(plain) in README, "the same as there, with the extra for the page"
-    assert '`".[webui]"` adds the page' in README
+    assert "| `webui` | Gradio | the page in the browser |" in README
     assert steps[2] == ".venv/bin/mobilesam weights fetch"
-    assert "`mobilesam weights fetch`" in README
+    assert "`mobilesam weights fetch`" in INSTALL
 
 
 def test_the_image_runs_the_page_as_a_user_without_rights_and_without_torch() -> None:
