@@ -149,6 +149,7 @@ def parse(arguments: list[str]) -> None:
         options.parse_formats(context.params["formats"], FORMATS)
 
 
+@pytest.mark.torch  # with which all modules can be imported
 def test_the_generated_pages_are_current() -> None:
     """``python -m docs.hooks.reference`` writes them."""
     api = (reference.PAGES / "api.md").read_text(encoding="utf-8")
