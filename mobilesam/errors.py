@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import difflib
+import importlib.metadata
+import re
 from collections.abc import Iterable
 
 from mobilesam._moved import moved
@@ -79,9 +81,21 @@ def unknown_name(argument: str, name: object, choices: Iterable[str]) -> str:
 
 def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
     """Return the error about an optional package that is not installed, with the pip command."""
-    return MissingDependencyError(
-        f'{purpose} needs {package}, which is not installed; run: pip install "mobilesam[{extra}]"'
-    )
+    return MissingDependencyError(f"{purpose} needs {package}, which is not installed; run: {install_command(extra)}")
+
+
+def install_command(extra: str) -> str:
+    """Return the pip command that installs the packages of an extra, such as ``pip install "torch>=2.7"``.
+
+    It names the packages, so that it works for a checkout and a wheel, too, which no index has.
+    """
+    try:
+        requirements = importlib.metadata.requires("mobilesam") or []
+    except importlib.metadata.PackageNotFoundError:  # a checkout on the path that is not installed
+        return f'pip install ".[{extra}]" in the checkout'
+    marker = re.compile(rf"""extra == ["']{extra}["']""")
+    packages = [requirement.partition(";")[0].strip() for requirement in requirements if marker.search(requirement)]
+    return " ".join(["pip install", *(f'"{package}"' for package in packages)])
 
 
 __getattr__ = moved(__name__, {"OutOfPictureWarning": "mobilesam.errors.OutOfImageWarning"})

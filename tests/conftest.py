@@ -43,7 +43,7 @@ class Outcome(NamedTuple):
 def missing(marker: str) -> str:
     """Return why tests with a marker cannot run, or nothing."""
     if marker == "torch" and importlib.util.find_spec("torch") is None:
-        return 'PyTorch is not installed: pip install "mobilesam[torch]"'
+        return "PyTorch is not installed: run make test"
     if marker == "weights":
         from mobilesam import weights
         from mobilesam.errors import WeightsError

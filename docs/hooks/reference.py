@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import typer.main
+from typer.core import TyperArgument
 
 from mobilesam.cli import build_app
 
@@ -71,8 +72,11 @@ def _described(command: Any, context: Any, level: int) -> Iterator[str]:
         yield _help(command.help or "")
     if not commands:
         yield f"```text\n{context.command_path} {' '.join(command.collect_usage_pieces(context))}\n```"
-        records = [item.get_help_record(context) for item in command.get_params(context)]
-        rows = [f"| {_code(record[0])} | {_escaped(record[1])} |" for record in records if record]
+        rows = []
+        for item in command.get_params(context):
+            if record := item.get_help_record(context):
+                name = item.metavar if isinstance(item, TyperArgument) and item.metavar else record[0]
+                rows.append(f"| {_code(name)} | {_escaped(record[1])} |")
         yield "\n".join(["| option | meaning |", "| --- | --- |", *rows])
     for name in commands:
         below = commands[name]
@@ -86,7 +90,7 @@ def _help(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    return f"`{text}`" if text else ""
+    return "`{}`".format(text.replace("|", "\\|")) if text else ""
 
 
 def _escaped(text: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mobilesam.errors import MissingDependencyError
+from mobilesam.errors import missing_dependency
 from mobilesam.files import atomic_path
 
 if TYPE_CHECKING:
@@ -55,8 +55,7 @@ def figure(stem: Path, width: float = 6.4, height: float = 3.8) -> Iterator[Figu
         import matplotlib
         from matplotlib.figure import Figure
     except ImportError as error:
-        message = "plots need matplotlib, which is not installed; run: pip install matplotlib"
-        raise MissingDependencyError(message) from error
+        raise missing_dependency("matplotlib", "plots", "drawing plots") from error
     with matplotlib.rc_context(), warnings.catch_warnings():
         warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)  # in the name of a file or category
         matplotlib.rcdefaults()  # the figure does not depend on a user's matplotlibrc

@@ -16,7 +16,7 @@ from typing import Annotated
 import typer
 
 from mobilesam._version import __version__
-from mobilesam.cli.options import RenamingCommand, UsageError
+from mobilesam.cli.options import Command, UsageError
 from mobilesam.errors import MobileSamError, is_out_of_memory
 
 
@@ -42,19 +42,19 @@ def build_app() -> typer.Typer:
         name="mobilesam", no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="markdown"
     )
     app.callback()(_root)
-    app.command("predict", no_args_is_help=True)(predict.predict)
-    app.command("everything", cls=RenamingCommand, no_args_is_help=True)(everything.everything)
-    app.command("batch", cls=RenamingCommand, no_args_is_help=True)(batch.batch)
-    app.command("embed", no_args_is_help=True)(embed.embed)
-    app.command("samples", no_args_is_help=True)(samples.samples)
+    app.command("predict", cls=Command, no_args_is_help=True)(predict.predict)
+    app.command("everything", cls=Command, no_args_is_help=True)(everything.everything)
+    app.command("batch", cls=Command, no_args_is_help=True)(batch.batch)
+    app.command("embed", cls=Command, no_args_is_help=True)(embed.embed)
+    app.command("samples", cls=Command, no_args_is_help=True)(samples.samples)
     app.add_typer(weights.app, name="weights")
-    app.command("eval", no_args_is_help=True)(eval.evaluate)
-    app.command("bench")(bench.bench)
-    app.command("export", no_args_is_help=True)(export.export)
-    app.command("quantize", no_args_is_help=True)(quantize.quantize)
-    app.command("verify", no_args_is_help=True)(verify.verify)
-    app.command("webui")(webui.webui)
-    app.command("doctor")(doctor.doctor)
+    app.command("eval", cls=Command, no_args_is_help=True)(eval.evaluate)
+    app.command("bench", cls=Command)(bench.bench)
+    app.command("export", cls=Command, no_args_is_help=True)(export.export)
+    app.command("quantize", cls=Command, no_args_is_help=True)(quantize.quantize)
+    app.command("verify", cls=Command, no_args_is_help=True)(verify.verify)
+    app.command("webui", cls=Command)(webui.webui)
+    app.command("doctor", cls=Command)(doctor.doctor)
     return app
 
 

@@ -13,7 +13,7 @@ import typer
 from mobilesam._version import __version__
 from mobilesam.cli import options
 from mobilesam.cores import usable_cores
-from mobilesam.errors import MobileSamError
+from mobilesam.errors import MobileSamError, install_command
 from mobilesam.versions import installed_version
 
 
@@ -90,15 +90,16 @@ def import_remedy(error: ImportError) -> str:
     if any(library in str(error) for library in _OPENCV_LIBRARIES):
         return f"OpenCV needs system libraries; run: {_DEBIAN}"
     name = (error.name or "").partition(".")[0]
-    return f"run: {_pip(next((package.extra for package in PACKAGES if _top(package) == name), ''))}"
+    package = next((package for package in PACKAGES if _top(package) == name), None)
+    return f"run: {_pip(package)}" if package else f"reinstall the package that contains {name or 'it'}"
 
 
 def _top(package: Package) -> str:
     return package.module.partition(".")[0]
 
 
-def _pip(extra: str) -> str:
-    return f'pip install "mobilesam[{extra}]"' if extra else "pip install --force-reinstall mobilesam"
+def _pip(package: Package) -> str:
+    return install_command(package.extra) if package.extra else f"pip install --force-reinstall {package.name}"
 
 
 def _package(package: Package) -> dict[str, Any]:
@@ -109,12 +110,12 @@ def _package(package: Package) -> dict[str, Any]:
             importlib.import_module(package.module)
         version = installed_version(package.name, package.module)
     except ModuleNotFoundError as error:
-        problem, remedy = f"does not import: {error}", f"run: {_pip(package.extra)}"
+        problem, remedy = f"does not import: {error}", f"run: {_pip(package)}"
         if error.name == _top(package):
             problem = "not installed"
     except Exception as error:  # broken extension modules raise anything when they load
         problem = f"does not import: {(str(error).strip() or repr(error)).splitlines()[0]}"
-        remedy = import_remedy(error) if isinstance(error, ImportError) else f"run: {_pip(package.extra)}"
+        remedy = import_remedy(error) if isinstance(error, ImportError) else f"run: {_pip(package)}"
         if package.module == "torchvision":
             remedy = _MATCHING.format(installed_version("torch") or "that is installed")
     return {

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperArgument, TyperCommand
 
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.prompts.file import ObjectPrompt, group
@@ -206,8 +206,27 @@ def _numbers(text: str) -> list[float]:
 _RENAMED = {"--preset": "--mode", "--grid": "--points-per-side", "--tiles": "--tile-size"}
 
 
-class RenamingCommand(TyperCommand):
-    """A command that accepts deprecated names of options, with a warning."""
+class Command(TyperCommand):
+    """A command that accepts deprecated names of options, and whose help is plain under every version of Typer."""
+
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        parameters: list[Any] = self.params
+        for parameter in parameters:
+            kind = getattr(parameter, "type_descriptor", getattr(parameter, "type", None))  # by version of Typer
+            if isinstance(parameter, TyperArgument) or getattr(parameter, "is_flag", False):
+                parameter.display_type_rich = lambda ctx: None
+            elif parameter.metavar is None and (choices := getattr(kind, "choices", None)):
+                parameter.metavar = "|".join(str(getattr(each, "value", each)) for each in choices)
+
+    def collect_usage_pieces(self, ctx: Any) -> list[str]:
+        """Return ``[OPTIONS] IMAGE...`` for the line of usage."""
+        pieces = ["[OPTIONS]"]
+        for parameter in self.params:
+            if isinstance(parameter, TyperArgument):
+                name = parameter.metavar or (parameter.name or "").upper()
+                pieces.append(name + ("..." if parameter.nargs == -1 and not name.endswith("...") else ""))
+        return pieces
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Replace deprecated names, and parse the arguments."""

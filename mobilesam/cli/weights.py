@@ -18,7 +18,7 @@ NameArgument = Annotated[
 ]
 
 
-@app.command("list")
+@app.command("list", cls=options.Command)
 def show(as_json: options.JsonOption = False) -> None:
     """List the weights, and the path of each that has been fetched."""
     from mobilesam import weights
@@ -46,7 +46,7 @@ def show(as_json: options.JsonOption = False) -> None:
         typer.echo(f"  {row['role']}")
 
 
-@app.command()
+@app.command(cls=options.Command)
 def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False) -> None:
     """Fetch weights if they are absent, and print the path of the checkpoint."""
     from mobilesam import weights
@@ -56,7 +56,7 @@ def fetch(name: NameArgument = "mobile_sam", force: options.ForceOption = False)
         typer.echo(weights.fetch(name, force=force, progress=progress))
 
 
-@app.command()
+@app.command(cls=options.Command)
 def verify(name: NameArgument = "mobile_sam") -> None:
     """Compare the files with the sizes and digests of the manifest; exit code 1 if one differs."""
     from mobilesam import weights
@@ -69,7 +69,7 @@ def verify(name: NameArgument = "mobile_sam") -> None:
         raise typer.Exit(1)
 
 
-@app.command()
+@app.command(cls=options.Command)
 def path(name: NameArgument = "mobile_sam") -> None:
     """Print the path of the checkpoint; exit code 1 if it has not been fetched."""
     from mobilesam import weights
@@ -81,7 +81,7 @@ def path(name: NameArgument = "mobile_sam") -> None:
     typer.echo(checkpoint)
 
 
-@app.command()
+@app.command(cls=options.Command)
 def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the files without asking.")] = False,
@@ -118,7 +118,7 @@ def clean(
     typer.echo(f"{cache.remove(store, files):,} bytes freed")
 
 
-@app.command(no_args_is_help=True)
+@app.command(cls=options.Command, no_args_is_help=True)
 def convert(
     paths: Annotated[
         list[Path],

@@ -22,7 +22,14 @@ import numpy as np
 
 from mobilesam import file_kind, weights
 from mobilesam.arrays import Array
-from mobilesam.errors import CheckpointError, InputError, MissingDependencyError, missing_dependency, sentence
+from mobilesam.errors import (
+    CheckpointError,
+    InputError,
+    MissingDependencyError,
+    install_command,
+    missing_dependency,
+    sentence,
+)
 from mobilesam.files import atomic_path, exists, expanded, open_file, write_bytes
 from mobilesam.weights import recognition, state_dict, tensor_files
 from mobilesam.weights.state_dict import StateDict
@@ -191,7 +198,7 @@ def _read_torch(path: Path) -> object:
         if not weights.is_listed(path):
             raise MissingDependencyError(
                 f"{path} is not one of the official files, so reading it needs torch, which is not installed. "
-                'Run: pip install "mobilesam[torch]", or convert the checkpoint to .safetensors.'
+                f"Run: {install_command('torch')}, or convert the checkpoint to .safetensors."
             ) from error
         return tensor_files.read_torch_zip(path)
     try:

@@ -114,7 +114,7 @@ def test_parquet_says_what_is_wrong(tmp_path, monkeypatch):
     with pytest.raises(InputError, match=r"masks.parquet must be a table of masks in Parquet, got "):
         list(read_parquet(path))
     monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
-    with pytest.raises(MissingDependencyError, match=r'run: pip install "mobilesam\[parquet\]"'):
+    with pytest.raises(MissingDependencyError, match=r'run: pip install "pyarrow>=16"'):
         write_parquet(tmp_path / "new.parquet", [])
 
 

@@ -20,7 +20,7 @@ from tests.cores import on_all_cores
 def serving(*options: str) -> Iterator[Server]:
     """Serve during a block, and check that the log has no traceback."""
     if not importlib.util.find_spec("gradio"):
-        pytest.skip('Gradio is not installed: pip install "mobilesam[webui]"')
+        pytest.skip("Gradio is not installed: run make test")
     with on_all_cores():
         server = Server("--backend", "onnx", *options)
     try:

@@ -15,7 +15,7 @@ from mobilesam.errors import InputError
 from mobilesam.prompts.file import PromptFile, dump, parse_prompts
 from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt
 
-pytest.importorskip("gradio", reason='Gradio is not installed: pip install "mobilesam[webui]"')
+pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
 
 from fastapi import FastAPI
 from fastapi.testclient import TestClient

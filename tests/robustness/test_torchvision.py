@@ -28,7 +28,7 @@ def device_nms():
     from mobilesam.masks import device_nms
 
     if importlib.util.find_spec("torchvision") is None:
-        pytest.skip('torchvision is not installed: pip install "mobilesam[accelerator]"')
+        pytest.skip("torchvision is not installed: run make test")
     if not device_nms.available():
         pytest.skip("torchvision does not fit the installed torch")
     return device_nms
