@@ -267,7 +267,8 @@ def test_clean_removes_fetched_weights_and_saved_onnx_files(
     freed = sum(path.stat().st_size for path in files_below(home))
     assert len(files_below(home)) == 6
     assert command("weights", "clean", "--yes").out.endswith(f"\n{freed:,} bytes freed\n")
-    assert [path.name for path in home.rglob("*")] == [".lock"]
+    left = [path.name for path in home.rglob("*")]
+    assert left in ([".lock"], [])  # older versions of filelock remove the file of the lock
 
 
 def test_clean_names_a_file_that_cannot_be_removed(

@@ -181,7 +181,7 @@ recipes.half(model)
 try:
     recipes.refuse_old_runtime()
 except mobilesam.errors.MissingDependencyError as error:
-    assert str(error).startswith("the recipe static needs onnxruntime 1.27 or newer, got 1.18."), error
+    assert str(error).startswith("The recipe static needs onnxruntime 1.27 or newer, and 1.18."), error
     with recipes._quiet():
         list(feeds())
 else:
