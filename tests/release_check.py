@@ -58,8 +58,8 @@ def check_source(wheel: Path, source: Path) -> None:
 
 def pythons() -> list[str]:
     """Return the lowest and the highest Python on the path that the package allows and that starts."""
-    found = [path for minor in range(11, 30) if (path := shutil.which(f"python3.{minor}"))]
-    usable = [path for path in found if not subprocess.run([path, "--version"], capture_output=True).returncode]
+    paths = [path for minor in range(11, 30) if (path := shutil.which(f"python3.{minor}"))]
+    usable = [path for path in paths if not subprocess.run([path, "--version"], capture_output=True).returncode]
     return list(dict.fromkeys([usable[0], usable[-1]])) if usable else [sys.executable]
 
 
