@@ -221,7 +221,7 @@ def write_bytes(target: Path, content: bytes, *, force: bool = True) -> None:
 def refuse_existing(target: Path, *, force: bool) -> None:
     """Raise InputError if ``target`` exists and ``force`` is false."""
     if not force and exists(target):
-        remedy = "choose another --out, or overwrite it with --force"
+        remedy = "choose another one, or overwrite it with --force"
         raise InputError(sentence("output file", "not exist yet", target, remedy))
 
 
@@ -234,4 +234,4 @@ def _folder_for(target: Path) -> Path:
 
 def _unwritable(target: Path, error: OSError) -> str:
     reason = error.strerror or type(error).__name__
-    return sentence("output folder", "be writable", f"{target.parent} ({reason})", "choose another one with --out")
+    return sentence("output folder", "be writable", f"{target.parent} ({reason})", "choose another folder")

@@ -77,7 +77,7 @@ def _compute(work: Work, task: Task, reading: Future[_Read], writers: ThreadPool
         read = reading.result()
         with _collected(f"{task.source}: ") as texts:
             computed = work.compute(task, read.image)
-    except Exception as error:
+    except Exception as error:  # raised again below unless the image is the cause
         if not _is_bad(error):
             raise
         bad: Future[Outcome] = Future()
@@ -91,7 +91,7 @@ def _write(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
     try:
         with _collected() as texts:  # without the image: a format has the same limits for all images
             result = work.write(task, read.image, computed)
-    except Exception as error:
+    except Exception as error:  # raised again below unless the image or its files are the cause
         cause = error.__cause__
         if _is_bad(error):
             if isinstance(cause, OSError) and cause.errno not in (errno.ENAMETOOLONG, errno.ENOMEM):

@@ -197,7 +197,7 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
     except MobileSamError as error:
         with contextlib.suppress(ConnectionError):
             connection.send(error)
-    except Exception as error:
+    except Exception as error:  # the main process raises it again
         if isinstance(error, ConnectionError) or is_out_of_memory(error):
             os._exit(1)  # the other process has exited, or tries the tasks again
         reason = next(iter(str(error).splitlines()), "") or "no reason given"

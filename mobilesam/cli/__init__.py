@@ -87,7 +87,7 @@ def main() -> None:
         from mobilesam.cli.doctor import import_remedy
 
         _fail(f"{error}; {import_remedy(error)}", 1)
-    except Exception as error:
+    except Exception as error:  # libraries report a lack of memory by errors of many types
         if not is_out_of_memory(error):
             raise
         command = " ".join(["mobilesam", *sys.argv[1:2]])

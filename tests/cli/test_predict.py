@@ -187,7 +187,7 @@ def test_nothing_is_overwritten_and_the_model_is_not_run(
 ) -> None:
     Path("chelsea-mask.png").write_bytes(b"mine")
     outcome = command("predict", photo("chelsea.png"), "--point", text(CAT), "--model", "does/not/exist.pt")
-    message = "error: output file must not exist yet, got chelsea-mask.png; choose another --out, or overwrite it with"
+    message = "error: output file must not exist yet, got chelsea-mask.png; choose another one, or overwrite it with"
     assert outcome.code == 1
     assert message in outcome.err
     assert Path("chelsea-mask.png").read_bytes() == b"mine"

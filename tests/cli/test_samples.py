@@ -37,6 +37,19 @@ def test_no_file_is_overwritten_unless_forced(command: Callable[..., Any], tmp_p
     assert read_image(tmp_path / "rocket.jpg").shape == (427, 640, 3)
 
 
+def test_a_message_names_no_option_that_the_command_lacks(command: Callable[..., Any], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    expected = (
+        f"error: output folder must be writable, got {tmp_path / 'notes.txt'} (File exists); choose another folder\n"
+    )
+    assert command("samples", tmp_path / "notes.txt")[::2] == (1, expected)
+    assert command("samples", tmp_path).code == 0
+    code, _, error = command("samples", tmp_path)
+    assert code == 1
+    assert error.endswith("cat.jpg; choose another one, or overwrite it with --force\n")
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
 def test_prompts_and_annotations_belong_to_the_photos(tmp_path: Path) -> None:
     write_samples(tmp_path)
     prompts = read_prompts(tmp_path / "prompts.json")

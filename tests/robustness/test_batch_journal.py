@@ -148,7 +148,7 @@ def test_the_files_of_all_that_cannot_be_written_are_one_line(tmp_path: Path) ->
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 2, size // 2))
 
     outcome = run(*arguments, "out", cwd=tmp_path, preexec_fn=limit)
-    expected = "error: output folder must be writable, got out (File too large); choose another one with --out\n"
+    expected = "error: output folder must be writable, got out (File too large); choose another folder\n"
     assert (outcome.returncode, outcome.stderr) == (1, expected)
     assert run(*arguments, "out", "--resume", cwd=tmp_path).returncode == 0
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
