@@ -42,7 +42,7 @@ class Plan:
 
     def __post_init__(self) -> None:
         if "steps" in self.parts:
-            message = "The part 'steps' is now 'split_decoder'. The old name goes with release 0.3."
+            message = "The part 'steps' is now 'split_decoder'. The old name will be removed in release 0.3."
             warnings.warn(message, DeprecationWarning, stacklevel=3)
             renamed = tuple("split_decoder" if part == "steps" else part for part in self.parts)
             object.__setattr__(self, "parts", renamed)

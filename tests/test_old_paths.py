@@ -116,8 +116,8 @@ def test_old_options_still_work(command, tmp_path, monkeypatch) -> None:
     assert (old.code, new.code) == (0, 0)
     assert "warning" not in new.err
     assert old.err.splitlines()[:-1] == [
-        "warning: --preset is now --mode. The old name goes with release 0.3.",
-        "warning: --grid is now --points-per-side. The old name goes with release 0.3.",
-        "warning: --tiles is now --tile-size. The old name goes with release 0.3.",
+        "warning: --preset is now --mode. The old name will be removed in release 0.3.",
+        "warning: --grid is now --points-per-side. The old name will be removed in release 0.3.",
+        "warning: --tiles is now --tile-size. The old name will be removed in release 0.3.",
     ]
     assert (tmp_path / "old/coco.json").read_bytes() == (tmp_path / "new/coco.json").read_bytes()

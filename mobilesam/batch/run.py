@@ -102,7 +102,7 @@ def segment_images(
 def segment_pictures(inputs: Sequence[str], out: Path, **options: Any) -> Report:
     """Deprecated name of :func:`segment_images`, with the arguments of a job as its own."""
     message = "mobilesam.batch.segment_pictures is now segment_images(SegmentationJob(...))."
-    warnings.warn(f"{message} The old name goes with release 0.3.", DeprecationWarning, stacklevel=2)
+    warnings.warn(f"{message} The old name will be removed in release 0.3.", DeprecationWarning, stacklevel=2)
     new_names = {"how": "settings", "words": "formats", "notice": "on_warning"}
     options = {new_names.get(name, name): value for name, value in options.items() if value is not None}
     calls = {name: options.pop(name) for name in ("progress", "on_warning") if name in options}

@@ -238,5 +238,5 @@ def _renamed(argument: str) -> str:
     name, equals, value = argument.partition("=")
     if name not in _RENAMED:
         return argument
-    typer.echo(f"warning: {name} is now {_RENAMED[name]}. The old name goes with release 0.3.", err=True)
+    typer.echo(f"warning: {name} is now {_RENAMED[name]}. The old name will be removed in release 0.3.", err=True)
     return f"{_RENAMED[name]}{equals}{value}"

@@ -57,7 +57,7 @@ class Evaluation:
     def __getattr__(self, name: str) -> Any:
         if f"_{name}" != "_answers":
             raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
-        message = f"Evaluation.{name} is now Evaluation.predicted_masks. The old name goes with release 0.3."
+        message = f"Evaluation.{name} is now Evaluation.predicted_masks. The old name will be removed in release 0.3."
         warnings.warn(message, DeprecationWarning, stacklevel=2)
         return self.predicted_masks
 

@@ -21,7 +21,7 @@ from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 
 def coco_dataset(masked: Sequence[MaskedImage]) -> dict[str, Any]:
-    """Return images and masks in COCO's words: compressed RLE, and the model's scores beside them."""
+    """Return images and masks as a COCO dataset, with compressed RLE and the model's scores."""
     labels = labels_of(masked)
     annotations: list[dict[str, Any]] = []
     for image_id, image in enumerate(masked, start=1):
@@ -55,10 +55,10 @@ def write_coco(path: Path, images: Iterable[MaskedImage], *, labels: Sequence[st
 
 
 def read_coco(path: Path) -> list[MaskedImage]:
-    """Read images and masks: polygons, RLE or compressed RLE.
+    """Read images and masks, given as polygons, RLE or compressed RLE.
 
     Raises:
-        InputError: the file is not COCO instance JSON, an image has no size, or an annotation no usable mask.
+        InputError: the file is not COCO instance JSON, an image has no size, or an annotation has no usable mask.
     """
     document = read_document(path, need_masks=True)
     return [
@@ -78,7 +78,7 @@ def read_coco_prompts(path: Path) -> PromptFile:
     A crowd region is not one object, and is left out.
 
     Raises:
-        InputError: the file is not COCO instance JSON, names no image, or a box is no x y width height.
+        InputError: the file is not COCO instance JSON, has no image, or a box is not x, y, width, height.
     """
     return coco_prompts(read_document(path), path)
 

@@ -37,13 +37,11 @@ def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
         raw = read_bytes(path, MAX_DATASET_BYTES, pipes=True)
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        raise InputError(
-            sentence("annotations", "be a readable file", f"{str(path)!r} ({reason})", "check the path")
-        ) from error
+        raise InputError(f"The annotations {path} cannot be read ({reason}). Check the path.") from error
     try:
         content = parse_json(raw)
     except ValueError as error:
-        raise InputError(_not_coco(path, f"no JSON ({error})")) from error
+        raise InputError(_not_coco(path, f"a file that is not JSON ({error})")) from error
     return check_document(content, raw, path, need_masks=need_masks)
 
 
@@ -94,7 +92,7 @@ def _check(content: Any, path: Path, need_masks: bool) -> None:
                 actual = f"{kind}[{place}] whose {wrong[0]!r} is neither a number nor text"
                 raise InputError(_not_coco(path, actual))
     if not isinstance(content.get("categories") or [], list):
-        raise InputError(_not_coco(path, "'categories' that are no list"))
+        raise InputError(_not_coco(path, "'categories' that are not a list"))
     if need_masks and content["annotations"] and not any("segmentation" in entry for entry in content["annotations"]):
         raise InputError(_not_coco(path, "annotations without 'segmentation'"))
     for key in ("id", "file_name"):

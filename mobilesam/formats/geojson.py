@@ -35,7 +35,7 @@ def geojson_collection(image: MaskedImage, transform: Transform = IDENTITY) -> d
         coordinates are pixels, x to the right and y downwards.
 
     Raises:
-        InputError: the transform is not six finite numbers that can be undone.
+        InputError: the transform is not six finite numbers, or cannot be inverted.
     """
     a, b, c, d, e, f = matrix = _checked(transform)
     features = []
@@ -73,7 +73,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
         transform: used where the file does not say it.
 
     Raises:
-        InputError: the file is no feature collection of polygons, or the size is not known.
+        InputError: the file is not a feature collection of polygons, or the size is not known.
     """
     try:
         content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))

@@ -28,7 +28,7 @@ _VERSION = "5.5.0"  # the release whose fields these are
 
 
 def labelme_document(image: MaskedImage) -> dict[str, Any]:
-    """Return an image's masks in labelme's words; the image itself is named, not included."""
+    """Return an image's masks as a labelme document. It names the image and does not include it."""
     shapes: list[dict[str, Any]] = []
     for number, record in enumerate(image.records, start=1):
         rings, iou = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
@@ -65,7 +65,7 @@ def read_labelme(path: Path) -> MaskedImage:
     """Read the masks of an image; shapes with one ``group_id`` are one mask.
 
     Raises:
-        InputError: the file is not labelme's JSON, or has shapes that are no areas.
+        InputError: the file is not labelme's JSON, or has shapes without an area.
     """
     try:
         content = parse_json(read_bytes(path, MAX_TEXT_BYTES, pipes=True))

@@ -73,7 +73,8 @@ def read_record(
     A label of None is none, and a number is a label too.
 
     Raises:
-        InputError: a score is no number, the points are no pairs of numbers, or the label is neither text nor number.
+        InputError: a score is not a number, the points are not pairs of numbers, or the label is neither
+            text nor a number.
     """
     x1, y1, x2, y2 = rle.box(boundaries, hw[0])
     record: MaskRecord = {

@@ -53,7 +53,7 @@ def read_parquet(path: Path) -> Iterator[MaskedImage]:
     """Read the images of a table that :func:`write_parquet` wrote, one at a time.
 
     Raises:
-        InputError: the file cannot be read or is no such table.
+        InputError: the file cannot be read or is not such a table.
         MissingDependencyError: pyarrow is not installed.
     """
     require_pyarrow()

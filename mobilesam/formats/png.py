@@ -58,7 +58,7 @@ def read_mask(path: Path) -> BoolArray:
     """Read a binary mask, (H, W) bool: what is not 0.
 
     Raises:
-        InputError: the file is no gray image.
+        InputError: the file is not a gray image.
     """
     mask: BoolArray = _read(path) > 0
     return mask
@@ -68,7 +68,7 @@ def read_map(path: Path) -> MaskedImage:
     """Read a map of masks, indexed or 16-bit, in the order of their numbers.
 
     Raises:
-        InputError: the file is no gray or indexed image.
+        InputError: the file is not a gray or indexed image.
     """
     numbers = _read(path)
     hw = (numbers.shape[0], numbers.shape[1])
@@ -117,7 +117,8 @@ def _read(path: Path) -> npt.NDArray[Any]:
             image_size(image.height, image.width)
             mode, pixels = image.mode, np.array(image)
     except DECODE_ERRORS as error:
-        raise InputError(sentence("mask", "be a readable PNG", f"{path} ({error})", "check the path")) from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The mask {path} cannot be read as an image ({reason}). Check the file.") from error
     if pixels.ndim != 2:
         remedy = "give the mask itself, not the image drawn with it"
         raise InputError(sentence("mask", "be gray or indexed", f"{path.name} of mode {mode}", remedy))

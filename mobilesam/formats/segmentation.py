@@ -29,7 +29,7 @@ def decode_segmentation(segmentation: Any, hw: tuple[int, int]) -> BoolArray:
     if isinstance(segmentation, dict) and "counts" in segmentation:
         return _from_run_lengths(segmentation, hw)
     raise InputError(
-        "segmentation is missing or empty" if not segmentation else "segmentation is no polygons and no RLE"
+        "segmentation is missing or empty" if not segmentation else "segmentation is neither polygons nor an RLE"
     )
 
 
@@ -56,7 +56,7 @@ def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
     # pycocotools returns uninitialized memory for runs that do not fill the frame, so the sum is checked first.
     valid = isinstance(counts, list) and all(is_number(run) and isinstance(run, int) and run >= 0 for run in counts)
     if not valid or sum(counts) != hw[0] * hw[1]:
-        raise InputError("the RLE counts do not fill the frame")
+        raise InputError("the RLE counts do not add up to the size of the image")
     return rle_to_mask({"size": hw, "counts": counts})
 
 
@@ -67,7 +67,7 @@ def _expand(text: str) -> list[int]:
     for character in text:
         code = ord(character) - 48
         if not 0 <= code < 64 or shift > 60:
-            raise InputError("the RLE counts do not fill the frame")
+            raise InputError("the RLE counts do not add up to the size of the image")
         value |= (code & 31) << shift
         shift += 5
         if code & 32:

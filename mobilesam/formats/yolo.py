@@ -63,7 +63,8 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
     try:
         lines = read_bytes(path, MAX_TEXT_BYTES, pipes=True).decode("utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        raise InputError(sentence("labels", "be a readable text file", f"{path} ({error})", "check it")) from error
+        reason = getattr(error, "strerror", None) or error
+        raise InputError(f"The labels {path} cannot be read ({reason}). Check the file.") from error
     records = []
     for place, line in enumerate(lines, start=1):
         if not line.strip():

@@ -84,7 +84,7 @@ def test_a_data_set_without_a_usable_instance_is_a_failure(command: Command, ann
         (["--resume"], 2, "--resume must come with --out"),
         (["--seed", "3"], 2, "--seed must come with --limit"),
         (["--prompts", "boxes"], 1, "--prompts must be one of box, point, clicks, got 'boxes'; did you mean 'box'?"),
-        (["--annotations", "none.json"], 1, "annotations must be a readable file, got 'none.json' (No such file"),
+        (["--annotations", "none.json"], 1, "The annotations none.json cannot be read (No such file"),
         (["--images", "nowhere"], 1, "images must be a folder, got 'nowhere'"),
         (["--limit", "0"], 2, "--limit"),
     ],

@@ -63,7 +63,7 @@ def test_unusable_annotations_are_skipped_with_a_reason(tmp_path: Path, change: 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "got no JSON"),
+        ("{", "got a file that is not JSON"),
         ("[]", "got a JSON list"),
         ('{"annotations": []}', "got no list 'images'"),
         ("{}", "got no list 'images' and no list 'annotations'"),
@@ -87,7 +87,7 @@ def test_a_file_that_is_not_coco_says_what_is_missing(tmp_path: Path, content: s
 
 
 def test_missing_files_and_folders_are_named(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"annotations must be a readable file, got '.*none\.json' \(No such file"):
+    with pytest.raises(InputError, match=r"The annotations .*none\.json cannot be read \(No such file"):
         load_coco(tmp_path / "none.json", tmp_path)
     with pytest.raises(InputError, match=r"images must be a folder, got '.*images'"):
         load_coco(tmp_path / "none.json", tmp_path / "images")

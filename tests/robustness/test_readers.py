@@ -325,7 +325,7 @@ def test_coco_without_usable_categories_is_read(tmp_path: Path, categories: Any)
         (coco(images=[5]), "images[0] without 'id'"),
         (coco(annotation={"image_id": {}}), "annotations[0] whose 'image_id' is neither a number nor text"),
         (coco(annotation={"category_id": [1]}), "annotations[0] whose 'category_id' is neither a number nor text"),
-        (coco(categories={"1": "cat"}), "'categories' that are no list"),
+        (coco(categories={"1": "cat"}), "'categories' that are not a list"),
     ],
 )
 def test_coco_of_a_wrong_structure_says_where(tmp_path: Path, document: Any, message: str) -> None:
