@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from mobilesam.arrays import BoolArray, UInt8Array
 from mobilesam.errors import FormatLossWarning, InputError, sentence
@@ -117,7 +117,8 @@ def _read(path: Path) -> npt.NDArray[Any]:
             image_size(image.height, image.width)
             mode, pixels = image.mode, np.array(image)
     except DECODE_ERRORS as error:
-        reason = getattr(error, "strerror", None) or error
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its content is not an image" if unknown else getattr(error, "strerror", None) or error
         raise InputError(f"The mask {path} cannot be read as an image ({reason}). Check the file.") from error
     if pixels.ndim != 2:
         remedy = "give the mask itself, not the image drawn with it"

@@ -34,6 +34,9 @@ def test_a_mask_is_read_back(tmp_path: Path) -> None:
         png.read_mask(tmp_path / "image.png")
     with pytest.raises(InputError, match=r"The mask .*absent\.png cannot be read as an image \(No such file"):
         png.read_mask(tmp_path / "absent.png")
+    (tmp_path / "text.png").write_text("a mask")
+    with pytest.raises(InputError, match=r"text\.png cannot be read as an image \(its content is not an image\)\. Check"):
+        png.read_mask(tmp_path / "text.png")
 
 
 def test_maps_number_the_masks_the_smallest_on_top(tmp_path: Path) -> None:
