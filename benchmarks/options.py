@@ -171,14 +171,14 @@ def _contiguous(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
 
 def _unfolded(encoder: Any, pixels: torch.Tensor) -> torch.Tensor:
     """Run the encoder with convolution and batch norm as two layers."""
-    from mobilesam.modeling.layers import ConvNorm
+    from mobilesam.modeling.tiny_vit_sam import Conv2d_BN
 
-    folded = ConvNorm.forward
+    folded = Conv2d_BN.forward
     try:
-        ConvNorm.forward = lambda self, x: self.bn(self.c(x))  # type: ignore[method-assign]
+        Conv2d_BN.forward = lambda self, x: self.bn(self.c(x))  # type: ignore[method-assign]
         return encoder(pixels)  # type: ignore[no-any-return]
     finally:
-        ConvNorm.forward = folded  # type: ignore[method-assign]
+        Conv2d_BN.forward = folded  # type: ignore[method-assign]
 
 
 if __name__ == "__main__":

@@ -115,11 +115,11 @@ class Decoder(Wrapper):
         if self.use_stability_score:
             scores = self.stability(low_res)
         if self.return_single_mask:
-            low_res, scores = _single(low_res, scores, point_coords.shape[1])
+            low_res, scores = self.select_masks(low_res, scores, point_coords.shape[1])
         if self.low_res_only:
             return scores, low_res
         assert orig_im_size is not None
-        masks = self.sam.postprocess_masks(low_res, *self.sizes(orig_im_size))
+        masks = self.mask_postprocessing(low_res, orig_im_size)
         if self.extra_metrics:
             areas = (masks > self.sam.mask_threshold).sum(dim=(-1, -2)).to(masks.dtype)
             return masks, scores, self.stability(masks), areas, low_res
@@ -132,28 +132,38 @@ class Decoder(Wrapper):
         outer = (masks > threshold - STABILITY_OFFSET).sum(dim=(-1, -2))
         return inner.to(masks.dtype) / outer.to(masks.dtype)
 
-    def sizes(self, orig_im_size: Tensor) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Return (height, width) in the model frame, as :func:`mobilesam.geometry.resized_hw`, and of the original."""
-        original = orig_im_size.to(torch.float64)
+    def mask_postprocessing(self, masks: Tensor, orig_im_size: Tensor) -> Tensor:
+        """Resize low-resolution logits, (B, C, 256, 256), to an image of ``orig_im_size``, (2,) height and width."""
         side = self.sam.config.image_size
-        # full_like, because with a plain number this is a product with a reciprocal, which rounds differently.
-        longer = torch.maximum(original[:1], original[1:])
-        resized = torch.floor(original * (torch.full_like(longer, side) / longer) + 0.5).clamp(min=1)
-        input_hw, original_hw = (tuple(size.to(torch.int64).tolist()) for size in (resized, original))
+        size = orig_im_size.to(torch.float64)
+        resized = self.resize_longest_image_size(size, side)
+        # In a trace by PyTorch's older exporter, numbers would become constants.
+        if torch.jit.is_tracing():  # type: ignore[attr-defined, no-untyped-call]
+            return self.sam.postprocess_masks(masks, tuple(resized), tuple(size.to(torch.int64)))
+        input_hw, original_hw = (tuple(each.to(torch.int64).tolist()) for each in (resized, size))
         for length in (*input_hw, *original_hw):
             torch._check(length > 0)
         for length in input_hw:
             torch._check(length <= side)
-        return input_hw, original_hw
+        return self.sam.postprocess_masks(masks, input_hw, original_hw)
 
+    @staticmethod
+    def resize_longest_image_size(input_image_size: Tensor, longest_side: int) -> Tensor:
+        """Return (height, width) in the model frame, (2,) int64, as :func:`mobilesam.geometry.resized_hw`."""
+        size = input_image_size.to(torch.float64)
+        # full_like, because with a plain number this is a product with a reciprocal, which rounds differently.
+        longer = torch.maximum(size[:1], size[1:])
+        resized = torch.floor(size * (torch.full_like(longer, longest_side) / longer) + 0.5).clamp(min=1)
+        return resized.to(torch.int64)
 
-def _single(low_res: Tensor, scores: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
-    """Return the single-mask output for three points or more, padding counted, else the best multimask output."""
-    preference = torch.zeros_like(scores)
-    preference[:, 0] = 1000.0
-    best = (scores + (num_points - 2.5) * preference).argmax(dim=1)
-    rows = torch.arange(len(best))
-    return low_res[rows, best].unsqueeze(1), scores[rows, best].unsqueeze(1)
+    @staticmethod
+    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
+        """Return the single-mask output for three points or more, padding counted, else the best multimask output."""
+        preference = torch.zeros_like(iou_preds)
+        preference[:, 0] = 1000.0
+        best = (iou_preds + (num_points - 2.5) * preference).argmax(dim=1)
+        rows = torch.arange(len(best))
+        return masks[rows, best].unsqueeze(1), iou_preds[rows, best].unsqueeze(1)
 
 
 class Job(NamedTuple):

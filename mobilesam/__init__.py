@@ -6,6 +6,8 @@ Public names are imported on first use, so that importing the package imports ne
 from __future__ import annotations
 
 import importlib
+import sys
+import types
 from typing import TYPE_CHECKING, Any
 
 from mobilesam._version import __version__
@@ -28,6 +30,8 @@ _HOME = {
     "sam_model_registry": "modeling.build",
 }
 
+_MODULES = ("automatic_mask_generator", "modeling", "predictor", "utils")  # SAM's package has them without an import
+
 __all__ = [
     "MobileSamError",
     "Prediction",
@@ -41,7 +45,20 @@ __all__ = [
 ]
 
 
+class _Package(types.ModuleType):
+    """The type of this package, in which the module ``build_sam`` does not replace the function of that name."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name != "build_sam" or not isinstance(value, types.ModuleType):
+            super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
 def __getattr__(name: str) -> Any:
+    if name in _MODULES:
+        return importlib.import_module(f"{__name__}.{name}")
     if name not in _HOME:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

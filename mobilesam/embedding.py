@@ -20,6 +20,8 @@ from mobilesam.files import MALFORMED, atomic_path, open_file
 from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel, Wrapped
 
+FEATURES_SHAPE = (1, VARIANTS["vit_t"].embed_dim, *[VARIANTS["vit_t"].grid_size] * 2)
+
 _FORMAT = "mobilesam-embedding-1"
 _MAX_BYTES = 2**26  # of an unpacked file; an embedding has 4 MB
 _MAX_SIDE = 2**24  # of an image, in pixels
@@ -120,10 +122,8 @@ def _read(path: Path, model: MaskModel) -> tuple[Embedding, str]:
 
 
 def _features(array: npt.NDArray[Any]) -> FloatArray:
-    config = VARIANTS["vit_t"]
-    shape = (config.embed_dim, config.grid_size, config.grid_size)
-    if array.dtype != np.float32 or array.shape[:1] != (1,) or array.shape[1:] != shape:
-        raise ValueError(f"features of type {array.dtype} and shape {array.shape} instead of float32 {(1, *shape)}")
+    if array.dtype != np.float32 or array.shape != FEATURES_SHAPE:
+        raise ValueError(f"features of type {array.dtype} and shape {array.shape} instead of float32 {FEATURES_SHAPE}")
     if not np.isfinite(array).all():
         raise ValueError("features with NaN or infinite values")
     return array

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
 import os
 import re
 from collections.abc import Sequence
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from mobilesam import runtimes, weights
 from mobilesam.config import VARIANTS
-from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence, unknown_name
+from mobilesam.errors import InputError, MissingDependencyError, sentence, unknown_name
 from mobilesam.files import exists, expanded
 from mobilesam.model import MaskModel
+from mobilesam.optional import has_torch, import_torch
 from mobilesam.runtimes import Request
 from mobilesam.versions import installed_version
 from mobilesam.weights import checkpoint
@@ -127,7 +127,7 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
 
 def onnx_is_faster(device: str) -> bool:
     """Return whether ONNX Runtime is faster on a device: PyTorch is not installed or has no accelerator there."""
-    if not importlib.util.find_spec("torch"):
+    if not has_torch():
         return True
     # Builds for CPUs from PyTorch's own index have a label in their version, which is read without importing torch.
     # Other builds, such as PyPI's for macOS and ARM, have no label and need the import, which takes a second.
@@ -143,7 +143,7 @@ def as_mask_model(model: Any) -> MaskModel:
     """Return a network of ``sam_model_registry`` as a :class:`MaskModel`, or a MaskModel itself."""
     if isinstance(model, MaskModel):
         return model
-    if importlib.util.find_spec("torch"):
+    if has_torch():
         from mobilesam.modeling import Sam
         from mobilesam.modeling.torch_sam import TorchSam
 
@@ -156,10 +156,9 @@ def as_mask_model(model: Any) -> MaskModel:
 
 def require_torch(model: MaskModel, purpose: str) -> TorchSam:
     """Return ``model`` as a TorchSam, or raise MissingDependencyError because ``purpose`` needs it."""
-    if importlib.util.find_spec("torch"):
-        from mobilesam.modeling.torch_sam import TorchSam
+    import_torch(purpose)
+    from mobilesam.modeling.torch_sam import TorchSam
 
-        if isinstance(model, TorchSam):
-            return model
+    if not isinstance(model, TorchSam):
         raise MissingDependencyError(f"{purpose} needs a model that runs on PyTorch. Load it with backend='torch'.")
-    raise missing_dependency("torch", "torch", purpose)
+    return model

@@ -127,8 +127,8 @@ class MaskModel(abc.ABC):
         """
 
     @abc.abstractmethod
-    def load_features(self, features: FloatArray) -> Any:
-        """Return features, (1, 256, 64, 64) float32, in the array type of the backend."""
+    def load_features(self, features: Any) -> Any:
+        """Return features, (1, 256, 64, 64), an array or a tensor, in the array type of the backend."""
 
     @abc.abstractmethod
     def dump_features(self, features: Any) -> FloatArray:
@@ -215,7 +215,7 @@ class Wrapped(MaskModel):
     def decode(self, embedding: Embedding, prompts: Prompts, mask_indices: Sequence[int]) -> Decoded:
         return self._model.decode(embedding, prompts, mask_indices)
 
-    def load_features(self, features: FloatArray) -> Any:
+    def load_features(self, features: Any) -> Any:
         return self._model.load_features(features)
 
     def dump_features(self, features: Any) -> FloatArray:

@@ -14,10 +14,11 @@ from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import ImageNotSetError, InputError, sentence
 from mobilesam.image import read as images
 from mobilesam.image.transform import ResizeLongestSide
-from mobilesam.loading import as_mask_model, require_torch
+from mobilesam.loading import require_torch
 from mobilesam.masks import upsampling as mask_tools
 from mobilesam.masks.selection import choose
-from mobilesam.model import Embedding, MaskModel
+from mobilesam.model import Embedding
+from mobilesam.predictor_image import PredictorImage
 from mobilesam.prompts.arrays import make_prompts
 
 if TYPE_CHECKING:
@@ -38,10 +39,12 @@ class Prediction(NamedTuple):
     low_res_logits: FloatArray
 
 
-class SamPredictor:
+class SamPredictor(PredictorImage):
     """Segments objects in one image by points, boxes and earlier masks.
 
     A failed ``set_image`` keeps the earlier image. Once an image is set, several threads may predict at the same time.
+    The attributes of the image, such as ``features`` and ``original_size``, can be assigned: see
+    :class:`mobilesam.predictor_image.PredictorImage`.
 
     Args:
         sam_model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
@@ -49,12 +52,12 @@ class SamPredictor:
             times faster; masks differ slightly from the reference's but are as accurate: see docs/accuracy.md.
     """
 
+    fast_padding: bool = False
+
     def __init__(self, sam_model: Any, *, fast_padding: bool = False) -> None:
         self.model = sam_model
-        self.mask_model: MaskModel = as_mask_model(sam_model)
         self.transform = ResizeLongestSide(self.mask_model.image_size)
         self.fast_padding = fast_padding
-        self._embedding: Embedding | None = None
 
     def set_image(self, image: Any, image_format: str = "RGB") -> None:
         """Encode an image.
@@ -68,7 +71,7 @@ class SamPredictor:
             InputError: the image cannot be used.
         """
         pixels = images.read_image(image, image_format)
-        self._embedding = self.mask_model.encode(pixels, fast_padding=self.fast_padding)
+        self._set(self.mask_model.encode(pixels, fast_padding=self.fast_padding))
 
     def set_torch_image(self, transformed_image: Tensor, original_image_size: tuple[int, ...]) -> None:
         """Encode an image that is already resized to the model frame.
@@ -89,7 +92,7 @@ class SamPredictor:
             raise InputError(sentence("transformed_image", requirement, shape, remedy))
         pixels = model.sam.preprocess(transformed_image.to(model.sam.device))
         height, width = original_image_size
-        self._embedding = Embedding(model.encode_tensor(pixels), (int(height), int(width)), (shape[2], shape[3]))
+        self._set(Embedding(model.encode_tensor(pixels), (int(height), int(width)), (shape[2], shape[3])))
 
     def predict(
         self,
@@ -195,31 +198,11 @@ class SamPredictor:
         Raises:
             InputError: the file is not an embedding, or is one of other weights or of another image.
         """
-        self._embedding = load_embedding(path, self.mask_model, None if image is None else images.read_image(image))
+        self._set(load_embedding(path, self.mask_model, None if image is None else images.read_image(image)))
 
     def reset_image(self) -> None:
         """Remove the image."""
-        self._embedding = None
-
-    @property
-    def is_image_set(self) -> bool:
-        """Whether an image is set."""
-        return self._embedding is not None
-
-    @property
-    def features(self) -> Any:
-        """The embedding of the image, (1, 256, 64, 64), or None."""
-        return None if self._embedding is None else self._embedding.features
-
-    @property
-    def original_size(self) -> tuple[int, int] | None:
-        """(height, width) of the image, or None."""
-        return None if self._embedding is None else self._embedding.original_hw
-
-    @property
-    def input_size(self) -> tuple[int, int] | None:
-        """(height, width) of the image in the model frame, or None."""
-        return None if self._embedding is None else self._embedding.input_hw
+        self._parts, self._embedding = {}, None
 
     @property
     def device(self) -> torch.device | str:

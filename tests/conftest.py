@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Iterator
@@ -161,6 +162,15 @@ def pair(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
         source = store.entry(weights.DEFAULT).sources[0]
     encoder, decoder = (file.path for file in source.files)
     return encoder, decoder
+
+
+@pytest.fixture(scope="session")
+def reference(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with PyPI's segment_anything and mobile_sam. As a whole they need torchvision and timm."""
+    folder = tmp_path_factory.mktemp("reference")
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--target", folder]
+    subprocess.run([*pip, "segment-anything==1.0", "mobilesam-mirror==1.0.0"], check=True)
+    return folder
 
 
 @pytest.fixture

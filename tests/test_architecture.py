@@ -17,13 +17,13 @@ TIERS = tuple(
     for line in (
         "_moved arrays",
         "_version cores errors file_kind geometry versions",
-        "mobilesam build config files prompt_file selection",
+        "mobilesam build config files optional prompt_file selection",
         "image masks prompts samples visualize",
         "model weights",
         "embedding modeling onnx",
         "runtimes segment",
         "loading",
-        "predictor",
+        "predictor predictor_image",
         "automatic bench formats",
         "batch evaluate",
         "export webui",
@@ -37,7 +37,7 @@ TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 WITH_TORCH = {
     *("cli.doctor", "image.transform", "masks.device_nms", "runtimes.torch", "weights.checkpoint"),
     *("export.exporter", "export.templates", "export.tracing", "export.wrappers"),
-    *("modeling.layers", "modeling.mask_decoder", "modeling.prompt_encoder", "modeling.sam", "modeling.tiny_vit"),
+    *("modeling.common", "modeling.mask_decoder", "modeling.prompt_encoder", "modeling.sam", "modeling.tiny_vit_sam"),
     *("modeling.torch_sam", "modeling.transformer"),
 }
 SOURCES = [*sorted((ROOT / "mobilesam").rglob("*.py")), *sorted((ROOT / "export").rglob("*.py"))]

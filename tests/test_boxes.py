@@ -59,4 +59,4 @@ def test_iou():
     ],
 )
 def test_near_an_edge_of_the_crop_that_is_none_of_the_photo(box, near):
-    assert near_crop_edge(np.array([box]), (100, 0, 500, 600), (1000, 1000)).tolist() == [near]
+    assert near_crop_edge(np.array([box]), (100, 0, 500, 600), (0, 0, 1000, 1000)).tolist() == [near]

@@ -49,3 +49,23 @@ def test_public_names_are_listed_and_an_unknown_one_is_an_attribute_error() -> N
     assert re.fullmatch(r"\d+\.\d+\.\d+.*", mobilesam.__version__)
     with pytest.raises(AttributeError, match="module 'mobilesam' has no attribute 'SamPredicator'"):
         mobilesam.SamPredicator  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("statement", "purpose"),
+    [
+        ("from mobilesam import sam_model_registry", "mobilesam.modeling"),
+        ("from mobilesam.build_sam import build_sam", "mobilesam.modeling"),
+        ("from mobilesam.modeling.tiny_vit_sam import TinyViT", "mobilesam.modeling"),
+        ("from mobilesam.utils.onnx import SamOnnxModel", "mobilesam.utils.onnx"),
+        ("from mobilesam.utils.amg import *; uncrop_masks(None, [0, 0, 1, 1], 1, 1)", "uncrop_masks"),
+        ("from mobilesam.utils.amg import MaskData, batched_mask_to_box as f; f(MaskData())", "batched_mask_to_box"),
+    ],
+)
+def test_what_needs_torch_says_so_where_there_is_none(statement: str, purpose: str) -> None:
+    """Names that need no torch, such as ``from mobilesam.utils.amg import MaskData``, are imported without it."""
+    code = f"import sys; sys.modules['torch'] = None\n{statement}"
+    finished = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert finished.stderr.splitlines()[-1].startswith(
+        f"mobilesam.errors.MissingDependencyError: {purpose} needs torch, which is not installed; run: pip install "
+    )

@@ -12,6 +12,7 @@ from PIL import Image
 import mobilesam
 from mobilesam import SamPredictor
 from mobilesam.errors import ImageNotSetError, InputError
+from mobilesam.image.transform import ResizeLongestSide
 from mobilesam.masks import selection
 from tests.photos import photo
 
@@ -32,7 +33,7 @@ def cat(torch_sam):
 def fresh(torch_sam, cat):
     """A predictor of its own, with the cat set, at the price of no encoding."""
     predictor = SamPredictor(torch_sam)
-    predictor._embedding = cat._embedding
+    predictor._set(cat._embedding)
     return predictor
 
 
@@ -298,3 +299,92 @@ def test_predict_one_is_one_of_the_four(cat, select):
     np.testing.assert_allclose(one.low_res_logits[0], four[expected], atol=1e-4)
     assert one.masks.shape == (1, 300, 451)
     assert cat.predict_one(np.array([CAT_NOSE] * 3), np.ones((3, 1)), select=select).masks.shape == (3, 1, 300, 451)
+
+
+@pytest.fixture
+def state(cat):
+    """The attributes of a predictor with an image, as a program stores them."""
+    names = ("features", "original_size", "input_size")
+    return {name: getattr(cat, name) for name in names}
+
+
+@pytest.mark.parametrize("as_array", [False, True], ids=["tensor", "array"])
+def test_the_image_can_be_assigned(torch_sam, cat, state, as_array):
+    predictor = SamPredictor(torch_sam)
+    assert (predictor.features, predictor.original_size, predictor.orig_h, predictor.is_image_set) == (
+        None,
+        None,
+        None,
+        False,
+    )
+    if as_array:
+        state = {"features": state["features"].numpy(), "original_size": [300, 451], "input_size": [681, 1024]}
+    for name, value in state.items():
+        with pytest.raises(ImageNotSetError):
+            predictor.predict(CAT_NOSE, [1])
+        setattr(predictor, name, value)
+    with pytest.raises(ImageNotSetError):
+        predictor.predict(CAT_NOSE, [1])
+    predictor.is_image_set = True
+    assert (predictor.original_size, predictor.input_size) == ((300, 451), (681, 1024))
+    assert (predictor.orig_h, predictor.orig_w, predictor.input_h, predictor.input_w) == (300, 451, 681, 1024)
+    assert (predictor.predict(CAT_NOSE, [1]).masks == cat.predict(CAT_NOSE, [1]).masks).all()
+    predictor.is_image_set = False
+    with pytest.raises(ImageNotSetError):
+        predictor.predict(CAT_NOSE, [1])
+    predictor.is_image_set = True
+    predictor.features = None
+    with pytest.raises(ImageNotSetError):
+        predictor.get_image_embedding()
+
+
+def test_assigned_features_replace_the_embedding(fresh, cat, tmp_path):
+    fresh.features = cat.features.flip(-1)
+    assert not (fresh.predict(CAT_NOSE, [1]).low_res_logits == cat.predict(CAT_NOSE, [1]).low_res_logits).all()
+    fresh.save_embedding(tmp_path / "assigned.npz")
+    with np.load(tmp_path / "assigned.npz") as saved:
+        assert saved["image_digest"] == ""
+    fresh.reset_image()
+    assert (fresh.features, fresh.original_size, fresh.input_size, fresh.is_image_set) == (None, None, None, False)
+
+
+def test_the_image_can_be_assigned_on_onnx_runtime(onnx_sam, cat, state):
+    predictor = SamPredictor(onnx_sam)
+    for name, value in {**state, "is_image_set": True}.items():
+        setattr(predictor, name, value)
+    assert (predictor.predict(CAT_NOSE, [1]).masks != cat.predict(CAT_NOSE, [1]).masks).mean() < 1e-4
+
+
+def test_a_wrong_value_of_the_image_is_refused(torch_sam):
+    predictor = SamPredictor(torch_sam)
+    with pytest.raises(InputError, match=r"features must have shape \(1, 256, 64, 64\), got \(256, 64, 64\); assign"):
+        predictor.features = np.zeros((256, 64, 64), np.float32)
+    for value in ((300,), 300, "ab", (0, 5)):
+        with pytest.raises(InputError, match="original_size must be a height and a width in pixels, got"):
+            predictor.original_size = value
+
+
+def test_a_subclass_need_not_call_the_constructor(sam):
+    class Named(SamPredictor):
+        def __init__(self, network):
+            self.model = network
+            self.transform = ResizeLongestSide(network.image_encoder.img_size)
+
+    predictor = Named(sam)
+    assert not predictor.is_image_set
+    assert predictor.features is None
+    with pytest.raises(ImageNotSetError):
+        predictor.predict(CAT_NOSE, [1])
+    predictor.set_image(photo("chelsea"))
+    assert predictor.predict(CAT_NOSE, [1]).masks.any()
+    predictor.model = "no model"
+    with pytest.raises(InputError, match=r"model must be a model of this package, got builtins\.str"):
+        predictor.set_image(photo("chelsea"))
+
+
+@pytest.mark.parametrize("hw", [(1024, 512), (30, 40)], ids=["its own size", "resized"])
+def test_a_transformed_image_can_be_written_to(hw):
+    image = np.zeros((*hw, 3), np.uint8)
+    transformed = ResizeLongestSide(1024).apply_image(image)
+    transformed[0, 0] = 255
+    assert not image.any()

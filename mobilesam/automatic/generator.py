@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Sequence
-from dataclasses import fields
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from mobilesam.arrays import FloatArray64, UInt8Array
+from mobilesam.automatic import segment
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.grids import generate_crop_boxes
 from mobilesam.automatic.segment import Crop, PointDecoder, decode_boxes, suppress
-from mobilesam.automatic.settings import Settings, check_total
+from mobilesam.automatic.settings import Setting, Settings, check_total
 from mobilesam.automatic.tiling import box_area, stitch, tile_boxes
 from mobilesam.config import STABILITY_OFFSET
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
@@ -32,7 +33,8 @@ _CALLS_IN_A_ROUND = 8
 class SamAutomaticMaskGenerator:
     """Finds the masks of an image by prompting the model with a grid of points.
 
-    The arguments up to ``output_mode`` and the results are those of SAM's class of the same name.
+    The arguments up to ``output_mode`` and the results are those of SAM's class of the same name. Each argument is also
+    an attribute that can be read and assigned.
 
     Args:
         model: a network of :data:`mobilesam.sam_model_registry`, or any model of :func:`mobilesam.load`.
@@ -61,6 +63,23 @@ class SamAutomaticMaskGenerator:
         InputError: an argument has a wrong value.
     """
 
+    points_per_batch = Setting[int]()
+    pred_iou_thresh = Setting[float]()
+    stability_score_thresh = Setting[float]()
+    stability_score_offset = Setting[float]()
+    box_nms_thresh = Setting[float]()
+    crop_n_layers = Setting[int]()
+    crop_nms_thresh = Setting[float]()
+    crop_overlap_ratio = Setting[float]()
+    crop_n_points_downscale_factor = Setting[int]()
+    min_mask_region_area = Setting[float]()
+    output_mode = Setting[str]()
+    mode = Setting[str]()
+    tile_size = Setting[int | None]()
+    tile_overlap = Setting[float]()
+
+    postprocess_small_regions = staticmethod(segment.postprocess_small_regions)
+
     def __init__(
         self,
         model: Any,
@@ -84,7 +103,6 @@ class SamAutomaticMaskGenerator:
     ) -> None:
         arguments = locals()
         self.settings = Settings(**{field.name: arguments[field.name] for field in fields(Settings)})
-        self.point_grids = self.settings.layer_points()
         self.predictor = SamPredictor(model)
         if self.mask_model.capabilities.masks_per_prompt == 1:
             warnings.warn(
@@ -98,6 +116,24 @@ class SamAutomaticMaskGenerator:
     def mask_model(self) -> MaskModel:
         """The model as a :class:`mobilesam.model.MaskModel`."""
         return self.predictor.mask_model
+
+    @property
+    def points_per_side(self) -> int | None:
+        """Points on a side of the grid, or None with ``point_grids`` of your own."""
+        return self.settings.points_per_side
+
+    @points_per_side.setter
+    def points_per_side(self, value: int) -> None:
+        self.settings = replace(self.settings, points_per_side=value, point_grids=None)
+
+    @property
+    def point_grids(self) -> list[FloatArray64]:
+        """The points of the whole image and of each layer of crops, (N, 2) x y in 0..1 of the crop."""
+        return self.settings.grids
+
+    @point_grids.setter
+    def point_grids(self, value: Sequence[npt.ArrayLike]) -> None:
+        self.settings = replace(self.settings, points_per_side=None, point_grids=value)
 
     def generate(
         self,
@@ -228,7 +264,8 @@ class SamAutomaticMaskGenerator:
         # Among equal scores the order of the grid decides, as in the reference.
         kept = [item for index in sorted(by_point) for item in by_point[index]]
         if self.settings.tile_size is None:
-            cut = near_crop_edge(np.array([item.box for item in kept]), crop.box, crop.image_hw)
+            height, width = crop.image_hw
+            cut = near_crop_edge(np.array([item.box for item in kept]), crop.box, (0, 0, width, height))
             kept = [item for item, is_cut in zip(kept, cut, strict=True) if not is_cut]
         scores = [item.predicted_iou for item in kept]
         return suppress(kept, scores, self.settings.box_nms_thresh, self.mask_model)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from mobilesam.automatic.exploration import MIN_PREDICTED_IOU, Exploration, appe
 from mobilesam.automatic.settings import Settings
 from mobilesam.config import MULTIMASK, SINGLE_MASK
 from mobilesam.geometry import points_to_model
+from mobilesam.masks import regions, rle
+from mobilesam.masks.boxes import nms
 from mobilesam.masks.candidate import Box, Candidate, candidate_of, measure
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import Embedding, MaskModel
@@ -126,6 +128,30 @@ def suppress(
     """Return the candidates that non-maximum suppression of their boxes keeps, best first, computed by the model."""
     boxes = np.array([candidate.box for candidate in candidates], np.float32)
     return [candidates[index] for index in model.nms(boxes, np.asarray(scores, np.float64), iou_threshold)]
+
+
+def postprocess_small_regions(mask_data: Any, min_area: int, nms_thresh: float) -> Any:
+    """Fill holes and remove islands of fewer pixels than ``min_area``, then remove duplicates, as SAM's generator does.
+
+    Of two masks whose boxes have an IoU above ``nms_thresh``, one that did not change is kept.
+
+    Args:
+        mask_data: a :class:`mobilesam.utils.amg.MaskData` with ``rles``, uncompressed, and ``boxes``, x1 y1 x2 y2. It
+            is changed and returned.
+    """
+    unchanged = []
+    for index, encoded in enumerate(mask_data["rles"]):
+        hw = (encoded["size"][0], encoded["size"][1])
+        boundaries, changed = regions.clean(rle.boundaries_of_rle(encoded), hw, min_area)
+        if changed:
+            mask_data["rles"][index] = rle.to_uncompressed(boundaries, hw)
+            for side, value in enumerate(rle.box(boundaries, hw[0])):
+                mask_data["boxes"][index][side] = value
+        unchanged.append(not changed)
+    if unchanged:
+        boxes = np.array([[float(side) for side in box] for box in mask_data["boxes"]])
+        mask_data.filter(nms(boxes, np.array(unchanged, np.float32), nms_thresh))
+    return mask_data
 
 
 def frame_of(model: MaskModel, crop: Crop) -> Frame:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Generic, Protocol, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -23,10 +24,16 @@ MAX_POINTS_PER_SIDE = 256  # the mask logits have 256 x 256 pixels
 MAX_POINTS = 10_000_000  # of all crops or tiles of an image: eight hours at 3 ms a point
 _MAX_LAYERS = 8
 
+Value = TypeVar("Value")
+
 
 @dataclass(frozen=True, kw_only=True)
 class Settings:
-    """The options of :class:`mobilesam.SamAutomaticMaskGenerator`, which documents them."""
+    """The options of :class:`mobilesam.SamAutomaticMaskGenerator`, which documents them.
+
+    Raises:
+        InputError: a value is wrong, or there are too few points in a layer or too many in all.
+    """
 
     points_per_side: int | None
     points_per_batch: int
@@ -68,6 +75,7 @@ class Settings:
             actual = "neither" if self.point_grids is None else "both"
             remedy = "set points_per_side=None to use your own point_grids"
             raise InputError(sentence("points_per_side or point_grids", "be given", actual, remedy))
+        check_total(sum(4**layer * len(grid) for layer, grid in enumerate(self.grids[: self.crop_n_layers + 1])))
 
     @property
     def adaptive(self) -> bool:
@@ -78,16 +86,10 @@ class Settings:
         """Return how many of a grid's points the mode decodes."""
         return math.ceil(SHARE[self.mode] * len(grid))
 
-    def layer_points(self) -> list[FloatArray64]:
-        """Return the points of the whole image and of each layer of crops, (N, 2) x y in 0..1.
-
-        Raises:
-            InputError: ``point_grids`` has a wrong shape or value, or there are too few points in a layer or too many
-                in all.
-        """
-        grids = self._own_grids() if self.points_per_side is None else self._regular_grids(self.points_per_side)
-        check_total(sum(4**layer * len(grid) for layer, grid in enumerate(grids[: self.crop_n_layers + 1])))
-        return grids
+    @functools.cached_property
+    def grids(self) -> list[FloatArray64]:
+        """The points of the whole image and of each layer of crops, (N, 2) x y in 0..1."""
+        return self._own_grids() if self.points_per_side is None else self._regular_grids(self.points_per_side)
 
     def _regular_grids(self, points_per_side: int) -> list[FloatArray64]:
         check_whole("points_per_side", points_per_side, 1, MAX_POINTS_PER_SIDE)
@@ -122,6 +124,26 @@ class Settings:
                 raise InputError(sentence("each of point_grids", "lie within 0 to 1", actual, remedy))
             grids.append(grid)
         return grids
+
+
+class HasSettings(Protocol):
+    """An object whose options are :class:`Settings`."""
+
+    settings: Settings
+
+
+class Setting(Generic[Value]):
+    """An attribute that reads one of the object's settings; assigning it replaces the settings, validated."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+
+    def __get__(self, instance: HasSettings | None, owner: type) -> Value:
+        return self if instance is None else getattr(instance.settings, self._name)  # type: ignore[return-value]
+
+    def __set__(self, instance: HasSettings, value: Value) -> None:
+        changes: dict[str, Any] = {self._name: value}
+        instance.settings = replace(instance.settings, **changes)
 
 
 def check_number(name: str, value: Any, low: float, high: float = math.inf) -> None:

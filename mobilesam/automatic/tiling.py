@@ -55,7 +55,7 @@ def stitch(candidates: Sequence[Candidate], hw: tuple[int, int], iou_threshold: 
         iou_threshold: of two masks with a higher mask IoU, the one from the smaller tile is kept, or else the one of
             higher predicted IoU.
     """
-    cut = [bool(near_crop_edge(np.array([item.box]), item.crop_box, hw)[0]) for item in candidates]
+    cut = [bool(near_crop_edge(np.array([item.box]), item.crop_box, (0, 0, hw[1], hw[0]))[0]) for item in candidates]
     whole = [item for item, is_cut in zip(candidates, cut, strict=True) if not is_cut]
     parts = [item for item, is_cut in zip(candidates, cut, strict=True) if is_cut]
     parts = [part for part in parts if not any(_same(part, other, hw) for other in _touching(part, whole))]

@@ -24,9 +24,9 @@ class ResizeLongestSide:
     def __init__(self, target_length: int) -> None:
         self.target_length = target_length
 
-    def apply_image(self, image_rgb: UInt8Array) -> UInt8Array:
-        """Resize an image, (H, W, 3) uint8, to (h, w, 3)."""
-        return resize(image_rgb, self.target_length)
+    def apply_image(self, image: UInt8Array) -> UInt8Array:
+        """Resize an image, (H, W, 3) uint8, to a new array, (h, w, 3)."""
+        return np.array(resize(image, self.target_length))
 
     def apply_coords(self, coords: npt.NDArray[Any], original_size: tuple[int, ...]) -> FloatArray64:
         """Map points, (..., 2) x y in pixels of an image of (height, width), to the model frame."""
@@ -36,12 +36,12 @@ class ResizeLongestSide:
         """Map boxes, (..., 4) x1 y1 x2 y2 in pixels of an image of (height, width), to (B, 4) in the model frame."""
         return self.apply_coords(np.asarray(boxes).reshape(-1, 2, 2), original_size).reshape(-1, 4)
 
-    def apply_image_torch(self, image_batch: Tensor) -> Tensor:
+    def apply_image_torch(self, image: Tensor) -> Tensor:
         """Resize images, (B, 3, H, W) float, with torch's antialiased bilinear filter; nearly equal to Pillow's."""
         from torch.nn import functional as F
 
-        size = self.get_preprocess_shape(image_batch.shape[2], image_batch.shape[3], self.target_length)
-        return F.interpolate(image_batch, size, mode="bilinear", align_corners=False, antialias=True)
+        size = self.get_preprocess_shape(image.shape[2], image.shape[3], self.target_length)
+        return F.interpolate(image, size, mode="bilinear", align_corners=False, antialias=True)
 
     def apply_coords_torch(self, coords: Tensor, original_size: tuple[int, ...]) -> Tensor:
         """Map points, (..., 2), as :meth:`apply_coords`, to float32 on their device."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from mobilesam.arrays import AnyFloatArray, Array, BoolArray, FloatArray, IntArray
@@ -38,15 +40,18 @@ def nms(boxes: Array, scores: AnyFloatArray, iou_threshold: float) -> IntArray:
     return np.array(keep, dtype=np.int64)
 
 
-def near_crop_edge(boxes: Array, crop_box: tuple[int, int, int, int], image_hw: tuple[int, int]) -> BoolArray:
+def near_crop_edge(
+    boxes: Array, crop_box: Sequence[int], image_box: Sequence[int], tolerance: float = EDGE_TOLERANCE
+) -> BoolArray:
     """Return which boxes are near an edge of their crop that is no edge of the image, (N,) bool.
 
     Args:
         boxes: (N, 4) x1 y1 x2 y2 in the image.
-        crop_box: x1 y1 x2 y2 in the image.
+        crop_box: x1 y1 x2 y2 in the image. image_box: 0 0 width height.
+        tolerance: the distance in pixels that is still near.
     """
     corners = np.asarray(boxes, np.float64).reshape(-1, 4)
-    at_crop = np.abs(corners - np.array(crop_box)) <= EDGE_TOLERANCE
-    at_image = np.abs(corners - np.array([0, 0, image_hw[1], image_hw[0]])) <= EDGE_TOLERANCE
+    at_crop = np.abs(corners - np.array(crop_box)) <= tolerance
+    at_image = np.abs(corners - np.array(image_box)) <= tolerance
     near: BoolArray = (at_crop & ~at_image).any(axis=1)
     return near

@@ -5,6 +5,7 @@ Letters: B prompts, I images (1, or B), T prompt tokens, C masks, E width, h w t
 
 from __future__ import annotations
 
+import itertools
 from typing import NamedTuple
 
 import torch
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilesam.config import SamConfig
-from mobilesam.modeling.layers import LayerNorm2d, Mlp
+from mobilesam.modeling.common import LayerNorm2d
 from mobilesam.modeling.transformer import ImageTokens, TwoWayTransformer
 
 
@@ -22,6 +23,20 @@ class PromptScores(NamedTuple):
     iou_predictions: Tensor
     kernels: Tensor
     image_tokens: Tensor
+
+
+class MLP(nn.Module):
+    """Linear layers with ReLU between them."""
+
+    def __init__(self, in_dim: int, hidden_dim: int, out_dim: int, depth: int) -> None:
+        super().__init__()
+        dims = [in_dim] + [hidden_dim] * (depth - 1) + [out_dim]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(dims))
+
+    def forward(self, x: Tensor) -> Tensor:
+        for layer in self.layers[:-1]:
+            x = F.relu(layer(x))
+        return self.layers[-1](x)  # type: ignore[no-any-return]
 
 
 class MaskDecoder(nn.Module):
@@ -43,8 +58,8 @@ class MaskDecoder(nn.Module):
             nn.ConvTranspose2d(dim // 4, dim // 8, kernel_size=2, stride=2),
             nn.GELU(),
         )
-        self.output_hypernetworks_mlps = nn.ModuleList(Mlp(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens))
-        self.iou_prediction_head = Mlp(dim, config.iou_head_dim, self.num_mask_tokens, config.iou_head_depth)
+        self.output_hypernetworks_mlps = nn.ModuleList(MLP(dim, dim, dim // 8, 3) for _ in range(self.num_mask_tokens))
+        self.iou_prediction_head = MLP(dim, config.iou_head_dim, self.num_mask_tokens, config.iou_head_depth)
 
     def prepare(self, image_embeddings: Tensor, image_pe: Tensor, dense: Tensor) -> ImageTokens:
         """Compute what depends on the image and its mask prompts alone.

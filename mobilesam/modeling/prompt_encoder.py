@@ -11,10 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from mobilesam.config import SamConfig
-from mobilesam.modeling.layers import LayerNorm2d
+from mobilesam.modeling.common import LayerNorm2d
 
 
-class PositionEncoding(nn.Module):
+class PositionEmbeddingRandom(nn.Module):
     """Random Fourier features of positions in the unit square (Tancik et al. 2020)."""
 
     positional_encoding_gaussian_matrix: Tensor
@@ -53,7 +53,7 @@ class PromptEncoder(nn.Module):
         self.image_embedding_size = (config.grid_size, config.grid_size)
         self.mask_input_size = (config.logits_size, config.logits_size)
         self.num_point_embeddings = 4  # background, foreground, upper left corner, lower right corner
-        self.pe_layer = PositionEncoding(config.embed_dim // 2)
+        self.pe_layer = PositionEmbeddingRandom(config.embed_dim // 2)
         self.point_embeddings = nn.ModuleList(nn.Embedding(1, self.embed_dim) for _ in range(self.num_point_embeddings))
         self.not_a_point_embed = nn.Embedding(1, self.embed_dim)
         self.mask_downscaling = nn.Sequential(

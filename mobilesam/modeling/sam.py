@@ -12,7 +12,7 @@ from mobilesam.config import MASK_THRESHOLD, SamConfig
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder
-from mobilesam.modeling.tiny_vit import TinyViT
+from mobilesam.modeling.tiny_vit_sam import TinyViT
 
 
 class Sam(nn.Module):

@@ -135,8 +135,9 @@ class TorchSam(MaskModel):
             return super().nms(boxes, scores, iou_threshold)
         return device_nms.nms(boxes, scores, iou_threshold, self.sam.device)
 
-    def load_features(self, features: FloatArray) -> Tensor:
-        return self._tensor(features).to(self._dtype)
+    def load_features(self, features: Any) -> Tensor:
+        tensor = features if isinstance(features, Tensor) else self._tensor(features)
+        return tensor.to(self.sam.device, self._dtype)
 
     def dump_features(self, features: Any) -> FloatArray:
         return features.float().cpu().numpy()  # type: ignore[no-any-return]

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilesam.config import SamConfig
+from mobilesam.modeling.common import MLPBlock
 
 
 class ImageTokens(NamedTuple):
@@ -86,10 +87,9 @@ class TokenToImage(Attention):
 
     def from_tokens(self, query: Tensor, positioned: Tensor, tokens: Tensor) -> Tensor:
         """Attend to image tokens (B, L, E), with and without their positions, from queries (B, T, E)."""
-        heads, count = self.num_heads, query.shape[1]
         wide = (self.split_heads(self.q_proj(query)) * self.scale) @ self.head_weight(self.k_proj)  # (B, M, T, E)
         scores = wide.flatten(1, 2) @ positioned.transpose(1, 2)  # (B, M T, L)
-        read = (scores.softmax(-1) @ tokens).unflatten(1, (heads, count))  # (B, M, T, E)
+        read = (scores.softmax(-1) @ tokens).unflatten(1, (self.num_heads, -1))  # (B, M, T, E)
         value = read @ self.head_weight(self.v_proj).transpose(1, 2)  # (B, M, T, D)
         return self.out_proj(self.merge_heads(value) + self.v_proj.bias)  # type: ignore[no-any-return]
 
@@ -107,7 +107,7 @@ class ImageToToken(Attention):
         heads = self.split_heads(self.k_proj(key)) * self.scale  # (B, M, T, D)
         wide = heads @ self.head_weight(self.q_proj)  # (B, M, T, E)
         constant = heads @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1)  # (B, M, T, 1)
-        scores = (wide.flatten(1, 2) @ positioned.transpose(1, 2)).unflatten(1, heads.shape[1:3])
+        scores = (wide.flatten(1, 2) @ positioned.transpose(1, 2)).unflatten(1, (self.num_heads, -1))
         return self._add_values(tokens, scores + constant, value)
 
     def _add_values(self, tokens: Tensor, scores: Tensor, value: Tensor) -> Tensor:
@@ -123,24 +123,11 @@ def per_image(x: Tensor, y: Tensor) -> Tensor:
     """Multiply x, (B, M, T, P), by y of the image, (I, M, P, Q), without a copy of y for every prompt."""
     if y.shape[0] == x.shape[0]:
         return x @ y
-    batch, tokens = x.shape[0], x.shape[2]
     out = x.transpose(0, 1).flatten(1, 2) @ y[0]  # (M, B T, Q)
-    return out.unflatten(1, (batch, tokens)).transpose(0, 1)  # type: ignore[no-any-return]
+    return out.unflatten(1, (x.shape[0], -1)).transpose(0, 1)  # type: ignore[no-any-return]
 
 
-class FeedForward(nn.Module):
-    """Two linear layers with ReLU."""
-
-    def __init__(self, embed_dim: int, mlp_dim: int) -> None:
-        super().__init__()
-        self.lin1 = nn.Linear(embed_dim, mlp_dim)
-        self.lin2 = nn.Linear(mlp_dim, embed_dim)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
-
-
-class TwoWayBlock(nn.Module):
+class TwoWayAttentionBlock(nn.Module):
     """(1) self-attention of tokens, (2) token-to-image attention, (3) perceptron, (4) image-to-token attention."""
 
     def __init__(self, config: SamConfig) -> None:
@@ -150,7 +137,7 @@ class TwoWayBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn_token_to_image = TokenToImage(dim, heads, dim // 2)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = FeedForward(dim, config.transformer_mlp_dim)
+        self.mlp = MLPBlock(dim, config.transformer_mlp_dim)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
         self.cross_attn_image_to_token = ImageToToken(dim, heads, dim // 2)
@@ -181,7 +168,7 @@ class TwoWayTransformer(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         dim, heads = config.embed_dim, config.transformer_heads
-        self.layers = nn.ModuleList(TwoWayBlock(config) for _ in range(config.transformer_depth))
+        self.layers = nn.ModuleList(TwoWayAttentionBlock(config) for _ in range(config.transformer_depth))
         self.final_attn_token_to_image = TokenToImage(dim, heads, dim // 2)
         self.norm_final_attn = nn.LayerNorm(dim)
 

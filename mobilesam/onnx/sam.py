@@ -180,7 +180,9 @@ class OnnxSam(MaskModel):
         if self._pin_caller:
             move_to_first_core()
 
-    def load_features(self, features: FloatArray) -> FloatArray:
+    def load_features(self, features: Any) -> FloatArray:
+        if hasattr(features, "detach"):  # a tensor
+            features = features.detach().cpu()
         return np.ascontiguousarray(features, dtype=np.float32)
 
     def dump_features(self, features: Any) -> FloatArray:

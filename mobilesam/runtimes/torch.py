@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.util
 from typing import TYPE_CHECKING
 
-from mobilesam.errors import InputError, missing_dependency, sentence
+from mobilesam.errors import InputError, sentence
 from mobilesam.model import MaskModel
+from mobilesam.optional import import_torch
 from mobilesam.runtimes import Request
 
 if TYPE_CHECKING:
@@ -23,9 +23,7 @@ def open_model(request: Request) -> MaskModel:
         raise InputError(
             sentence("model", "be a checkpoint for backend 'torch'", "an ONNX export", "use the backend onnx")
         )
-    if not importlib.util.find_spec("torch"):
-        raise missing_dependency("torch", "torch", "the torch backend")
-    import torch
+    torch = import_torch("the torch backend")
 
     from mobilesam.modeling.build import build_sam_vit_t
     from mobilesam.modeling.torch_sam import TorchSam

@@ -1,13 +1,19 @@
-"""Where scripts written for SAM look for SamOnnxModel."""
+"""SamOnnxModel, SAM's decoder contract as a module."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from mobilesam.export.wrappers import Decoder
+from mobilesam.optional import import_torch
+
+torch = import_torch("mobilesam.utils.onnx")
+
+from mobilesam.export.wrappers import Decoder  # noqa: E402
 
 if TYPE_CHECKING:
-    from mobilesam.modeling import Sam
+    from torch import Tensor
+
+    from mobilesam.modeling import MaskDecoder, Sam
 
 
 class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the folder that is installed as its module
@@ -16,8 +22,9 @@ class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the fol
     Calling it gives full-size masks (1, C, H, W), IoU predictions (1, C) and low-resolution masks (1, C, 256, 256),
     from the inputs of :func:`mobilesam.onnx.contract.decoder` in their order. The model is put into eval mode.
 
-    To write a file, :func:`mobilesam.export.export_onnx` takes the network itself and compares the file with it.
-    PyTorch's older exporter (``dynamo=False``) would freeze the size of the image, as it does with SAM's class.
+    To write a file, :func:`mobilesam.export.export_onnx` takes the network itself and compares the file with it. With
+    ``torch.onnx.export`` pass ``dynamo=False``: the newer exporter of PyTorch does not accept the ``dynamic_axes`` of
+    SAM's export script, for SAM's class and for this one.
     """
 
     def __init__(
@@ -28,6 +35,36 @@ class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the fol
         return_extra_metrics: bool = False,
     ) -> None:
         super().__init__(model, return_single_mask, use_stability_score, return_extra_metrics, low_res_only=False)
+
+    @torch.no_grad()  # type: ignore[untyped-decorator]
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor,
+    ) -> tuple[Tensor, ...]:
+        """Decode one prompt; with ``return_extra_metrics`` there are also stability scores and areas of the masks."""
+        return super().forward(  # type: ignore[no-any-return]
+            image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size
+        )
+
+    @property
+    def model(self) -> Sam:
+        """The network."""
+        return self.sam  # type: ignore[no-any-return]
+
+    @property
+    def mask_decoder(self) -> MaskDecoder:
+        """The mask decoder of the network."""
+        return self.sam.mask_decoder  # type: ignore[no-any-return]
+
+    @property
+    def img_size(self) -> int:
+        """The side of the model frame, 1024."""
+        return self.sam.config.image_size  # type: ignore[no-any-return]
 
 
 __all__ = ["SamOnnxModel"]

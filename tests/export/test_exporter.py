@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import warnings
 
 import numpy as np
 import onnx
@@ -275,6 +276,37 @@ def test_the_class_under_the_name_of_the_reference(sam, exported, features):
         (1, 1),
         (1, 1, 256, 256),
     ]
+
+
+def test_that_class_under_the_older_exporter(sam, features, tmp_path):
+    """With the arguments of SAM's export script, the size of the image and the number of points stay variable."""
+    import torch
+
+    from mobilesam.utils.onnx import SamOnnxModel
+
+    model = SamOnnxModel(sam, return_single_mask=False)
+    feeds = decoder_inputs(features, (200, 300))
+    points = {"point_coords": {1: "num_points"}, "point_labels": {1: "num_points"}}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # the exporter's own, about its age and about tracing
+        torch.onnx.export(
+            model,
+            tuple(map(torch.from_numpy, feeds.values())),
+            tmp_path / "decoder.onnx",
+            opset_version=17,
+            input_names=list(feeds),
+            output_names=["masks", "iou_predictions", "low_res_masks"],
+            dynamic_axes=points,
+            dynamo=False,
+        )
+    for hw, count in (((200, 300), 1), ((451, 300), 3), ((1500, 2250), 2)):
+        feeds = decoder_inputs(features, hw)
+        feeds["point_coords"] = np.resize(feeds["point_coords"], (1, count, 2))
+        feeds["point_labels"] = np.resize(feeds["point_labels"], (1, count))
+        actual = run(tmp_path / "decoder.onnx", feeds)
+        for ours, expected in zip(actual, model(*map(torch.from_numpy, feeds.values())), strict=True):
+            assert ours.shape == tuple(expected.shape)
+            np.testing.assert_allclose(ours, expected, atol=2e-3)
 
 
 def test_the_graphs_in_the_package_are_those_of_the_networks(remade):

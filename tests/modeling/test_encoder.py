@@ -98,7 +98,7 @@ def test_batch_equals_single_photos(tiny_sam):
 
 
 def test_bias_offsets_equal_the_loop():
-    from mobilesam.modeling.tiny_vit import bias_offsets
+    from mobilesam.modeling.tiny_vit_sam import bias_offsets
 
     points = list(itertools.product(range(7), range(7)))
     seen: dict[tuple[int, int], int] = {}

@@ -3,8 +3,9 @@
 Images of any height and width that are multiples of the patch size run, in batches. Between blocks the features are
 (B, C, H, W) in channels-last memory, so that attention and the MLPs get the view (B, H, W, C) without a copy.
 
-Attribute names follow the keys of the official checkpoint. Letters: B images, C channels, H W the stage's grid, S the
-side of a window, N = S * S its tokens, M heads.
+Class names are those of the reference's module of this name. Attribute names, such as ``c`` and ``bn``, are the keys of
+the official checkpoint. Letters: B images, C channels, H W the stage's grid, S the side of a window, N = S * S its
+tokens, M heads.
 """
 
 from __future__ import annotations
@@ -14,8 +15,31 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilesam.config import EncoderConfig
-from mobilesam.modeling.layers import ConvNorm, LayerNorm2d
+from mobilesam.modeling.common import LayerNorm2d
 from mobilesam.weights.state_dict import is_ignored
+
+
+class Conv2d_BN(nn.Module):
+    """A convolution without bias followed by a batch norm, computed as one convolution outside training.
+
+    The batch norm is folded at each call, because the kernels are small. So weights that are loaded, moved or trained
+    later take effect.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, stride: int = 1, groups: int = 1) -> None:
+        super().__init__()
+        self.c = nn.Conv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, groups=groups, bias=False)
+        self.bn = nn.BatchNorm2d(out_channels)
+
+    def forward(self, x: Tensor) -> Tensor:
+        if self.training:
+            return self.bn(self.c(x))  # type: ignore[no-any-return]
+        assert self.bn.running_mean is not None
+        assert self.bn.running_var is not None
+        scale = self.bn.weight * torch.rsqrt(self.bn.running_var + self.bn.eps)
+        bias = self.bn.bias - self.bn.running_mean * scale
+        weight = self.c.weight * scale[:, None, None, None]
+        return F.conv2d(x, weight, bias, self.c.stride, self.c.padding, groups=self.c.groups)
 
 
 class PatchEmbed(nn.Module):
@@ -23,21 +47,21 @@ class PatchEmbed(nn.Module):
 
     def __init__(self, dim: int) -> None:
         super().__init__()
-        self.seq = nn.Sequential(ConvNorm(3, dim // 2, 3, stride=2), nn.GELU(), ConvNorm(dim // 2, dim, 3, stride=2))
+        self.seq = nn.Sequential(Conv2d_BN(3, dim // 2, 3, stride=2), nn.GELU(), Conv2d_BN(dim // 2, dim, 3, stride=2))
 
     def forward(self, x: Tensor) -> Tensor:
         return self.seq(x)  # type: ignore[no-any-return]
 
 
-class InvertedBottleneck(nn.Module):
+class MBConv(nn.Module):
     """MBConv: expand, depthwise, project, with a residual."""
 
     def __init__(self, dim: int, expand_ratio: int) -> None:
         super().__init__()
         hidden = dim * expand_ratio
-        self.conv1 = ConvNorm(dim, hidden, 1)
-        self.conv2 = ConvNorm(hidden, hidden, 3, groups=hidden)
-        self.conv3 = ConvNorm(hidden, dim, 1)
+        self.conv1 = Conv2d_BN(dim, hidden, 1)
+        self.conv2 = Conv2d_BN(hidden, hidden, 3, groups=hidden)
+        self.conv3 = Conv2d_BN(hidden, dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         hidden = F.gelu(self.conv2(F.gelu(self.conv1(x))))
@@ -49,9 +73,9 @@ class PatchMerging(nn.Module):
 
     def __init__(self, in_dim: int, out_dim: int, stride: int) -> None:
         super().__init__()
-        self.conv1 = ConvNorm(in_dim, out_dim, 1)
-        self.conv2 = ConvNorm(out_dim, out_dim, 3, stride=stride, groups=out_dim)
-        self.conv3 = ConvNorm(out_dim, out_dim, 1)
+        self.conv1 = Conv2d_BN(in_dim, out_dim, 1)
+        self.conv2 = Conv2d_BN(out_dim, out_dim, 3, stride=stride, groups=out_dim)
+        self.conv3 = Conv2d_BN(out_dim, out_dim, 1)
 
     def forward(self, x: Tensor) -> Tensor:
         return self.conv3(F.gelu(self.conv2(F.gelu(self.conv1(x)))))  # type: ignore[no-any-return]
@@ -92,7 +116,7 @@ def bias_offsets(window: int) -> Tensor:
     return offsets.reshape(window * window, window * window)
 
 
-class FeedForward(nn.Module):
+class Mlp(nn.Module):
     """Layer norm and a two-layer perceptron."""
 
     def __init__(self, dim: int, hidden_dim: int) -> None:
@@ -105,15 +129,15 @@ class FeedForward(nn.Module):
         return self.fc2(F.gelu(self.fc1(self.norm(x))))  # type: ignore[no-any-return]
 
 
-class TinyVitBlock(nn.Module):
+class TinyViTBlock(nn.Module):
     """Windowed attention, a depthwise convolution across windows, a perceptron."""
 
     def __init__(self, dim: int, num_heads: int, window: int, mlp_ratio: int) -> None:
         super().__init__()
         self.window = window
         self.attn = Attention(dim, num_heads, window)
-        self.local_conv = ConvNorm(dim, dim, 3, groups=dim)
-        self.mlp = FeedForward(dim, dim * mlp_ratio)
+        self.local_conv = Conv2d_BN(dim, dim, 3, groups=dim)
+        self.mlp = Mlp(dim, dim * mlp_ratio)
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.permute(0, 2, 3, 1)  # (B, H, W, C)
@@ -149,6 +173,9 @@ class Stage(nn.Module):
         return x if self.downsample is None else self.downsample(x)
 
 
+ConvLayer = BasicLayer = Stage  # the reference has a class for the convolutional stage and one for the others
+
+
 class TinyViT(nn.Module):
     """The image encoder.
 
@@ -166,9 +193,9 @@ class TinyViT(nn.Module):
         stages = []
         for index, dim in enumerate(dims):
             blocks: list[nn.Module] = [
-                TinyVitBlock(dim, config.num_heads[index], config.window_sizes[index], config.expand_ratio)
+                TinyViTBlock(dim, config.num_heads[index], config.window_sizes[index], config.expand_ratio)
                 if index
-                else InvertedBottleneck(dim, config.expand_ratio)
+                else MBConv(dim, config.expand_ratio)
                 for _ in range(config.depths[index])
             ]
             last = index + 1 == len(dims)
