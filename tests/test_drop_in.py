@@ -58,12 +58,12 @@ def find(name: str) -> Any:
     parts = name.split(".")
     for length in range(len(parts), -1, -1):
         try:
-            found = importlib.import_module(".".join(["mobilesam", *parts[:length]]))
+            value = importlib.import_module(".".join(["mobilesam", *parts[:length]]))
         except ModuleNotFoundError:
             continue
         for part in parts[length:]:
-            found = inspect.getattr_static(found, part) if inspect.isclass(found) else getattr(found, part)
-        return found
+            value = inspect.getattr_static(value, part) if inspect.isclass(value) else getattr(value, part)
+        return value
     raise AttributeError(name)
 
 
