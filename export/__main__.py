@@ -13,6 +13,7 @@ from pathlib import Path
 
 import onnx
 
+from mobilesam.config import VARIANTS
 from mobilesam.errors import MobileSamError
 from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.onnx import contract
@@ -25,7 +26,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument("--checkpoint", type=Path, required=True, help="the checkpoint to export")
     parser.add_argument("--output", type=Path, required=True, help="the file to write")
-    parser.add_argument("--model-type", default="vit_t", choices=["vit_t", "default"], help="the network")
+    parser.add_argument("--model-type", default="vit_t", choices=[*VARIANTS, "default"], help="the network")
     parser.add_argument("--return-single-mask", action="store_true", help="return only the best mask")
     parser.add_argument("--opset", type=int, default=contract.DEFAULT_OPSET, help="version of ONNX's operators")
     parser.add_argument("--quantize-out", type=Path, help="also write a file with 8-bit weights")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import copy
 import os
+import tempfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -11,10 +13,10 @@ import numpy as np
 import onnx
 import torch
 
-from mobilesam.config import VARIANTS
+from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
-from mobilesam.export.manifest import refuse_files, write_files
+from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
 from mobilesam.export.tracing import at_opset, join, samples, trace
 from mobilesam.export.wrappers import Job, jobs
@@ -53,6 +55,9 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     """
     plan = plan or Plan()
     folder = Path(out).expanduser()
+    if plan.dynamic_size and not isinstance(sam.config.encoder, EncoderConfig):
+        actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
+        raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
     names = [graph.file_name for graph in plan.graphs]
     refuse_files(folder, names, force=force)
     existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
@@ -66,25 +71,26 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     weights_id = checkpoint.state_digest(state)
     # All graphs are compared before any file is written.
     exported = [_export(job, plan, state, weights_id) for job in jobs(plan, on_cpu)]
-    write_files(folder, {name: content for name, (content, _) in zip(names, exported, strict=True)}, force=force)
+    files = {name: content for contents, _ in exported for name, content in contents.items()}
+    write_files(folder, files, force=force)
     return [Exported(folder / name, error) for name, (_, error) in zip(names, exported, strict=True)]
 
 
-def _export(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple[bytes, float]:
-    metadata = describe(job.graph, weights_id)
+def _export(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple[dict[str, bytes], float]:
+    """Return the files of a graph by name, and the largest error of its outputs."""
+    metadata = describe(job.graph, weights_id, model=job.module.sam.config.name)
     if job.graph.role == "decoder":
         metadata |= {f"mobilesam.{key}": value for key, value in plan.decoder_options.items()}
     model = bind_weights(_template(job, plan), state, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    content = model.SerializeToString()
-    error = _compare(job, content)
+    files = serialize(model, job.graph.file_name)
+    error = _compare(job, files)
     # The tanh formula differs from the network by design.
     if error > _TOLERANCE and not plan.gelu_approximate:
         raise ExportError(
             f"The exported graph {job.graph.role!r} differs from the network by {error:g}, relative to the largest "
             f"value; at most {_TOLERANCE:g} is allowed. Report it with the versions that mobilesam doctor shows."
         )
-    return content, error
+    return files, error
 
 
 def _template(job: Job, plan: Plan) -> onnx.ModelProto:
@@ -93,21 +99,29 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
-    packaged = job.graph in TEMPLATES and sam.config == VARIANTS["vit_t"] and plan.opset <= contract.DEFAULT_OPSET
+    default = VARIANTS[DEFAULT]
+    is_encoder = job.graph.role == contract.ENCODER.role
+    config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
+    packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET
     if packaged and not plan.gelu_approximate and not plan.use_stability_score:
         return at_opset(template(job.graph), plan.opset)
     return trace(job.module, job.graph, plan.opset, gelu_approximate=plan.gelu_approximate)
 
 
-def _compare(job: Job, content: bytes) -> float:
-    """Return the largest relative difference between the network and the graph on one input."""
+def _compare(job: Job, files: dict[str, bytes]) -> float:
+    """Check a graph, and return the largest relative difference between the network and the graph on one input."""
     generator, names = torch.Generator().manual_seed(0), job.graph.input_names
     inputs = [_noise(sample, name, generator) for sample, name in zip(samples(job.graph), names, strict=True)]
     with torch.no_grad():
         expected = job.module(*inputs)
     expected = [expected] if isinstance(expected, torch.Tensor) else list(expected)
     feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
-    actual = open_session(content, "cpu").run(job.graph.output_names, feeds)
+    with tempfile.TemporaryDirectory() as folder:
+        for name, content in files.items():
+            (Path(folder) / name).write_bytes(content)
+        path = Path(folder) / job.graph.file_name
+        onnx.checker.check_model(path, full_check=True)
+        actual = open_session(path, "cpu").run(job.graph.output_names, feeds)
     return max(_error(a, e.numpy()) for a, e in zip(actual, expected, strict=True))
 
 

@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import onnx
+from onnx.external_data_helper import set_external_data
 
 from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.onnx.metadata import PREFIX
 
 MANIFEST = "manifest.json"
 VERSION = 1
+
+_MAX_BYTES = 2**31 - 2**20  # of a protocol buffer
+_DATA = ".data"  # after the name of an ONNX file, the name of the file with its weights
 
 
 def refuse_files(folder: Path, names: Iterable[str], *, force: bool) -> None:
@@ -23,11 +27,30 @@ def refuse_files(folder: Path, names: Iterable[str], *, force: bool) -> None:
         refuse_existing(folder / name, force=force)
 
 
+def serialize(model: onnx.ModelProto, name: str) -> dict[str, bytes]:
+    """Return the content of the file ``name`` and, for a model that one file cannot hold, that of its weights."""
+    if sum(len(tensor.raw_data) for tensor in model.graph.initializer) < _MAX_BYTES:
+        return {name: model.SerializeToString()}
+    offset, parts = 0, []
+    for tensor in model.graph.initializer:
+        if len(tensor.raw_data) > 1024:  # ONNX Runtime reads the small ones, such as axes, while it opens the graph
+            parts.append(tensor.raw_data)
+            set_external_data(tensor, name + _DATA, offset, len(tensor.raw_data))
+            tensor.ClearField("raw_data")
+            offset += len(parts[-1])
+    return {name: model.SerializeToString(), name + _DATA: b"".join(parts)}
+
+
 def write_files(folder: Path, contents: Mapping[str, bytes], *, force: bool) -> None:
     """Write ONNX files by name, and a manifest of their roles, shapes, preprocessing, sizes and digests."""
     for name, content in contents.items():
         write_bytes(folder / name, content, force=force)
-    about = {"version": VERSION, "files": [_entry(name, content) for name, content in contents.items()]}
+    entries = []
+    for name, content in contents.items():
+        if not name.endswith(_DATA):
+            data = contents.get(name + _DATA)
+            entries.append(_entry(name, content) | ({"data": _digest(name + _DATA, data)} if data else {}))
+    about = {"version": VERSION, "files": entries}
     write_bytes(folder / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
 
 
@@ -38,14 +61,16 @@ def _entry(name: str, content: bytes) -> dict[str, Any]:
     if "preprocessing" in about:
         about["preprocessing"] = json.loads(about["preprocessing"])
     return {
-        "file": name,
-        "size": len(content),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        **_digest(name, content),
         "opset": next(imported.version for imported in model.opset_import if not imported.domain),
         **about,
         "inputs": [_value(value) for value in model.graph.input if value.name not in initializers],
         "outputs": [_value(value) for value in model.graph.output],
     }
+
+
+def _digest(name: str, content: bytes) -> dict[str, Any]:
+    return {"file": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
 
 
 def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:

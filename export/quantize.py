@@ -14,6 +14,7 @@ import numpy as np
 import onnx
 from pycocotools import mask as coco
 
+from mobilesam.config import DEFAULT
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate import Dataset, Evaluation, Settings, evaluate
 from mobilesam.evaluate.runner import PromptKind
@@ -121,6 +122,10 @@ def quantize(
     parts = recognition.whole_model(recognition.files_of(source))
     for path, model in parts.values():
         recipes.refuse_quantized(model, path.name)
+        network = metadata.of(model).get("model", DEFAULT)
+        if network != DEFAULT:
+            remedy = "use its float32 files: the recipes are measured for MobileSAM alone"
+            raise InputError(sentence("model", f"be an export of {DEFAULT}", f"one of {network} ({path})", remedy))
     if out.exists() and not out.is_dir():
         raise InputError(sentence("out", "be a folder", out, "choose another --out"))
     refuse_files(out, [path.name for path, _ in parts.values()], force=force)

@@ -16,7 +16,14 @@ if TYPE_CHECKING:
     from mobilesam.automatic import SamAutomaticMaskGenerator
     from mobilesam.errors import MobileSamError
     from mobilesam.loading import load
-    from mobilesam.modeling.build import build_sam, build_sam_vit_t, sam_model_registry
+    from mobilesam.modeling.build import (
+        build_sam,
+        build_sam_vit_b,
+        build_sam_vit_h,
+        build_sam_vit_l,
+        build_sam_vit_t,
+        sam_model_registry,
+    )
     from mobilesam.predictor import Prediction, SamPredictor
 
 _HOME = {
@@ -25,6 +32,9 @@ _HOME = {
     "SamAutomaticMaskGenerator": "automatic",
     "SamPredictor": "predictor",
     "build_sam": "modeling.build",
+    "build_sam_vit_b": "modeling.build",
+    "build_sam_vit_h": "modeling.build",
+    "build_sam_vit_l": "modeling.build",
     "build_sam_vit_t": "modeling.build",
     "load": "loading",
     "sam_model_registry": "modeling.build",
@@ -39,6 +49,9 @@ __all__ = [
     "SamPredictor",
     "__version__",
     "build_sam",
+    "build_sam_vit_b",
+    "build_sam_vit_h",
+    "build_sam_vit_l",
     "build_sam_vit_t",
     "load",
     "sam_model_registry",

@@ -41,11 +41,24 @@ class EncoderConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class VitConfig:
+    """SAM's plain vision transformer: windowed attention, and global attention in four blocks (Li et al. 2022)."""
+
+    embed_dim: int
+    depth: int
+    num_heads: int
+    global_blocks: tuple[int, ...]  # which blocks attend to the whole image
+    window_size: int = 14
+    patch_size: int = 16
+    mlp_ratio: int = 4
+
+
+@dataclass(frozen=True, kw_only=True)
 class SamConfig:
     """Encoder, prompt encoder and mask decoder of one variant (Kirillov et al. 2023, section A)."""
 
     name: str
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderConfig | VitConfig = field(default_factory=EncoderConfig)
     image_size: int = 1024
     embed_dim: int = 256
     mask_channels: int = 16
@@ -72,4 +85,16 @@ class SamConfig:
         return 4 * self.grid_size
 
 
-VARIANTS = {"vit_t": SamConfig(name="vit_t")}
+def _vit(name: str, embed_dim: int, depth: int, num_heads: int) -> SamConfig:
+    blocks = tuple(range(depth // 4 - 1, depth, depth // 4))  # the last of each quarter
+    encoder = VitConfig(embed_dim=embed_dim, depth=depth, num_heads=num_heads, global_blocks=blocks)
+    return SamConfig(name=name, encoder=encoder)
+
+
+DEFAULT = "vit_t"
+VARIANTS = {
+    "vit_t": SamConfig(name="vit_t"),
+    "vit_b": _vit("vit_b", 768, 12, 12),
+    "vit_l": _vit("vit_l", 1024, 24, 16),
+    "vit_h": _vit("vit_h", 1280, 32, 16),
+}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import os
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilesam import runtimes, weights
-from mobilesam.config import VARIANTS
+from mobilesam.config import DEFAULT, VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, sentence, unknown_name
 from mobilesam.files import exists, expanded
 from mobilesam.model import MaskModel
@@ -44,7 +45,8 @@ def load(
         model: a name from ``mobilesam weights list``; a checkpoint; or the folder or the files of an ONNX export, which
             may be one string with commas. By default the published weights, downloaded on first use.
         backend: "torch", "onnx", another of :data:`BACKENDS`, or "auto": ONNX Runtime on a CPU, where it is faster, and
-            PyTorch on its accelerators.
+            PyTorch on its accelerators. A checkpoint of SAM's larger networks runs on PyTorch, and on ONNX Runtime once
+            it is exported.
         device: "cpu", "cuda" (with PyTorch also "cuda:1"), "mps", or "auto" for the fastest one available.
         threads: number of threads of a computation on the CPU; by default that of the framework. With ONNX Runtime it
             applies to this model. PyTorch has one number for the process, set with ``torch.set_num_threads``, which is
@@ -59,7 +61,7 @@ def load(
     Raises:
         InputError: an argument has a wrong value, or the device is not available.
         WeightsError: the weights cannot be downloaded.
-        CheckpointError: the file is not a MobileSAM checkpoint.
+        CheckpointError: the file is not a checkpoint of MobileSAM or SAM.
         MissingDependencyError: the backend is not installed.
     """
     if backend not in BACKENDS:
@@ -70,12 +72,22 @@ def load(
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise InputError(unknown_name("device", device, DEVICES))
     exported = find_export(model)
+
+    @functools.cache
+    def read_checkpoint() -> checkpoint.Checkpoint:
+        return checkpoint.read(find_model(model))
+
     if backend == "auto":
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
+        named = model is None or (isinstance(model, str) and model in (DEFAULT, *weights.names()))
+        if backend == "onnx" and not (exported or provider or named) and has_torch():
+            # ONNX Runtime has templates for the default network. The others run on it once they are exported.
+            backend = "onnx" if read_checkpoint().variant == DEFAULT else "torch"
     runtime = importlib.import_module(f"mobilesam.runtimes.{backend}")
     request = Request(
         exported=exported,
         find_checkpoint=lambda: find_model(model),
+        read_checkpoint=read_checkpoint,
         device=device,
         provider=provider,
         threads=threads,
@@ -87,8 +99,11 @@ def load(
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
     """Return the checkpoint that ``model`` names, and download published weights if they are absent."""
-    if model is None or (isinstance(model, str) and model in VARIANTS):
+    if model in (None, DEFAULT):
         return weights.ensure()
+    if isinstance(model, str) and model in VARIANTS:
+        remedy = "download its file from SAM's repository"
+        raise InputError(sentence("model", f"be the file of a checkpoint of {model}", "its name", remedy))
     if not isinstance(model, (str, os.PathLike)):
         raise InputError(sentence("model", "be one file or folder", f"{len(model)} files", "name an ONNX export"))
     if isinstance(model, str) and model in weights.names():
@@ -97,7 +112,7 @@ def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
     if not exists(path):
         if path.suffix or len(path.parts) > 1:
             raise InputError(sentence("model", "be a file that exists", path, "check the path"))
-        raise InputError(unknown_name("model", str(model), [*weights.names(), *VARIANTS]))
+        raise InputError(unknown_name("model", str(model), [*weights.names(), DEFAULT]))
     return path
 
 

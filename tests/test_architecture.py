@@ -38,7 +38,14 @@ TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 WITH_TORCH = {
     *("cli.doctor", "image.transform", "masks.device_nms", "runtimes.torch", "weights.checkpoint"),
     *("export.exporter", "export.templates", "export.tracing", "export.wrappers"),
-    *("modeling.common", "modeling.mask_decoder", "modeling.prompt_encoder", "modeling.sam", "modeling.tiny_vit_sam"),
+    *(
+        "modeling.common",
+        "modeling.image_encoder",
+        "modeling.mask_decoder",
+        "modeling.prompt_encoder",
+        "modeling.sam",
+        "modeling.tiny_vit_sam",
+    ),
     *("modeling.torch_sam", "modeling.transformer"),
 }
 SOURCES = [*sorted((ROOT / "mobilesam").rglob("*.py")), *sorted((ROOT / "export").rglob("*.py"))]

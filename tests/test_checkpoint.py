@@ -25,7 +25,7 @@ from mobilesam.weights.state_dict import StateDict
 from mobilesam.weights.store import Store
 
 KEY = "mask_decoder.mask_tokens.weight"
-REMEDY = '; give a MobileSAM checkpoint, or run "mobilesam weights fetch" to get one'
+REMEDY = '; give a checkpoint of MobileSAM or SAM, or run "mobilesam weights fetch" to get one'
 
 
 @pytest.fixture(scope="session")
@@ -70,7 +70,9 @@ def refusal(path: Path) -> str:
     with pytest.raises(CheckpointError) as caught:
         checkpoint.read(path)
     text = str(caught.value)
-    expected = f"{path} must be a MobileSAM checkpoint (.pt, .safetensors, or the folder of an ONNX pair), got "
+    expected = (
+        f"{path} must be a checkpoint of MobileSAM or SAM (.pt, .safetensors, or the folder of an ONNX pair), got "
+    )
     assert text.startswith(expected)
     return text.removeprefix(expected)
 
@@ -184,7 +186,7 @@ def test_writing_refuses_what_it_cannot_do(tmp_path: Path, safe: Path, state: St
     with pytest.raises(InputError, match=rf"output file must not exist yet, got {safe}"):
         checkpoint.write(safe, state, force=False)
     with pytest.raises(
-        CheckpointError, match=r"state must contain MobileSAM's tensors, got 434 missing \(image_encoder"
+        CheckpointError, match=r"state must contain the tensors of MobileSAM, got 434 missing \(image_encoder"
     ):
         checkpoint.write(tmp_path / "a.safetensors", {KEY: state[KEY]})
     (tmp_path / "file").touch()
@@ -374,7 +376,7 @@ def test_a_path_that_is_no_file(tmp_path: Path) -> None:
     ):
         checkpoint.read(absent)
     assert refusal(tmp_path) == f"a folder without encoder.onnx and sam.onnx{REMEDY}"
-    with pytest.raises(CheckpointError, match=r"^ONNX pair must be two files, got 3; give a MobileSAM"):
+    with pytest.raises(CheckpointError, match=r"^ONNX pair must be two files, got 3; give a checkpoint of MobileSAM"):
         checkpoint.read([absent, absent, absent])
     with pytest.raises(CheckpointError, match=r"absent.pt cannot be read \(No such file or directory\)."):
         checkpoint.read([absent, absent])
@@ -394,8 +396,10 @@ def test_half_of_an_onnx_pair(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("shapes", "is_a"),
     [
-        ({"image_encoder.pos_embed": (1, 64, 64, 1280)}, "a SAM checkpoint of size vit_h: 435 missing (image_encoder"),
-        ({"image_encoder.pos_embed": (1, 64, 64, 768)}, "a SAM checkpoint of size vit_b: 435 missing"),
+        ({"image_encoder.pos_embed": (1, 64, 64, 1280)}, "a SAM checkpoint of size vit_h: 593 missing (image_encoder"),
+        ({"image_encoder.pos_embed": (1, 64, 64, 768)}, "a SAM checkpoint of size vit_b: 313 missing"),
+        ({"image_encoder.pos_embed": (1, 64, 64, 99)}, "a SAM checkpoint of width 99: "),
+        ({"image_encoder.pos_embed": ()}, "1 tensors of an unknown network, the first named"),
         (
             {"image_encoder.pos_embed": (1, 64, 64, 1024), "mask_decoder.hf_token.weight": (1, 256)},
             "a HQ-SAM checkpoint of size vit_l: ",

@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+Size = tuple[int, int]
+
 
 class LayerNorm2d(nn.Module):
     """Layer norm over the channels of (B, C, H, W)."""
@@ -25,12 +27,45 @@ class LayerNorm2d(nn.Module):
 
 
 class MLPBlock(nn.Module):
-    """Two linear layers with ReLU."""
+    """Two linear layers with an activation between them."""
 
-    def __init__(self, embed_dim: int, mlp_dim: int) -> None:
+    def __init__(self, embedding_dim: int, mlp_dim: int, act: type[nn.Module] = nn.GELU) -> None:
         super().__init__()
-        self.lin1 = nn.Linear(embed_dim, mlp_dim)
-        self.lin2 = nn.Linear(mlp_dim, embed_dim)
+        self.lin1 = nn.Linear(embedding_dim, mlp_dim)
+        self.lin2 = nn.Linear(mlp_dim, embedding_dim)
+        self.act = act()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.lin2(F.relu(self.lin1(x)))  # type: ignore[no-any-return]
+        return self.lin2(self.act(self.lin1(x)))  # type: ignore[no-any-return]
+
+
+def window_partition(x: Tensor, window_size: int) -> tuple[Tensor, Size]:
+    """Cut images of tokens, (B, H, W, C), into windows, (B * windows, S, S, C), padded with zeros where needed.
+
+    Returns:
+        The windows, and the padded (height, width).
+    """
+    side = window_size
+    x = F.pad(x, (0, 0, 0, -x.shape[2] % side, 0, -x.shape[1] % side))
+    batch, height, width, dim = x.shape
+    windows = x.view(batch, height // side, side, width // side, side, dim).transpose(2, 3)
+    return windows.reshape(batch * (height // side) * (width // side), side, side, dim), (height, width)
+
+
+def window_unpartition(windows: Tensor, window_size: int, pad_hw: Size, hw: Size) -> Tensor:
+    """Put windows together again, to (B, H, W, C) of the size ``hw``, without the padding."""
+    side, (height, width) = window_size, pad_hw
+    x = windows.view(-1, height // side, width // side, side, side, windows.shape[-1]).transpose(2, 3)
+    return x.reshape(-1, height, width, windows.shape[-1])[:, : hw[0], : hw[1]]
+
+
+class Neck(nn.Sequential):
+    """From the last tokens to the embedding, (B, C, h, w) to (B, 256, h, w)."""
+
+    def __init__(self, in_dim: int, out_dim: int) -> None:
+        super().__init__(
+            nn.Conv2d(in_dim, out_dim, 1, bias=False),
+            LayerNorm2d(out_dim),
+            nn.Conv2d(out_dim, out_dim, 3, padding=1, bias=False),
+            LayerNorm2d(out_dim),
+        )

@@ -8,8 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from mobilesam.config import MASK_THRESHOLD, SamConfig
+from mobilesam.config import MASK_THRESHOLD, EncoderConfig, SamConfig
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
+from mobilesam.modeling.image_encoder import ImageEncoderViT
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder
 from mobilesam.modeling.tiny_vit_sam import TinyViT
@@ -26,7 +27,7 @@ class Sam(nn.Module):
     def __init__(self, config: SamConfig) -> None:
         super().__init__()
         self.config = config
-        self.image_encoder = TinyViT(config.encoder, config.image_size, config.embed_dim)
+        self.image_encoder = _image_encoder(config)
         self.prompt_encoder = PromptEncoder(config)
         self.mask_decoder = MaskDecoder(config)
         self.register_buffer("pixel_mean", torch.tensor(PIXEL_MEAN).view(-1, 1, 1), persistent=False)
@@ -86,3 +87,9 @@ class Sam(nn.Module):
             masks = masks > self.mask_threshold
             outputs.append({"masks": masks, "iou_predictions": iou_predictions, "low_res_logits": low_res})
         return outputs
+
+
+def _image_encoder(config: SamConfig) -> TinyViT | ImageEncoderViT:
+    if isinstance(config.encoder, EncoderConfig):
+        return TinyViT(config.encoder, config.image_size, config.embed_dim)
+    return ImageEncoderViT(config.encoder, config.image_size, config.embed_dim)

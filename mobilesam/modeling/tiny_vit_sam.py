@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from mobilesam.config import EncoderConfig
-from mobilesam.modeling.common import LayerNorm2d
+from mobilesam.modeling.common import LayerNorm2d as LayerNorm2d
+from mobilesam.modeling.common import Neck, window_partition, window_unpartition
 from mobilesam.weights.state_dict import is_ignored
 
 
@@ -147,16 +148,10 @@ class TinyViTBlock(nn.Module):
         return x.permute(0, 3, 1, 2)
 
     def _attend(self, x: Tensor) -> Tensor:
-        batch, height, width, dim = x.shape
-        side = self.window
         # Zeros are padded before the norm, as in the reference, so padding tokens take part in attention.
-        x = F.pad(x, (0, 0, 0, -width % side, 0, -height % side))
-        rows, columns = x.shape[1] // side, x.shape[2] // side
-        windows = x.view(batch, rows, side, columns, side, dim).transpose(2, 3)  # (B, rows, columns, S, S, C)
-        windows = self.attn(windows.reshape(batch * rows * columns, side * side, dim))
-        windows = windows.view(batch, rows, columns, side, side, dim).transpose(2, 3)
-        x = windows.reshape(batch, rows * side, columns * side, dim)
-        return x[:, :height, :width]
+        windows, padded_hw = window_partition(x, self.window)
+        windows = self.attn(windows.flatten(1, 2)).view(windows.shape)
+        return window_unpartition(windows, self.window, padded_hw, (x.shape[1], x.shape[2]))
 
 
 class Stage(nn.Module):
@@ -201,12 +196,7 @@ class TinyViT(nn.Module):
             last = index + 1 == len(dims)
             stages.append(Stage(blocks, None if last else PatchMerging(dim, dims[index + 1], config.strides[index])))
         self.layers = nn.ModuleList(stages)
-        self.neck = nn.Sequential(
-            nn.Conv2d(dims[-1], out_channels, 1, bias=False),
-            LayerNorm2d(out_channels),
-            nn.Conv2d(out_channels, out_channels, 3, padding=1, bias=False),
-            LayerNorm2d(out_channels),
-        )
+        self.neck = Neck(dims[-1], out_channels)
         self.register_load_state_dict_pre_hook(_drop_unused_keys)  # type: ignore[no-untyped-call]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor
 
 from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
+from mobilesam.config import EncoderConfig
+from mobilesam.errors import InputError, sentence
 from mobilesam.geometry import covered_tokens
 from mobilesam.image.model_input import complete_features, empty_input, encoder_input
 from mobilesam.image.read import image_digest
@@ -55,7 +57,11 @@ class TorchSam(MaskModel):
         return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        patch_size = self.sam.config.encoder.patch_size if fast_padding else None
+        encoder = self.sam.config.encoder
+        if fast_padding and not isinstance(encoder, EncoderConfig):
+            actual = f"True for {self.sam.config.name}, whose position embeddings are those of the whole square"
+            raise InputError(sentence("fast_padding", "be False for this network", actual, "leave it out"))
+        patch_size = encoder.patch_size if fast_padding else None
         pixels, input_hw = encoder_input(image, self.image_size, patch_size)
         features = self.encode_tensor(torch.from_numpy(pixels))
         if fast_padding:

@@ -137,7 +137,7 @@ class TwoWayAttentionBlock(nn.Module):
         self.norm1 = nn.LayerNorm(dim)
         self.cross_attn_token_to_image = TokenToImage(dim, heads, dim // 2)
         self.norm2 = nn.LayerNorm(dim)
-        self.mlp = MLPBlock(dim, config.transformer_mlp_dim)
+        self.mlp = MLPBlock(dim, config.transformer_mlp_dim, nn.ReLU)
         self.norm3 = nn.LayerNorm(dim)
         self.norm4 = nn.LayerNorm(dim)
         self.cross_attn_image_to_token = ImageToToken(dim, heads, dim // 2)

@@ -7,7 +7,7 @@ It needs no knowledge of the network.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 import onnx
@@ -20,6 +20,7 @@ from mobilesam.onnx.sessions import evaluate
 # A constant larger than this, and larger than its inputs, is computed when the file is loaded: folding the position
 # encodings and the attention biases would make the files 40 % larger and not faster.
 _WORTH_LEAVING = 1 << 16
+_MAX_BYTES = 1 << 30  # of the weights in a graph that computes constants
 
 
 def bind_weights(template: onnx.ModelProto, state: Mapping[str, Array], metadata: Mapping[str, str]) -> onnx.ModelProto:
@@ -74,14 +75,21 @@ def _fold(model: onnx.ModelProto) -> None:
     wanted = [name for node in constant_nodes for name in node.output if name in used]
     if not wanted:
         return
-    outputs = [onnx.ValueInfoProto(name=name) for name in wanted]
-    computation = onnx.helper.make_graph(constant_nodes, "constants", [], outputs, graph.initializer)
     versions = {"opset_imports": model.opset_import, "ir_version": model.ir_version}
+    sizes = {name: sum(_nbytes(constants[origin]) for origin in origins[name]) for name in wanted}
     folded = {}
-    for name, value in zip(wanted, evaluate(onnx.helper.make_model(computation, **versions)), strict=True):
-        before = sum(_nbytes(constants[origin]) for origin in origins[name])
-        if value.nbytes <= max(_WORTH_LEAVING, before):
-            folded[name] = numpy_helper.from_array(value, name)
+    for names in _batches(sizes):
+        needed = set().union(*(origins[name] for name in names))
+        computation = onnx.helper.make_graph(
+            _needed(constant_nodes, names),
+            "constants",
+            [],
+            [onnx.ValueInfoProto(name=name) for name in names],
+            [tensor for tensor in graph.initializer if tensor.name in needed],
+        )
+        for name, value in zip(names, evaluate(onnx.helper.make_model(computation, **versions)), strict=True):
+            if value.nbytes <= max(_WORTH_LEAVING, sizes[name]):
+                folded[name] = numpy_helper.from_array(value, name)
     left = _needed(constant_nodes, [name for name in wanted if name not in folded])
     used |= {name for node in left for name in node.input}
     del graph.node[:]
@@ -89,6 +97,17 @@ def _fold(model: onnx.ModelProto) -> None:
     kept = {name: tensor for name, tensor in (constants | folded).items() if name in used}
     del graph.initializer[:]
     graph.initializer.extend(kept.values())
+
+
+def _batches(sizes: Mapping[str, int]) -> Iterator[list[str]]:
+    """Yield the names in parts whose sizes, in bytes, fit into one graph, and the largest ones alone."""
+    part: list[str] = []
+    for name, size in sizes.items():
+        if part and sum(sizes[each] for each in part) + size > _MAX_BYTES:
+            yield part
+            part = []
+        part.append(name)
+    yield part
 
 
 def _needed(nodes: list[onnx.NodeProto], names: list[str]) -> list[onnx.NodeProto]:

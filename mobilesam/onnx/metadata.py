@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mobilesam._version import __version__
-from mobilesam.config import VARIANTS
+from mobilesam.config import DEFAULT, VARIANTS
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.onnx import contract
 
@@ -18,11 +18,11 @@ PREFIX = "mobilesam."
 FLOAT32 = "float32"
 
 
-def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -> dict[str, str]:
-    """Return the metadata of a file: its role, its weights, and the preprocessing of images."""
+def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32, model: str = DEFAULT) -> dict[str, str]:
+    """Return the metadata of a file: its network, its role, its weights, and the preprocessing of images."""
     entries = {
         "contract": str(contract.VERSION),
-        "model": next(iter(VARIANTS)),
+        "model": model,
         "role": graph.role,
         "weights_sha256": weights_id,
         "precision": precision,
@@ -31,7 +31,7 @@ def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32) -
     if graph.role == contract.ENCODER.role:
         in_graph = len(graph.inputs[0].shape) == 3
         preprocessing = {
-            "resize": f"longer side to {VARIANTS['vit_t'].image_size}, bilinear with antialiasing",
+            "resize": f"longer side to {VARIANTS[model].image_size}, bilinear with antialiasing",
             "channels": "RGB",
             "layout": "HWC" if in_graph else "NCHW",
             "range": "0..255" if in_graph else "(pixel - mean) / std",

@@ -16,7 +16,8 @@ from pathlib import Path
 import onnx
 
 from mobilesam import weights
-from mobilesam.errors import InputError
+from mobilesam.config import DEFAULT
+from mobilesam.errors import InputError, sentence
 from mobilesam.files import exists, write_bytes
 from mobilesam.onnx import contract
 from mobilesam.onnx.bind import bind_weights
@@ -51,6 +52,9 @@ def bound_files(source: Path) -> list[Path] | list[bytes]:
     if _are_whole(paths):
         return paths
     read = checkpoint.read(source)
+    if read.variant != DEFAULT:
+        remedy = "use the backend torch, or write ONNX files with mobilesam export"
+        raise InputError(sentence("checkpoint", f"be one of {DEFAULT} for the backend onnx", read.description, remedy))
     contents = [
         bind_weights(template(graph), read.state, describe(graph, read.weights_id)).SerializeToString()
         for graph in contract.GRAPHS

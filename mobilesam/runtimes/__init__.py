@@ -11,6 +11,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilesam.weights.checkpoint import Checkpoint
+
 NAMES = ("torch", "onnx")
 
 
@@ -20,10 +22,12 @@ class Request:
 
     exported: the files of an ONNX export; empty if the model is a checkpoint.
     find_checkpoint: returns the path of the checkpoint, and fetches the official weights if they are absent.
+    read_checkpoint: returns its content, which is read once.
     """
 
     exported: list[Path]
     find_checkpoint: Callable[[], Path]
+    read_checkpoint: Callable[[], Checkpoint]
     device: str
     provider: str | None
     threads: int | None

@@ -25,13 +25,13 @@ def open_model(request: Request) -> MaskModel:
         )
     torch = import_torch("the torch backend")
 
-    from mobilesam.modeling.build import build_sam_vit_t
+    from mobilesam.modeling.build import from_checkpoint
     from mobilesam.modeling.torch_sam import TorchSam
 
     target = resolve_device(request.device)
     if request.threads is not None:
         torch.set_num_threads(request.threads)
-    return TorchSam(build_sam_vit_t(request.find_checkpoint()).to(target))
+    return TorchSam(from_checkpoint(request.read_checkpoint()).to(target))
 
 
 def resolve_device(device: str) -> torch.device:

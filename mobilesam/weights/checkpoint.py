@@ -22,6 +22,7 @@ import numpy as np
 
 from mobilesam import file_kind, weights
 from mobilesam.arrays import Array
+from mobilesam.config import DEFAULT
 from mobilesam.errors import (
     CheckpointError,
     InputError,
@@ -40,10 +41,12 @@ if TYPE_CHECKING:
 StrPath = str | os.PathLike[str]
 PAIR = ("encoder.onnx", "sam.onnx")
 
-_REMEDY = 'give a MobileSAM checkpoint, or run "mobilesam weights fetch" to get one'
-_EXPECTED = "be a MobileSAM checkpoint (.pt, .safetensors, or the folder of an ONNX pair)"
-_WRAPPERS = ("model", "state_dict", "model_state_dict")
-_PREFIXES = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile and Lightning
+_REMEDY = 'give a checkpoint of MobileSAM or SAM, or run "mobilesam weights fetch" to get one'
+_EXPECTED = "be a checkpoint of MobileSAM or SAM (.pt, .safetensors, or the folder of an ONNX pair)"
+_WRAPPERS = ("model", "state_dict", "model_state_dict", "model_state")
+_PREFIXES = ("module.", "_orig_mod.", "model.", "sam.")  # of DataParallel, torch.compile, Lightning and micro-sam
+_PARTS = ("image_encoder.", "prompt_encoder.", "mask_decoder.")
+_EXTRA = "decoder_state"  # micro-sam's decoder for instance segmentation, beside the network
 _TORCH_SUFFIXES, _SAFE_SUFFIX = (".pt", ".pth"), ".safetensors"
 # Errors of damaged pickles other than UnpicklingError.
 _BROKEN = (
@@ -58,10 +61,12 @@ class Checkpoint:
 
     state: float32 arrays (and int64 counters) under the official keys, without the unused classifier.
     description: the kind and the path of the file, for messages.
+    variant: the network, one of :data:`mobilesam.config.VARIANTS`.
     """
 
     state: StateDict
     description: str
+    variant: str = DEFAULT
 
     @cached_property
     def weights_id(self) -> str:
@@ -86,12 +91,13 @@ def read(source: StrPath | Sequence[StrPath]) -> Checkpoint:
     """Read a checkpoint.
 
     Args:
-        source: the official .pt, also wrapped as {"model": ...} or {"state_dict": ...}, with the prefix of DataParallel
-            or in half precision; a .safetensors; or an ONNX pair as its folder or its two files. The content decides,
-            not the suffix.
+        source: the official .pt of MobileSAM or SAM, also wrapped as {"model": ...} or {"state_dict": ...}, with the
+            prefix of DataParallel or in half precision, as MedSAM and micro-sam write it; a .safetensors; or an ONNX
+            pair as its folder or its two files. The content decides, not the suffix.
 
     Raises:
-        CheckpointError: it is not a MobileSAM checkpoint; the message says what it is. No code of the file has run.
+        CheckpointError: it is not a checkpoint of MobileSAM or SAM; the message says what it is. No code of the file
+            has run.
         MissingDependencyError: it is a .pt that only torch can read, and torch is not installed.
     """
     if not isinstance(source, (str, os.PathLike)):
@@ -129,8 +135,9 @@ def load_into(module: nn.Module, checkpoint: Checkpoint) -> None:
     if wrong:
         actual = f"{checkpoint.description}: {wrong}"
         raise CheckpointError(sentence("checkpoint", f"match {type(module).__name__}", actual, _REMEDY))
-    # Copies, because arrays of a file may be read-only, and tensors cannot be.
-    module.load_state_dict({key: torch.tensor(value) for key, value in checkpoint.state.items()}, strict=False)
+    # Read-only arrays are copied, because tensors cannot be read-only.
+    tensors = {key: torch.from_numpy(np.require(value, requirements="W")) for key, value in checkpoint.state.items()}
+    module.load_state_dict(tensors, strict=False)
 
 
 def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> None:
@@ -142,16 +149,18 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
 
     Raises:
         InputError: the suffix is another one, the file exists and ``force`` is false, or it cannot be written.
-        CheckpointError: ``state`` does not have MobileSAM's tensors.
+        CheckpointError: ``state`` does not have the tensors of a MobileSAM or SAM.
     """
     path = expanded(path)
     if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
         choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
         raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
     used = {key: value.shape for key, value in state.items() if not state_dict.is_ignored(key)}
-    if wrong := recognition.difference(state_dict.used_shapes(), used):
-        raise CheckpointError(sentence("state", "contain MobileSAM's tensors", wrong, "pass a complete state dict"))
-    full = state_dict.complete(state)
+    variant = state_dict.variant_of(used)
+    if wrong := recognition.difference(state_dict.used_shapes(variant), used):
+        name = "MobileSAM" if variant == DEFAULT else f"SAM ({variant})"
+        raise CheckpointError(sentence("state", f"contain the tensors of {name}", wrong, "pass a complete state dict"))
+    full = state_dict.complete(state, variant)
     if path.suffix == _SAFE_SUFFIX:
         with atomic_path(path, force=force) as temporary:
             tensor_files.write_safetensors(temporary, full)
@@ -235,6 +244,9 @@ def _read_pair(paths: Sequence[Path]) -> Checkpoint:
 def _recognized(path: Path, content: object) -> Checkpoint:
     """Unwrap what was read and compare it with the official keys."""
     while isinstance(content, Mapping) and (inner := [key for key in _WRAPPERS if isinstance(content.get(key), dict)]):
+        if _EXTRA in content:
+            message = f"{path} also contains a decoder for instance segmentation ({_EXTRA!r}), which is not used"
+            warnings.warn(message, stacklevel=4)
         content = content[inner[0]]
     if not isinstance(content, Mapping) or not content:
         raise _refusal(path, f"a pickled {type(content).__name__} without tensors")
@@ -243,16 +255,15 @@ def _recognized(path: Path, content: object) -> Checkpoint:
         other = next(key for key, value in content.items() if not isinstance(value, np.ndarray))
         raise _refusal(path, f"a pickled dict whose {other!r} is a {type(content[other]).__name__}, not a tensor")
     for prefix in _PREFIXES:
-        if all(key.startswith(prefix) for key in state) and any(
-            key[len(prefix) :] in state_dict.shapes() for key in state
-        ):
+        if all(key.startswith(prefix) for key in state) and any(key[len(prefix) :].startswith(_PARTS) for key in state):
             state = {key.removeprefix(prefix): value for key, value in state.items()}
     used = {key: value for key, value in state.items() if not state_dict.is_ignored(key)}
     shapes = {key: value.shape for key, value in used.items()}
-    if wrong := recognition.difference(state_dict.used_shapes(), shapes):
+    variant = state_dict.variant_of(shapes)
+    if wrong := recognition.difference(state_dict.used_shapes(variant), shapes):
         raise _refusal(path, f"{recognition.describe(shapes)}: {wrong}")
-    ordered = {key: used[key].astype(state_dict.dtype(key), copy=False) for key in state_dict.used_shapes()}
-    return Checkpoint(ordered, f"a MobileSAM checkpoint ({path})")
+    ordered = {key: used[key].astype(state_dict.dtype(key), copy=False) for key in state_dict.used_shapes(variant)}
+    return Checkpoint(ordered, f"{recognition.describe(shapes)} ({path})", variant)
 
 
 def _refusal(path: Path, actual: str, remedy: str = _REMEDY) -> CheckpointError:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from mobilesam.weights.state_dict import Shape
+from mobilesam.config import DEFAULT
+from mobilesam.weights.state_dict import Shape, variant_of
 
 _SHOWN = 5
-_VIT_WIDTHS = {768: "vit_b", 1024: "vit_l", 1280: "vit_h"}
 _TELLING_KEYS = (
     ("mask_decoder.hf_token.weight", "a HQ-SAM checkpoint"),
     ("sam_mask_decoder.", "a SAM 2 checkpoint"),
@@ -21,9 +21,10 @@ def describe(shapes: Mapping[str, Shape]) -> str:
     """Return what tensors of these shapes are, as "a SAM checkpoint of size vit_h", or at least their number."""
     position = shapes.get("image_encoder.pos_embed", ())
     if len(position) == 4:
-        size = _VIT_WIDTHS.get(position[-1], f"of width {position[-1]}")
+        variant = variant_of(shapes)
+        size = f"width {position[-1]}" if variant == DEFAULT else f"size {variant}"
         family = "HQ-SAM" if "mask_decoder.hf_token.weight" in shapes else "SAM"
-        return f"a {family} checkpoint of size {size}"
+        return f"a {family} checkpoint of {size}"
     for start, name in _TELLING_KEYS:
         if _has(shapes, start):
             return name

@@ -1,7 +1,7 @@
-"""The official MobileSAM state dict as data: every key with its shape, in the order of the official file.
+"""The official state dicts as data: every key of MobileSAM and SAM with its shape, in the order of the official files.
 
 Files are compared with it before use, so it needs neither torch nor a network. The keys are those of the reference
-implementation.
+implementations.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from types import MappingProxyType
 import numpy as np
 
 from mobilesam.arrays import Array
-from mobilesam.config import VARIANTS, EncoderConfig, SamConfig
+from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig, SamConfig, VitConfig
 
 StateDict = dict[str, Array]
 Shape = tuple[int, ...]
@@ -22,7 +22,7 @@ Keys = Iterator[tuple[str, Shape]]
 
 BATCH_NORM_EPS = 1e-5
 
-# The official file contains the classifier that TinyViT was trained with, which is never run.
+# MobileSAM's file contains the classifier that TinyViT was trained with, which is never run.
 UNUSED_PREFIXES = ("image_encoder.norm_head.", "image_encoder.head.")
 # Some exports contain the index table of the attention biases, which follows from the window size.
 DERIVED_SUFFIX = ".attention_bias_idxs"
@@ -30,19 +30,30 @@ COUNTER_SUFFIX = ".num_batches_tracked"
 
 
 @cache
-def shapes() -> Mapping[str, Shape]:
-    """Return every key of the official file with its shape, in the file's order."""
-    config = VARIANTS["vit_t"]
-    table = {f"image_encoder.{key}": shape for key, shape in _encoder(config.encoder, config.embed_dim)}
+def shapes(variant: str = DEFAULT) -> Mapping[str, Shape]:
+    """Return every key of the official file of a variant with its shape, in the file's order."""
+    config = VARIANTS[variant]
+    encoder = config.encoder
+    keys = _tiny_vit(encoder, config) if isinstance(encoder, EncoderConfig) else _vit(encoder, config)
+    table = {f"image_encoder.{key}": shape for key, shape in keys}
     table |= {f"prompt_encoder.{key}": shape for key, shape in _prompt_encoder(config)}
     table |= {f"mask_decoder.{key}": shape for key, shape in _mask_decoder(config)}
     return MappingProxyType(table)
 
 
 @cache
-def used_shapes() -> Mapping[str, Shape]:
+def used_shapes(variant: str = DEFAULT) -> Mapping[str, Shape]:
     """Return the keys that inference uses, with their shapes: all but the unused classifier."""
-    return MappingProxyType({key: shape for key, shape in shapes().items() if not is_ignored(key)})
+    return MappingProxyType({key: shape for key, shape in shapes(variant).items() if not is_ignored(key)})
+
+
+def variant_of(shapes_by_key: Mapping[str, Shape]) -> str:
+    """Return the variant whose image encoder has these tensors, as far as the first of them tell."""
+    width = tuple(shapes_by_key.get("image_encoder.pos_embed", ()))[-1:]
+    for name, config in VARIANTS.items():
+        if isinstance(config.encoder, VitConfig) and width == (config.encoder.embed_dim,):
+            return name
+    return DEFAULT
 
 
 def is_ignored(key: str) -> bool:
@@ -55,13 +66,13 @@ def dtype(key: str) -> np.dtype[np.generic]:
     return np.dtype(np.int64 if key.endswith(COUNTER_SUFFIX) else np.float32)
 
 
-def complete(state: Mapping[str, Array]) -> StateDict:
-    """Return ``state`` in the official order and dtypes, with a neutral classifier if it has none.
+def complete(state: Mapping[str, Array], variant: str = DEFAULT) -> StateDict:
+    """Return ``state`` in the official order and dtypes, for ``vit_t`` with a neutral classifier if it has none.
 
     The reference package loads strictly, so a file for it needs these unused keys.
     """
     full: StateDict = {}
-    for key, shape in shapes().items():
+    for key, shape in shapes(variant).items():
         if key in state or not is_ignored(key):
             full[key] = np.ascontiguousarray(state[key], dtype(key)).reshape(shape)
         else:
@@ -70,7 +81,7 @@ def complete(state: Mapping[str, Array]) -> StateDict:
     return full
 
 
-def _encoder(config: EncoderConfig, outputs: int) -> Keys:
+def _tiny_vit(config: EncoderConfig, sam: SamConfig) -> Keys:
     stem, last = config.embed_dims[0], config.embed_dims[-1]
     yield from _conv_bn("patch_embed.seq.0", stem // 2, 3, 3)
     yield from _conv_bn("patch_embed.seq.2", stem, stem // 2, 3)
@@ -88,7 +99,29 @@ def _encoder(config: EncoderConfig, outputs: int) -> Keys:
             yield from _conv_bns(f"layers.{stage}.downsample", width, wider, wider)
     yield from _layer("norm_head", last)
     yield from _layer("head", 1000, last)
-    yield "neck.0.weight", (outputs, last, 1, 1)
+    yield from _neck(last, sam.embed_dim)
+
+
+def _vit(config: VitConfig, sam: SamConfig) -> Keys:
+    dim, side = config.embed_dim, sam.grid_size
+    yield "pos_embed", (1, side, side, dim)
+    yield from _layer("patch_embed.proj", dim, 3, config.patch_size, config.patch_size)
+    for index in range(config.depth):
+        name = f"blocks.{index}"
+        tokens = side if index in config.global_blocks else config.window_size
+        yield from _layer(f"{name}.norm1", dim)
+        yield f"{name}.attn.rel_pos_h", (2 * tokens - 1, dim // config.num_heads)
+        yield f"{name}.attn.rel_pos_w", (2 * tokens - 1, dim // config.num_heads)
+        yield from _layer(f"{name}.attn.qkv", 3 * dim, dim)
+        yield from _layer(f"{name}.attn.proj", dim, dim)
+        yield from _layer(f"{name}.norm2", dim)
+        yield from _layer(f"{name}.mlp.lin1", config.mlp_ratio * dim, dim)
+        yield from _layer(f"{name}.mlp.lin2", dim, config.mlp_ratio * dim)
+    yield from _neck(dim, sam.embed_dim)
+
+
+def _neck(inputs: int, outputs: int) -> Keys:
+    yield "neck.0.weight", (outputs, inputs, 1, 1)
     yield from _layer("neck.1", outputs)
     yield "neck.2.weight", (outputs, outputs, 3, 3)
     yield from _layer("neck.3", outputs)

@@ -137,7 +137,7 @@ def test_convert_refuses_a_file_that_is_no_checkpoint_and_writes_nothing(command
     wrong.write_text("<!doctype html>")
     code, _, err = command("weights", "convert", wrong, tmp_path / "a.safetensors")
     assert code == 1
-    assert "got an HTML page; give a MobileSAM checkpoint" in err
+    assert "got an HTML page; give a checkpoint of MobileSAM or SAM" in err
     assert [path.name for path in tmp_path.iterdir()] == ["page.pt"]
 
 

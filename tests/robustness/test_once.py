@@ -188,6 +188,7 @@ def test_nothing_is_there_for_tests_alone() -> None:
             unused += [(module, name) for name in names if (module, name) not in used and not name.startswith("__")]
     unused = [(module, name) for module, name in unused if not module.startswith("utils.")]  # names of SAM's
     assert unused == [
+        ("modeling.image_encoder", "add_decomposed_rel_pos"),  # of SAM's
         *(("modeling.tiny_vit_sam", "ConvLayer"), ("modeling.tiny_vit_sam", "BasicLayer")),  # of the reference's
         *(("runtimes.onnx", "open_model"), ("runtimes.torch", "open_model")),
     ]

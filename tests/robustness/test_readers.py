@@ -467,7 +467,7 @@ def test_a_tensor_that_claims_more_than_it_has_is_refused(tmp_path: Path) -> Non
             out.writestr(name, archive.read(name).replace(b"K\x04tq", b"J\0\0\0\x40tq"))
     torch.save({"a": torch.zeros(1, dtype=torch.float16).expand(10**6, 10**6)}, tmp_path / "expanded.pt")
     for path in (claims, tmp_path / "expanded.pt"):
-        with pytest.raises(CheckpointError, match="must be a MobileSAM checkpoint"):
+        with pytest.raises(CheckpointError, match="must be a checkpoint of MobileSAM or SAM"):
             checkpoint.read(path)
 
 
