@@ -48,7 +48,7 @@ class PredictorImage:
     def features(self) -> Any:
         """The embedding of the image, (1, 256, 64, 64), in the array type of the model, or None.
 
-        An array or a tensor can be assigned.
+        An array or a tensor can be assigned, also (256, 64, 64).
         """
         return self._parts.get("features")
 
@@ -56,7 +56,9 @@ class PredictorImage:
     def features(self, value: Any) -> None:
         if value is not None:
             shape = tuple(np.shape(value))
-            if shape != FEATURES_SHAPE:
+            if shape == FEATURES_SHAPE[1:]:
+                value = value[None]
+            elif shape != FEATURES_SHAPE:
                 remedy = "assign what get_image_embedding returned"
                 raise InputError(sentence("features", f"have shape {FEATURES_SHAPE}", shape, remedy))
             value = self.mask_model.load_features(value)

@@ -247,8 +247,8 @@ def test_registry_and_builders():
     from mobilesam import build_sam, build_sam_vit_t, sam_model_registry
 
     assert sam_model_registry["vit_t"] is sam_model_registry["default"] is build_sam is build_sam_vit_t
-    with pytest.raises(InputError, match="model type must be one of default, vit_t, got 'vit_h'; did you mean 'vit_t'"):
-        sam_model_registry["vit_h"]
+    with pytest.raises(InputError, match="model type must be one of default, vit_t, vit_b, vit_l, vit_h, got 'vit_x'"):
+        sam_model_registry["vit_x"]
     with pytest.warns(UserWarning, match="untrained network"):
         assert not build_sam().training
 
@@ -344,6 +344,8 @@ def test_assigned_features_replace_the_embedding(fresh, cat, tmp_path):
     fresh.save_embedding(tmp_path / "assigned.npz")
     with np.load(tmp_path / "assigned.npz") as saved:
         assert saved["image_digest"] == ""
+    fresh.features = cat.features[0]
+    assert fresh.features.shape == (1, 256, 64, 64)
     fresh.reset_image()
     assert (fresh.features, fresh.original_size, fresh.input_size, fresh.is_image_set) == (None, None, None, False)
 
@@ -357,8 +359,8 @@ def test_the_image_can_be_assigned_on_onnx_runtime(onnx_sam, cat, state):
 
 def test_a_wrong_value_of_the_image_is_refused(torch_sam):
     predictor = SamPredictor(torch_sam)
-    with pytest.raises(InputError, match=r"features must have shape \(1, 256, 64, 64\), got \(256, 64, 64\); assign"):
-        predictor.features = np.zeros((256, 64, 64), np.float32)
+    with pytest.raises(InputError, match=r"features must have shape \(1, 256, 64, 64\), got \(64, 64, 256\); assign"):
+        predictor.features = np.zeros((64, 64, 256), np.float32)
     for value in ((300,), 300, "ab", (0, 5)):
         with pytest.raises(InputError, match="original_size must be a height and a width in pixels, got"):
             predictor.original_size = value

@@ -3,7 +3,7 @@
 Run in an environment with mobilesam[export] and samexporter, whose own version pins are too old for the export:
 
     pip install --no-deps samexporter==0.5.0
-    python -m benchmarks.foreign_clients IMAGE
+    python -m benchmarks.clients.with_samexporter IMAGE
 
 It exports with the default options, which such clients need: an encoder of rank 4 and SAM's decoder. With
 --preprocess float32 the encoder is of rank 3, as samexporter writes it with --use-preprocess. Such clients take

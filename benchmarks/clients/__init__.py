@@ -1,0 +1,1 @@
+"""Programs of others, unmodified, with mobilesam in place of ``mobile_sam`` and ``segment_anything``."""
