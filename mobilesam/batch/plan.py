@@ -9,7 +9,7 @@ from pathlib import Path
 from mobilesam.batch.fingerprint import Fingerprint, read_again
 from mobilesam.batch.journal import BadImage, Journal
 from mobilesam.batch.journal_file import Planned
-from mobilesam.batch.sources import Source, name_files
+from mobilesam.batch.sources import Source, name_files, name_images
 from mobilesam.batch.tasks import Task
 from mobilesam.errors import InputError
 from mobilesam.formats.image_files import ImageFiles
@@ -33,8 +33,8 @@ def plan(
     """
     tasks: list[Task] = []
     left_out: list[str] = []
-    for source, names in zip(sources, name_files(sources, out), strict=True):
-        task = _task(len(tasks), source.path, names, prompts)
+    for source, names, name in zip(sources, name_files(sources, out), name_images(sources), strict=True):
+        task = _task(len(tasks), source.path, names, prompts, name)
         if task is None:
             left_out.append(source.path)
         else:
@@ -44,7 +44,8 @@ def plan(
     # The journal refuses an image that is new, and one that exists and is not given.
     if given <= {each.source for each in earlier} and not any(map(os.path.isfile, not_given)):
         names_before = [Names((out / each.name).parent, Path(each.name).name) for each in earlier]
-        again = [_task(i, each.source, names_before[i], prompts) for i, each in enumerate(earlier)]
+        named = name_images([Source(each.source, Path(each.name).parent) for each in earlier])
+        again = [_task(i, each.source, names_before[i], prompts, named[i]) for i, each in enumerate(earlier)]
         tasks = [task for task in again if task is not None] or tasks
     if not tasks:
         raise InputError(
@@ -110,12 +111,16 @@ def reopen_changed(
     return unreadable
 
 
-def _task(number: int, source: str, names: Names, prompts: PromptFile | None) -> Task | None:
-    """Return the task of an image, or None if the prompts do not name it."""
+def _task(number: int, source: str, names: Names, prompts: PromptFile | None, file_name: str) -> Task | None:
+    """Return the task of an image, under its name in the prompts if they have one; None if they do not name it."""
     if prompts is None:
-        return Task(number, source, Path(source).as_posix(), names)
-    name = prompts.name_of(source) if prompts.images else Path(source).as_posix()
-    return None if name is None else Task(number, source, name, names, tuple(prompts.for_image(source)))
+        return Task(number, source, file_name, names)
+    if prompts.images:
+        known = prompts.name_of(source)
+        if known is None:
+            return None
+        file_name = known
+    return Task(number, source, file_name, names, tuple(prompts.for_image(source)))
 
 
 def _is_complete(task: Task, formats: Sequence[str], journal: Journal) -> bool:

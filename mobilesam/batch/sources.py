@@ -13,7 +13,7 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.files import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
 from mobilesam.formats.coco import coco_prompts
 from mobilesam.formats.coco_document import check_document, is_coco
-from mobilesam.formats.naming import Names, name_outputs
+from mobilesam.formats.naming import Names, name_outputs, relative_names
 from mobilesam.prompts.file import PromptFile, parse_prompts, read_content
 
 # Suffixes of images in a folder. An input that names a single image may have any suffix.
@@ -62,6 +62,11 @@ def name_files(sources: Sequence[Source], out: Path) -> list[Names]:
         named = name_outputs([sources[place].path for place in places], out / below)
         names.update(zip(places, named, strict=True))
     return [names[place] for place in range(len(sources))]
+
+
+def name_images(sources: Sequence[Source]) -> list[str]:
+    """Return the names of the images in the results: relative to the input folder, or else to their common parent."""
+    return relative_names([source.path for source in sources], [len(source.below.parts) for source in sources])
 
 
 def read_prompts_or_coco(path: Path) -> PromptFile:

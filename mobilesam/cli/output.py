@@ -16,7 +16,7 @@ import typer
 from mobilesam.cli import options
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.image_files import ImageFiles, refuse_files
-from mobilesam.formats.naming import STDIN, name_outputs
+from mobilesam.formats.naming import STDIN, name_outputs, relative_names
 from mobilesam.formats.output import FORMATS, PER_MASK, describe, files_of_all, labels_of_prompts, write_files_of_all
 from mobilesam.image.read import read_image
 from mobilesam.masks.records import MaskRecord
@@ -87,12 +87,14 @@ class Output:
                 names_of_formats,
                 force,
                 image,
-                (prompts and prompts.name_of(image)) or Path(image).as_posix(),
+                (prompts and prompts.name_of(image)) or file_name,
                 self._labels,
                 of_image,
                 masks_per_object,
             )
-            for image, of_image, names in zip(images, objects, name_outputs(images, out), strict=True)
+            for image, of_image, names, file_name in zip(
+                images, objects, name_outputs(images, out), relative_names(images), strict=True
+            )
         ]
         self._of_all = files_of_all(out, names_of_formats)
         refuse_files(self._files, self._of_all.values(), [*images, *map(str, read)], force=force)

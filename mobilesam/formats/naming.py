@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,6 +48,21 @@ def name_outputs(sources: Sequence[str], folder: Path) -> list[Names]:
         taken.add(unique.casefold())
         names.append(Names(folder, unique))
     return names
+
+
+def relative_names(sources: Sequence[str], depths: Sequence[int] = ()) -> list[str]:
+    """Return what the results call images: their paths relative to the folder that contains all of them, with slashes.
+
+    Args:
+        depths: how many folders each image is below an input folder, which is then a part of no name.
+    """
+    paths = [Path(os.path.normpath(Path(source).absolute())) for source in sources if source != STDIN]
+    folders = {path.parents[depth] for path, depth in zip(paths, depths or [0] * len(paths), strict=True)}
+    try:
+        root = os.path.commonpath(folders) if folders else ""
+    except ValueError:  # on several drives of Windows
+        return [Path(source).as_posix() for source in sources]
+    return [source if source == STDIN else Path(os.path.relpath(source, root)).as_posix() for source in sources]
 
 
 def refuse_overwriting(paths: Sequence[Path], sources: Sequence[str], force: bool) -> None:

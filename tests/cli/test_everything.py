@@ -53,7 +53,7 @@ def test_the_files_agree(command, folder):
         rows = list(csv.DictReader(file))
     annotations = dataset.loadAnns(dataset.getAnnIds())
     assert len(photo["masks"]) == len(rows) == len(annotations) == 4
-    assert dataset.loadImgs(1) == [{"id": 1, "file_name": str(folder / "cat.png"), "width": 1024, "height": 640}]
+    assert dataset.loadImgs(1) == [{"id": 1, "file_name": "cat.png", "width": 1024, "height": 640}]
     for described, row, annotation in zip(photo["masks"], rows, annotations, strict=True):
         mask = np.array(Image.open(folder / "out" / row["file"])) > 0
         y, x = np.nonzero(mask)

@@ -114,7 +114,7 @@ def test_a_removed_image_is_bad_and_its_results_are_kept(
         ]
         assert (texts, counts) == ([], [(len(NAMES) - 1, len(NAMES), 1)])
         assert contents(out) == before
-    assert [each.file_name for each in read_coco(out / "coco.json")] == [f"photos/{name}.png" for name in NAMES]
+    assert [each.file_name for each in read_coco(out / "coco.json")] == [f"{name}.png" for name in NAMES]
     with pytest.raises(
         StoppedError, match=r"^Stopped at the first bad image\. photos/b\.png can no longer .* --force\.$"
     ):
