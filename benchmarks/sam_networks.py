@@ -22,7 +22,7 @@ import numpy as np
 
 PACKAGES = ("segment_anything", "mobilesam")
 _TURNS = 3
-_GRID = 16
+_POINTS_PER_SIDE = 16
 
 
 def main() -> None:
@@ -90,10 +90,10 @@ def measure(package: str, network: str, checkpoint: str, path: str) -> None:
     embedding = predictor.get_image_embedding().detach().numpy()
     path = f"{checkpoint}.{package}.npy"
     np.save(path, embedding)
-    generator = module.SamAutomaticMaskGenerator(sam, points_per_side=_GRID)
+    generator = module.SamAutomaticMaskGenerator(sam, points_per_side=_POINTS_PER_SIDE)
     started = time.perf_counter()
     result["masks"] = len(generator.generate(image))
-    result["grid"] = time.perf_counter() - started - result["encode"]
+    result["decode"] = time.perf_counter() - started - result["encode"]
     result = {key: round(value, 2) for key, value in result.items()}
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
     print(json.dumps(result | {"memory": memory, "embedding": path}))

@@ -141,6 +141,10 @@ def record_of(
         record["prompt_box"] = list(prompt.box)
     if prompt.label is not None:
         record["label"] = prompt.label
+    if prompt.score is not None:
+        record["score"] = prompt.score
+    if prompt.detection_id is not None:
+        record["detection_id"] = prompt.detection_id
     return record
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from mobilesam import loading
@@ -125,11 +125,13 @@ class Segmentation(Work):
         if not task.prompts:
             return []
         embedding = self._model.encode(image, fast_padding=settings.fast_padding)
-        return [mask for (mask,) in segment_objects(self._model, embedding, task.prompts, select=settings.select)]
+        prompts = [prompt.in_pixels((image.shape[0], image.shape[1])) for prompt in task.prompts]
+        return [mask for (mask,) in segment_objects(self._model, embedding, prompts, select=settings.select)]
 
     def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
         """Write the files, and return the masks for the journal."""
-        files = files_of(task, self._formats, self._labels)
+        prompts = tuple(prompt.in_pixels((image.shape[0], image.shape[1])) for prompt in task.prompts)
+        files = files_of(replace(task, prompts=prompts), self._formats, self._labels)
         with unfinished_in(self._unfinished):
             files.write(image, computed)
         return pack(files.masked_image((image.shape[0], image.shape[1]), computed))

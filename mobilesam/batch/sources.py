@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import glob
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
+from mobilesam.formats import detections
+from mobilesam.formats.box_folders import read_folder
 from mobilesam.formats.coco import coco_prompts
 from mobilesam.formats.coco_document import check_document, is_coco
 from mobilesam.formats.naming import Names, name_outputs, relative_names
@@ -69,20 +73,34 @@ def name_images(sources: Sequence[Source]) -> list[str]:
     return relative_names([source.path for source in sources], [len(source.below.parts) for source in sources])
 
 
-def read_prompts_or_coco(path: Path) -> PromptFile:
-    """Read a prompt file, or a COCO file whose boxes are the prompts; the path may be a pipe.
+def read_prompts_or_coco(path: Path, dataset: Path | None = None) -> PromptFile:
+    """Read a prompt file, or the boxes of a COCO file, a COCO results list, a YOLO or labelme folder or a CSV table.
+
+    Args:
+        path: the file, which may be a pipe, or the folder.
+        dataset: a COCO file with the images and categories of a results list.
 
     Raises:
-        InputError: the content is neither.
+        InputError: the content is none of these, or ``dataset`` is given with another one.
     """
-    raw = read_content(path, MAX_DATASET_BYTES)
-    try:
-        content = parse_json(raw)
-    except ValueError:
-        content = None  # parse_prompts raises the error
-    if is_coco(content):
-        return coco_prompts(check_document(content, raw, path), path)
-    return parse_prompts(raw, str(path))
+    content: Any = None
+    if exists(path) and path.is_dir():
+        read = functools.partial(read_folder, path)
+    elif path.suffix.lower() == ".csv":
+        read = functools.partial(detections.read_table, path)
+    else:
+        raw = read_content(path, MAX_DATASET_BYTES)
+        with contextlib.suppress(ValueError):  # parse_prompts raises the error
+            content = parse_json(raw)
+        if is_coco(content):
+            read = functools.partial(coco_prompts, check_document(content, raw, path), path)
+        elif detections.is_results(content):
+            return detections.results_prompts(content, path, dataset)
+        else:
+            read = functools.partial(parse_prompts, raw, str(path))
+    if dataset is not None:
+        raise InputError(sentence("--dataset", "be used with a COCO results list", path, "leave it out"))
+    return read()
 
 
 def _expand(each: str, out: Path) -> Iterator[Source]:

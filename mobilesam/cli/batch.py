@@ -55,7 +55,21 @@ def batch(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results, created if needed.")],
     prompts: Annotated[
         Path | None,
-        typer.Option("--prompts", metavar="FILE", help="A prompt file, or a COCO file whose boxes are the prompts."),
+        typer.Option(
+            "--prompts",
+            metavar="PATH",
+            help="A prompt file; or boxes: a COCO file or results list, CSV, a folder of YOLO or labelme files.",
+        ),
+    ] = None,
+    dataset: Annotated[
+        Path | None,
+        typer.Option("--dataset", metavar="FILE", help="The COCO file that a results list belongs to, for its names."),
+    ] = None,
+    min_score: Annotated[
+        float | None, typer.Option("--min-score", metavar="X", help="Leave out boxes of a lower detection score.")
+    ] = None,
+    labels: Annotated[
+        str | None, typer.Option("--labels", metavar="A,B", help="Segment only objects with one of these labels.")
     ] = None,
     everything: Annotated[bool, typer.Option("--everything", help="Segment everything, without prompts.")] = False,
     formats: options.FormatOption = "coco",
@@ -89,6 +103,8 @@ def batch(
 
     mobilesam batch val2017 --prompts instances_val2017.json --out results --format parquet
 
+    mobilesam batch photos --prompts detections.json --min-score 0.5 --out results
+
     mobilesam batch photos --everything --out results --resume
 
     coco.json and masks.parquet contain the results of all images. The files of a single image are named after it, in
@@ -102,10 +118,15 @@ def batch(
     Bad images do not stop the run. They are listed at the end, and the exit code is 1.
     """
     from mobilesam.batch import Everything, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
+    from mobilesam.formats.detections import filtered
     from mobilesam.formats.naming import refuse_overwriting
     from mobilesam.formats.output import FORMATS, files_of_all
 
     names = options.parse_formats(formats, FORMATS)
+    given = {"--dataset": dataset, "--min-score": min_score, "--labels": labels}
+    for option, value in given.items():
+        if value is not None and prompts is None:
+            raise options.UsageError(sentence(option, "be used with --prompts", "none", "add --prompts"))
     if (prompts is None) != everything:
         actual = "both" if everything else "neither"
         raise options.UsageError(sentence("batch", "have either --prompts FILE or --everything", actual, "give one"))
@@ -120,7 +141,8 @@ def batch(
     )
     objects = None
     if prompts is not None:
-        objects = read_prompts_or_coco(prompts)
+        objects = read_prompts_or_coco(prompts, dataset)
+        objects = filtered(objects, min_score, None if labels is None else labels.split(","))
         refuse_overwriting(list(files_of_all(out, names).values()), [str(prompts)], force=True)
     count, share = split_cores(workers, threads, network)
     model = network.choice(share)

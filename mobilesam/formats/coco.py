@@ -13,7 +13,16 @@ from typing import Any
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import atomic_path
 from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
-from mobilesam.formats.masked_image import OBJECT, MaskedImage, image_size, known, label_of, labels_of, read_record
+from mobilesam.formats.masked_image import (
+    OBJECT,
+    MaskedImage,
+    detection_of,
+    image_size,
+    known,
+    label_of,
+    labels_of,
+    read_record,
+)
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.masks import rle
 from mobilesam.masks.records import pixel_box
@@ -108,7 +117,11 @@ def _annotations(image: MaskedImage, image_id: int, before: int, labels: Sequenc
     """Return an image's annotations, numbered after those ``before``; COCO counts from 1."""
     annotations = []
     for index, record in enumerate(image.records, start=before + 1):
-        scores = {"score": known(record["predicted_iou"]), "stability_score": known(record["stability_score"])}
+        # COCO's own key is the detector's score, where there is a detector.
+        iou, detection = known(record["predicted_iou"]), detection_of(record)
+        scores = {"score": iou, "stability_score": known(record["stability_score"])}
+        if "score" in detection:
+            scores["predicted_iou"] = iou
         annotations.append(
             {
                 "id": index,
@@ -119,6 +132,7 @@ def _annotations(image: MaskedImage, image_id: int, before: int, labels: Sequenc
                 "bbox": pixel_box(record),
                 "iscrowd": 0,
                 **{name: score for name, score in scores.items() if score is not None},
+                **detection,
                 "point_coords": record["point_coords"],
             }
         )
@@ -134,7 +148,9 @@ def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, pa
         return read_record(
             rle.boundaries_of(decode_segmentation(annotation.get("segmentation"), hw)),
             hw,
-            predicted_iou=annotation.get("score"),
+            predicted_iou=annotation.get("predicted_iou", annotation.get("score")),
+            score=annotation.get("score") if "predicted_iou" in annotation else None,
+            detection_id=annotation.get("detection_id"),
             stability_score=annotation.get("stability_score"),
             point_coords=annotation.get("point_coords"),
             label=categories.get(annotation.get("category_id"), OBJECT),

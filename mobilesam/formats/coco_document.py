@@ -61,7 +61,7 @@ def check_document(content: Any, raw: bytes, path: Path, *, need_masks: bool = F
         by_image.get(annotation["image_id"], []).append(annotation)
     orphans = len(content["annotations"]) - sum(map(len, by_image.values()))
     entries = content.get("categories") or []
-    named = (entry for entry in entries if isinstance(entry, dict) and _is_key(entry.get("id")))
+    named = (entry for entry in entries if isinstance(entry, dict) and is_key(entry.get("id")))
     categories = {entry.get("id"): str(entry.get("name", "")) for entry in named}
     return CocoDocument(content["images"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans)
 
@@ -87,7 +87,7 @@ def _check(content: Any, path: Path, need_masks: bool) -> None:
             lacking = list(keys) if not isinstance(entry, dict) else [key for key in keys if key not in entry]
             if lacking:
                 raise InputError(_not_coco(path, f"{kind}[{place}] without {lacking[0]!r}"))
-            wrong = [key for key in (*keys, "category_id") if not _is_key(entry.get(key))]
+            wrong = [key for key in (*keys, "category_id") if not is_key(entry.get(key))]
             if wrong:
                 actual = f"{kind}[{place}] whose {wrong[0]!r} is neither a number nor text"
                 raise InputError(_not_coco(path, actual))
@@ -101,7 +101,8 @@ def _check(content: Any, path: Path, need_masks: bool) -> None:
             raise InputError(_not_coco(path, f"several images with one {key!r}"))
 
 
-def _is_key(value: Any) -> bool:
+def is_key(value: Any) -> bool:
+    """Return whether JSON content can be the id of an image or a category, or is absent."""
     return value is None or isinstance(value, int | float | str)
 
 

@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
-from mobilesam.formats.masked_image import MaskedImage, image_size, known, label_of, read_record
+from mobilesam.formats.masked_image import MaskedImage, detection_of, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
@@ -31,13 +31,14 @@ def labelme_document(image: MaskedImage) -> dict[str, Any]:
     """Return an image's masks as a labelme document. It names the image and does not include it."""
     shapes: list[dict[str, Any]] = []
     for number, record in enumerate(image.records, start=1):
-        rings, iou = rings_of(rle.rle_to_mask(record["segmentation"])), known(record["predicted_iou"])
+        rings = rings_of(rle.rle_to_mask(record["segmentation"]))
+        about = {"predicted_iou": known(record["predicted_iou"]), **detection_of(record)}
         shapes += [
             {
                 "label": label_of(record),
                 "points": [[float(x), float(y)] for x, y in ring.tolist()],
                 "group_id": number,
-                "description": "" if iou is None else f"predicted_iou {iou:.4f}",
+                "description": "\n".join(f"{key} {_text(value)}" for key, value in about.items() if value is not None),
                 "shape_type": "polygon",
                 "flags": {},
                 "mask": None,
@@ -79,15 +80,34 @@ def read_labelme(path: Path) -> MaskedImage:
             about.setdefault(key, shape)
         records = []
         for key, shape in about.items():
-            score = re.match(r"(?:predicted_iou|score) (\d\.\d+)", shape.get("description") or "")  # score: of old
-            iou = float(score[1]) if score else None
-            boundaries = rle.boundaries_of(masks[key])
-            records.append(read_record(boundaries, hw, predicted_iou=iou, label=_label(shape["label"])))
+            given = dict(re.findall(r"^(predicted_iou|score|detection_id) (.+)$", shape.get("description") or "", re.M))
+            iou, score = (_number(given.get(name)) for name in ("predicted_iou", "score"))
+            if iou is None:  # of old
+                iou, score = score, None
+            boundaries, label, detection = (
+                rle.boundaries_of(masks[key]),
+                _label(shape["label"]),
+                given.get("detection_id"),
+            )
+            records.append(
+                read_record(boundaries, hw, predicted_iou=iou, label=label, score=score, detection_id=detection)
+            )
         return MaskedImage(str(content["imagePath"]), hw, records)
     except MALFORMED as error:
         actual = str(error) if isinstance(error, InputError) else repr(error)
         remedy = "save it with labelme again"
         raise InputError(sentence(path.name, "be labelme's JSON", actual, remedy)) from error
+
+
+def _text(value: float | str) -> str:
+    return f"{value:.4f}" if isinstance(value, float) else str(value)
+
+
+def _number(text: str | None) -> float | None:
+    try:
+        return None if text is None else float(text)
+    except ValueError:
+        return None
 
 
 def _label(value: Any) -> str | None:

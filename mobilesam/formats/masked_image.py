@@ -38,6 +38,11 @@ def labels_of(images: Sequence[MaskedImage]) -> list[str]:
     return list(dict.fromkeys(label_of(record) for image in images for record in image.records)) or [OBJECT]
 
 
+def detection_of(record: MaskRecord) -> dict[str, Any]:
+    """Return the ``score`` and ``detection_id`` of the detector that a mask's prompt comes from, if it has them."""
+    return {key: record[key] for key in ("score", "detection_id") if key in record}
+
+
 def known(score: float) -> float | None:
     """Return a score as the formats write it, with 4 decimals, or None where a file that was read had none (nan)."""
     return None if math.isnan(score) else round(score, 4)
@@ -67,8 +72,12 @@ def read_record(
     stability_score: Any = None,
     point_coords: Any = (),
     label: Any = OBJECT,
+    score: Any = None,
+    detection_id: Any = None,
 ) -> MaskRecord:
     """Return the record of a mask that was read from a file; scores that the file lacks are nan.
+
+    ``score`` and ``detection_id`` are those of a detector; None is none.
 
     A label of None is none, and a number is a label too.
 
@@ -86,6 +95,10 @@ def read_record(
         "stability_score": _score(stability_score),
         "crop_box": [0, 0, hw[1], hw[0]],
     }
+    if score is not None:
+        record["score"] = _score(score)
+    if detection_id is not None:
+        record["detection_id"] = detection_id if isinstance(detection_id, int) else str(detection_id)
     if label is None:
         return record
     if isinstance(label, bool) or not isinstance(label, str | int | float):

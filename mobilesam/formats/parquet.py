@@ -62,7 +62,7 @@ def read_parquet(path: Path) -> Iterator[MaskedImage]:
 
     try:
         with open_file(path) as stream, parquet.ParquetFile(stream) as file:
-            if missing := set(_schema().names) - set(file.schema_arrow.names):
+            if missing := set(_schema().names) - set(file.schema_arrow.names) - {"score", "detection_id"}:
                 raise InputError(f"one without {sorted(missing)[0]!r}")
             rows = (row for batch in file.iter_batches(_GROUP) for row in batch.to_pylist())
             for _, group in itertools.groupby(rows, key=lambda row: row["image_id"]):
@@ -91,6 +91,8 @@ def _schema() -> Any:
             ("predicted_iou", pa.float64()),
             ("stability_score", pa.float64()),
             ("point_coords", pa.list_(pa.list_(pa.float64()))),
+            ("score", pa.float64()),
+            ("detection_id", pa.string()),
         ]
     )
 
@@ -111,6 +113,8 @@ def _rows(image_id: int, image: MaskedImage) -> Iterator[dict[str, Any]]:
             "predicted_iou": record["predicted_iou"],
             "stability_score": record["stability_score"],
             "point_coords": record["point_coords"],
+            "score": record.get("score"),
+            "detection_id": str(record["detection_id"]) if "detection_id" in record else None,
         }
 
 
@@ -123,6 +127,8 @@ def _record(row: dict[str, Any], hw: tuple[int, int]) -> MaskRecord:
         stability_score=row["stability_score"],
         point_coords=row["point_coords"],
         label=row["label"],
+        score=row.get("score"),
+        detection_id=row.get("detection_id"),
     )
 
 

@@ -20,6 +20,7 @@ class MaskRecord(TypedDict):
     stability_score: IoU of the masks at a higher and a lower threshold.
     prompt_box: x1 y1 x2 y2 of the box prompt, if it was one.
     label: what the mask shows, if the prompt or the file has a label.
+    score, detection_id: those of the detector that the prompt comes from.
     """
 
     segmentation: Any
@@ -31,6 +32,8 @@ class MaskRecord(TypedDict):
     crop_box: list[int]
     prompt_box: NotRequired[list[float]]
     label: NotRequired[str]
+    score: NotRequired[float]
+    detection_id: NotRequired[int | str]
 
 
 class MaskRecords(list[MaskRecord]):

@@ -46,10 +46,15 @@ VERSIONS = (1, 2)
 
 @dataclass(frozen=True)
 class PromptFile:
-    """The objects of named images, or those of every image; one of the two is empty."""
+    """The objects of named images, or those of every image; one of the two is empty.
+
+    by_stem: whether the names are those of files without their suffix, as of a detector's folder; a number stands for
+        the same number with leading zeros too, as COCO's ids do.
+    """
 
     images: Mapping[str, tuple[ObjectPrompt, ...]] = field(default_factory=dict)
     objects: tuple[ObjectPrompt, ...] = ()
+    by_stem: bool = False
 
     def for_image(self, path: str | os.PathLike[str]) -> list[ObjectPrompt]:
         """Return the objects of an image, whose name in the file is its path or an end of it; the longest name counts.
@@ -69,6 +74,9 @@ class PromptFile:
 
     def name_of(self, path: str | os.PathLike[str]) -> str | None:
         """Return the name of an image in the file, its path or the longest end of it, or None."""
+        if self.by_stem:
+            stem = Path(path).stem
+            return next((name for name in (stem, stem.lstrip("0") or "0") if name in self.images), None)
         if str(path) in self.images:
             return str(path)
         parts = Path(path).absolute().parts

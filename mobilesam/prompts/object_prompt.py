@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from mobilesam.errors import InputError, sentence
@@ -21,7 +21,8 @@ class ObjectPrompt:
     """The prompt of one object, in pixels of the original image.
 
     points: x y of each point. labels: 1 foreground or 0 background, one for each point. box: x1 y1 x2 y2, or None.
-    label: the name of the object, or None.
+    label: the name of the object, or None. score, detection_id: a detector's, carried through to the results, or None.
+    normalized: whether the box is in 0..1 of the image's width and height instead of pixels; see :meth:`in_pixels`.
     steps: earlier prompts of the same object, at most MAX_STEPS with this one, each with ``chosen`` and without steps.
         The mask chosen in each is the ``mask_input`` of the next, and that of the last the ``mask_input`` of this one.
     chosen: the decoder's index of the mask to keep, 0 (the single-mask output) to 3; None for the mask by ``select``.
@@ -32,6 +33,9 @@ class ObjectPrompt:
     labels: tuple[int, ...] = ()
     box: Box | None = None
     label: str | None = None
+    score: float | None = None
+    detection_id: int | str | None = None
+    normalized: bool = False
     steps: tuple[ObjectPrompt, ...] = ()
     chosen: int | None = None
     mask_input: FloatArray | None = field(default=None, compare=False, repr=False)
@@ -50,6 +54,13 @@ class ObjectPrompt:
     def has_object(self) -> bool:
         """Whether the prompt has a foreground point, a box or an earlier mask."""
         return self.box is not None or 1 in self.labels or self.refines
+
+    def in_pixels(self, hw: tuple[int, int]) -> ObjectPrompt:
+        """Return the prompt with its box in pixels of an image of (height, width)."""
+        if not self.normalized or self.box is None:
+            return self
+        x1, y1, x2, y2 = self.box
+        return replace(self, box=(x1 * hw[1], y1 * hw[0], x2 * hw[1], y2 * hw[0]), normalized=False)
 
     def arguments(self) -> dict[str, Any]:
         """Return points and box as arguments of ``SamPredictor.predict``."""

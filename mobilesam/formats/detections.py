@@ -1,0 +1,210 @@
+"""The boxes of detectors as prompts: COCO's results lists and CSV tables."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+import reprlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.files import MALFORMED, MAX_DATASET_BYTES, MAX_TEXT_BYTES, is_number, parse_json, read_bytes
+from mobilesam.formats.coco_document import is_bbox, is_key, read_document
+from mobilesam.prompts.file import ObjectPrompt, PromptFile
+
+# Names of the columns of a CSV table, the preferred ones first, in lower case.
+_IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "image_path", "path", "image_id", "imageid")
+_BOX_COLUMNS = (
+    *(("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom")),
+    *(("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height")),
+)
+_LABEL_COLUMNS = ("label", "class_name", "category_name", "category", "name", "class")
+_SCORE_COLUMNS = ("score", "confidence", "conf")
+_ID_COLUMNS = ("detection_id", "id")
+_SIZED = ("width", "w", "bbox_width")  # the third column, if it is not the right side
+
+Objects = dict[str, list[ObjectPrompt]]
+
+
+def is_results(content: Any) -> bool:
+    """Return whether JSON content is a list of detections, COCO's format for results."""
+    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "bbox" in content[0]
+
+
+def results_prompts(content: Sequence[Any], path: Path, dataset: Path | None = None) -> PromptFile:
+    """Return the boxes of a COCO results list as prompts.
+
+    An image is named by ``file_name`` where the entries have one, else by its id in ``dataset``, a COCO file, else its
+    id is the name of its file without the suffix, with or without leading zeros.
+
+    Raises:
+        InputError: an entry has no image or no box, or ``dataset`` does not have its image.
+    """
+    named, categories = _dataset(dataset)
+    objects: Objects = {name: [] for name in named.values()}
+    for place, entry in enumerate(content):
+        where = f"{path}[{place}]"
+        if not isinstance(entry, dict) or not is_bbox(entry.get("bbox")):
+            actual = reprlib.repr(entry.get("bbox") if isinstance(entry, dict) else entry)
+            raise InputError(sentence(f"{where}.bbox", "be numbers [x, y, width, height]", actual, "correct the entry"))
+        image = entry.get("image_id")
+        if "file_name" in entry:
+            name = str(entry["file_name"])
+        elif isinstance(image, bool) or not isinstance(image, int | str):
+            remedy = "add image_id or file_name"
+            raise InputError(sentence(f"{where}.image_id", "be a number or text", reprlib.repr(image), remedy))
+        elif dataset is None:
+            name = str(image)
+        elif image in named:
+            name = named[image]
+        else:
+            actual = f"{image!r}, which {dataset} does not have"
+            raise InputError(sentence(f"{where}.image_id", "be an image of the dataset", actual, "check --dataset"))
+        x, y, width, height = map(float, entry["bbox"])
+        category = entry.get("category_id")
+        label = entry.get("category_name", categories.get(category, category) if is_key(category) else category)
+        prompt = box_prompt((x, y, x + width, y + height), where, label, entry.get("score"), entry.get("id"))
+        objects.setdefault(name, []).append(prompt)
+    by_stem = dataset is None and not any("file_name" in entry for entry in content)
+    return prompt_file(objects, by_stem=by_stem)
+
+
+def read_table(path: Path) -> PromptFile:
+    """Return the boxes of a CSV table with a header, one box a line, in pixels.
+
+    Raises:
+        InputError: the columns of the image or the box are missing, or a line is not valid.
+    """
+    try:
+        text = read_bytes(path, MAX_DATASET_BYTES, pipes=True).decode("utf-8-sig")
+        table = csv.DictReader(io.StringIO(text, newline=""))
+        columns = {str(name).strip().lower(): str(name) for name in table.fieldnames or ()}
+        rows = list(table)
+    except OSError as error:
+        raise InputError(f"The table {path} cannot be read ({error.strerror}). Check the path.") from error
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise InputError(sentence(f"the table {path}", "be CSV in UTF-8", str(error), "save it again")) from error
+    image = _first(columns, _IMAGE_COLUMNS)
+    corners = next((names for names in _BOX_COLUMNS if all(name in columns for name in names)), None)
+    if image is None or corners is None:
+        requirement = "have a column image or file_name, and columns x1, y1, x2, y2 or x, y, width, height"
+        actual = ", ".join(columns) or "no header"
+        raise InputError(sentence(f"the table {path}", requirement, actual[:200], "rename the columns"))
+    label, score, number = (_first(columns, names) for names in (_LABEL_COLUMNS, _SCORE_COLUMNS, _ID_COLUMNS))
+    objects: Objects = {}
+    for place, row in enumerate(rows, start=2):
+        where = f"{path} line {place}"
+        x1, y1, x2, y2 = (number_of(row[columns[name]], f"{where}: {name}") for name in corners)
+        if corners[2] in _SIZED:
+            x2, y2 = x1 + x2, y1 + y2
+        about = [row[name] or None if name else None for name in (label, number)]
+        confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
+        prompt = box_prompt((x1, y1, x2, y2), where, about[0], confidence, about[1])
+        objects.setdefault((row[image] or "").strip(), []).append(prompt)
+    return prompt_file(objects, by_stem=not any(Path(name).suffix for name in objects))
+
+
+def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str] | None) -> PromptFile:
+    """Return the objects of at least this score, and with one of these labels; objects without a score are kept.
+
+    Raises:
+        InputError: no object has one of the labels.
+    """
+    every = [prompt for objects in (prompts.objects, *prompts.images.values()) for prompt in objects]
+    known = sorted({prompt.label for prompt in every if prompt.label is not None})
+    for name in labels or ():
+        if name not in known:
+            raise InputError(unknown_name("each of labels", name, known or ["none"]))
+
+    def kept(objects: Iterable[ObjectPrompt]) -> tuple[ObjectPrompt, ...]:
+        return tuple(
+            prompt
+            for prompt in objects
+            if (min_score is None or prompt.score is None or prompt.score >= min_score)
+            and (labels is None or prompt.label in labels)
+        )
+
+    images = {name: kept(objects) for name, objects in prompts.images.items()}
+    return replace(prompts, images=images, objects=kept(prompts.objects))
+
+
+def prompt_file(objects: Objects, *, by_stem: bool) -> PromptFile:
+    """Return the objects of named images; ``by_stem`` as in PromptFile."""
+    named = {name: tuple(of_image) for name, of_image in objects.items()}
+    if not named:
+        raise InputError(sentence("prompts", "name an image", "none", "give a file with at least one box"))
+    return PromptFile(named, by_stem=by_stem)
+
+
+def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number: Any = None) -> ObjectPrompt:
+    """Return the prompt of a box, x1 y1 x2 y2, which must have an area."""
+    x1, y1, x2, y2 = box
+    if not (all(map(math.isfinite, box)) and x1 < x2 and y1 < y2):
+        actual = f"x1 {x1:g}, y1 {y1:g}, x2 {x2:g}, y2 {y2:g}"
+        raise InputError(sentence(f"{where}: the box", "have a width and a height", actual, "correct the entry"))
+    if score is not None and not is_number(score):
+        raise InputError(sentence(f"{where}: the score", "be a number", reprlib.repr(score), "correct the entry"))
+    for name, value in (("label", label), ("id", number)):
+        if not isinstance(value, int | float | str | None):
+            raise InputError(sentence(f"{where}: the {name}", "be text or a number", reprlib.repr(value), "correct it"))
+    return ObjectPrompt(
+        box=(x1, y1, x2, y2),
+        label=None if label is None or label == "" else str(label),
+        score=None if score is None else float(score),
+        detection_id=number if isinstance(number, int | str) else None,
+    )
+
+
+def _dataset(path: Path | None) -> tuple[Mapping[Any, str], Mapping[Any, str]]:
+    """Return the file names and the category names of a COCO dataset by id."""
+    if path is None:
+        return {}, {}
+    try:
+        document = read_document(path)
+    except InputError:
+        # A list of images without annotations, as of COCO's test images.
+        try:
+            content = read_json(path)
+            categories = {entry["id"]: str(entry["name"]) for entry in content.get("categories") or []}
+            return {entry["id"]: str(entry["file_name"]) for entry in content["images"]}, categories
+        except MALFORMED:
+            pass
+        raise
+    return {entry["id"]: str(entry["file_name"]) for entry in document.images}, document.categories
+
+
+def _first(columns: Mapping[str, str], names: Sequence[str]) -> str | None:
+    return next((columns[name] for name in names if name in columns), None)
+
+
+def number_of(text: str | None, where: str) -> float:
+    """Return the finite number that a word is; ``where`` stands for it in messages."""
+    try:
+        value = float(text or "")
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise InputError(sentence(where, "be a number", reprlib.repr(text), "correct the line"))
+    return value
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a UTF-8 file."""
+    try:
+        return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
+    except UnicodeDecodeError as error:
+        raise InputError(sentence(str(path), "be UTF-8 text", str(error), "save it again")) from error
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file."""
+    try:
+        return parse_json(read_text(path))
+    except ValueError as error:
+        raise InputError(sentence(str(path), "be JSON", str(error), "save it again")) from error
