@@ -18,7 +18,7 @@ from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
-from mobilesam.export.tracing import at_opset, join, samples, trace
+from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
 from mobilesam.export.wrappers import Job, jobs
 from mobilesam.modeling import Sam
 from mobilesam.onnx import contract
@@ -96,11 +96,14 @@ def _export(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tup
 def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     """Return the graph template of a job: one of the package, or a traced one if the options need another."""
     sam = job.module.sam
+    is_encoder = job.graph.role == contract.ENCODER.role
+    if is_encoder and job.graph.input_names != [contract.INPUT_NAME]:
+        named_as_ours = job._replace(graph=contract.with_input_name(job.graph, contract.INPUT_NAME))
+        return rename_input(_template(named_as_ours, plan), contract.INPUT_NAME, *job.graph.input_names)
     if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
     default = VARIANTS[DEFAULT]
-    is_encoder = job.graph.role == contract.ENCODER.role
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET
     if packaged and not plan.gelu_approximate and not plan.use_stability_score:

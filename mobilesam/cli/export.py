@@ -35,6 +35,9 @@ def export(
             help="The encoder accepts (H, W, 3) RGB pixels of this type, longer side 1024, and normalizes them.",
         ),
     ] = "none",
+    input_name: Annotated[
+        str, typer.Option("--input-name", metavar="NAME", help="Name of the encoder's input.")
+    ] = "input_image",
     single_mask: Annotated[
         bool, typer.Option("--return-single-mask", help="decoder: one mask per prompt, chosen in the graph.")
     ] = False,
@@ -78,6 +81,7 @@ def export(
         opset=opset,
         dynamic_size=dynamic_size,
         preprocess=preprocess,
+        input_name=input_name,
         return_single_mask=single_mask,
         use_stability_score=stability,
         return_extra_metrics=metrics,
