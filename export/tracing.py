@@ -80,7 +80,7 @@ def join(head: onnx.ModelProto, body: onnx.ModelProto, graph: contract.Graph) ->
     del joined.opset_import[1:]  # both graphs have the same opset
     joined.producer_version, joined.graph.name = __version__, body.graph.name
     (name,) = graph.input_names
-    _rename_inputs(joined.graph, {f"head_{name}": name})
+    rename_inputs(joined.graph, {f"head_{name}": name})
     joined.graph.input[0].name = name
     _name_dims(joined.graph, graph)
     return joined
@@ -97,7 +97,7 @@ def rename_input(model: onnx.ModelProto, name: str, new_name: str) -> onnx.Model
     if new_name in tensors | {value.name for value in (*graph.input, *graph.output)}:
         remedy = "choose another name"
         raise InputError(sentence("input_name", "not be that of another tensor of the graph", new_name, remedy))
-    _rename_inputs(graph, {name: new_name})
+    rename_inputs(graph, {name: new_name})
     next(value for value in graph.input if value.name == name).name = new_name
     return model
 
@@ -176,13 +176,14 @@ def _share_constants(graph: onnx.GraphProto) -> None:
         content.CopyFrom(tensor)
         content.name = ""
         renamed[tensor.name] = first.setdefault(content.SerializeToString(deterministic=True), tensor.name)
-    _rename_inputs(graph, renamed)
+    rename_inputs(graph, renamed)
     kept = [tensor for tensor in graph.initializer if renamed[tensor.name] == tensor.name]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+def rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+    """Make the nodes of a graph read other values, by the names of those they read now."""
     for node in graph.node:
         node.input[:] = [new_names.get(name, name) for name in node.input]
 
