@@ -20,7 +20,7 @@ import mobilesam
 
 
 class Frame:
-    """SamPredictor on what X-AnyLabeling, AnyLabeling and rembg encode: a photo in 684 x 1024 pixels, padded in black."""
+    """SamPredictor on what X-AnyLabeling, AnyLabeling and rembg encode: 684 x 1024 pixels, padded in black."""
 
     SIZE = (1024, 684)
 
