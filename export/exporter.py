@@ -19,7 +19,7 @@ from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
-from mobilesam.export.tool_decoder import BOX_LABELS, ignore_padding
+from mobilesam.export.tool_decoder import BOX_LABELS, set_padding
 from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
 from mobilesam.export.wrappers import Job, SingleMask, ToolDecoder, jobs
 from mobilesam.modeling import Sam
@@ -105,7 +105,7 @@ def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str, name: st
     if job.graph.role == "decoder":
         metadata |= {f"mobilesam.{key}": value for key, value in plan.decoder_options.items()}
     if isinstance(job.module, ToolDecoder):
-        metadata |= {"mobilesam.masks": "single", "mobilesam.box_padding": "ignored"}
+        metadata |= {"mobilesam.masks": "single", "mobilesam.padding": "done in the graph"}
     model = bind_weights(_template(job, plan), state, metadata)
     files = serialize(model, name)
     error = _compare(job, name, files)
@@ -129,7 +129,7 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
     if isinstance(job.module, ToolDecoder):
-        return ignore_padding(_template(job._replace(module=SingleMask(sam)), plan))
+        return set_padding(_template(job._replace(module=SingleMask(sam)), plan))
     default = VARIANTS[DEFAULT]
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET
@@ -141,7 +141,7 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
 def _compare(job: Job, name: str, files: dict[str, bytes]) -> float:
     """Check a graph, and return the largest relative difference between the network and the graph.
 
-    They are compared on one input, and the decoder of tools on a box with padding as well.
+    They are compared on one input with points, and the decoder of tools on a box with padding as well.
     """
     generator, names = torch.Generator().manual_seed(0), job.graph.input_names
     inputs = {key: _noise(value, key, generator) for value, key in zip(samples(job.graph), names, strict=True)}

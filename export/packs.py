@@ -84,8 +84,8 @@ TOOLS = {
 def export_pack(sam: Sam, out: str | Path, tool: str, *, force: bool = False) -> list[Exported]:
     """Write what an annotation tool loads: ONNX files or a checkpoint, its configuration, and a README.md.
 
-    The decoder returns the single-mask output, as ``predict(multimask_output=False)``, and ignores the padding point
-    that these tools add to a box.
+    The decoder returns the single-mask output, as ``predict(multimask_output=False)``. It sets the padding of a prompt
+    itself: these tools add a padding point to a box as well, or none to points.
 
     Args:
         sam: the network, in eval mode, on any device and of any float type; the files are float32.

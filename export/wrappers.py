@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mobilesam.config import STABILITY_OFFSET
 from mobilesam.export.plan import Plan
@@ -179,7 +180,7 @@ class SingleMask(Decoder):
 
 
 class ToolDecoder(SingleMask):
-    """The decoder of annotation tools, :mod:`mobilesam.export.tool_decoder`: padding beside a box is ignored."""
+    """The decoder of annotation tools, :mod:`mobilesam.export.tool_decoder`: it sets the padding of prompts itself."""
 
     def forward(
         self,
@@ -190,9 +191,12 @@ class ToolDecoder(SingleMask):
         has_mask_input: Tensor,
         orig_im_size: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
-        kept = (point_labels[0] > -1) | (point_labels.max() < 2)
-        points = (point_coords[:, kept], point_labels[:, kept])
-        return super().forward(image_embeddings, *points, mask_input, has_mask_input, orig_im_size)
+        kept = point_labels[0] > -1
+        point_coords, point_labels = point_coords[:, kept], point_labels[:, kept]
+        if point_labels.max() < 2:
+            point_coords = functional.pad(point_coords, (0, 0, 0, 1))
+            point_labels = functional.pad(point_labels, (0, 1), value=-1)
+        return super().forward(image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size)
 
 
 class Job(NamedTuple):

