@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from mobilesam.export.exporter import export_onnx
+    from mobilesam.export.packs import export_pack
     from mobilesam.export.plan import Plan
 
-__all__ = ["Plan", "export_onnx"]
+__all__ = ["Plan", "export_onnx", "export_pack"]
 
 
 def __getattr__(name: str) -> Any:
@@ -17,6 +18,10 @@ def __getattr__(name: str) -> Any:
         from mobilesam.export.exporter import export_onnx
 
         return export_onnx
+    if name == "export_pack":
+        from mobilesam.export.packs import export_pack
+
+        return export_pack
     if name == "Plan":
         from mobilesam.export.plan import Plan
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import copy
-import os
 import tempfile
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import onnx
+import onnxruntime
 import torch
 
 from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig
@@ -18,8 +19,9 @@ from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
-from mobilesam.export.tracing import at_opset, join, samples, trace
-from mobilesam.export.wrappers import Job, jobs
+from mobilesam.export.tool_decoder import BOX_LABELS, set_padding
+from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
+from mobilesam.export.wrappers import Job, SingleMask, ToolDecoder, jobs
 from mobilesam.modeling import Sam
 from mobilesam.onnx import contract
 from mobilesam.onnx.bind import bind_weights
@@ -37,6 +39,14 @@ class Exported(NamedTuple):
     """path: the file; error: the largest difference of an output from the network's, relative to its largest value."""
 
     path: Path
+    error: float
+
+
+class MadeGraph(NamedTuple):
+    """name: of the file; files: contents by name, the weights of a large graph apart; error: as in Exported."""
+
+    name: str
+    files: dict[str, bytes]
     error: float
 
 
@@ -58,49 +68,69 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     if plan.dynamic_size and not isinstance(sam.config.encoder, EncoderConfig):
         actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
         raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
-    names = [graph.file_name for graph in plan.graphs]
-    refuse_files(folder, names, force=force)
-    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
-    if not existing.is_dir() or not os.access(existing, os.W_OK):  # before minutes of work
-        raise InputError(sentence("out", "be a folder that can be written", existing, "choose another --out"))
+    refuse_files(folder, [graph.file_name for graph in plan.graphs], force=force)
+    graphs = make_graphs(sam, plan, jobs)
+    files = {name: content for graph in graphs for name, content in graph.files.items()}
+    write_files(folder, files, force=force)
+    return [Exported(folder / graph.name, graph.error) for graph in graphs]
+
+
+def make_graphs(
+    sam: Sam, plan: Plan, jobs_of: Callable[[Plan, Sam], Iterable[Job]], names: Mapping[str, str] | None = None
+) -> list[MadeGraph]:
+    """Return the graphs of a plan, all of which were compared with the network.
+
+    Args:
+        sam: as in :func:`export_onnx`.
+        jobs_of: gives the jobs of a plan, in the order of the result, for a copy of the network.
+        names: the names of files by role; by default those of the contract.
+
+    Raises:
+        ExportError: as in :func:`export_onnx`.
+    """
     if any(module.training for module in sam.modules()):
         remedy = "call model.eval() first"
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", remedy))
     on_cpu = copy.deepcopy(sam).float().cpu()
     state = {key: value.numpy() for key, value in on_cpu.state_dict().items()}
     weights_id = checkpoint.state_digest(state)
-    # All graphs are compared before any file is written.
-    exported = [_export(job, plan, state, weights_id) for job in jobs(plan, on_cpu)]
-    files = {name: content for contents, _ in exported for name, content in contents.items()}
-    write_files(folder, files, force=force)
-    return [Exported(folder / name, error) for name, (_, error) in zip(names, exported, strict=True)]
+    return [
+        _make(job, plan, state, weights_id, (names or {}).get(job.graph.role, job.graph.file_name))
+        for job in jobs_of(plan, on_cpu)
+    ]
 
 
-def _export(job: Job, plan: Plan, state: dict[str, Any], weights_id: str) -> tuple[dict[str, bytes], float]:
-    """Return the files of a graph by name, and the largest error of its outputs."""
+def _make(job: Job, plan: Plan, state: dict[str, Any], weights_id: str, name: str) -> MadeGraph:
     metadata = describe(job.graph, weights_id, model=job.module.sam.config.name)
     if job.graph.role == "decoder":
         metadata |= {f"mobilesam.{key}": value for key, value in plan.decoder_options.items()}
+    if isinstance(job.module, ToolDecoder):
+        metadata |= {"mobilesam.masks": "single", "mobilesam.padding": "done in the graph"}
     model = bind_weights(_template(job, plan), state, metadata)
-    files = serialize(model, job.graph.file_name)
-    error = _compare(job, files)
+    files = serialize(model, name)
+    error = _compare(job, name, files)
     # The tanh formula differs from the network by design.
     if error > _TOLERANCE and not plan.gelu_approximate:
         raise ExportError(
             f"The exported graph {job.graph.role!r} differs from the network by {error:g}, relative to the largest "
             f"value; at most {_TOLERANCE:g} is allowed. Report it with the versions that mobilesam doctor shows."
         )
-    return files, error
+    return MadeGraph(name, files, error)
 
 
 def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     """Return the graph template of a job: one of the package, or a traced one if the options need another."""
     sam = job.module.sam
+    is_encoder = job.graph.role == contract.ENCODER.role
+    if is_encoder and job.graph.input_names != [contract.INPUT_NAME]:
+        named_as_ours = job._replace(graph=contract.with_input_name(job.graph, contract.INPUT_NAME))
+        return rename_input(_template(named_as_ours, plan), contract.INPUT_NAME, *job.graph.input_names)
     if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
+    if isinstance(job.module, ToolDecoder):
+        return set_padding(_template(job._replace(module=SingleMask(sam)), plan))
     default = VARIANTS[DEFAULT]
-    is_encoder = job.graph.role == contract.ENCODER.role
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET
     if packaged and not plan.gelu_approximate and not plan.use_stability_score:
@@ -108,20 +138,29 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     return trace(job.module, job.graph, plan.opset, gelu_approximate=plan.gelu_approximate)
 
 
-def _compare(job: Job, files: dict[str, bytes]) -> float:
-    """Check a graph, and return the largest relative difference between the network and the graph on one input."""
+def _compare(job: Job, name: str, files: dict[str, bytes]) -> float:
+    """Check a graph, and return the largest relative difference between the network and the graph.
+
+    They are compared on one input with points, and the decoder of tools on a box with padding as well.
+    """
     generator, names = torch.Generator().manual_seed(0), job.graph.input_names
-    inputs = [_noise(sample, name, generator) for sample, name in zip(samples(job.graph), names, strict=True)]
-    with torch.no_grad():
-        expected = job.module(*inputs)
-    expected = [expected] if isinstance(expected, torch.Tensor) else list(expected)
-    feeds = {name: value.numpy() for name, value in zip(names, inputs, strict=True)}
+    inputs = {key: _noise(value, key, generator) for value, key in zip(samples(job.graph), names, strict=True)}
+    cases = [inputs]
+    if isinstance(job.module, ToolDecoder):
+        cases.append(inputs | {"point_labels": torch.tensor([BOX_LABELS])})
     with tempfile.TemporaryDirectory() as folder:
-        for name, content in files.items():
-            (Path(folder) / name).write_bytes(content)
-        path = Path(folder) / job.graph.file_name
-        onnx.checker.check_model(path, full_check=True)
-        actual = open_session(path, "cpu").run(job.graph.output_names, feeds)
+        for file, content in files.items():
+            (Path(folder) / file).write_bytes(content)
+        onnx.checker.check_model(Path(folder) / name, full_check=True)
+        session = open_session(Path(folder) / name, "cpu")
+        return max(_difference(job, session, case) for case in cases)
+
+
+def _difference(job: Job, session: onnxruntime.InferenceSession, inputs: dict[str, torch.Tensor]) -> float:
+    with torch.no_grad():
+        expected = job.module(*inputs.values())
+    expected = [expected] if isinstance(expected, torch.Tensor) else list(expected)
+    actual = session.run(job.graph.output_names, {name: value.numpy() for name, value in inputs.items()})
     return max(_error(a, e.numpy()) for a, e in zip(actual, expected, strict=True))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import onnx
 from onnx.external_data_helper import set_external_data
 
+from mobilesam.errors import InputError, sentence
 from mobilesam.files import refuse_existing, write_bytes
 from mobilesam.onnx.metadata import PREFIX
 
@@ -22,9 +24,16 @@ _DATA = ".data"  # after the name of an ONNX file, the name of the file with its
 
 
 def refuse_files(folder: Path, names: Iterable[str], *, force: bool) -> None:
-    """Raise InputError if a file that :func:`write_files` writes exists and ``force`` is false."""
+    """Check before minutes of work that files can be written into a folder, together with a manifest.
+
+    Raises:
+        InputError: a file exists and ``force`` is false, or the folder cannot be written.
+    """
     for name in (*names, MANIFEST):
         refuse_existing(folder / name, force=force)
+    existing = next(path for path in (folder, *folder.absolute().parents) if path.exists())
+    if not existing.is_dir() or not os.access(existing, os.W_OK):
+        raise InputError(sentence("out", "be a folder that can be written", existing, "choose another --out"))
 
 
 def serialize(model: onnx.ModelProto, name: str) -> dict[str, bytes]:

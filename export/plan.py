@@ -22,6 +22,7 @@ class Plan:
     dynamic_size: the encoder takes any height and width that are multiples of 16.
     preprocess: "none", or "float32" or "uint8": the encoder takes (H, W, 3) RGB pixels of this type in 0..255, and
         normalizes and pads them.
+    input_name: the name of the encoder's input.
     return_single_mask, use_stability_score, return_extra_metrics: as in SAM's exporter, for "decoder".
     low_res_only: "decoder" does not resize masks, for runtimes without dynamic sizes.
     gelu_approximate: the tanh formula, for runtimes without the error function; results differ by about 0.01.
@@ -34,6 +35,7 @@ class Plan:
     opset: int = contract.DEFAULT_OPSET
     dynamic_size: bool = False
     preprocess: str = "none"
+    input_name: str = contract.INPUT_NAME
     return_single_mask: bool = False
     use_stability_score: bool = False
     return_extra_metrics: bool = False
@@ -54,6 +56,12 @@ class Plan:
             raise InputError(sentence("opset", bounds, self.opset, f"use {contract.DEFAULT_OPSET}"))
         if self.preprocess not in PREPROCESSING:
             raise InputError(unknown_name("preprocess", self.preprocess, PREPROCESSING))
+        if not self.input_name.isidentifier():
+            remedy = "use letters, digits and underscores"
+            raise InputError(sentence("input_name", "be a name", repr(self.input_name), remedy))
+        if self.input_name != contract.INPUT_NAME and "encoder" not in self.parts:
+            remedy = "leave it out: it is the name of the encoder's input"
+            raise InputError(sentence("input_name", "be given with the part encoder", ", ".join(self.parts), remedy))
         if self.dynamic_size and self.preprocess != "none":
             remedy = "leave one of them out: an encoder that preprocesses takes images of any size"
             raise InputError(sentence("dynamic_size", "be False with preprocess", self.preprocess, remedy))
@@ -77,7 +85,7 @@ class Plan:
     def _encoder(self) -> contract.Graph:
         by_preprocessing = {"float32": contract.ENCODER_HWC, "uint8": contract.ENCODER_HWC_UINT8}
         normalized = contract.ENCODER_DYNAMIC if self.dynamic_size else contract.ENCODER
-        return by_preprocessing.get(self.preprocess, normalized)
+        return contract.with_input_name(by_preprocessing.get(self.preprocess, normalized), self.input_name)
 
     @property
     def _decoder(self) -> contract.Graph:

@@ -17,12 +17,13 @@ from onnxscript.rewriter.rules.common import _remove_expand_before_binary_op as 
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mobilesam._version import __version__
-from mobilesam.errors import ExportError, sentence
+from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export.wrappers import Wrapper
 from mobilesam.onnx import contract
 
 op: Any = opset18  # its annotations lack the plain numbers that it takes as well
 _BASE_OPSET = 18  # of PyTorch's exporter, which converts it to newer ones
+_OLDER_IR_VERSION = 8  # of ONNX's files when opset 17 was new: runtimes refuse newer ones than they know
 # Attributes that opset 18 introduced, which PyTorch's exporter writes with their default values.
 _DEFAULTS_OF_18 = {
     "ReduceMax": ("noop_with_empty_axes",),
@@ -79,10 +80,26 @@ def join(head: onnx.ModelProto, body: onnx.ModelProto, graph: contract.Graph) ->
     del joined.opset_import[1:]  # both graphs have the same opset
     joined.producer_version, joined.graph.name = __version__, body.graph.name
     (name,) = graph.input_names
-    _rename_inputs(joined.graph, {f"head_{name}": name})
+    rename_inputs(joined.graph, {f"head_{name}": name})
     joined.graph.input[0].name = name
     _name_dims(joined.graph, graph)
     return joined
+
+
+def rename_input(model: onnx.ModelProto, name: str, new_name: str) -> onnx.ModelProto:
+    """Rename an input of a graph, in place.
+
+    Raises:
+        InputError: another tensor of the graph has the name.
+    """
+    graph = model.graph
+    tensors = {name for node in graph.node for name in (*node.input, *node.output)}
+    if new_name in tensors | {value.name for value in (*graph.input, *graph.output)}:
+        remedy = "choose another name"
+        raise InputError(sentence("input_name", "not be that of another tensor of the graph", new_name, remedy))
+    rename_inputs(graph, {name: new_name})
+    next(value for value in graph.input if value.name == name).name = new_name
+    return model
 
 
 def samples(graph: contract.Graph) -> list[torch.Tensor]:
@@ -159,13 +176,14 @@ def _share_constants(graph: onnx.GraphProto) -> None:
         content.CopyFrom(tensor)
         content.name = ""
         renamed[tensor.name] = first.setdefault(content.SerializeToString(deterministic=True), tensor.name)
-    _rename_inputs(graph, renamed)
+    rename_inputs(graph, renamed)
     kept = [tensor for tensor in graph.initializer if renamed[tensor.name] == tensor.name]
     del graph.initializer[:]
     graph.initializer.extend(kept)
 
 
-def _rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+def rename_inputs(graph: onnx.GraphProto, new_names: Mapping[str, str]) -> None:
+    """Make the nodes of a graph read other values, by the names of those they read now."""
     for node in graph.node:
         node.input[:] = [new_names.get(name, name) for name in node.input]
 
@@ -201,6 +219,7 @@ def at_opset(proto: onnx.ModelProto, opset: int) -> onnx.ModelProto:
     for imported in proto.opset_import:
         if not imported.domain:
             imported.version = opset
+    proto.ir_version = _OLDER_IR_VERSION
     try:
         onnx.checker.check_model(proto, full_check=True)
     except onnx.checker.ValidationError as error:

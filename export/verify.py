@@ -111,20 +111,26 @@ def _prompts(shape: str, reference: MaskModel, embedding: Embedding) -> Iterator
 
 
 class _Decoder(NamedTuple):
-    """A decoder of either kind; ``scores_are_iou`` is false for one that scores by stability."""
+    """A decoder of either kind.
+
+    scores_are_iou: false for one that scores by stability.
+    single: its one mask is the single-mask output, whatever the number of points.
+    """
 
     decoder: SplitDecoder | SamDecoder
-    scores_are_iou: bool
+    scores_are_iou: bool = True
+    single: bool = False
 
 
 def _decoders(parts: recognition.Parts) -> Iterator[_Decoder]:
     roles = [graph.role for graph in contract.SPLIT_DECODER]
     if parts.keys() >= set(roles):
-        yield _Decoder(SplitDecoder(*(open_session(parts[role][0]) for role in roles)), True)
+        yield _Decoder(SplitDecoder(*(open_session(parts[role][0]) for role in roles)))
     if "decoder" in parts:
         model = parts["decoder"][1]
         session = open_session(sam_decoder.cut(model).SerializeToString())
-        yield _Decoder(SamDecoder(session), metadata.of(model).get("scores") != "stability")
+        about = metadata.of(model)
+        yield _Decoder(SamDecoder(session), about.get("scores") != "stability", about.get("masks") == "single")
 
 
 def _all_masks(decoder: MaskModel | SplitDecoder | SamDecoder, embedding: Embedding, prompts: Prompts) -> Decoded:
@@ -146,7 +152,8 @@ def _compare(
 ) -> None:
     actual = _all_masks(decoder.decoder, embedding, prompts)
     if actual.low_res_logits.shape[1] == 1:
-        expected = _single(expected, prompts.point_coords.shape[1])
+        mask = 0 if decoder.single else _choice(expected, prompts.point_coords.shape[1])
+        expected = Decoded(expected.low_res_logits[:, [mask]], expected.iou_predictions[:, [mask]])
     errors.add(f"low_res_masks, {stage}", float(np.abs(actual.low_res_logits - expected.low_res_logits).max()), case)
     if decoder.scores_are_iou:
         difference = np.abs(actual.iou_predictions - expected.iou_predictions)
@@ -161,11 +168,10 @@ def _compare(
         errors.add("mask pixels, end to end", share, case)
 
 
-def _single(decoded: Decoded, num_points: int) -> Decoded:
-    """Return the mask that the graphs of SAM's exporter choose, by the number of points, padding counted."""
+def _choice(decoded: Decoded, num_points: int) -> int:
+    """Return the number of the mask that SAM's exporter chooses, by the number of points, padding counted."""
     preference = np.array([1000.0, 0, 0, 0])
-    best = int((decoded.iou_predictions[0] + (num_points - 2.5) * preference).argmax())
-    return Decoded(decoded.low_res_logits[:, [best]], decoded.iou_predictions[:, [best]])
+    return int((decoded.iou_predictions[0] + (num_points - 2.5) * preference).argmax())
 
 
 class _FullSize:
@@ -173,10 +179,10 @@ class _FullSize:
 
     def __init__(self, path: Path) -> None:
         self._session = open_session(path)
-        inputs, outputs = (
-            {value.name for value in values} for values in (self._session.get_inputs(), self._session.get_outputs())
-        )
-        self.usable = "masks" in outputs and inputs == set(contract.decoder().input_names)
+        inputs = {value.name for value in self._session.get_inputs()}
+        types = {value.name: value.type for value in self._session.get_outputs()}
+        # A decoder that crops its mask returns bytes.
+        self.usable = types.get("masks") == "tensor(float)" and inputs == set(contract.decoder().input_names)
 
     def error(self, embedding: Embedding, prompts: Prompts, image_size: int) -> float:
         masks, low_res = self._session.run(["masks", "low_res_masks"], self._feeds(embedding, prompts))

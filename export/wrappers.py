@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from mobilesam.config import STABILITY_OFFSET
 from mobilesam.export.plan import Plan
@@ -164,6 +165,38 @@ class Decoder(Wrapper):
         best = (iou_preds + (num_points - 2.5) * preference).argmax(dim=1)
         rows = torch.arange(len(best))
         return masks[rows, best].unsqueeze(1), iou_preds[rows, best].unsqueeze(1)
+
+
+class SingleMask(Decoder):
+    """The SAM decoder with the single-mask output, whatever the number of points."""
+
+    def __init__(self, sam: Sam) -> None:
+        super().__init__(sam, True, use_stability_score=False, extra_metrics=False, low_res_only=False)
+
+    @staticmethod
+    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
+        """Return the first mask of each prompt, (B, 1, h, w), and its predicted IoU, (B, 1)."""
+        return masks[:, :1], iou_preds[:, :1]
+
+
+class ToolDecoder(SingleMask):
+    """The decoder of annotation tools, :mod:`mobilesam.export.tool_decoder`: it sets the padding of prompts itself."""
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        kept = point_labels[0] > -1
+        point_coords, point_labels = point_coords[:, kept], point_labels[:, kept]
+        if point_labels.max() < 2:
+            point_coords = functional.pad(point_coords, (0, 0, 0, 1))
+            point_labels = functional.pad(point_labels, (0, 1), value=-1)
+        return super().forward(image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size)
 
 
 class Job(NamedTuple):

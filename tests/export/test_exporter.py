@@ -90,6 +90,7 @@ def test_an_encoder_that_preprocesses(sam, tmp_path, exported, preprocess, opset
 
     export_onnx(sam, tmp_path, Plan(parts=("encoder",), preprocess=preprocess, opset=opset))
     assert opset_of(tmp_path / "encoder.onnx") == opset
+    assert onnx.load(tmp_path / "encoder.onnx").ir_version == (8 if opset == 17 else 10)
     shutil.copy(exported / "decoder.onnx", tmp_path)
     predictor = SamPredictor(OnnxSam.from_files(tmp_path))
     for name in ("chelsea", "coffee_portrait"):
@@ -97,6 +98,20 @@ def test_an_encoder_that_preprocesses(sam, tmp_path, exported, preprocess, opset
         expected = SamPredictor(sam)
         expected.set_image(photo(name))
         np.testing.assert_allclose(predictor.features, expected.features.numpy(), atol=1e-4, rtol=0)
+
+
+def test_an_encoder_with_another_input_name(sam, tmp_path, exported):
+    from mobilesam.export.exporter import export_onnx
+
+    (written,) = export_onnx(sam, tmp_path, Plan(parts=("encoder",), input_name="x"))
+    assert written.error < 1e-4
+    assert [value.name for value in onnx.load(written.path).graph.input] == ["x"]
+    shutil.copy(exported / "decoder.onnx", tmp_path)
+    image = photo("coffee")
+    features, expected = (OnnxSam.from_files(folder).encode(image).features for folder in (tmp_path, exported))
+    np.testing.assert_array_equal(features, expected)
+    with pytest.raises(InputError, match=r"input_name must not be that of another tensor of the graph, got image_emb"):
+        export_onnx(sam, tmp_path, Plan(parts=("encoder",), input_name="image_embeddings"), force=True)
 
 
 def test_an_encoder_of_any_size(sam, remade):
@@ -241,6 +256,11 @@ def test_an_old_opset_writes_nothing(command, tmp_path):
         ({"parts": ()}, "part must be one of encoder, split_decoder, decoder, got ''"),
         ({"preprocess": "float16"}, "preprocess must be one of none, float32, uint8, got 'float16'"),
         ({"preprocess": "uint8", "dynamic_size": True}, "dynamic_size must be False with preprocess, got uint8"),
+        ({"input_name": "a b"}, "input_name must be a name, got 'a b'; use letters, digits and underscores"),
+        (
+            {"parts": ("decoder",), "input_name": "x"},
+            "input_name must be given with the part encoder, got decoder; leave it out: it is the name of",
+        ),
         ({"low_res_only": True, "return_extra_metrics": True}, "return_extra_metrics must be False with low_res_only"),
     ],
 )
