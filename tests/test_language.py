@@ -65,7 +65,7 @@ PHRASES = {
     r"lanes?\b|lines? of work\b": "worker or thread",
     r"readings\b": "candidate masks",
     r"presets?\b": "mode",
-    r"studios?\b": "service",
+    r"(?<!label )studios?\b": "service",  # Label Studio is a program
     r"skeletons?\b|shipped\b": "graph template",
     r"notices\b": "warnings",
     r"patience\b|patient\b": "retry policy",

@@ -44,15 +44,15 @@ def read_folder(folder: Path) -> PromptFile:
 def _yolo(path: Path, names: Mapping[int, str]) -> Iterator[ObjectPrompt]:
     for place, line in enumerate(read_text(path).splitlines(), start=1):
         where = f"{path} line {place}"
-        words = line.split()
-        if not words:
+        fields = line.split()
+        if not fields:
             continue
         # class cx cy w h [score], or class and the corners of a polygon
-        is_polygon = len(words) >= 7 and len(words) % 2 == 1
-        if not (len(words) in (5, 6) or is_polygon):
-            actual = f"{len(words)} words"
+        is_polygon = len(fields) >= 7 and len(fields) % 2 == 1
+        if not (len(fields) in (5, 6) or is_polygon):
+            actual = f"{len(fields)} fields"
             raise InputError(sentence(where, "have a class, x, y, width and height", actual, "correct the line"))
-        number, *values = (number_of(word, where) for word in words)
+        number, *values = (number_of(word, where) for word in fields)
         placed = values if is_polygon else values[:4]
         if not all(-_SLACK <= value <= 1 + _SLACK for value in placed):
             remedy = "divide x by the width and y by the height"
@@ -62,7 +62,7 @@ def _yolo(path: Path, names: Mapping[int, str]) -> Iterator[ObjectPrompt]:
         else:
             x, y, width, height = placed
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
-        score = values[4] if len(words) == 6 else None
+        score = values[4] if len(fields) == 6 else None
         label = names.get(int(number), f"{int(number)}")
         yield replace(box_prompt(box, where, label, score), normalized=True)
 

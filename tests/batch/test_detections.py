@@ -194,7 +194,7 @@ BAD = {
     "a short YOLO line": (
         "a.txt",
         "0 0.1 0.2\n",
-        r"a\.txt line 1 must have a class, x, y, width and height, got 3 words",
+        r"a\.txt line 1 must have a class, x, y, width and height, got 3 fields",
     ),
     "another JSON": ("a.json", {"version": 3}, r"a\.json must be labelme's JSON, got no list 'shapes'"),
     "one point": (
