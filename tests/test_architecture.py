@@ -50,6 +50,7 @@ WITH_TORCH = {
 }
 SOURCES = [*sorted((ROOT / "mobilesam").rglob("*.py")), *sorted((ROOT / "export").rglob("*.py"))]
 SOURCES += sorted((ROOT / "webui").rglob("*.py"))
+SOURCES = [path for path in SOURCES if "pack_files" not in path.parts]  # programs of other tools
 
 
 def module_of(path: Path) -> str:
