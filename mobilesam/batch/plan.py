@@ -119,7 +119,7 @@ def _task(number: int, source: str, names: Names, prompts: PromptFile | None, fi
         known = prompts.name_of(source)
         if known is None:
             return None
-        file_name = known
+        file_name = file_name if prompts.by_stem else known
     return Task(number, source, file_name, names, tuple(prompts.for_image(source)))
 
 

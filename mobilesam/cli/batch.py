@@ -142,7 +142,9 @@ def batch(
     objects = None
     if prompts is not None:
         objects = read_prompts_or_coco(prompts, dataset)
-        objects = filtered(objects, min_score, None if labels is None else labels.split(","))
+        objects = filtered(
+            objects, min_score, None if labels is None else [label.strip() for label in labels.split(",")]
+        )
         refuse_overwriting(list(files_of_all(out, names).values()), [str(prompts)], force=True)
     count, share = split_cores(workers, threads, network)
     model = network.choice(share)

@@ -112,8 +112,10 @@ def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str]
     """Return the objects of at least this score, and with one of these labels; objects without a score are kept.
 
     Raises:
-        InputError: no object has one of the labels.
+        InputError: no object has one of the labels, or ``min_score`` is not a finite number.
     """
+    if min_score is not None and not math.isfinite(min_score):
+        raise InputError(sentence("min_score", "be a finite number", min_score, "leave it out for all boxes"))
     every = [prompt for objects in (prompts.objects, *prompts.images.values()) for prompt in objects]
     known = sorted({prompt.label for prompt in every if prompt.label is not None})
     for name in labels or ():

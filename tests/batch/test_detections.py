@@ -99,6 +99,7 @@ def test_an_image_is_found_by_its_name_or_by_its_id(command: Any, folder: Path, 
     assert outcome.code == 0, outcome.err
     assert "1 images have no prompt" in outcome.err
     (masks,) = formats.read_coco(folder / "out/coco.json")
+    assert masks.file_name == "000000000007.png"
     assert [record["label"] for record in masks.records] == ["1"]
 
 
@@ -167,6 +168,8 @@ def test_filters() -> None:
     assert [each.score for each in filtered(prompts, None, ["a"]).images["x"]] == [0.2, 0.8]
     with pytest.raises(InputError, match="each of labels must be one of a, b, got 'c'"):
         filtered(prompts, None, ["c"])
+    with pytest.raises(InputError, match="min_score must be a finite number, got nan"):
+        filtered(prompts, float("nan"), None)
 
 
 BAD = {
