@@ -233,7 +233,7 @@ def test_a_crop_of_no_mask_is_the_whole_image(pack):
     assert not decode(part(pack("cvat"), "decoder"), features, [([0, 0], 0)], (300, 200)).any()
 
 
-def test_the_checkpoint_of_label_studio(pack, sam):
+def test_the_checkpoint_of_labelstudio(pack, sam):
     import torch
 
     from mobilesam import sam_model_registry
