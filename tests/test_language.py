@@ -95,7 +95,8 @@ def tracked() -> list[str]:
 
 
 def parts(name: str) -> list[str]:
-    return re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().split("_")
+    words = re.sub(r"([a-z0-9])([A-Z])", r"\1_\2", name).lower().replace("label_studio", "")  # a program
+    return words.split("_")
 
 
 def in_name(name: str) -> str | None:
