@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 
 import numpy as np
 
@@ -49,6 +50,7 @@ def main() -> None:
     sys.argv[1:] = shared
     options = arguments(__doc__.partition("\n")[0])
     os.environ |= {"SAM_CHOICE": "MobileSAM", "MOBILESAM_CHECKPOINT": str(options.pack / "mobile_sam.pt")}
+    os.environ["MODEL_DIR"] = tempfile.mkdtemp()  # where the backend writes its database
     sys.path.insert(0, backend)
     from label_studio_converter import brush
     from model import PREDICTOR, SamMLBackend
