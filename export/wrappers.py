@@ -110,6 +110,7 @@ class Decoder(Wrapper):
         orig_im_size: Tensor | None = None,
     ) -> tuple[Tensor, ...]:
         encoder, decoder = self.sam.prompt_encoder, self.sam.mask_decoder
+        point_coords, point_labels = self.set_padding(point_coords, point_labels)
         sparse = encoder.embed_points(point_coords, point_labels)
         dense = self.dense(mask_input, has_mask_input)
         low_res, scores = decoder.predict_masks(image_embeddings, encoder.get_dense_pe(), sparse, dense)
@@ -125,6 +126,10 @@ class Decoder(Wrapper):
             areas = (masks > self.sam.mask_threshold).sum(dim=(-1, -2)).to(masks.dtype)
             return masks, scores, self.stability(masks), areas, low_res
         return masks, scores, low_res
+
+    def set_padding(self, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the points as they are; padding is the caller's."""
+        return point_coords, point_labels
 
     def stability(self, masks: Tensor) -> Tensor:
         """Return the stability score, in 0..1: the ratio of the areas at a higher and a lower threshold."""
@@ -182,21 +187,14 @@ class SingleMask(Decoder):
 class ToolDecoder(SingleMask):
     """The decoder of annotation tools, :mod:`mobilesam.export.tool_decoder`: it sets the padding of prompts itself."""
 
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-        orig_im_size: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
+    def set_padding(self, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Remove the padding points of the prompt and, if it has no box, add one."""
         kept = point_labels[0] > -1
         point_coords, point_labels = point_coords[:, kept], point_labels[:, kept]
         if point_labels.max() < 2:
             point_coords = functional.pad(point_coords, (0, 0, 0, 1))
             point_labels = functional.pad(point_labels, (0, 1), value=-1)
-        return super().forward(image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size)
+        return point_coords, point_labels
 
 
 class Job(NamedTuple):

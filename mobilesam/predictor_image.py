@@ -16,7 +16,10 @@ _SIDES = ("orig_h", "orig_w", "input_h", "input_w")
 
 
 def _side(name: str) -> property:
-    return property(lambda self: self._parts.get(name), lambda self, value: self._assign(**{name: value}))
+    def assign(image: PredictorImage, value: Any) -> None:
+        image._assign(**{name: value if value is None else _pixels(name, value)})
+
+    return property(lambda image: image._parts.get(name), assign)
 
 
 class PredictorImage:
@@ -99,10 +102,10 @@ class PredictorImage:
 
     def _assign(self, **changes: Any) -> None:
         parts = {**self._parts, **changes}
-        sides = [parts.get(name) for name in _SIDES]
+        sides: list[Any] = [parts.get(name) for name in _SIDES]
         self._parts, self._embedding = parts, None
         if parts.get("is_image_set") and parts.get("features") is not None and None not in sides:
-            height, width, input_height, input_width = (int(side) for side in sides if side is not None)
+            height, width, input_height, input_width = sides
             self._embedding = Embedding(parts["features"], (height, width), (input_height, input_width))
 
     def _set(self, embedding: Embedding) -> None:
@@ -115,9 +118,17 @@ def _checked_size(name: str, value: Any) -> tuple[int | None, int | None]:
     if value is None:
         return None, None
     try:
-        height, width = (int(side) for side in value)
-    except (TypeError, ValueError):
-        height = width = 0
-    if min(height, width) < 1:
-        raise InputError(sentence(name, "be a height and a width in pixels", repr(value), "pass (height, width)"))
-    return height, width
+        height, width = value
+    except (TypeError, ValueError) as error:
+        raise InputError(sentence(name, "be a height and a width", repr(value), "pass (height, width)")) from error
+    return _pixels(name, height), _pixels(name, width)
+
+
+def _pixels(name: str, value: Any) -> int:
+    try:
+        pixels = int(value)
+    except (TypeError, ValueError, OverflowError):
+        pixels = 0
+    if pixels < 1:
+        raise InputError(sentence(name, "be pixels, at least 1", repr(value), "pass sizes in pixels"))
+    return pixels

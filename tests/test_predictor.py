@@ -361,9 +361,14 @@ def test_a_wrong_value_of_the_image_is_refused(torch_sam):
     predictor = SamPredictor(torch_sam)
     with pytest.raises(InputError, match=r"features must have shape \(1, 256, 64, 64\), got \(64, 64, 256\); assign"):
         predictor.features = np.zeros((64, 64, 256), np.float32)
-    for value in ((300,), 300, "ab", (0, 5)):
-        with pytest.raises(InputError, match="original_size must be a height and a width in pixels, got"):
+    for value in ((300,), 300, "abc"):
+        with pytest.raises(InputError, match="original_size must be a height and a width, got"):
             predictor.original_size = value
+    for value in ((0, 5), "ab", (np.inf, 5), (None, 5)):
+        with pytest.raises(InputError, match="original_size must be pixels, at least 1, got"):
+            predictor.original_size = value
+    with pytest.raises(InputError, match="orig_h must be pixels, at least 1, got 'tall'"):
+        predictor.orig_h = "tall"
 
 
 def test_a_subclass_need_not_call_the_constructor(sam):

@@ -36,16 +36,15 @@ def verify(
     Prints the largest difference of each output. The exit code is 1 if one exceeds its limit. The network runs on
     PyTorch if it is installed, otherwise on ONNX Runtime.
     """
-    import importlib.util
-
     from mobilesam.cli.model import load_model
     from mobilesam.export.verify import verify as compare
     from mobilesam.loading import find_export
     from mobilesam.onnx import recognition
+    from mobilesam.optional import has_torch
 
     files = [file for path in models for file in (recognition.files_of(path) if path.is_dir() else [path])]
     recognition.by_role(files)  # a wrong file is reported before the network is loaded
-    if backend is options.Backend.auto and not find_export(against) and importlib.util.find_spec("torch"):
+    if backend is options.Backend.auto and not find_export(against) and has_torch():
         backend = options.Backend.torch
     rows = compare(files, load_model(against, backend, options.Device.cpu, None))
     if as_json:

@@ -38,7 +38,11 @@ def read_folder(folder: Path) -> PromptFile:
     if texts:
         names = _class_names(folder)
         return prompt_file({path.stem: list(_yolo(path, names)) for path in texts}, by_stem=True)
-    return prompt_file({path.stem: list(_labelme(path)) for path in documents}, by_stem=True)
+    read = {path.stem: _labelme(path) for path in documents}
+    if others := sum(count for _, count in read.values()):
+        message = f"{folder} has {others} shapes that are no rectangles; they are left out"
+        warnings.warn(message, FormatLossWarning, stacklevel=2)
+    return prompt_file({stem: objects for stem, (objects, _) in read.items()}, by_stem=True)
 
 
 def _yolo(path: Path, names: Mapping[int, str]) -> Iterator[ObjectPrompt]:
@@ -63,6 +67,9 @@ def _yolo(path: Path, names: Mapping[int, str]) -> Iterator[ObjectPrompt]:
             x, y, width, height = placed
             box = (x - width / 2, y - height / 2, x + width / 2, y + height / 2)
         score = values[4] if len(fields) == 6 else None
+        if number < 0 or not number.is_integer():
+            actual = fields[0]
+            raise InputError(sentence(f"{where}: the class", "be a whole number from 0", actual, "correct the line"))
         label = names.get(int(number), f"{int(number)}")
         yield replace(box_prompt(box, where, label, score), normalized=True)
 
@@ -103,12 +110,13 @@ def _plain(word: str) -> str:
     return word.strip("'")
 
 
-def _labelme(path: Path) -> Iterator[ObjectPrompt]:
+def _labelme(path: Path) -> tuple[list[ObjectPrompt], int]:
+    """Return the rectangles of a file, and the number of its other shapes."""
     content = read_json(path)
     shapes = content.get("shapes") if isinstance(content, dict) else None
     if not isinstance(shapes, list):
         raise InputError(sentence(str(path), "be labelme's JSON", "no list 'shapes'", "save it with labelme again"))
-    others = 0
+    objects, others = list[ObjectPrompt](), 0
     for place, shape in enumerate(shapes):
         where = f"{path}: shapes[{place}]"
         if not isinstance(shape, dict) or shape.get("shape_type") != "rectangle":
@@ -123,7 +131,5 @@ def _labelme(path: Path) -> Iterator[ObjectPrompt]:
             actual = reprlib.repr(points)
             raise InputError(sentence(f"{where}.points", "be two points", actual, "draw it again")) from error
         corners = (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2))
-        yield box_prompt(corners, where, shape.get("label"), None, shape.get("group_id"))
-    if others:
-        message = f"{path} has {others} shapes that are no rectangles; they are left out"
-        warnings.warn(message, FormatLossWarning, stacklevel=2)
+        objects.append(box_prompt(corners, where, shape.get("label"), None, shape.get("group_id")))
+    return objects, others

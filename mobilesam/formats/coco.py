@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path
+from mobilesam.files import atomic_path, is_number
 from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
 from mobilesam.formats.masked_image import (
     OBJECT,
@@ -167,8 +167,13 @@ def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPr
         remedy = "give each annotation a bbox, or leave it out"
         raise InputError(sentence(name, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))
     x, y, width, height = map(float, bbox)
-    label = categories.get(annotation.get("category_id"))
-    return ObjectPrompt(box=(x, y, x + width, y + height), label=label)
+    label, score, number = categories.get(annotation.get("category_id")), annotation.get("score"), annotation.get("id")
+    return ObjectPrompt(
+        box=(x, y, x + width, y + height),
+        label=label,
+        score=float(score) if is_number(score) else None,
+        detection_id=number if isinstance(number, int | str) else None,
+    )
 
 
 def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:

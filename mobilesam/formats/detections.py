@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -32,7 +33,8 @@ Objects = dict[str, list[ObjectPrompt]]
 
 def is_results(content: Any) -> bool:
     """Return whether JSON content is a list of detections, COCO's format for results."""
-    return isinstance(content, list) and bool(content) and isinstance(content[0], dict) and "bbox" in content[0]
+    first = content[0] if isinstance(content, list) and content else None
+    return isinstance(first, dict) and ("bbox" in first or "image_id" in first)
 
 
 def results_prompts(content: Sequence[Any], path: Path, dataset: Path | None = None) -> PromptFile:
@@ -52,6 +54,12 @@ def results_prompts(content: Sequence[Any], path: Path, dataset: Path | None = N
             actual = reprlib.repr(entry.get("bbox") if isinstance(entry, dict) else entry)
             raise InputError(sentence(f"{where}.bbox", "be numbers [x, y, width, height]", actual, "correct the entry"))
         image = entry.get("image_id")
+        if isinstance(image, float) and image.is_integer():
+            image = int(image)
+        if dataset is None and ("file_name" in entry) != ("file_name" in content[0]):
+            remedy = "give each entry a file_name, or none"
+            actual = "one with it and one without"
+            raise InputError(sentence(f"{where}.file_name", "be in all entries or in none", actual, remedy))
         if "file_name" in entry:
             name = str(entry["file_name"])
         elif isinstance(image, bool) or not isinstance(image, int | str):
@@ -83,7 +91,7 @@ def read_table(path: Path) -> PromptFile:
         text = read_bytes(path, MAX_DATASET_BYTES, pipes=True).decode("utf-8-sig")
         table = csv.DictReader(io.StringIO(text, newline=""))
         columns = {str(name).strip().lower(): str(name) for name in table.fieldnames or ()}
-        rows = list(table)
+        rows = [(table.line_num, row) for row in table]
     except OSError as error:
         raise InputError(f"The table {path} cannot be read ({error.strerror}). Check the path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
@@ -96,7 +104,7 @@ def read_table(path: Path) -> PromptFile:
         raise InputError(sentence(f"the table {path}", requirement, actual[:200], "rename the columns"))
     label, score, number = (_first(columns, names) for names in (_LABEL_COLUMNS, _SCORE_COLUMNS, _ID_COLUMNS))
     objects: Objects = {}
-    for place, row in enumerate(rows, start=2):
+    for place, row in rows:
         where = f"{path} line {place}"
         x1, y1, x2, y2 = (number_of(row[columns[name]], f"{where}: {name}") for name in corners)
         if corners[2] in _SIZED:
@@ -104,7 +112,10 @@ def read_table(path: Path) -> PromptFile:
         about = [row[name] or None if name else None for name in (label, number)]
         confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
         prompt = box_prompt((x1, y1, x2, y2), where, about[0], confidence, about[1])
-        objects.setdefault((row[image] or "").strip(), []).append(prompt)
+        name = (row[image] or "").strip()
+        if not name:
+            raise InputError(sentence(f"{where}: {image}", "name an image", "none", "correct the line"))
+        objects.setdefault(name, []).append(prompt)
     return prompt_file(objects, by_stem=not any(Path(name).suffix for name in objects))
 
 
@@ -151,7 +162,7 @@ def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number:
     if score is not None and not is_number(score):
         raise InputError(sentence(f"{where}: the score", "be a number", reprlib.repr(score), "correct the entry"))
     for name, value in (("label", label), ("id", number)):
-        if not isinstance(value, int | float | str | None):
+        if not isinstance(value, int | float | str | None) or not _is_text(value):
             raise InputError(sentence(f"{where}: the {name}", "be text or a number", reprlib.repr(value), "correct it"))
     return ObjectPrompt(
         box=(x1, y1, x2, y2),
@@ -177,6 +188,11 @@ def _dataset(path: Path | None) -> tuple[Mapping[Any, str], Mapping[Any, str]]:
             pass
         raise
     return {entry["id"]: str(entry["file_name"]) for entry in document.images}, document.categories
+
+
+def _is_text(value: Any) -> bool:
+    """Return whether the text of a value can be written to a file, which half of a surrogate pair cannot."""
+    return not re.search("[\ud800-\udfff]", str(value))
 
 
 def _first(columns: Mapping[str, str], names: Sequence[str]) -> str | None:

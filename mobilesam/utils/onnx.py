@@ -11,8 +11,6 @@ torch = import_torch("mobilesam.utils.onnx")
 from mobilesam.export.wrappers import Decoder  # noqa: E402
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from mobilesam.modeling import MaskDecoder, Sam
 
 
@@ -36,20 +34,7 @@ class SamOnnxModel(Decoder):  # type: ignore[misc]  # mypy does not find the fol
     ) -> None:
         super().__init__(model, return_single_mask, use_stability_score, return_extra_metrics, low_res_only=False)
 
-    @torch.no_grad()  # type: ignore[untyped-decorator]
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-        orig_im_size: Tensor,
-    ) -> tuple[Tensor, ...]:
-        """Decode one prompt; with ``return_extra_metrics`` there are also stability scores and areas of the masks."""
-        return super().forward(  # type: ignore[no-any-return]
-            image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size
-        )
+    forward = torch.no_grad()(Decoder.forward)
 
     @property
     def model(self) -> Sam:

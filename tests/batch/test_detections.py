@@ -93,7 +93,9 @@ def test_labels_scores_and_ids_are_in_every_format(command: Any, folder: Path) -
         ]
 
 
-@pytest.mark.parametrize("image", [{"image_id": 7}, {"file_name": "000000000007.png"}], ids=["id", "name"])
+@pytest.mark.parametrize(
+    "image", [{"image_id": 7}, {"image_id": 7.0}, {"file_name": "000000000007.png"}], ids=["id", "float", "name"]
+)
 def test_an_image_is_found_by_its_name_or_by_its_id(command: Any, folder: Path, image: dict[str, Any]) -> None:
     outcome = run(command, folder, write(folder / "results.json", entries(**image)), "--min-score", 0.5)
     assert outcome.code == 0, outcome.err
@@ -181,6 +183,19 @@ BAD = {
     "no box later": ("r.json", [*entries(image_id=1), {"image_id": 1}], r"r\.json\[2\]\.bbox must be numbers"),
     "NaN": ("r.json", '[{"image_id": 1, "bbox": [1, 2, NaN, 4]}]', "must be numbers|cannot be read"),
     "a negative size": ("r.json", [{"image_id": 1, "bbox": [9, 9, -3, 4]}], r"r\.json\[0\]: the box must have a width"),
+    "a name and an id": (
+        "r.json",
+        [*entries(file_name="a.png"), *entries(image_id=1)],
+        r"r\.json\[2\]\.file_name must be in all entries or in none",
+    ),
+    "half a character": (
+        "r.json",
+        [{"image_id": 1, "bbox": [1, 2, 3, 4], "category_id": "\ud800"}],
+        "label must be text",
+    ),
+    "no box at first": ("r.json", [{"image_id": 1}], r"r\.json\[0\]\.bbox must be numbers"),
+    "no name in a table": ("t.csv", "image,x1,y1,x2,y2\n\n,1,2,3,4\n", r"t\.csv line 3: image must name an image"),
+    "half a class": ("a.txt", "1.5 0.1 0.2 0.1 0.1\n", r"line 1: the class must be a whole number from 0, got 1\.5"),
     "no image": ("r.json", [{"bbox": [1, 2, 3, 4]}], r"r\.json\[0\]\.image_id must be a number or text, got None"),
     "a score of text": ("r.json", [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": "x"}], "the score must be a number"),
     "a label of lists": (

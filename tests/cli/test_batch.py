@@ -124,7 +124,7 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
     content = {
         "images": [{"id": 7, "file_name": "photos/b.png"}, {"id": 3, "file_name": "sub/a.png"}],
         "annotations": [
-            {"id": 1, "image_id": 7, "category_id": 2, "bbox": [40, 80, 280, 360]},
+            {"id": 1, "image_id": 7, "category_id": 2, "bbox": [40, 80, 280, 360], "score": 0.25},
             {"id": 2, "image_id": 7, "category_id": 5, "bbox": [400, 120, 320, 240]},
         ],
         "categories": [{"id": 5, "name": "dog"}, {"id": 2, "name": "cat"}],
@@ -141,6 +141,7 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
         ("cat", 280 * 360 - CORNERS),
         ("dog", 320 * 240 - CORNERS),
     ]
+    assert [(each.get("score"), each["detection_id"]) for each in first.records] == [(0.25, 1), (None, 2)]
     again = formats.read_yolo(folder / "out/b.txt", HW, ["cat", "dog"])
     assert [each["label"] for each in again.records] == ["cat", "dog"]
     assert (folder / "out/sub/a.txt").read_text() == ""
