@@ -140,6 +140,15 @@ def is_number(value: object) -> TypeGuard[float]:
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < LARGEST
 
 
+def is_unicode(text: str) -> bool:
+    """Return whether a text can be written to a file. JSON can contain half of a surrogate pair, which cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def exists(path: Path) -> bool:
     """Return whether a path exists; False if that cannot be determined."""
     return os.path.exists(path)  # noqa: PTH110 (Path.exists raises for some paths)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path, is_number
+from mobilesam.files import atomic_path, is_number, is_unicode
 from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
 from mobilesam.formats.masked_image import (
     OBJECT,
@@ -168,6 +168,10 @@ def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPr
         raise InputError(sentence(name, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))
     x, y, width, height = map(float, bbox)
     label, score, number = categories.get(annotation.get("category_id")), annotation.get("score"), annotation.get("id")
+    for text in (label, number):
+        if isinstance(text, str) and not is_unicode(text):
+            place = f"annotation {number!r} of {path.name}"
+            raise InputError(sentence(f"{place}: the label and the id", "be valid Unicode", repr(text), "rename it"))
     return ObjectPrompt(
         box=(x, y, x + width, y + height),
         label=label,

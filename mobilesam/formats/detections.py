@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import re
 import reprlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.files import MALFORMED, MAX_DATASET_BYTES, MAX_TEXT_BYTES, is_number, parse_json, read_bytes
+from mobilesam.files import MALFORMED, MAX_DATASET_BYTES, MAX_TEXT_BYTES, is_number, is_unicode, parse_json, read_bytes
 from mobilesam.formats.coco_document import is_bbox, is_key, read_document
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
@@ -162,7 +161,7 @@ def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number:
     if score is not None and not is_number(score):
         raise InputError(sentence(f"{where}: the score", "be a number", reprlib.repr(score), "correct the entry"))
     for name, value in (("label", label), ("id", number)):
-        if not isinstance(value, int | float | str | None) or not _is_text(value):
+        if not isinstance(value, int | float | str | None) or not is_unicode(str(value)):
             raise InputError(sentence(f"{where}: the {name}", "be text or a number", reprlib.repr(value), "correct it"))
     return ObjectPrompt(
         box=(x1, y1, x2, y2),
@@ -188,11 +187,6 @@ def _dataset(path: Path | None) -> tuple[Mapping[Any, str], Mapping[Any, str]]:
             pass
         raise
     return {entry["id"]: str(entry["file_name"]) for entry in document.images}, document.categories
-
-
-def _is_text(value: Any) -> bool:
-    """Return whether the text of a value can be written to a file, which half of a surrogate pair cannot."""
-    return not re.search("[\ud800-\udfff]", str(value))
 
 
 def _first(columns: Mapping[str, str], names: Sequence[str]) -> str | None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from mobilesam.config import ALL_MASKS
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.files import is_number
+from mobilesam.files import is_number, is_unicode
 from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
 
 
@@ -106,7 +106,7 @@ def _object(value: Any, where: str, version: int) -> ObjectPrompt:
     known = ("points", "box", "label") if version == 1 else ("points", "box", "steps", "label")
     refuse_unknown_keys(value, known, where)
     label = value.get("label")
-    if "label" in value and (not isinstance(label, str) or not label):
+    if "label" in value and not (isinstance(label, str) and label and is_unicode(label)):
         raise InputError(sentence(f"{where}.label", "be text", shown(label), 'write for example "label": "cat"'))
     marks = {key: value[key] for key in ("points", "box") if key in value}
     if "steps" not in value:

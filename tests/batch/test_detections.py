@@ -245,3 +245,13 @@ def test_a_folder_of_neither_kind_and_a_dataset_that_does_not_fit(command: Any, 
     with pytest.raises(InputError, match="--dataset must be used with a COCO results list"):
         read_prompts_or_coco(dataset, dataset)
     assert command("batch", folder / "photos", "--everything", "--min-score", 1, "--out", folder / "o").code == 2
+
+
+def test_a_label_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
+    prompts = {"version": 1, "objects": [{"box": [1, 2, 30, 40], "label": "\ud800"}]}
+    with pytest.raises(InputError, match=r"p\.json: objects\[0\]\.label must be text"):
+        read_prompts_or_coco(write(tmp_path / "p.json", prompts))
+    annotation = {"id": 5, "image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40]}
+    content = DATASET | {"annotations": [annotation], "categories": [{"id": 1, "name": "\ud800"}]}
+    with pytest.raises(InputError, match=r"annotation 5 of c\.json: the label and the id must be valid Unicode"):
+        read_prompts_or_coco(write(tmp_path / "c.json", content))
