@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import contextlib
 import importlib.util
 import io
 import json
@@ -54,12 +55,12 @@ PROMPTS = {
 }
 
 
-@pytest.fixture(scope="session")
-def made_once():
-    """Make a graph once for all packs, whatever the name of its file."""
+@contextlib.contextmanager
+def graphs_made_once(made):
+    """Within the context, make each graph once for all packs, whatever the name of its file."""
     from mobilesam.export import exporter
 
-    make, made = exporter._make, {}
+    make = exporter._make
 
     def make_once(job, plan, state, weights_id, name):
         key = (type(job.module), job.graph, plan.opset)
@@ -74,16 +75,17 @@ def made_once():
 
 
 @pytest.fixture(scope="session")
-def pack(sam, tmp_path_factory, made_once):
+def pack(sam, tmp_path_factory):
     """A function that returns the folder of a tool, written once."""
     from mobilesam.export import export_pack
 
-    folders = {}
+    folders, made = {}, {}
 
     def folder_of(tool):
         if tool not in folders:
             folders[tool] = tmp_path_factory.mktemp(tool)
-            exported = export_pack(sam, folders[tool], tool)
+            with graphs_made_once(made):
+                exported = export_pack(sam, folders[tool], tool)
             assert all(error < 1e-4 for _, error in exported)
         return folders[tool]
 
