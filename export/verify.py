@@ -83,7 +83,7 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
         expected_features = reference.dump_features(expected.features)
         embeddings = {"same embedding": Embedding(expected_features, expected.original_hw, expected.input_hw)}
         if encoder:
-            encoded = encoder.encode(image, fast_padding=False)
+            (encoded,) = encoder.encode([image], fast_padding=False)
             embeddings["end to end"] = Embedding(encoded.features, expected.original_hw, encoded.input_hw)
             errors.add("image_embeddings", float(np.abs(encoded.features - expected_features).max()), shape)
         for name, prompts in _prompts(shape, reference, expected):

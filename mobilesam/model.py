@@ -32,6 +32,7 @@ class Capabilities:
 
     masks_per_prompt: number of masks of a prompt: 4, or 1 if there is only the single-mask output.
     prompt_batch: number of prompts for which one decoder call is fastest on this device; 1 if it takes only one.
+    encode_batch: number of images for which one encoder call is fastest on this device.
     workers: number of threads that should decode at the same time, each with :attr:`MaskModel.worker`.
     mask_input: whether the decoder takes the logits of an earlier mask.
     device: where the model runs: "cpu", "cuda:0", "CPUExecutionProvider" ...
@@ -39,6 +40,7 @@ class Capabilities:
 
     masks_per_prompt: int = len(ALL_MASKS)
     prompt_batch: int = 1
+    encode_batch: int = 1
     workers: int = 1
     mask_input: bool = True
     device: str = "cpu"
@@ -112,6 +114,13 @@ class MaskModel(abc.ABC):
             embedding of an empty square. Faster for images that are not square; the embedding differs slightly from
             that of the padded square.
         """
+
+    def encode_batch(self, images: Sequence[UInt8Array], *, fast_padding: bool = False) -> list[Embedding]:
+        """Encode images, each (H, W, 3) uint8 RGB of any size, several in one call of the encoder where that is faster.
+
+        On a CPU it is not, and the embeddings are those of :meth:`encode`; see :attr:`Capabilities.encode_batch`.
+        """
+        return [self.encode(image, fast_padding=fast_padding) for image in images]
 
     @abc.abstractmethod
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:

@@ -10,12 +10,14 @@ Letters: H W are the sides of the original image, h w those of the resized one, 
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
 
-from mobilesam.arrays import FloatArray, UInt8Array
+from mobilesam.arrays import Array, FloatArray, UInt8Array
 from mobilesam.geometry import resized_hw
 
 # Means and standard deviations of ImageNet's RGB channels in 0..255, as in SAM's training.
@@ -47,6 +49,26 @@ def encoder_input(image_rgb: UInt8Array, image_size: int, patch_size: int | None
     if patch_size is not None:
         size_hw = (-(-height // patch_size) * patch_size, -(-width // patch_size) * patch_size)
     return EncoderInput(pad(normalize(resized), size_hw), (height, width))
+
+
+def encode_together(
+    encode: Callable[[Any], Any], inputs: Sequence[tuple[Array, tuple[int, int]]], most: int
+) -> list[tuple[Any, tuple[int, int]]]:
+    """Encode inputs, at most ``most`` of one shape in a call.
+
+    Args:
+        encode: takes (B, 3, h, w) pixels and returns (B, 256, rows, columns) features.
+        inputs: from :func:`encoder_input`, or of another form for ``most`` = 1.
+
+    Returns:
+        The features of each input, (1, 256, rows, columns), with its ``input_hw``.
+    """
+    results: list[tuple[Any, tuple[int, int]]] = []
+    for _, alike in itertools.groupby(inputs, lambda each: each[0].shape):
+        while group := list(itertools.islice(alike, most)):
+            features = encode(np.concatenate([pixels for pixels, _ in group]) if len(group) > 1 else group[0][0])
+            results += [(features[place : place + 1], input_hw) for place, (_, input_hw) in enumerate(group)]
+    return results
 
 
 def empty_input(image_size: int) -> FloatArray:

@@ -14,7 +14,7 @@ from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Ar
 from mobilesam.config import EncoderConfig
 from mobilesam.errors import InputError, sentence
 from mobilesam.geometry import covered_tokens
-from mobilesam.image.model_input import complete_features, empty_input, encoder_input
+from mobilesam.image.model_input import complete_features, empty_input, encode_together, encoder_input
 from mobilesam.image.read import image_digest
 from mobilesam.masks import device_nms
 from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete
@@ -26,6 +26,7 @@ from mobilesam.weights.checkpoint import state_digest
 
 # Prompts in one call. On a CPU the image tokens of a prompt, 4 MB, should stay in the cache; a GPU needs many prompts.
 _CPU_BATCH, _ACCELERATOR_BATCH = 2, 64
+_ACCELERATOR_IMAGES = 8  # in one call; on a CPU each image of a larger batch takes longer than a single one
 
 
 class TorchSam(MaskModel):
@@ -44,7 +45,11 @@ class TorchSam(MaskModel):
     @property
     def capabilities(self) -> Capabilities:
         on_cpu = self.sam.device.type == "cpu"
-        return Capabilities(prompt_batch=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH, device=str(self.sam.device))
+        return Capabilities(
+            prompt_batch=_CPU_BATCH if on_cpu else _ACCELERATOR_BATCH,
+            encode_batch=1 if on_cpu else _ACCELERATOR_IMAGES,
+            device=str(self.sam.device),
+        )
 
     @property
     def decode_batch(self) -> int:
@@ -57,20 +62,29 @@ class TorchSam(MaskModel):
         return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
+        return self.encode_batch([image], fast_padding=fast_padding)[0]
+
+    def encode_batch(self, images: Sequence[UInt8Array], *, fast_padding: bool = False) -> list[Embedding]:
         encoder = self.sam.config.encoder
         if fast_padding and not isinstance(encoder, EncoderConfig):
             actual = f"True for {self.sam.config.name}, whose position embeddings are those of the whole square"
             raise InputError(sentence("fast_padding", "be False for this network", actual, "leave it out"))
         patch_size = encoder.patch_size if fast_padding else None
-        pixels, input_hw = encoder_input(image, self.image_size, patch_size)
-        features = self.encode_tensor(torch.from_numpy(pixels))
-        if fast_padding:
-            features = complete_features(features, self._empty())
-        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
+        most = self.capabilities.encode_batch
+        embeddings: list[Embedding] = []
+        for start in range(0, len(images), most):
+            group = images[start : start + most]
+            inputs = [encoder_input(image, self.image_size, patch_size) for image in group]
+            encoded = encode_together(lambda pixels: self.encode_tensor(torch.from_numpy(pixels)), inputs, most)
+            for image, (features, input_hw) in zip(group, encoded, strict=True):
+                complete = complete_features(features, self._empty()) if fast_padding else features
+                original_hw = (image.shape[0], image.shape[1])
+                embeddings.append(Embedding(complete, original_hw, input_hw, image_digest(image)))
+        return embeddings
 
     @torch.no_grad()
     def encode_tensor(self, pixels: Tensor) -> Tensor:
-        """Embed normalized and padded pixels, (1, 3, 1024, 1024), to (1, 256, 64, 64)."""
+        """Embed normalized and padded pixels, (B, 3, 1024, 1024), to (B, 256, 64, 64)."""
         return self.sam.image_encoder(pixels.to(self.sam.device, self._dtype))  # type: ignore[no-any-return]
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -9,7 +10,13 @@ import numpy as np
 from mobilesam.arrays import Array, FloatArray, UInt8Array
 from mobilesam.config import VARIANTS
 from mobilesam.errors import InputError, sentence
-from mobilesam.image.model_input import complete_features, empty_input, encoder_input, resize
+from mobilesam.image.model_input import (
+    complete_features,
+    empty_input,
+    encode_together,
+    encoder_input,
+    resize,
+)
 from mobilesam.onnx import contract
 from mobilesam.onnx.sessions import ort_errors
 
@@ -54,21 +61,24 @@ class ImageEncoder:
             remedy = "export it with: mobilesam export"
             raise InputError(sentence("encoder", requirement, f"{self._input.type} {shape}", remedy))
 
-    def encode(self, image: UInt8Array, fast_padding: bool) -> Encoded:
-        """Embed an image, (H, W, 3) uint8 RGB; see :meth:`mobilesam.model.MaskModel.encode`.
+    def encode(self, images: Sequence[UInt8Array], fast_padding: bool, most: int = 1) -> list[Encoded]:
+        """Embed images, (H, W, 3) uint8 RGB, at most ``most`` in a call; see :meth:`mobilesam.model.MaskModel.encode`.
 
         Raises:
             InputError: the file does not support ``fast_padding``, or its output is not an embedding of this shape.
         """
         empty = self._empty() if fast_padding else None
-        pixels, input_hw = self.prepare(image, fast_padding)
-        features = self.run(pixels)
-        if empty is not None:
-            features = complete_features(features, empty)
-        if features.shape != _FEATURES:
-            remedy = "use an encoder of MobileSAM or SAM for images of this size"
-            raise InputError(sentence("the output of the encoder", f"have shape {_FEATURES}", features.shape, remedy))
-        return Encoded(features, input_hw)
+        inputs = [self.prepare(image, fast_padding) for image in images]
+        fixed = self._in_graph or isinstance(self._input.shape[0], int)
+        encoded = []
+        for features, input_hw in encode_together(self.run, inputs, 1 if fixed else most):
+            complete = features if empty is None else complete_features(features, empty)
+            if complete.shape != _FEATURES:
+                requirement = f"have shape {_FEATURES}"
+                remedy = "use an encoder of MobileSAM or SAM for images of this size"
+                raise InputError(sentence("the output of the encoder", requirement, complete.shape, remedy))
+            encoded.append(Encoded(complete, input_hw))
+        return encoded
 
     def prepare(self, image: UInt8Array, fast_padding: bool = False) -> tuple[Array, tuple[int, int]]:
         """Return the input of the graph for an image, (H, W, 3) uint8 RGB, and the size in the model frame."""

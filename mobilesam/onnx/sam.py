@@ -29,6 +29,8 @@ from mobilesam.prompts.arrays import Prompts
 if TYPE_CHECKING:
     import onnx
 
+_CUDA_IMAGES = 8  # in one call of the encoder; on a CPU each image of a larger batch takes longer than a single one
+
 StrPath = str | os.PathLike[str]
 
 
@@ -138,12 +140,14 @@ class OnnxSam(MaskModel):
 
     @property
     def capabilities(self) -> Capabilities:
+        provider = self._encoder.session.get_providers()[0]
         return Capabilities(
             masks_per_prompt=self._decoder.masks_per_prompt,
             prompt_batch=self._decoder.prompt_batch,
+            encode_batch=_CUDA_IMAGES if provider == providers.PROVIDERS["cuda"] else 1,
             workers=self._workers,
             mask_input=self._decoder.takes_masks,
-            device=self._encoder.session.get_providers()[0],
+            device=provider,
         )
 
     @property
@@ -155,9 +159,19 @@ class OnnxSam(MaskModel):
         return OnnxSam(self._encoder, self._open_worker(), self._weights_id) if self._open_worker else self
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
+        return self.encode_batch([image], fast_padding=fast_padding)[0]
+
+    def encode_batch(self, images: Sequence[UInt8Array], *, fast_padding: bool = False) -> list[Embedding]:
         self._move_caller()
-        features, input_hw = self._encoder.encode(image, fast_padding)
-        return Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
+        most = self.capabilities.encode_batch
+        embeddings: list[Embedding] = []
+        for start in range(0, len(images), most):
+            group = images[start : start + most]
+            encoded = self._encoder.encode(group, fast_padding, most)
+            for image, (features, input_hw) in zip(group, encoded, strict=True):
+                original_hw = (image.shape[0], image.shape[1])
+                embeddings.append(Embedding(features, original_hw, input_hw, image_digest(image)))
+        return embeddings
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
         return self._decoder.score(embedding, prompts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import re
 import shutil
 import sys
@@ -15,6 +16,7 @@ import mobilesam
 from mobilesam.config import MULTIMASK
 from mobilesam.errors import InputError, SingleMaskWarning
 from mobilesam.geometry import covered_tokens
+from mobilesam.image.read import image_digest
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import NOT_MADE
 from mobilesam.onnx import OnnxSam, providers, templates
@@ -257,3 +259,23 @@ def test_many_prompts_are_decoded_by_workers():
         alone = model.decode(embedding, prompts[index : index + 1], MULTIMASK)
         np.testing.assert_allclose(together.low_res_logits[index], alone.low_res_logits[0], atol=1e-4)
         np.testing.assert_allclose(together.iou_predictions[index], alone.iou_predictions[0], atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["onnx", pytest.param("torch", marks=pytest.mark.torch)])
+@pytest.mark.parametrize("fast_padding", [False, True])
+def test_several_images_in_one_call(backend, fast_padding, monkeypatch):
+    model = mobilesam.load(backend=backend)
+    images = [photo("coffee"), photo("coffee")[:, ::-1], photo("coffee_portrait"), photo("coffee")[:100]]
+    singly = [model.encode(image, fast_padding=fast_padding) for image in images]
+    capabilities = dataclasses.replace(model.capabilities, encode_batch=3)
+    monkeypatch.setattr(type(model), "capabilities", capabilities)
+    owner, name = (model._encoder, "run") if backend == "onnx" else (model, "encode_tensor")
+    call, counts = getattr(owner, name), []
+    monkeypatch.setattr(owner, name, lambda pixels: counts.append(len(pixels)) or call(pixels))
+    together = model.encode_batch(images, fast_padding=fast_padding)
+    assert counts == ([2, 1, 1] if fast_padding else [3, 1])
+    for one, other, image in zip(singly, together, images, strict=True):
+        assert (one.original_hw, one.input_hw) == (other.original_hw, other.input_hw)
+        assert one.image_digest == other.image_digest == image_digest(image)
+        features = [model.dump_features(each.features) for each in (one, other)]
+        np.testing.assert_allclose(*features, atol=1e-4)
