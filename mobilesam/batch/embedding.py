@@ -27,11 +27,16 @@ class EmbeddingWork(Work):
     def __init__(self, choice: ModelChoice, folder: Path, fast_padding: bool, unfinished: Path) -> None:
         self._model = choice.load()
         self._folder, self._fast_padding, self._unfinished = folder, fast_padding, unfinished
+        self.encode_batch = self._model.capabilities.encode_batch
 
-    def compute(self, task: Task, image: UInt8Array) -> tuple[Path, Embedding | None]:
-        """Return the path of the embedding, and the embedding unless that file exists."""
-        path = embedding_path(self._folder, image, self._model.weights_id, fast_padding=self._fast_padding)
-        return path, None if path.exists() else self._model.encode(image, fast_padding=self._fast_padding)
+    def encode(self, tasks: Sequence[Task], images: Sequence[UInt8Array]) -> list[tuple[Path, Embedding | None]]:
+        """Return the path of each embedding, and the embedding unless that file exists."""
+        weights_id, fast = self._model.weights_id, self._fast_padding
+        paths = [embedding_path(self._folder, image, weights_id, fast_padding=fast) for image in images]
+        missing = [place for place, path in enumerate(paths) if not path.exists()]
+        embeddings = self._model.encode_batch([images[place] for place in missing], fast_padding=fast)
+        made = dict(zip(missing, embeddings, strict=True))
+        return [(path, made.get(place)) for place, path in enumerate(paths)]
 
     def write(self, task: Task, image: UInt8Array, computed: tuple[Path, Embedding | None]) -> bytes:
         """Write the embedding."""

@@ -8,7 +8,7 @@ import queue
 import threading
 import warnings
 from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextvars import ContextVar
 from typing import Any, NamedTuple
@@ -44,6 +44,7 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
     Raises:
         InputError: a file cannot be written.
     """
+    most = work.encode_batch
     reading: deque[tuple[Task, Future[_Read]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
@@ -54,7 +55,7 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
     ):
         while more or reading or writing:
             with contextlib.suppress(queue.Empty):
-                while more and len(reading) < ahead:
+                while more and len(reading) < ahead + most - 1:
                     if task := take(not (reading or writing)):
                         reading.append((task, readers.submit(_read, work, task)))
                     else:
@@ -62,21 +63,42 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
             while writing and (len(writing) >= ahead or not reading or writing[0].done()):
                 yield writing.popleft().result()
             if reading:
-                writing.append(_compute(work, *reading.popleft(), writers))
+                group = [reading.popleft() for _ in range(min(most, len(reading)))]
+                writing.extend(_compute(work, group, writers))
 
 
 def _read(work: Work, task: Task) -> _Read:
+    if task.error:
+        raise InputError(task.error)
     with _collected(f"{task.source}: ") as texts:
         content, fingerprint = work.read(task)
         return _Read(work.decode(task, content), fingerprint, texts)
 
 
-def _compute(work: Work, task: Task, reading: Future[_Read], writers: ThreadPoolExecutor) -> Future[Outcome]:
-    """Run the model on an image and submit its result to be written."""
+def _compute(
+    work: Work, group: Sequence[tuple[Task, Future[_Read]]], writers: ThreadPoolExecutor
+) -> list[Future[Outcome]]:
+    """Run the model on images and submit their results to be written."""
+    ready = [(task, reading.result()) for task, reading in group if reading.exception() is None]
+    encoded: dict[int, Any] = {}
+    if len(ready) > 1:
+        tasks, images = [task for task, _ in ready], [read.image for _, read in ready]
+        try:
+            encoded = {task.number: each for task, each in zip(tasks, work.encode(tasks, images), strict=True)}
+        except Exception as error:  # raised again below unless an image is the cause
+            if not _is_bad(error):
+                raise
+    return [_compute_one(work, task, reading, encoded, writers) for task, reading in group]
+
+
+def _compute_one(
+    work: Work, task: Task, reading: Future[_Read], encoded: Mapping[int, Any], writers: ThreadPoolExecutor
+) -> Future[Outcome]:
     try:
         read = reading.result()
         with _collected(f"{task.source}: ") as texts:
-            computed = work.compute(task, read.image)
+            known = [encoded[task.number]] if task.number in encoded else work.encode([task], [read.image])
+            computed = work.compute(task, read.image, known[0])
     except Exception as error:  # raised again below unless the image is the cause
         if not _is_bad(error):
             raise

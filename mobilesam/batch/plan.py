@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
 from mobilesam.batch.journal import BadImage, Journal
@@ -19,10 +22,16 @@ from mobilesam.formats.output import PER_MASK
 from mobilesam.prompts.file import PromptFile
 
 
-def plan(
-    sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()
-) -> tuple[list[Task], list[str]]:
-    """Return the tasks, and the images without a prompt.
+class Plan(NamedTuple):
+    """The tasks of a run; the images without a prompt; and the images and entries of the prompts without a task."""
+
+    tasks: list[Task]
+    left_out: list[str]
+    not_given: list[BadImage]
+
+
+def plan(sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()) -> Plan:
+    """Return the tasks of a run.
 
     Args:
         earlier: the images of the run that is resumed. Those that no longer exist keep their place and name, even if
@@ -52,7 +61,27 @@ def plan(
             f"The prompts name none of the {len(left_out)} images, such as {left_out[0]!r}. Check the names in the "
             "prompt file."
         )
-    return tasks, left_out
+    return Plan(_named_once(tasks, sources), left_out, [] if prompts is None else _without_task(prompts, tasks))
+
+
+def _named_once(tasks: Sequence[Task], sources: Sequence[Source]) -> list[Task]:
+    """Return the tasks with other names for images of one name in the prompts, such as the end of their paths."""
+    counts = Counter(task.file_name for task in tasks)
+    if len(counts) == len(tasks):
+        return list(tasks)
+    names = dict(zip((source.path for source in sources), name_images(sources), strict=True))
+    return [
+        replace(task, file_name=names.get(task.source, task.source)) if counts[task.file_name] > 1 else task
+        for task in tasks
+    ]
+
+
+def _without_task(prompts: PromptFile, tasks: Sequence[Task]) -> list[BadImage]:
+    """Return the images that have prompts and are not given, and the entries that name no image."""
+    given = {prompts.name_of(task.source) for task in tasks}
+    missing = "The prompts name this image, and it is not among the images given. Check its name and the inputs."
+    reasons = {name: missing for name, objects in prompts.images.items() if objects} | dict(prompts.bad)
+    return [BadImage(name, reason) for name, reason in reasons.items() if name not in given]
 
 
 def files_of(task: Task, formats: Sequence[str], labels: Sequence[str] = (OBJECT,)) -> ImageFiles:
@@ -115,12 +144,14 @@ def _task(number: int, source: str, names: Names, prompts: PromptFile | None, fi
     """Return the task of an image, under its name in the prompts if they have one; None if they do not name it."""
     if prompts is None:
         return Task(number, source, file_name, names)
-    if prompts.images:
+    error = ""
+    if prompts.images:  # else the prompts are those of every image
         known = prompts.name_of(source)
         if known is None:
             return None
         file_name = file_name if prompts.by_stem else known
-    return Task(number, source, file_name, names, tuple(prompts.for_image(source)))
+        error = prompts.bad.get(known, "")
+    return Task(number, source, file_name, names, () if error else tuple(prompts.for_image(source)), error)
 
 
 def _is_complete(task: Task, formats: Sequence[str], journal: Journal) -> bool:

@@ -210,7 +210,9 @@ class _Given:
 
     def __init__(self, work: Work, rows: dict[int, Any]) -> None:
         self._rows = rows
+        self.encode_batch = work.encode_batch
         self.decode = work.decode
+        self.encode = work.encode
         self.compute = work.compute
         self.write = work.write
 

@@ -41,7 +41,8 @@ class Report:
     """The result of a run.
 
     done: number of images with a result, including those of the run that was resumed. bad: the other images, including
-    those with earlier results whose file can no longer be read; these results are kept.
+    those with earlier results whose file can no longer be read; these results are kept. Images that the prompts name
+    and that are not given, and entries of the prompts that name no image, are bad too.
     files: those with the results of all images. left_out: images without a prompt.
     """
 
@@ -74,7 +75,9 @@ def segment_images(
     refuse_journal(out / NAME, resume=job.resume, force=job.force)
     earlier = planned_before(out / NAME) if job.resume else []
     sources = find_images(job.inputs, out, {each.source for each in earlier})
-    tasks, left_out = plan(sources, out, job.prompts, earlier)
+    tasks, left_out, not_given = plan(sources, out, job.prompts, earlier)
+    if job.strict and not_given:
+        raise StoppedError(_stopped(not_given[0], again="Correct the prompts, then run again."))
     files = (files_of(task, formats) for task in tasks)
     refuse_files(files, of_all.values(), [task.source for task in tasks], force=job.force or bool(earlier))
     assert job.settings is not None, "a job has settings"
@@ -96,7 +99,7 @@ def segment_images(
             "The results do not fit into memory. Close other programs or use fewer workers, then run again with "
             "--resume."
         ) from error
-    return Report(done, bad, list(of_all.values()), left_out)
+    return Report(done, [*bad, *not_given], list(of_all.values()), left_out)
 
 
 def segment_pictures(inputs: Sequence[str], out: Path, **options: Any) -> Report:
@@ -143,11 +146,8 @@ def _segment(
             if outcome.error is None:
                 done += 1
             elif job.strict:
-                named = source in outcome.error or repr(source) in outcome.error
-                reason = (outcome.error if named else f"{source}: {outcome.error}").rstrip(".")
-                raise StoppedError(
-                    f"Stopped at the first bad image. {reason}. Fix the file, then run again with --resume."
-                )
+                bad_image = BadImage(source, outcome.error)
+                raise StoppedError(_stopped(bad_image, again="Fix the file, then run again with --resume."))
             else:
                 bad += 1
             if progress:
@@ -159,6 +159,12 @@ def _segment(
     done = len(journal.done()) - len(unreadable)
     journal.close_finished()
     return done, images
+
+
+def _stopped(image: BadImage, again: str) -> str:
+    named = image.source in image.reason or repr(image.source) in image.reason
+    reason = (image.reason if named else f"{image.source}: {image.reason}").rstrip(".")
+    return f"Stopped at the first bad image. {reason}. {again}"
 
 
 def _outcomes(job: SegmentationJob, make_work: MakeWork, tasks: Sequence[Task]) -> Generator[Outcome]:

@@ -17,7 +17,8 @@ from mobilesam.batch.tasks import Task, Work
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import unfinished_in
 from mobilesam.masks.records import MaskRecord
-from mobilesam.model import MaskModel
+from mobilesam.model import Embedding, MaskModel
+from mobilesam.prompts.object_prompt import ObjectPrompt, refuse_outside
 from mobilesam.segment import segment_objects
 
 
@@ -85,6 +86,54 @@ class Prompted:
     fast_padding: bool = False
 
 
+class Segmenter:
+    """A model with the settings of everything mode or of prompts."""
+
+    def __init__(self, model: MaskModel, settings: Everything | Prompted) -> None:
+        self._model, self._settings = model, settings
+        if isinstance(settings, Everything):
+            self._generator = SamAutomaticMaskGenerator(
+                model,
+                settings.points_per_side,
+                output_mode="uncompressed_rle",
+                mode=settings.mode,
+                tile_size=settings.tile_size,
+            )
+
+    @property
+    def encode_batch(self) -> int:
+        """The number of images to encode together; in everything mode each image is encoded with its grid."""
+        return 1 if isinstance(self._settings, Everything) else self._model.capabilities.encode_batch
+
+    def encode(self, images: Sequence[UInt8Array], needed: Sequence[bool]) -> list[Embedding | None]:
+        """Return the embeddings of images, for those that are needed."""
+        wanted = [place for place, need in enumerate(needed) if need and isinstance(self._settings, Prompted)]
+        fast_padding = isinstance(self._settings, Prompted) and self._settings.fast_padding
+        embeddings = self._model.encode_batch([images[place] for place in wanted], fast_padding=fast_padding)
+        made = dict(zip(wanted, embeddings, strict=True))
+        return [made.get(place) for place in range(len(images))]
+
+    def segment(
+        self, image: UInt8Array, prompts: Sequence[ObjectPrompt], embedding: Embedding | None
+    ) -> list[MaskRecord]:
+        """Return the masks of an image as uncompressed RLE, those of prompts in their order.
+
+        Raises:
+            InputError: a prompt cannot be used, or its box lies outside the image.
+        """
+        settings = self._settings
+        if isinstance(settings, Everything):
+            records = self._generator.generate(image)
+            return [record for record in records if record["area"] >= settings.min_area][: settings.max_masks]
+        if embedding is None:
+            return []
+        hw = (image.shape[0], image.shape[1])
+        objects = [prompt.in_pixels(hw) for prompt in prompts]
+        for prompt in objects:
+            refuse_outside(prompt, hw)
+        return [mask for (mask,) in segment_objects(self._model, embedding, objects, select=settings.select)]
+
+
 class Segmentation(Work):
     """Load the model and segment images; see :mod:`mobilesam.batch.pipeline`."""
 
@@ -96,16 +145,9 @@ class Segmentation(Work):
         labels: Sequence[str],
         unfinished: Path,
     ) -> None:
-        self._model = choice.load()
-        self._settings, self._formats, self._labels, self._unfinished = settings, formats, labels, unfinished
-        if isinstance(settings, Everything):
-            self._generator = SamAutomaticMaskGenerator(
-                self._model,
-                settings.points_per_side,
-                output_mode="uncompressed_rle",
-                mode=settings.mode,
-                tile_size=settings.tile_size,
-            )
+        self._segmenter = Segmenter(choice.load(), settings)
+        self._formats, self._labels, self._unfinished = formats, labels, unfinished
+        self.encode_batch = self._segmenter.encode_batch
 
     def read(self, task: Task) -> ImageFile:
         """Return the image file, whose path must be text that every format can store."""
@@ -116,17 +158,13 @@ class Segmentation(Work):
             raise InputError(sentence("the path of an image", "be valid Unicode", actual, "rename the file")) from error
         return super().read(task)
 
-    def compute(self, task: Task, image: UInt8Array) -> list[MaskRecord]:
+    def encode(self, tasks: Sequence[Task], images: Sequence[UInt8Array]) -> list[Embedding | None]:
+        """Return the embeddings of the images that have prompts."""
+        return self._segmenter.encode(images, [bool(task.prompts) for task in tasks])
+
+    def compute(self, task: Task, image: UInt8Array, encoded: Embedding | None) -> list[MaskRecord]:
         """Return the masks as uncompressed RLE, those of prompts in their order."""
-        settings = self._settings
-        if isinstance(settings, Everything):
-            records = self._generator.generate(image)
-            return [record for record in records if record["area"] >= settings.min_area][: settings.max_masks]
-        if not task.prompts:
-            return []
-        embedding = self._model.encode(image, fast_padding=settings.fast_padding)
-        prompts = [prompt.in_pixels((image.shape[0], image.shape[1])) for prompt in task.prompts]
-        return [mask for (mask,) in segment_objects(self._model, embedding, prompts, select=settings.select)]
+        return self._segmenter.segment(image, task.prompts, encoded)
 
     def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
         """Write the files, and return the masks for the journal."""

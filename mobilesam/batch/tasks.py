@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ class Task:
     """An image to process.
 
     number: its index among the images of the run. source: its path. file_name: its name in the results.
-    names: of its output files. prompts: its objects; empty in everything mode.
+    names: of its output files. prompts: its objects; empty in everything mode. error: why they cannot be used.
     """
 
     number: int
@@ -25,29 +26,34 @@ class Task:
     file_name: str
     names: Names
     prompts: tuple[ObjectPrompt, ...] = ()
+    error: str = ""
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """The result of a task for the journal, or its error.
+    """The result of a task, which :meth:`Work.write` returned, or its error.
 
     warnings: each to be shown once. fingerprint: of the file that the result was computed from.
     """
 
     number: int
-    result: bytes = b""
+    result: Any = b""
     error: str | None = None
     warnings: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
 
 
 class Work(Protocol):
-    """The four steps of a task, which overlap with those of other tasks.
+    """The steps of a task, which overlap with those of other tasks.
 
-    ``read``, ``decode`` and ``write`` run in threads, ``compute`` in one thread only. An InputError or an out-of-memory
-    error of any library marks the image as bad. An OSError in ``write`` ends the run, because the files of the next
-    image could not be written either.
+    ``read``, ``decode`` and ``write`` run in threads, ``encode`` and ``compute`` in one thread only. An InputError or
+    an out-of-memory error of any library marks the image as bad. An OSError in ``write`` ends the run, because the
+    files of the next image could not be written either.
+
+    encode_batch: the most images that ``encode`` is called with.
     """
+
+    encode_batch: int = 1
 
     def read(self, task: Task) -> ImageFile:
         """Return the image file."""
@@ -57,8 +63,13 @@ class Work(Protocol):
         """Return the image, (H, W, 3) uint8 RGB; without content, see :class:`ImageFile`, it is read from its path."""
         return decode_image(content, task.source) if content else read_image(task.source)
 
-    def compute(self, task: Task, image: UInt8Array) -> Any:
-        """Run the model."""
+    def encode(self, tasks: Sequence[Task], images: Sequence[UInt8Array]) -> Sequence[Any]:
+        """Run the image encoder; an error for several images is tried again with each of them."""
+        return [None] * len(tasks)
 
-    def write(self, task: Task, image: UInt8Array, computed: Any) -> bytes:
-        """Write the files of the image and return its result for the journal."""
+    def compute(self, task: Task, image: UInt8Array, encoded: Any) -> Any:
+        """Run the rest of the model on what ``encode`` returned for the image, which is the result by default."""
+        return encoded
+
+    def write(self, task: Task, image: UInt8Array, computed: Any) -> Any:
+        """Write the files of the image and return its result: bytes for the journal."""

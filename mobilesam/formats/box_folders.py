@@ -14,7 +14,7 @@ from typing import Any
 
 from mobilesam.errors import FormatLossWarning, InputError, sentence
 from mobilesam.files import is_number
-from mobilesam.formats.detections import box_prompt, number_of, prompt_file, read_json, read_text
+from mobilesam.formats.detections import Boxes, box_prompt, number_of, read_json, read_text
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 _NAMES_FILES = ("classes.txt", "data.yaml", "dataset.yaml")
@@ -24,10 +24,10 @@ _SLACK = 0.1  # of normalized boxes beyond the image
 def read_folder(folder: Path) -> PromptFile:
     """Return the boxes of a folder of YOLO's text files or of labelme's JSON files, one for each image.
 
-    An image belongs to the file of the same name.
+    An image belongs to the file of the same name. Images whose file is not valid are among the bad ones of the result.
 
     Raises:
-        InputError: the folder has neither or both, or a file is not valid.
+        InputError: the folder has neither or both, or no file is valid.
     """
     texts = sorted(path for path in folder.glob("*.txt") if path.name not in _NAMES_FILES)
     documents = sorted(folder.glob("*.json"))
@@ -35,14 +35,19 @@ def read_folder(folder: Path) -> PromptFile:
         actual = f"{folder} with {'both' if texts else 'neither'}"
         remedy = "give a folder of one kind"
         raise InputError(sentence("prompts", "be a folder of YOLO's .txt or labelme's .json files", actual, remedy))
-    if texts:
-        names = _class_names(folder)
-        return prompt_file({path.stem: list(_yolo(path, names)) for path in texts}, by_stem=True)
-    read = {path.stem: _labelme(path) for path in documents}
-    if others := sum(count for _, count in read.values()):
+    boxes, names, others = Boxes(), _class_names(folder) if texts else {}, 0
+    for path in texts or documents:
+        with boxes.entry(path.stem):
+            if texts:
+                boxes.add(path.stem, *_yolo(path, names))
+            else:
+                objects, ignored = _labelme(path)
+                boxes.add(path.stem, *objects)
+                others += ignored
+    if others:
         message = f"{folder} has {others} shapes that are no rectangles; they are left out"
         warnings.warn(message, FormatLossWarning, stacklevel=2)
-    return prompt_file({stem: objects for stem, (objects, _) in read.items()}, by_stem=True)
+    return boxes.prompts(by_stem=True)
 
 
 def _yolo(path: Path, names: Mapping[int, str]) -> Iterator[ObjectPrompt]:

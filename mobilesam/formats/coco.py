@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.files import atomic_path, is_number, is_unicode
+from mobilesam.files import atomic_path, is_number
 from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
+from mobilesam.formats.detections import Boxes, box_prompt
 from mobilesam.formats.masked_image import (
     OBJECT,
     MaskedImage,
@@ -84,10 +85,11 @@ def read_coco(path: Path) -> list[MaskedImage]:
 def read_coco_prompts(path: Path) -> PromptFile:
     """Read the boxes of a COCO file as prompts for its images, labeled with their categories.
 
-    A crowd region is not one object, and is left out.
+    A crowd region is not one object, and is left out. An image with a box that is not x, y, width, height is among the
+    bad ones of the result.
 
     Raises:
-        InputError: the file is not COCO instance JSON, has no image, or a box is not x, y, width, height.
+        InputError: the file is not COCO instance JSON, has no image, or no box can be used.
     """
     return coco_prompts(read_document(path), path)
 
@@ -96,16 +98,14 @@ def coco_prompts(document: CocoDocument, path: Path) -> PromptFile:
     """Return the prompts of a COCO file that has been read; see :func:`read_coco_prompts`."""
     if not document.images:
         raise InputError(sentence(f"annotations {path.name}", "name an image", "none", "export it again"))
-    return PromptFile(
-        {
-            str(entry["file_name"]): tuple(
-                _prompt(annotation, document.categories, path)
-                for annotation in document.by_image[entry["id"]]
-                if not annotation.get("iscrowd")
-            )
-            for entry in document.images
-        }
-    )
+    boxes = Boxes(str(entry["file_name"]) for entry in document.images)
+    for entry in document.images:
+        name = str(entry["file_name"])
+        for annotation in document.by_image[entry["id"]]:
+            if not annotation.get("iscrowd"):
+                with boxes.entry(name):
+                    boxes.add(name, _prompt(annotation, document.categories, path))
+    return boxes.prompts(by_stem=False)
 
 
 def _image(image: MaskedImage, image_id: int) -> dict[str, Any]:
@@ -161,23 +161,14 @@ def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, pa
 
 
 def _prompt(annotation: dict[str, Any], categories: Any, path: Path) -> ObjectPrompt:
-    bbox = annotation.get("bbox")
+    bbox, where = annotation.get("bbox"), f"annotation {reprlib.repr(annotation.get('id'))} of {path.name}"
     if not is_bbox(bbox):
-        name = f"annotation {reprlib.repr(annotation.get('id'))} of {path.name}"
         remedy = "give each annotation a bbox, or leave it out"
-        raise InputError(sentence(name, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))
+        raise InputError(sentence(where, "have a bbox [x, y, width, height]", reprlib.repr(bbox), remedy))
     x, y, width, height = map(float, bbox)
-    label, score, number = categories.get(annotation.get("category_id")), annotation.get("score"), annotation.get("id")
-    for text in (label, number):
-        if isinstance(text, str) and not is_unicode(text):
-            place = f"annotation {number!r} of {path.name}"
-            raise InputError(sentence(f"{place}: the label and the id", "be valid Unicode", repr(text), "rename it"))
-    return ObjectPrompt(
-        box=(x, y, x + width, y + height),
-        label=label,
-        score=float(score) if is_number(score) else None,
-        detection_id=number if isinstance(number, int | str) else None,
-    )
+    label, score = categories.get(annotation.get("category_id")), annotation.get("score")
+    known = score if is_number(score) else None
+    return box_prompt((x, y, x + width, y + height), where, label, known, annotation.get("id"))
 
 
 def _hw(entry: dict[str, Any], path: Path) -> tuple[int, int]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import math
 import reprlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -27,8 +28,6 @@ _SCORE_COLUMNS = ("score", "confidence", "conf")
 _ID_COLUMNS = ("detection_id", "id")
 _SIZED = ("width", "w", "bbox_width")  # the third column, if it is not the right side
 
-Objects = dict[str, list[ObjectPrompt]]
-
 
 def is_results(content: Any) -> bool:
     """Return whether JSON content is a list of detections, COCO's format for results."""
@@ -40,51 +39,63 @@ def results_prompts(content: Sequence[Any], path: Path, dataset: Path | None = N
     """Return the boxes of a COCO results list as prompts.
 
     An image is named by ``file_name`` where the entries have one, else by its id in ``dataset``, a COCO file, else its
-    id is the name of its file without the suffix, with or without leading zeros.
+    id is the name of its file without the suffix, with or without leading zeros. An image with an entry that cannot be
+    used is among the bad ones of the result.
 
     Raises:
-        InputError: an entry has no image or no box, or ``dataset`` does not have its image.
+        InputError: no entry can be used, or ``dataset`` cannot be read.
     """
     named, categories = _dataset(dataset)
-    objects: Objects = {name: [] for name in named.values()}
+    boxes = Boxes(named.values())
+    by_name = dataset is None and any(isinstance(entry, dict) and "file_name" in entry for entry in content)
     for place, entry in enumerate(content):
         where = f"{path}[{place}]"
-        if not isinstance(entry, dict) or not is_bbox(entry.get("bbox")):
-            actual = reprlib.repr(entry.get("bbox") if isinstance(entry, dict) else entry)
-            raise InputError(sentence(f"{where}.bbox", "be numbers [x, y, width, height]", actual, "correct the entry"))
-        image = entry.get("image_id")
-        if isinstance(image, float) and image.is_integer():
-            image = int(image)
-        if dataset is None and ("file_name" in entry) != ("file_name" in content[0]):
-            remedy = "give each entry a file_name, or none"
-            actual = "one with it and one without"
-            raise InputError(sentence(f"{where}.file_name", "be in all entries or in none", actual, remedy))
-        if "file_name" in entry:
-            name = str(entry["file_name"])
-        elif isinstance(image, bool) or not isinstance(image, int | str):
-            remedy = "add image_id or file_name"
-            raise InputError(sentence(f"{where}.image_id", "be a number or text", reprlib.repr(image), remedy))
-        elif dataset is None:
-            name = str(image)
-        elif image in named:
-            name = named[image]
-        else:
-            actual = f"{image!r}, which {dataset} does not have"
-            raise InputError(sentence(f"{where}.image_id", "be an image of the dataset", actual, "check --dataset"))
-        x, y, width, height = map(float, entry["bbox"])
-        category = entry.get("category_id")
-        label = entry.get("category_name", categories.get(category, category) if is_key(category) else category)
-        prompt = box_prompt((x, y, x + width, y + height), where, label, entry.get("score"), entry.get("id"))
-        objects.setdefault(name, []).append(prompt)
-    by_stem = dataset is None and not any("file_name" in entry for entry in content)
-    return prompt_file(objects, by_stem=by_stem)
+        with boxes.entry(where):
+            if not isinstance(entry, dict):
+                actual = reprlib.repr(entry)
+                raise InputError(sentence(where, "be an object with a bbox", actual, "correct the entry"))
+            name = _image_of(entry, where, named, dataset, by_name)
+            with boxes.entry(name):
+                if not is_bbox(entry.get("bbox")):
+                    requirement, actual = "be numbers [x, y, width, height]", reprlib.repr(entry.get("bbox"))
+                    raise InputError(sentence(f"{where}.bbox", requirement, actual, "correct the entry"))
+                x, y, width, height = map(float, entry["bbox"])
+                category = entry.get("category_id")
+                known = categories.get(category, category) if is_key(category) else category
+                label, score = entry.get("category_name", known), entry.get("score")
+                boxes.add(name, box_prompt((x, y, x + width, y + height), where, label, score, entry.get("id")))
+    return boxes.prompts(by_stem=dataset is None and not by_name)
+
+
+def _image_of(
+    entry: Mapping[str, Any], where: str, named: Mapping[Any, str], dataset: Path | None, by_name: bool
+) -> str:
+    """Return the name of the image of a detection."""
+    image = entry.get("image_id")
+    if isinstance(image, float) and image.is_integer():
+        image = int(image)
+    if "file_name" in entry:
+        return str(entry["file_name"])
+    if by_name:
+        raise InputError(sentence(f"{where}.file_name", "be in all entries or in none", "no such key", "add it"))
+    if isinstance(image, bool) or not isinstance(image, int | str):
+        remedy = "add image_id or file_name"
+        raise InputError(sentence(f"{where}.image_id", "be a number or text", reprlib.repr(image), remedy))
+    if dataset is None:
+        return str(image)
+    if image not in named:
+        actual = f"{image!r}, which {dataset} does not have"
+        raise InputError(sentence(f"{where}.image_id", "be an image of the dataset", actual, "check --dataset"))
+    return named[image]
 
 
 def read_table(path: Path) -> PromptFile:
     """Return the boxes of a CSV table with a header, one box a line, in pixels.
 
+    An image with a line that is not valid is among the bad ones of the result.
+
     Raises:
-        InputError: the columns of the image or the box are missing, or a line is not valid.
+        InputError: the columns of the image or the box are missing, or no line is valid.
     """
     try:
         text = read_bytes(path, MAX_DATASET_BYTES, pipes=True).decode("utf-8-sig")
@@ -102,20 +113,21 @@ def read_table(path: Path) -> PromptFile:
         actual = ", ".join(columns) or "no header"
         raise InputError(sentence(f"the table {path}", requirement, actual[:200], "rename the columns"))
     label, score, number = (_first(columns, names) for names in (_LABEL_COLUMNS, _SCORE_COLUMNS, _ID_COLUMNS))
-    objects: Objects = {}
+    boxes = Boxes()
     for place, row in rows:
         where = f"{path} line {place}"
-        x1, y1, x2, y2 = (number_of(row[columns[name]], f"{where}: {name}") for name in corners)
-        if corners[2] in _SIZED:
-            x2, y2 = x1 + x2, y1 + y2
-        about = [row[name] or None if name else None for name in (label, number)]
-        confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
-        prompt = box_prompt((x1, y1, x2, y2), where, about[0], confidence, about[1])
-        name = (row[image] or "").strip()
-        if not name:
-            raise InputError(sentence(f"{where}: {image}", "name an image", "none", "correct the line"))
-        objects.setdefault(name, []).append(prompt)
-    return prompt_file(objects, by_stem=not any(Path(name).suffix for name in objects))
+        with boxes.entry(where):
+            name = (row[image] or "").strip()
+            if not name:
+                raise InputError(sentence(f"{where}: {image}", "name an image", "none", "correct the line"))
+            with boxes.entry(name):
+                x1, y1, x2, y2 = (number_of(row[columns[side]], f"{where}: {side}") for side in corners)
+                if corners[2] in _SIZED:
+                    x2, y2 = x1 + x2, y1 + y2
+                of_object, of_detection = (row[column] or None if column else None for column in (label, number))
+                confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
+                boxes.add(name, box_prompt((x1, y1, x2, y2), where, of_object, confidence, of_detection))
+    return boxes.prompts(by_stem=not any(Path(name).suffix for name in boxes.objects))
 
 
 def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str] | None) -> PromptFile:
@@ -144,12 +156,40 @@ def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str]
     return replace(prompts, images=images, objects=kept(prompts.objects))
 
 
-def prompt_file(objects: Objects, *, by_stem: bool) -> PromptFile:
-    """Return the objects of named images; ``by_stem`` as in PromptFile."""
-    named = {name: tuple(of_image) for name, of_image in objects.items()}
-    if not named:
-        raise InputError(sentence("prompts", "name an image", "none", "give a file with at least one box"))
-    return PromptFile(named, by_stem=by_stem)
+class Boxes:
+    """The boxes of named images, and why those of some images cannot be used.
+
+    objects: by the name of the image; ``images`` have none at first.
+    """
+
+    def __init__(self, images: Iterable[str] = ()) -> None:
+        self.objects: dict[str, list[ObjectPrompt]] = {name: [] for name in images}
+        self._bad: dict[str, str] = {}
+
+    def add(self, image: str, *prompts: ObjectPrompt) -> None:
+        """Add the prompts of an image."""
+        self.objects.setdefault(image, []).extend(prompts)
+
+    @contextlib.contextmanager
+    def entry(self, name: str) -> Iterator[None]:
+        """Within the context, an InputError marks an image, or an entry without an image, as bad."""
+        try:
+            yield
+        except InputError as error:
+            self._bad.setdefault(name, str(error))
+
+    def prompts(self, *, by_stem: bool) -> PromptFile:
+        """Return the boxes as prompts; ``by_stem`` as in PromptFile.
+
+        Raises:
+            InputError: there is no box, or none can be used.
+        """
+        good = {name: tuple(of_image) for name, of_image in self.objects.items() if name not in self._bad}
+        if self._bad and not any(good.values()):
+            raise InputError(next(iter(self._bad.values())))
+        if not good:
+            raise InputError(sentence("prompts", "name an image", "none", "give a file with at least one box"))
+        return PromptFile(good, by_stem=by_stem, bad=self._bad)
 
 
 def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number: Any = None) -> ObjectPrompt:
@@ -168,6 +208,7 @@ def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number:
         label=None if label is None or label == "" else str(label),
         score=None if score is None else float(score),
         detection_id=number if isinstance(number, int | str) else None,
+        origin=where,
     )
 
 

@@ -48,6 +48,7 @@ VERSIONS = (1, 2)
 class PromptFile:
     """The objects of named images, or those of every image; one of the two is empty.
 
+    bad: why the objects of an image cannot be used, by its name, or by the place of an entry that names no image.
     by_stem: whether the names are those of files without their suffix, as of a detector's folder; a number stands for
         the same number with leading zeros too, as COCO's ids do.
     """
@@ -55,17 +56,20 @@ class PromptFile:
     images: Mapping[str, tuple[ObjectPrompt, ...]] = field(default_factory=dict)
     objects: tuple[ObjectPrompt, ...] = ()
     by_stem: bool = False
+    bad: Mapping[str, str] = field(default_factory=dict)
 
     def for_image(self, path: str | os.PathLike[str]) -> list[ObjectPrompt]:
         """Return the objects of an image, whose name in the file is its path or an end of it; the longest name counts.
 
         Raises:
-            InputError: the file has prompts for named images, but not for this one.
+            InputError: the file has prompts for named images, but not for this one, or they cannot be used.
         """
         if not self.images:
             return list(self.objects)
         name = self.name_of(path)
         if name is not None:
+            if name in self.bad:
+                raise InputError(self.bad[name])
             return list(self.images[name])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
         raise InputError(
@@ -76,17 +80,20 @@ class PromptFile:
         """Return the name of an image in the file, its path or the longest end of it, or None."""
         if self.by_stem:
             stem = Path(path).stem
-            return next((name for name in (stem, stem.lstrip("0") or "0") if name in self.images), None)
-        if str(path) in self.images:
+            return next((name for name in (stem, stem.lstrip("0") or "0") if self._has(name)), None)
+        if self._has(str(path)):
             return str(path)
         parts = Path(path).absolute().parts
         ends = (Path(*parts[start:]).as_posix() for start in range(len(parts)))
         return next((self._names[end] for end in ends if end in self._names), None)
 
+    def _has(self, name: str) -> bool:
+        return name in self.images or name in self.bad
+
     @cached_property
     def _names(self) -> dict[str, str]:
         """The names of the images by the same name with slashes, as Windows paths need."""
-        return {Path(name).as_posix(): name for name in self.images}
+        return {Path(name).as_posix(): name for name in (*self.images, *self.bad)}
 
 
 def read_prompts(path: str | os.PathLike[str]) -> PromptFile:

@@ -27,6 +27,7 @@ class ObjectPrompt:
         The mask chosen in each is the ``mask_input`` of the next, and that of the last the ``mask_input`` of this one.
     chosen: the decoder's index of the mask to keep, 0 (the single-mask output) to 3; None for the mask by ``select``.
     mask_input: (1, 256, 256) float32 logits of an earlier mask of the object, instead of steps; not compared by ``==``.
+    origin: where the prompt was read, such as "results.json[3]", for messages; not compared by ``==``.
     """
 
     points: tuple[tuple[float, float], ...] = ()
@@ -39,6 +40,7 @@ class ObjectPrompt:
     steps: tuple[ObjectPrompt, ...] = ()
     chosen: int | None = None
     mask_input: FloatArray | None = field(default=None, compare=False, repr=False)
+    origin: str = field(default="", compare=False, repr=False)
 
     @property
     def refines(self) -> bool:
@@ -77,6 +79,18 @@ def refuse_without_object(prompt: ObjectPrompt, where: str = "a prompt") -> None
         actual = "background points alone" if prompt.points else "neither"
         remedy = "add a point of label 1 on the object, or a box around it"
         raise InputError(sentence(where, "have a foreground point or a box", actual, remedy))
+
+
+def refuse_outside(prompt: ObjectPrompt, hw: tuple[int, int]) -> None:
+    """Raise InputError if the box of a prompt, in pixels, does not overlap an image of (height, width)."""
+    if prompt.box is None:
+        return
+    x1, y1, x2, y2 = prompt.box
+    if min(x2, y2) <= 0 or x1 >= hw[1] or y1 >= hw[0]:
+        name = f"{prompt.origin}: the box" if prompt.origin else "a box"
+        requirement = f"overlap the image, {hw[1]} wide and {hw[0]} high"
+        actual = f"x1 {x1:g}, y1 {y1:g}, x2 {x2:g}, y2 {y2:g}"
+        raise InputError(sentence(name, requirement, actual, "give it in pixels of the image as viewed"))
 
 
 def group(points: Iterable[Sequence[float]], boxes: Iterable[Sequence[float]]) -> list[ObjectPrompt]:

@@ -183,11 +183,6 @@ BAD = {
     "no box later": ("r.json", [*entries(image_id=1), {"image_id": 1}], r"r\.json\[2\]\.bbox must be numbers"),
     "NaN": ("r.json", '[{"image_id": 1, "bbox": [1, 2, NaN, 4]}]', "must be numbers|cannot be read"),
     "a negative size": ("r.json", [{"image_id": 1, "bbox": [9, 9, -3, 4]}], r"r\.json\[0\]: the box must have a width"),
-    "a name and an id": (
-        "r.json",
-        [*entries(file_name="a.png"), *entries(image_id=1)],
-        r"r\.json\[2\]\.file_name must be in all entries or in none",
-    ),
     "half a character": (
         "r.json",
         [{"image_id": 1, "bbox": [1, 2, 3, 4], "category_id": "\ud800"}],
@@ -234,6 +229,60 @@ def test_bad_files_are_refused_with_the_place(tmp_path: Path, name: str, content
         read_prompts_or_coco(tmp_path if in_folder else tmp_path / name)
 
 
+def test_a_bad_entry_is_a_bad_image_and_the_others_are_segmented(command: Any, folder: Path) -> None:
+    cat, other = entries(file_name="cat.png"), {"file_name": "000000000007.png", "bbox": [1, 2, 3]}
+    gone, nameless = {"file_name": "gone.png", "bbox": [1, 2, 3, 4]}, {"image_id": 7, "bbox": [1, 2, 3, 4]}
+    results = write(folder / "results.json", [*cat, other, gone, nameless])
+    outcome = run(command, folder, results)
+    assert outcome.code == 1
+    assert f"1 image done, 3 bad\nerror: {folder / 'photos/000000000007.png'}: " in outcome.err
+    for sentence in (
+        "results.json[2].bbox must be numbers [x, y, width, height], got [1, 2, 3]; correct the entry",
+        "error: gone.png: The prompts name this image, and it is not among the images given.",
+        "results.json[4].file_name must be in all entries or in none, got no such key; add it",
+    ):
+        assert sentence in outcome.err
+    (masks,) = formats.read_coco(folder / "out/coco.json")
+    assert (masks.file_name, len(masks.records)) == ("cat.png", 2)
+    outcome = run(command, folder, results, "--resume")
+    assert (outcome.code, outcome.err.count("error: ")) == (1, 3)
+    write(folder / "results.json", [*cat, gone])
+    outcome = run(command, folder, results, "--force", "--strict")
+    assert outcome.code == 1
+    assert "Stopped at the first bad image. gone.png: The prompts name this image" in outcome.err
+
+
+def test_a_bad_file_of_a_folder_is_a_bad_image(command: Any, folder: Path) -> None:
+    labels = folder / "labels"
+    labels.mkdir()
+    write(labels / "cat.txt", "0 0.5 0.5 0.2 0.2\n")
+    write(labels / "000000000007.txt", "0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
+    outcome = run(command, folder, labels)
+    assert outcome.code == 1
+    assert "000000000007.txt line 2 must have a class, x, y, width and height, got 3 fields" in outcome.err
+    assert [masks.file_name for masks in formats.read_coco(folder / "out/coco.json")] == ["cat.png"]
+
+
+def test_a_box_outside_its_image_is_an_error_that_names_the_entry(command: Any, folder: Path) -> None:
+    far = {"file_name": "cat.png", "bbox": [1024, 10, 30, 40]}
+    results = write(folder / "results.json", [*entries(file_name="000000000007.png"), far])
+    outcome = run(command, folder, results)
+    assert outcome.code == 1
+    requirement = "results.json[2]: the box must overlap the image, 1024 wide and 640 high, got x1 1024, y1 10, x2 1054"
+    assert requirement in outcome.err
+    assert [len(masks.records) for masks in formats.read_coco(folder / "out/coco.json")] == [2]
+
+
+def test_images_of_one_name_in_the_prompts_have_different_names_in_the_results(command: Any, folder: Path) -> None:
+    (folder / "photos/b").mkdir()
+    (folder / "photos/cat.png").rename(folder / "photos/b/cat.png")
+    (folder / "photos/a").mkdir()
+    (folder / "photos/000000000007.png").rename(folder / "photos/a/cat.png")
+    outcome = run(command, folder, write(folder / "results.json", entries(file_name="cat.png")))
+    assert outcome.code == 0, outcome.err
+    assert [masks.file_name for masks in formats.read_coco(folder / "out/coco.json")] == ["a/cat.png", "b/cat.png"]
+
+
 def test_a_folder_of_neither_kind_and_a_dataset_that_does_not_fit(command: Any, folder: Path) -> None:
     with pytest.raises(
         InputError, match=r"prompts must be a folder of YOLO's .txt or labelme's .json files, got .*neither"
@@ -253,5 +302,5 @@ def test_a_label_that_no_file_can_hold_is_refused(tmp_path: Path) -> None:
         read_prompts_or_coco(write(tmp_path / "p.json", prompts))
     annotation = {"id": 5, "image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40]}
     content = DATASET | {"annotations": [annotation], "categories": [{"id": 1, "name": "\ud800"}]}
-    with pytest.raises(InputError, match=r"annotation 5 of c\.json: the label and the id must be valid Unicode"):
+    with pytest.raises(InputError, match=r"annotation 5 of c\.json: the label must be text or a number"):
         read_prompts_or_coco(write(tmp_path / "c.json", content))

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile
-from mobilesam.batch.tasks import Task
+from mobilesam.batch.tasks import Task, Work
 from mobilesam.errors import FormatLossWarning, InputError
 from mobilesam.formats.naming import Names
 
@@ -23,7 +23,7 @@ def tasks(*names: str) -> list[Task]:
     return [Task(number, name, name, Names(Path("out"), name)) for number, name in enumerate(names)]
 
 
-class NameWork:
+class NameWork(Work):
     """Returns the name of the image in capitals; bad, deadly, full, warned and slow ones do as they are called."""
 
     def __init__(self) -> None:
@@ -44,7 +44,7 @@ class NameWork:
             warnings.warn("its EXIF is damaged", UserWarning, stacklevel=1)
         return np.zeros((2, 3, 3), np.uint8)
 
-    def compute(self, task: Task, image: np.ndarray) -> str:
+    def compute(self, task: Task, image: np.ndarray, encoded: Any) -> str:
         if "deadly" in task.source:
             os.kill(os.getpid(), signal.SIGKILL)
         if "large" in task.source:

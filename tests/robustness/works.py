@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from mobilesam.batch.fingerprint import ImageFile
@@ -38,9 +40,9 @@ class FailingWork(NameWork):
         self._fail("decode", task)
         return super().decode(task, content)
 
-    def compute(self, task: Task, image: np.ndarray) -> str:
+    def compute(self, task: Task, image: np.ndarray, encoded: Any) -> str:
         self._fail("compute", task)
-        return super().compute(task, image)
+        return super().compute(task, image, encoded)
 
     def write(self, task: Task, image: np.ndarray, computed: str) -> bytes:
         self._fail("write", task)
