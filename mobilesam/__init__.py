@@ -14,6 +14,7 @@ from mobilesam._version import __version__
 
 if TYPE_CHECKING:
     from mobilesam.automatic import SamAutomaticMaskGenerator
+    from mobilesam.batch import segment_many
     from mobilesam.errors import MobileSamError
     from mobilesam.loading import load
     from mobilesam.modeling.build import (
@@ -38,6 +39,7 @@ _HOME = {
     "build_sam_vit_t": "modeling.build",
     "load": "loading",
     "sam_model_registry": "modeling.build",
+    "segment_many": "batch",
 }
 
 _MODULES = ("automatic_mask_generator", "modeling", "predictor", "utils")  # SAM's package has them without an import
@@ -55,6 +57,7 @@ __all__ = [
     "build_sam_vit_t",
     "load",
     "sam_model_registry",
+    "segment_many",
 ]
 
 

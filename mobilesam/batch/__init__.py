@@ -11,6 +11,7 @@ from mobilesam._moved import moved
 from mobilesam.batch.embedding import embed_images
 from mobilesam.batch.job import SegmentationJob
 from mobilesam.batch.journal import BadImage
+from mobilesam.batch.many import SegmentedImage, segment_many
 from mobilesam.batch.run import Report, StoppedError, segment_images, segment_pictures
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.batch.sources import read_prompts_or_coco
@@ -22,10 +23,12 @@ __all__ = [
     "Prompted",
     "Report",
     "SegmentationJob",
+    "SegmentedImage",
     "StoppedError",
     "embed_images",
     "read_prompts_or_coco",
     "segment_images",
+    "segment_many",
     "segment_pictures",
 ]
 
