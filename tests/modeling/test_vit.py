@@ -136,6 +136,20 @@ def test_checkpoints_of_micro_sam(vit_b, tmp_path):
     assert content.weights_id == SamPredictor(network).mask_model.weights_id
 
 
+def test_a_checkpoint_of_the_training_of_medsam(vit_b, tmp_path):
+    """Its file for use has SAM's keys; its training writes them with the optimizer, and with the prefix of a wrapper."""
+    import torch
+
+    _, network = vit_b
+    optimizer = {"state": {0: {"step": torch.tensor(3.0)}}, "param_groups": [{"lr": 1e-4}]}
+    for prefix in ("", "module."):
+        state = {f"{prefix}{key}": value for key, value in network.state_dict().items()}
+        torch.save({"model": state, "optimizer": optimizer, "epoch": 3}, tmp_path / "medsam_model_latest.pth")
+        content = checkpoint.read(tmp_path / "medsam_model_latest.pth")
+        assert content.variant == "vit_b"
+        assert content.weights_id == SamPredictor(network).mask_model.weights_id
+
+
 def test_it_is_exported_and_runs_without_torch(narrow, tmp_path, monkeypatch):
     from mobilesam.export import Plan, export_onnx, manifest
     from mobilesam.export.quantize import quantize

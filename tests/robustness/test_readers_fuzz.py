@@ -8,6 +8,7 @@ import functools
 import io
 import json
 import random
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,11 +20,13 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mobilesam import weights
+from mobilesam.batch import read_prompts_or_coco
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import MobileSamError
 from mobilesam.evaluate import load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.formats.coco import read_coco, read_coco_prompts, write_coco
+from mobilesam.formats.detections import filtered
 from mobilesam.formats.geojson import read_geojson, write_geojson
 from mobilesam.formats.labelme import read_labelme, write_labelme
 from mobilesam.formats.parquet import read_parquet, write_parquet
@@ -107,6 +110,43 @@ def coco_everywhere(path: Path) -> None:
         raise problems[0]
 
 
+DETECTIONS = [
+    {"image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5, "id": 3},
+    {"file_name": "cat.png", "category_name": "cat", "bbox": [1.5, 2, 30, 40], "score": 1, "id": "a"},
+]
+DATASET = {
+    "images": [{"id": 7, "file_name": "cat.png"}, {"id": 8, "file_name": "dog.png"}],
+    "annotations": [{"id": 1, "image_id": 7, "category_id": 1, "bbox": [1, 2, 30, 40], "score": 0.5}],
+    "categories": [{"id": 1, "name": "cat"}],
+}
+RECTANGLES = {"shapes": [{"label": "cat", "shape_type": "rectangle", "points": [[9, 8], [1, 2]], "group_id": 4}] * 2}
+TABLE = "image,x1,y1,x2,y2,label,score,id\ncat.png,1,2,30,40,cat,0.5,3\ndog.png,1,2,30,40,dog,1,4\n"
+YOLO = "0 0.5 0.5 0.2 0.2 0.9\n1 0.1 0.1 0.3 0.1 0.3 0.4\n"
+
+
+def write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content))
+
+
+def read_boxes(path: Path, suffix: str = ".json", *, in_folder: bool = False) -> None:
+    """Read the boxes of a file, or of a folder with this file, and look at all that ``mobilesam batch`` uses."""
+    with tempfile.TemporaryDirectory() as folder:
+        copy_of = Path(folder) / f"a{suffix}"
+        copy_of.write_bytes(path.read_bytes())
+        prompts = filtered(read_prompts_or_coco(Path(folder) if in_folder else copy_of), 0.1, None)
+    for name, objects in prompts.images.items():
+        repr([prompt.in_pixels((30, 40)) for prompt in objects])
+        prompts.name_of(f"folder/{name}")
+
+
+def read_dataset(path: Path) -> None:
+    """Read a results list with a changed dataset."""
+    with tempfile.TemporaryDirectory() as folder:
+        results = Path(folder) / "results.json"
+        write_json(results, DETECTIONS)
+        read_prompts_or_coco(results, path)
+
+
 CAT = ObjectPrompt(((1.0, 2.0), (3.0, 4.0)), (1, 0), (0, 0, 9, 9), "cat")
 JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "coco": (lambda path: write_coco(path, [LABELLED]), coco_everywhere),
@@ -115,6 +155,13 @@ JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "prompts": (
         lambda path: path.write_text(dump(PromptFile({"a.png": (CAT,), "b.png": (CAT, ObjectPrompt(box=CAT.box))}))),
         read_prompts,
+    ),
+    "results list": (functools.partial(write_json, content=DETECTIONS), read_boxes),
+    "dataset": (functools.partial(write_json, content=DATASET), read_dataset),
+    "coco boxes": (functools.partial(write_json, content=DATASET), read_boxes),
+    "labelme folder": (
+        functools.partial(write_json, content=RECTANGLES),
+        functools.partial(read_boxes, in_folder=True),
     ),
 }
 
@@ -170,6 +217,8 @@ def read_manifest(path: Path) -> None:
 
 BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     **JSON,
+    "table": (lambda path: path.write_text(TABLE), functools.partial(read_boxes, suffix=".csv")),
+    "yolo folder": (lambda path: path.write_text(YOLO), functools.partial(read_boxes, suffix=".txt", in_folder=True)),
     **{kind: (functools.partial(write_image, suffix=kind), read_photo) for kind in ("GIF", "TIFF", "PNG", "WEBP")},
     "yolo": (
         lambda path: write_yolo(path, LABELLED.records, ("dog", 'ring: "round"')),
