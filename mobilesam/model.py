@@ -17,6 +17,7 @@ import numpy as np
 
 from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Array
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
+from mobilesam.image.read import image_digest
 from mobilesam.masks.boxes import nms
 from mobilesam.prompts.arrays import Prompts
 
@@ -88,6 +89,23 @@ def complete(logits: FloatArray, side: int) -> FloatArray:
     whole = np.full((len(logits), side, side), NOT_MADE)
     whole[:, : logits.shape[1], : logits.shape[2]] = logits
     return whole
+
+
+def encode_groups(
+    images: Sequence[UInt8Array],
+    most: int,
+    encode: Callable[[Sequence[UInt8Array]], Sequence[tuple[Any, tuple[int, int]]]],
+) -> list[Embedding]:
+    """Return the embeddings of images, at most ``most`` of which are prepared at the same time.
+
+    encode: returns the features of each image and its (height, width) in the model frame.
+    """
+    return [
+        Embedding(features, (image.shape[0], image.shape[1]), input_hw, image_digest(image))
+        for start in range(0, len(images), most)
+        for group in [images[start : start + most]]
+        for image, (features, input_hw) in zip(group, encode(group), strict=True)
+    ]
 
 
 class MaskModel(abc.ABC):

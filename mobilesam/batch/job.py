@@ -9,7 +9,6 @@ from pathlib import Path
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats.output import FORMATS
-from mobilesam.masks.selection import RULES
 from mobilesam.prompts.file import PromptFile
 
 ENGINES = ("local", "ray")
@@ -58,8 +57,6 @@ class SegmentationJob:
             actual = f"{type(settings).__name__} {'without' if self.prompts is None else 'with'} prompts"
             remedy = "use Everything without prompts, Prompted with them"
             raise InputError(sentence("settings", "fit the prompts", actual, remedy))
-        if isinstance(settings, Prompted) and settings.select is not None and settings.select not in RULES:
-            raise InputError(unknown_name("select", settings.select, RULES))
         for name in self.formats or [""]:
             if name not in FORMATS:
                 raise InputError(unknown_name("formats", name, FORMATS))

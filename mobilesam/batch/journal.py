@@ -52,12 +52,14 @@ class Journal:
         self.path = path
         self._connection = connection
         self._token = new_token()
+        self.changed_prompts = 0  # images whose prompts differ from those of the run that is resumed
 
     @classmethod
     def open(cls, path: Path, about: Mapping[str, Any], images: Sequence[Planned], *, resume: bool = False) -> Self:
         """Open the journal of an earlier run to resume it, or replace it by a new one.
 
-        about: what the results depend on, as JSON values; a run can only be resumed with equal values.
+        about: what the results depend on, as JSON values; a run can only be resumed with equal values. "prompts" has a
+            digest for each image; images whose digest differs are reopened.
 
         Raises:
             InputError: the file belongs to another run, is not a journal of this version, or cannot be written.
@@ -95,7 +97,8 @@ class Journal:
 
     def record(self, outcome: Outcome) -> None:
         """Record the outcome of an image; it is on the disk when this returns."""
-        values: tuple[Any, ...] = (json.dumps(outcome.fingerprint), None, outcome.result)
+        problems = json.dumps(outcome.problems) if outcome.problems else None
+        values: tuple[Any, ...] = (json.dumps(outcome.fingerprint), problems, outcome.result)
         if outcome.error is not None:
             values = (None, json.dumps(outcome.error), None)
         sql = "UPDATE images SET fingerprint = ?, error = ?, result = ? WHERE number = ?"
@@ -122,8 +125,13 @@ class Journal:
 
     def bad(self) -> list[BadImage]:
         """Return the bad images in order."""
-        rows = self._select("SELECT source, error FROM images WHERE error NOTNULL ORDER BY number")
+        rows = self._select("SELECT source, error FROM images WHERE error NOTNULL AND result ISNULL ORDER BY number")
         return [BadImage(parsed(source), parsed(error)) for source, error in rows]
+
+    def problems(self) -> list[str]:
+        """Return why prompts were left out of the results of images."""
+        rows = self._select("SELECT error FROM images WHERE error NOTNULL AND result NOTNULL ORDER BY number")
+        return [str(text) for (error,) in rows for text in parsed(error)]
 
     def results(self) -> Iterator[MaskedImage]:
         """Yield the images that have a result, in order."""
@@ -172,11 +180,18 @@ class Journal:
             )
         earlier = {key: parsed(value) for key, value in self._select("SELECT key, value FROM about")}
         now = json.loads(json.dumps(about))
-        if earlier.get("prompts") != now.get("prompts"):  # whose values are digests
+        digests = earlier.pop("prompts", []), now.pop("prompts", [])
+        if len(digests[0]) == len(digests[1]):
+            changed = [number for number, (one, other) in enumerate(zip(*digests, strict=True)) if one != other]
+        else:
             self._refuse("its prompts were different")
         for key in sorted({*earlier, *now}):
             if earlier.get(key) != now.get(key):
                 self._refuse(f"{key} was {earlier.get(key)!r} and is now {now.get(key)!r}")
+        if changed:
+            self.reopen(changed)
+            self._change("UPDATE about SET value = ? WHERE key = 'prompts'", [(json.dumps(digests[1]),)])
+            self.changed_prompts = len(changed)
 
     def _refuse(self, reason: str) -> None:
         raise InputError(

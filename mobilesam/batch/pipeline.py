@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import queue
 import threading
 import warnings
 from collections import deque
@@ -20,8 +19,12 @@ from mobilesam.errors import InputError, is_out_of_memory
 
 AHEAD = 2  # images read before the model needs them, and as many being written
 
-# Takes whether to wait. Returns the next task, or None after the last one; raises queue.Empty if it must not wait.
+# Takes whether to wait. Returns the next task, or None after the last one; raises NoTaskYet if it must not wait.
 Take = Callable[[bool], Task | None]
+
+
+class NoTaskYet(Exception):
+    """The next task is not known yet."""
 
 
 class _Read(NamedTuple):
@@ -37,7 +40,7 @@ def take_from(tasks: Iterable[Task]) -> Take:
 
 
 def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcome]:
-    """Yield the outcome of each task, in the order of the tasks.
+    """Yield the outcome of each task, in the order of the tasks. An error of ``take`` is raised after those before it.
 
     Warnings of the steps are in the outcomes. Warnings that the caller raises between two outcomes are not touched.
 
@@ -45,6 +48,7 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
         InputError: a file cannot be written.
     """
     most = work.encode_batch
+    ended: Exception | None = None
     reading: deque[tuple[Task, Future[_Read]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
@@ -54,17 +58,25 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
         ThreadPoolExecutor(ahead, "write") as writers,
     ):
         while more or reading or writing:
-            with contextlib.suppress(queue.Empty):
+            with contextlib.suppress(NoTaskYet):
                 while more and len(reading) < ahead + most - 1:
-                    if task := take(not (reading or writing)):
-                        reading.append((task, readers.submit(_read, work, task)))
-                    else:
+                    try:
+                        task = take(not (reading or writing))
+                    except NoTaskYet:
+                        raise
+                    except Exception as error:  # raised below
+                        task, ended = None, error
+                    if task is None:
                         more = False
+                    else:
+                        reading.append((task, readers.submit(_read, work, task)))
             while writing and (len(writing) >= ahead or not reading or writing[0].done()):
                 yield writing.popleft().result()
             if reading:
                 group = [reading.popleft() for _ in range(min(most, len(reading)))]
                 writing.extend(_compute(work, group, writers))
+    if ended is not None:
+        raise ended
 
 
 def _read(work: Work, task: Task) -> _Read:
@@ -124,9 +136,8 @@ def _write(work: Work, task: Task, read: _Read, computed: Any) -> Outcome:
         raise InputError(
             f"The files of {task.source} cannot be written: {error}. Check the folder and the free disk space."
         ) from error
-    return Outcome(
-        task.number, result, warnings=tuple(dict.fromkeys([*read.warnings, *texts])), fingerprint=read.fingerprint
-    )
+    texts = list(dict.fromkeys([*read.warnings, *texts]))
+    return Outcome(task.number, result, None, tuple(texts), read.fingerprint, work.problems(computed))
 
 
 def _is_bad(error: Exception) -> bool:

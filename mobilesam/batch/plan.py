@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +21,11 @@ from mobilesam.prompts.file import PromptFile
 
 
 class Plan(NamedTuple):
-    """The tasks of a run; the images without a prompt; and the images and entries of the prompts without a task."""
+    """The tasks of a run, the images without a prompt, and a sentence on images of the prompts that are not given."""
 
     tasks: list[Task]
     left_out: list[str]
-    not_given: list[BadImage]
+    not_given: list[str]
 
 
 def plan(sources: Sequence[Source], out: Path, prompts: PromptFile | None, earlier: Sequence[Planned] = ()) -> Plan:
@@ -61,27 +59,28 @@ def plan(sources: Sequence[Source], out: Path, prompts: PromptFile | None, earli
             f"The prompts name none of the {len(left_out)} images, such as {left_out[0]!r}. Check the names in the "
             "prompt file."
         )
-    return Plan(_named_once(tasks, sources), left_out, [] if prompts is None else _without_task(prompts, tasks))
+    return Plan(tasks, left_out, [] if prompts is None else _not_given(prompts, tasks))
 
 
-def _named_once(tasks: Sequence[Task], sources: Sequence[Source]) -> list[Task]:
-    """Return the tasks with other names for images of one name in the prompts, such as the end of their paths."""
-    counts = Counter(task.file_name for task in tasks)
-    if len(counts) == len(tasks):
-        return list(tasks)
-    names = dict(zip((source.path for source in sources), name_images(sources), strict=True))
-    return [
-        replace(task, file_name=names.get(task.source, task.source)) if counts[task.file_name] > 1 else task
-        for task in tasks
-    ]
+def coco_ids(tasks: Sequence[Task], prompts: PromptFile | None) -> dict[str, int]:
+    """Return the ids that the dataset of the prompts gives to images, by their names in the results."""
+    if prompts is None:
+        return {}
+    known = ((task.file_name, prompts.image_ids.get(prompts.name_of(task.source) or "")) for task in tasks)
+    ids = {name: number for name, number in known if number is not None}
+    return ids if len(set(ids.values())) == len(ids) else {}
 
 
-def _without_task(prompts: PromptFile, tasks: Sequence[Task]) -> list[BadImage]:
-    """Return the images that have prompts and are not given, and the entries that name no image."""
+def _not_given(prompts: PromptFile, tasks: Sequence[Task]) -> list[str]:
+    """Return a sentence on the images that have prompts and are not among those given."""
     given = {prompts.name_of(task.source) for task in tasks}
-    missing = "The prompts name this image, and it is not among the images given. Check its name and the inputs."
-    reasons = {name: missing for name, objects in prompts.images.items() if objects} | dict(prompts.bad)
-    return [BadImage(name, reason) for name, reason in reasons.items() if name not in given]
+    missing = [name for name, objects in prompts.images.items() if objects and name not in given]
+    if not missing:
+        return []
+    where = f"{prompts.files[0]} names" if prompts.files else "The prompts name"
+    count = "an image that is" if len(missing) == 1 else f"{len(missing)} images that are"
+    such = f"{missing[0]!r}" if len(missing) == 1 else f"such as {missing[0]!r}"
+    return [f"{where} {count} not among the images given: {such}. Check the names and the inputs."]
 
 
 def files_of(task: Task, formats: Sequence[str], labels: Sequence[str] = (OBJECT,)) -> ImageFiles:
@@ -141,17 +140,12 @@ def reopen_changed(
 
 
 def _task(number: int, source: str, names: Names, prompts: PromptFile | None, file_name: str) -> Task | None:
-    """Return the task of an image, under its name in the prompts if they have one; None if they do not name it."""
+    """Return the task of an image, or None if the prompts name other images."""
     if prompts is None:
         return Task(number, source, file_name, names)
-    error = ""
-    if prompts.images:  # else the prompts are those of every image
-        known = prompts.name_of(source)
-        if known is None:
-            return None
-        file_name = file_name if prompts.by_stem else known
-        error = prompts.bad.get(known, "")
-    return Task(number, source, file_name, names, () if error else tuple(prompts.for_image(source)), error)
+    if prompts.images and prompts.name_of(source) is None:
+        return None
+    return Task(number, source, file_name, names, tuple(prompts.for_image(source)))
 
 
 def _is_complete(task: Task, formats: Sequence[str], journal: Journal) -> bool:

@@ -20,7 +20,7 @@ from multiprocessing import resource_tracker
 from multiprocessing.connection import Connection, wait
 from typing import NamedTuple
 
-from mobilesam.batch.pipeline import AHEAD, run_pipeline, take_from
+from mobilesam.batch.pipeline import AHEAD, NoTaskYet, run_pipeline, take_from
 from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.errors import InputError, MobileSamError, is_out_of_memory
 
@@ -188,11 +188,17 @@ def _serve(connection: Connection, make_work: MakeWork) -> None:
                 tasks.put(connection.recv())
         os._exit(0)  # at once, so that this worker does not write while the run is resumed
 
+    def take(wait: bool) -> Task:
+        try:
+            return tasks.get(wait)
+        except queue.Empty as error:
+            raise NoTaskYet from error
+
     try:
         work = make_work()
         connection.send(_READY)
         threading.Thread(target=receive, daemon=True).start()
-        for outcome in run_pipeline(work, tasks.get):
+        for outcome in run_pipeline(work, take):
             connection.send(outcome)
     except MobileSamError as error:
         with contextlib.suppress(ConnectionError):

@@ -33,6 +33,14 @@ _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
 _PER_BLOCK = 4  # images that one Ray task reads
 
 
+def require_ray() -> None:
+    """Raise MissingDependencyError if Ray is not installed."""
+    try:
+        import ray.data  # noqa: F401
+    except ImportError as error:
+        raise missing_dependency("ray", "ray", "--engine ray") from error
+
+
 def run_with_ray(
     make_work: MakeWork, tasks: Sequence[Task], workers: int, address: str | None = None, *, gpu: bool = False
 ) -> Iterator[Outcome]:
@@ -48,11 +56,10 @@ def run_with_ray(
         MobileSamError: the work cannot be made, a file cannot be written, or there is no GPU.
         MissingDependencyError: Ray is not installed.
     """
-    try:
-        import ray
-        import ray.data
-    except ImportError as error:
-        raise missing_dependency("ray", "ray", "--engine ray") from error
+    require_ray()
+    import ray
+    import ray.data
+
     with _quiet(), _running(address, workers):
         try:
             gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
@@ -161,7 +168,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
         task = by_number.pop(int(row["number"]), None)
         if task is None:
             continue  # in case Ray returns a row twice
-        error, warnings, fingerprint = json.loads(row["about"])
+        error, warnings, fingerprint, problems = json.loads(row["about"])
         absolute = str(Path(task.source).absolute())
         yield Outcome(
             task.number,
@@ -169,6 +176,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
             error and error.replace(absolute, task.source),
             tuple(text.replace(absolute, task.source) for text in warnings),
             fingerprint and Fingerprint(*fingerprint),
+            tuple(problems),
         )
     assert not by_number, f"Ray lost {len(by_number)} images"
 
@@ -201,7 +209,7 @@ class _Actor:
         return {
             "number": [outcome.number for outcome in outcomes],
             "result": [outcome.result for outcome in outcomes],
-            "about": [json.dumps([each.error, each.warnings, each.fingerprint]) for each in outcomes],
+            "about": [json.dumps([each.error, each.warnings, each.fingerprint, each.problems]) for each in outcomes],
         }
 
 
@@ -214,6 +222,7 @@ class _Given:
         self.decode = work.decode
         self.encode = work.encode
         self.compute = work.compute
+        self.problems = work.problems
         self.write = work.write
 
     def read(self, task: Task) -> ImageFile:

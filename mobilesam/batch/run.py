@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import hashlib
+import os
 import warnings
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from mobilesam.batch.folder import one_run
 from mobilesam.batch.job import SegmentationJob
 from mobilesam.batch.journal import NAME, BadImage, Journal
 from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
-from mobilesam.batch.plan import files_of, plan, remove_files, reopen_changed
+from mobilesam.batch.plan import coco_ids, files_of, plan, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
+from mobilesam.batch.ray_engine import require_ray
 from mobilesam.batch.segmentation import Segmentation
 from mobilesam.batch.sources import find_images
 from mobilesam.batch.tasks import Outcome, Task
 from mobilesam.errors import InputError, MobileSamError
 from mobilesam.files import unfinished_in
+from mobilesam.formats.coco import CocoIds
 from mobilesam.formats.image_files import refuse_files
 from mobilesam.formats.output import files_of_all, labels_of_prompts, write_files_of_all
 
@@ -41,8 +44,9 @@ class Report:
     """The result of a run.
 
     done: number of images with a result, including those of the run that was resumed. bad: the other images, including
-    those with earlier results whose file can no longer be read; these results are kept. Images that the prompts name
-    and that are not given, and entries of the prompts that name no image, are bad too.
+    those with earlier results whose file can no longer be read; these results are kept.
+    problems: sentences on prompts that were left out: entries that cannot be used, boxes outside of their image, and
+    images that are not given.
     files: those with the results of all images. left_out: images without a prompt.
     """
 
@@ -50,6 +54,7 @@ class Report:
     bad: list[BadImage]
     files: list[Path]
     left_out: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
 def segment_images(
@@ -76,30 +81,37 @@ def segment_images(
     earlier = planned_before(out / NAME) if job.resume else []
     sources = find_images(job.inputs, out, {each.source for each in earlier})
     tasks, left_out, not_given = plan(sources, out, job.prompts, earlier)
-    if job.strict and not_given:
-        raise StoppedError(_stopped(not_given[0], again="Correct the prompts, then run again."))
+    problems = [] if job.prompts is None else [each.text for each in job.prompts.problems]
+    problems += [] if all(map(os.path.isfile, job.inputs)) else not_given  # else the other images were not meant
+    if job.strict and problems:
+        raise StoppedError(f"Stopped at the first problem. {problems[0].rstrip('.')}. Then run again.")
     files = (files_of(task, formats) for task in tasks)
-    refuse_files(files, of_all.values(), [task.source for task in tasks], force=job.force or bool(earlier))
+    read = [task.source for task in tasks] + [str(path) for path in (job.prompts.files if job.prompts else ())]
+    refuse_files(files, of_all.values(), read, force=job.force or bool(earlier))
     assert job.settings is not None, "a job has settings"
     about = {
         "version": __version__,
         "settings": {"mode" if job.prompts is None else "prompts": asdict(job.settings)},
         "formats": sorted(formats),
         "model": job.model.settings(),
-        "prompts": _digest_of_prompts(tasks),
+        "prompts": [_digest_of_prompts(task) for task in tasks],
     }
     images = [Planned(task.source, (task.names.folder / task.names.stem).relative_to(out).as_posix()) for task in tasks]
+    if job.engine == "ray":
+        require_ray()
     try:
         with one_run(out):
             refuse_journal(out / NAME, resume=job.resume, force=job.force)  # again: another run may just have ended
             with Journal.open(out / NAME, about, images, resume=job.resume) as journal:
-                done, bad = _segment(job, tasks, of_all, journal, progress, on_warning)
+                if journal.changed_prompts and on_warning:
+                    on_warning(f"images with other prompts: {journal.changed_prompts}; they are processed again")
+                done, bad, outside = _segment(job, tasks, of_all, journal, progress, on_warning)
     except MemoryError as error:
         raise InputError(
             "The results do not fit into memory. Close other programs or use fewer workers, then run again with "
             "--resume."
         ) from error
-    return Report(done, [*bad, *not_given], list(of_all.values()), left_out)
+    return Report(done, bad, list(of_all.values()), left_out, [*problems, *outside])
 
 
 def segment_pictures(inputs: Sequence[str], out: Path, **options: Any) -> Report:
@@ -119,11 +131,15 @@ def _segment(
     journal: Journal,
     progress: Progress | None,
     on_warning: OnWarning | None,
-) -> tuple[int, list[BadImage]]:
-    """Segment the images without a result, write the files of all images, and return the two values of the report."""
+) -> tuple[int, list[BadImage], list[str]]:
+    """Segment the images without a result, write the files of all images, and return what the report says of images."""
     assert job.settings is not None, "a job has settings"
     unfinished = journal.make_folder()
     labels = labels_of_prompts(prompt for task in tasks for prompt in task.prompts)
+    categories: Mapping[str, int] = {}
+    if job.prompts is not None:
+        labels = tuple(dict.fromkeys([*job.prompts.labels, *labels])) if job.prompts.labels else labels
+        categories = job.prompts.category_ids
     unreadable = reopen_changed(journal, tasks, job.formats, on_warning)
     if job.strict and unreadable:
         raise StoppedError(f"Stopped at the first bad image. {unreadable[0].reason}")
@@ -143,6 +159,8 @@ def _segment(
                 if on_warning and text not in seen:
                     on_warning(text)
                 seen.add(text)
+            if job.strict and outcome.problems:
+                raise StoppedError(f"Stopped at the first problem. {outcome.problems[0].rstrip('.')}. Then run again.")
             if outcome.error is None:
                 done += 1
             elif job.strict:
@@ -153,12 +171,13 @@ def _segment(
             if progress:
                 progress(done, len(tasks), bad)
     with unfinished_in(unfinished):
-        write_files_of_all(of_all, journal.results, labels, force=True)
+        ids = CocoIds(coco_ids(tasks, job.prompts), categories)
+        write_files_of_all(of_all, journal.results, labels, ids, force=True)
     place = {task.source: task.number for task in tasks}
     images = sorted([*journal.bad(), *unreadable], key=lambda each: place[each.source])
-    done = len(journal.done()) - len(unreadable)
+    done, problems = len(journal.done()) - len(unreadable), journal.problems()
     journal.close_finished()
-    return done, images
+    return done, images, problems
 
 
 def _stopped(image: BadImage, again: str) -> str:
@@ -176,12 +195,11 @@ def _outcomes(job: SegmentationJob, make_work: MakeWork, tasks: Sequence[Task]) 
         yield from run_work(make_work, tasks, job.workers)
 
 
-def _digest_of_prompts(tasks: Sequence[Task]) -> str:
-    """Return the sha256 of all prompts, including ``mask_input``, which is not in the text of a prompt."""
-    digest = hashlib.sha256(repr([(task.file_name, task.prompts) for task in tasks]).encode())
-    for task in tasks:
-        for place, prompt in enumerate(task.prompts):
-            if prompt.mask_input is not None:
-                digest.update(f"{task.number} {place} ".encode())
-                digest.update(np.asarray(prompt.mask_input, np.float32).tobytes())
-    return digest.hexdigest()
+def _digest_of_prompts(task: Task) -> str:
+    """Return a digest of the prompts of an image, including ``mask_input``, which is not in the text of a prompt."""
+    digest = hashlib.sha256(repr([task.file_name, task.prompts]).encode())
+    for place, prompt in enumerate(task.prompts):
+        if prompt.mask_input is not None:
+            digest.update(f"{place} ".encode())
+            digest.update(np.asarray(prompt.mask_input, np.float32).tobytes())
+    return digest.hexdigest()[:32]

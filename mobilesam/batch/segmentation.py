@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 from mobilesam import loading
 from mobilesam.arrays import UInt8Array
@@ -14,11 +15,12 @@ from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
 from mobilesam.batch.plan import files_of
 from mobilesam.batch.tasks import Task, Work
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import unfinished_in
 from mobilesam.masks.records import MaskRecord
+from mobilesam.masks.selection import RULES
 from mobilesam.model import Embedding, MaskModel
-from mobilesam.prompts.object_prompt import ObjectPrompt, refuse_outside
+from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
 
 
@@ -73,6 +75,13 @@ class Everything:
     min_area: int = 0
     max_masks: int | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse negative numbers."""
+        if self.min_area < 0:
+            raise InputError(sentence("min_area", "be at least 0", self.min_area, "leave it out for all masks"))
+        if self.max_masks is not None and self.max_masks < 1:
+            raise InputError(sentence("max_masks", "be at least 1", self.max_masks, "leave it out for all masks"))
+
 
 @dataclass(frozen=True)
 class Prompted:
@@ -84,6 +93,11 @@ class Prompted:
 
     select: str | None = None
     fast_padding: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown rule."""
+        if self.select is not None and self.select not in RULES:
+            raise InputError(unknown_name("select", self.select, RULES))
 
 
 class Segmenter:
@@ -119,19 +133,23 @@ class Segmenter:
         """Return the masks of an image as uncompressed RLE, those of prompts in their order.
 
         Raises:
-            InputError: a prompt cannot be used, or its box lies outside the image.
+            InputError: a prompt cannot be used.
         """
         settings = self._settings
         if isinstance(settings, Everything):
             records = self._generator.generate(image)
             return [record for record in records if record["area"] >= settings.min_area][: settings.max_masks]
-        if embedding is None:
+        if embedding is None or not prompts:
             return []
-        hw = (image.shape[0], image.shape[1])
-        objects = [prompt.in_pixels(hw) for prompt in prompts]
-        for prompt in objects:
-            refuse_outside(prompt, hw)
-        return [mask for (mask,) in segment_objects(self._model, embedding, objects, select=settings.select)]
+        return [mask for (mask,) in segment_objects(self._model, embedding, prompts, select=settings.select)]
+
+
+class Segmented(NamedTuple):
+    """The masks of an image, their prompts in pixels, and why other prompts were left out."""
+
+    records: list[MaskRecord]
+    prompts: tuple[ObjectPrompt, ...]
+    problems: tuple[str, ...]
 
 
 class Segmentation(Work):
@@ -162,14 +180,28 @@ class Segmentation(Work):
         """Return the embeddings of the images that have prompts."""
         return self._segmenter.encode(images, [bool(task.prompts) for task in tasks])
 
-    def compute(self, task: Task, image: UInt8Array, encoded: Embedding | None) -> list[MaskRecord]:
-        """Return the masks as uncompressed RLE, those of prompts in their order."""
-        return self._segmenter.segment(image, task.prompts, encoded)
+    def compute(self, task: Task, image: UInt8Array, encoded: Embedding | None) -> Segmented:
+        """Return the masks as uncompressed RLE, those of prompts in their order.
 
-    def write(self, task: Task, image: UInt8Array, computed: list[MaskRecord]) -> bytes:
+        The boxes of a detector are cut at the edges of the image, and those outside of it are left out.
+        """
+        hw = (image.shape[0], image.shape[1])
+        prompts, problems = [], []
+        for prompt in task.prompts:
+            in_pixels = prompt.in_pixels(hw)
+            try:
+                prompts.append(in_pixels.inside(hw) if prompt.origin else in_pixels)
+            except InputError as error:
+                problems.append(str(error))
+        return Segmented(self._segmenter.segment(image, prompts, encoded), tuple(prompts), tuple(problems))
+
+    def write(self, task: Task, image: UInt8Array, computed: Segmented) -> bytes:
         """Write the files, and return the masks for the journal."""
-        prompts = tuple(prompt.in_pixels((image.shape[0], image.shape[1])) for prompt in task.prompts)
-        files = files_of(replace(task, prompts=prompts), self._formats, self._labels)
+        files = files_of(replace(task, prompts=computed.prompts), self._formats, self._labels)
         with unfinished_in(self._unfinished):
-            files.write(image, computed)
-        return pack(files.masked_image((image.shape[0], image.shape[1]), computed))
+            files.write(image, computed.records)
+        return pack(files.masked_image((image.shape[0], image.shape[1]), computed.records))
+
+    def problems(self, computed: Segmented) -> tuple[str, ...]:
+        """Return which boxes lie outside the image."""
+        return computed.problems

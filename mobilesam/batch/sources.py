@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 import glob
 import os
 import re
 from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MAX_DATASET_BYTES, MAX_TEXT_BYTES, exists, parse_json, read_bytes, real_path
@@ -25,6 +25,8 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
     *(".jp2", ".avif", ".heic", ".ppm", ".pgm"),
 )
+
+StrPath = str | os.PathLike[str]
 
 
 class Source(NamedTuple):
@@ -73,34 +75,35 @@ def name_images(sources: Sequence[Source]) -> list[str]:
     return relative_names([source.path for source in sources], [len(source.below.parts) for source in sources])
 
 
-def read_prompts_or_coco(path: Path, dataset: Path | None = None) -> PromptFile:
+def read_prompts_or_coco(path: StrPath, dataset: StrPath | None = None) -> PromptFile:
     """Read a prompt file, or the boxes of a COCO file, a COCO results list, a YOLO or labelme folder or a CSV table.
 
     Args:
-        path: the file, which may be a pipe, or the folder.
+        path: the file, which may be a pipe, or the folder. Entries that cannot be used are left out, and are among the
+            ``problems`` of the result.
         dataset: a COCO file with the images and categories of a results list.
 
     Raises:
-        InputError: the content is none of these, or ``dataset`` is given with another one.
+        InputError: the content is none of these, no entry can be used, or ``dataset`` is given with another one.
     """
-    content: Any = None
-    if exists(path) and path.is_dir():
-        read = functools.partial(read_folder, path)
-    elif path.suffix.lower() == ".csv":
-        read = functools.partial(detections.read_table, path)
-    else:
-        raw = read_content(path, MAX_DATASET_BYTES)
-        with contextlib.suppress(ValueError):  # parse_prompts raises the error
-            content = parse_json(raw)
-        if is_coco(content):
-            read = functools.partial(coco_prompts, check_document(content, raw, path), path)
-        elif detections.is_results(content):
-            return detections.results_prompts(content, path, dataset)
-        else:
-            read = functools.partial(parse_prompts, raw, str(path))
+    path, content = Path(path), cast(Any, None)
+    is_folder = exists(path) and path.is_dir()
+    raw = b"" if is_folder else read_content(path, MAX_DATASET_BYTES)
+    with contextlib.suppress(ValueError):  # parse_prompts raises the error
+        content = parse_json(raw)
+    if detections.is_results(content):
+        read = detections.read_dataset(Path(dataset)) if dataset is not None else None
+        prompts = detections.results_prompts(content, path, read)
+        return prompts if dataset is None else replace(prompts, files=(path, Path(dataset)))
     if dataset is not None:
         raise InputError(sentence("--dataset", "be used with a COCO results list", path, "leave it out"))
-    return read()
+    if is_folder:
+        return read_folder(path)
+    if is_coco(content):
+        return coco_prompts(check_document(content, raw, path), path)
+    if content is None and raw.lstrip()[:1] not in (b"{", b"[", b""):
+        return detections.read_table(path, raw)
+    return replace(parse_prompts(raw, str(path)), files=(path,))
 
 
 def _expand(each: str, out: Path) -> Iterator[Source]:

@@ -18,7 +18,7 @@ class Task:
     """An image to process.
 
     number: its index among the images of the run. source: its path. file_name: its name in the results.
-    names: of its output files. prompts: its objects; empty in everything mode. error: why they cannot be used.
+    names: of its output files. prompts: its objects; empty in everything mode. error: why the image cannot be used.
     """
 
     number: int
@@ -33,7 +33,8 @@ class Task:
 class Outcome:
     """The result of a task, which :meth:`Work.write` returned, or its error.
 
-    warnings: each to be shown once. fingerprint: of the file that the result was computed from.
+    warnings: each to be shown once. fingerprint: of the file that the result was computed from. problems: prompts that
+    were left out of the result.
     """
 
     number: int
@@ -41,6 +42,7 @@ class Outcome:
     error: str | None = None
     warnings: tuple[str, ...] = ()
     fingerprint: Fingerprint | None = None
+    problems: tuple[str, ...] = ()
 
 
 class Work(Protocol):
@@ -73,3 +75,7 @@ class Work(Protocol):
 
     def write(self, task: Task, image: UInt8Array, computed: Any) -> Any:
         """Write the files of the image and return its result: bytes for the journal."""
+
+    def problems(self, computed: Any) -> tuple[str, ...]:
+        """Return why prompts were left out of what ``compute`` returned."""
+        return ()

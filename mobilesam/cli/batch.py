@@ -20,6 +20,7 @@ from mobilesam.errors import sentence
 if TYPE_CHECKING:
     from mobilesam.batch import BadImage
 
+_MOST_PROBLEMS = 20  # printed
 _MOST_WORKERS = 8  # each holds a model and a few images in memory
 
 
@@ -115,7 +116,8 @@ def batch(
     With prompts: --select and --fast-padding, as in predict. With --everything: --mode, --points-per-side, --tile-size,
     --min-area and --max-masks, as in everything.
 
-    Bad images do not stop the run. They are listed at the end, and the exit code is 1.
+    Bad images, and prompts that cannot be used, do not stop the run. They are listed at the end, and the exit code
+    is 1.
     """
     from mobilesam.batch import Everything, Prompted, SegmentationJob, read_prompts_or_coco, segment_images
     from mobilesam.formats.detections import filtered
@@ -145,7 +147,7 @@ def batch(
         objects = filtered(
             objects, min_score, None if labels is None else [label.strip() for label in labels.split(",")]
         )
-        refuse_overwriting(list(files_of_all(out, names).values()), [str(prompts)], force=True)
+        refuse_overwriting(list(files_of_all(out, names).values()), [*map(str, objects.files)], force=True)
     count, share = split_cores(workers, threads, network)
     model = network.choice(share)
     with progress_bar(f"--resume --out {out}") as (progress, on_warning):
@@ -165,25 +167,32 @@ def batch(
         )
         report = segment_images(job, progress=progress, on_warning=on_warning)
     if report.left_out:
-        left_out = f"{len(report.left_out)} images have no prompt, such as {report.left_out[0]}"
+        count = len(report.left_out)
+        which = "an image has" if count == 1 else f"{count} images have"
+        left_out = f"{which} no prompt{': ' if count == 1 else ', such as '}{report.left_out[0]}"
         typer.echo(printable(left_out), err=True)
     if as_json:
         bad = [{"image": each.source, "error": each.reason} for each in report.bad]
         document = {"version": 1, "done": report.done, "files": [*map(str, report.files)], "errors": bad}
-        typer.echo(json.dumps(document | {"left_out": report.left_out}, indent=2))
+        document |= {"left_out": report.left_out, "problems": report.problems}
+        typer.echo(json.dumps(document, indent=2))
     else:
         for path in report.files:
             typer.echo(os.fsencode(path))
-    tell_bad(report.done, report.bad)
+    tell_bad(report.done, report.bad, report.problems)
 
 
-def tell_bad(done: int, bad: Sequence[BadImage]) -> None:
-    """Print the number of images done and the bad images on stderr; exit with code 1 if there are any."""
+def tell_bad(done: int, bad: Sequence[BadImage], problems: Sequence[str] = ()) -> None:
+    """Print the number of images done, the bad images and the problems on stderr; exit with code 1 if there are any."""
     typer.echo(f"{done} image{'' if done == 1 else 's'} done, {len(bad)} bad", err=True)
+    for text in problems[:_MOST_PROBLEMS]:
+        typer.echo(printable(f"error: {text}"), err=True)
+    if len(problems) > _MOST_PROBLEMS:
+        typer.echo(f"error: {len(problems) - _MOST_PROBLEMS} more; --json lists all of them", err=True)
     for source, reason in bad:
         named = source in reason or repr(source) in reason
         typer.echo(printable(f"error: {reason}" if named else f"error: {source}: {reason}"), err=True)
-    if bad:
+    if bad or problems:
         raise typer.Exit(1)
 
 

@@ -14,6 +14,7 @@ from mobilesam.files import MAX_DATASET_BYTES, is_number, parse_json, read_bytes
 class CocoDocument(NamedTuple):
     """The lists of a COCO file.
 
+    annotations: all of them.
     by_image: the annotations of each image, by its id.
     categories: the name of each category, by its id.
     digest: sha256 of the file.
@@ -21,6 +22,7 @@ class CocoDocument(NamedTuple):
     """
 
     images: list[dict[str, Any]]
+    annotations: list[dict[str, Any]]
     by_image: Mapping[Any, list[dict[str, Any]]]
     categories: Mapping[Any, str]
     digest: str
@@ -63,7 +65,9 @@ def check_document(content: Any, raw: bytes, path: Path, *, need_masks: bool = F
     entries = content.get("categories") or []
     named = (entry for entry in entries if isinstance(entry, dict) and is_key(entry.get("id")))
     categories = {entry.get("id"): str(entry.get("name", "")) for entry in named}
-    return CocoDocument(content["images"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans)
+    return CocoDocument(
+        content["images"], content["annotations"], by_image, categories, hashlib.sha256(raw).hexdigest(), orphans
+    )
 
 
 def is_bbox(value: Any) -> TypeGuard[list[float]]:

@@ -2,108 +2,112 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import math
 import reprlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.files import MALFORMED, MAX_DATASET_BYTES, MAX_TEXT_BYTES, is_number, is_unicode, parse_json, read_bytes
-from mobilesam.formats.coco_document import is_bbox, is_key, read_document
+from mobilesam.files import MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes
+from mobilesam.formats.boxes import Boxes, Ids, box_prompt, detection, id_text, number_of
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
 # Names of the columns of a CSV table, the preferred ones first, in lower case.
 _IMAGE_COLUMNS = ("image", "file_name", "filename", "file", "image_path", "path", "image_id", "imageid")
 _BOX_COLUMNS = (
     *(("x1", "y1", "x2", "y2"), ("xmin", "ymin", "xmax", "ymax"), ("left", "top", "right", "bottom")),
-    *(("x", "y", "width", "height"), ("x", "y", "w", "h"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height")),
+    *(("x", "y", "w", "h"), ("x", "y", "width", "height"), ("bbox_x", "bbox_y", "bbox_width", "bbox_height")),
 )
-_LABEL_COLUMNS = ("label", "class_name", "category_name", "category", "name", "class")
+_LABEL_COLUMNS = (
+    *("label", "labelname", "class_name", "category_name", "category", "name", "class", "cls"),
+    *("class_id", "category_id", "class_idx"),
+)
 _SCORE_COLUMNS = ("score", "confidence", "conf")
 _ID_COLUMNS = ("detection_id", "id")
 _SIZED = ("width", "w", "bbox_width")  # the third column, if it is not the right side
 
 
+class Dataset(NamedTuple):
+    """The names of images and categories of a COCO file, by their ids as text."""
+
+    images: Mapping[str, str]
+    categories: Mapping[str, str]
+
+    @property
+    def ids(self) -> Ids:
+        """The ids that are numbers, by the names."""
+        return Ids(*({name: int(key) for key, name in part.items() if key.isdecimal()} for part in self))
+
+
 def is_results(content: Any) -> bool:
     """Return whether JSON content is a list of detections, COCO's format for results."""
-    first = content[0] if isinstance(content, list) and content else None
-    return isinstance(first, dict) and ("bbox" in first or "image_id" in first)
+    return isinstance(content, list) and not any(isinstance(entry, dict) and "data" in entry for entry in content)
 
 
-def results_prompts(content: Sequence[Any], path: Path, dataset: Path | None = None) -> PromptFile:
+def results_prompts(content: Sequence[Any], path: Path, dataset: Dataset | None = None) -> PromptFile:
     """Return the boxes of a COCO results list as prompts.
 
-    An image is named by ``file_name`` where the entries have one, else by its id in ``dataset``, a COCO file, else its
-    id is the name of its file without the suffix, with or without leading zeros. An image with an entry that cannot be
-    used is among the bad ones of the result.
+    An image is named by ``file_name`` where an entry has one, else by its id in ``dataset``, else its id is the name of
+    its file without the suffix, with or without leading zeros.
 
     Raises:
-        InputError: no entry can be used, or ``dataset`` cannot be read.
+        InputError: no entry can be used.
     """
-    named, categories = _dataset(dataset)
-    boxes = Boxes(named.values())
-    by_name = dataset is None and any(isinstance(entry, dict) and "file_name" in entry for entry in content)
+    images, categories = dataset or Dataset({}, {})
+    boxes = Boxes(path, images=images.values(), labels=categories.values())
+    ids: dict[str, int] = {}
     for place, entry in enumerate(content):
         where = f"{path}[{place}]"
-        with boxes.entry(where):
+        with boxes.entry(entry.get("score") if isinstance(entry, dict) else None):
             if not isinstance(entry, dict):
                 actual = reprlib.repr(entry)
                 raise InputError(sentence(where, "be an object with a bbox", actual, "correct the entry"))
-            name = _image_of(entry, where, named, dataset, by_name)
-            with boxes.entry(name):
-                if not is_bbox(entry.get("bbox")):
-                    requirement, actual = "be numbers [x, y, width, height]", reprlib.repr(entry.get("bbox"))
-                    raise InputError(sentence(f"{where}.bbox", requirement, actual, "correct the entry"))
-                x, y, width, height = map(float, entry["bbox"])
-                category = entry.get("category_id")
-                known = categories.get(category, category) if is_key(category) else category
-                label, score = entry.get("category_name", known), entry.get("score")
-                boxes.add(name, box_prompt((x, y, x + width, y + height), where, label, score, entry.get("id")))
-    return boxes.prompts(by_stem=dataset is None and not by_name)
+            image = entry.get("image_id")
+            name = entry.get("file_name")
+            if name is not None and not (isinstance(name, str) and name):
+                actual = reprlib.repr(name)
+                raise InputError(sentence(f"{where}: file_name", "be text", actual, "leave it out for image_id"))
+            if name is None:
+                name = _image_of(image, where, dataset)
+            boxes.add(name, detection(entry, where, categories if dataset else None, place))
+            if isinstance(image, int):
+                ids.setdefault(name, image)
+    return boxes.prompts(by_stem=dataset is None, ids=dataset.ids if dataset else Ids(ids, {}))
 
 
-def _image_of(
-    entry: Mapping[str, Any], where: str, named: Mapping[Any, str], dataset: Path | None, by_name: bool
-) -> str:
-    """Return the name of the image of a detection."""
-    image = entry.get("image_id")
-    if isinstance(image, float) and image.is_integer():
-        image = int(image)
-    if "file_name" in entry:
-        return str(entry["file_name"])
-    if by_name:
-        raise InputError(sentence(f"{where}.file_name", "be in all entries or in none", "no such key", "add it"))
-    if isinstance(image, bool) or not isinstance(image, int | str):
+def _image_of(image: Any, where: str, dataset: Dataset | None) -> str:
+    """Return the name of the image of a detection by its id."""
+    if isinstance(image, bool) or not isinstance(image, int | float | str) or image == "":
         remedy = "add image_id or file_name"
-        raise InputError(sentence(f"{where}.image_id", "be a number or text", reprlib.repr(image), remedy))
+        raise InputError(sentence(f"{where}: image_id", "be a number or text", reprlib.repr(image), remedy))
+    name = id_text(image)
     if dataset is None:
-        return str(image)
-    if image not in named:
-        actual = f"{image!r}, which {dataset} does not have"
-        raise InputError(sentence(f"{where}.image_id", "be an image of the dataset", actual, "check --dataset"))
-    return named[image]
+        return name
+    if name not in dataset.images:
+        actual = f"{image!r}, which it does not have"
+        raise InputError(sentence(f"{where}: image_id", "be an image of the dataset", actual, "check --dataset"))
+    return dataset.images[name]
 
 
-def read_table(path: Path) -> PromptFile:
-    """Return the boxes of a CSV table with a header, one box a line, in pixels.
+def read_table(path: Path, content: bytes) -> PromptFile:
+    """Return the boxes of a CSV table with a header, one box a line, in pixels, or in 0..1 of the image's sides.
 
-    An image with a line that is not valid is among the bad ones of the result.
+    Columns are separated by commas, semicolons or tabs.
 
     Raises:
-        InputError: the columns of the image or the box are missing, or no line is valid.
+        InputError: the columns of the image or the box are missing, or no line can be used.
     """
     try:
-        text = read_bytes(path, MAX_DATASET_BYTES, pipes=True).decode("utf-8-sig")
-        table = csv.DictReader(io.StringIO(text, newline=""))
+        text = content.decode("utf-8-sig")
+        header = text.partition("\n")[0]
+        delimiter = max(",;\t", key=header.count)
+        table = csv.DictReader(io.StringIO(text, newline=""), delimiter=delimiter)
         columns = {str(name).strip().lower(): str(name) for name in table.fieldnames or ()}
         rows = [(table.line_num, row) for row in table]
-    except OSError as error:
-        raise InputError(f"The table {path} cannot be read ({error.strerror}). Check the path.") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise InputError(sentence(f"the table {path}", "be CSV in UTF-8", str(error), "save it again")) from error
     image = _first(columns, _IMAGE_COLUMNS)
@@ -113,28 +117,34 @@ def read_table(path: Path) -> PromptFile:
         actual = ", ".join(columns) or "no header"
         raise InputError(sentence(f"the table {path}", requirement, actual[:200], "rename the columns"))
     label, score, number = (_first(columns, names) for names in (_LABEL_COLUMNS, _SCORE_COLUMNS, _ID_COLUMNS))
-    boxes = Boxes()
+    boxes, largest = Boxes(path), 0.0
     for place, row in rows:
         where = f"{path} line {place}"
-        with boxes.entry(where):
+        with boxes.entry():
             name = (row[image] or "").strip()
             if not name:
                 raise InputError(sentence(f"{where}: {image}", "name an image", "none", "correct the line"))
-            with boxes.entry(name):
-                x1, y1, x2, y2 = (number_of(row[columns[side]], f"{where}: {side}") for side in corners)
-                if corners[2] in _SIZED:
-                    x2, y2 = x1 + x2, y1 + y2
-                of_object, of_detection = (row[column] or None if column else None for column in (label, number))
-                confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
-                boxes.add(name, box_prompt((x1, y1, x2, y2), where, of_object, confidence, of_detection))
-    return boxes.prompts(by_stem=not any(Path(name).suffix for name in boxes.objects))
+            x1, y1, x2, y2 = (number_of(row[columns[side]], f"{where}: {side}") for side in corners)
+            if corners[2] in _SIZED:
+                x2, y2 = x1 + x2, y1 + y2
+            of_object, of_detection = (row[column] or None if column else None for column in (label, number))
+            confidence = number_of(row[score], f"{where}: {score}") if score and row[score] else None
+            boxes.add(name, box_prompt((x1, y1, x2, y2), where, of_object, confidence, of_detection or place - 2))
+            largest = max(largest, x2, y2)
+    prompts = boxes.prompts(by_stem=True)
+    if largest > 1:
+        return prompts
+    shares = {
+        name: tuple(replace(prompt, normalized=True) for prompt in objects) for name, objects in prompts.images.items()
+    }
+    return replace(prompts, images=shares)
 
 
 def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str] | None) -> PromptFile:
     """Return the objects of at least this score, and with one of these labels; objects without a score are kept.
 
     Raises:
-        InputError: no object has one of the labels, or ``min_score`` is not a finite number.
+        InputError: no object has one of the labels, ``min_score`` is not a finite number, or nothing is left.
     """
     if min_score is not None and not math.isfinite(min_score):
         raise InputError(sentence("min_score", "be a finite number", min_score, "leave it out for all boxes"))
@@ -152,112 +162,40 @@ def filtered(prompts: PromptFile, min_score: float | None, labels: Sequence[str]
             and (labels is None or prompt.label in labels)
         )
 
-    images = {name: kept(objects) for name, objects in prompts.images.items()}
-    return replace(prompts, images=images, objects=kept(prompts.objects))
-
-
-class Boxes:
-    """The boxes of named images, and why those of some images cannot be used.
-
-    objects: by the name of the image; ``images`` have none at first.
-    """
-
-    def __init__(self, images: Iterable[str] = ()) -> None:
-        self.objects: dict[str, list[ObjectPrompt]] = {name: [] for name in images}
-        self._bad: dict[str, str] = {}
-
-    def add(self, image: str, *prompts: ObjectPrompt) -> None:
-        """Add the prompts of an image."""
-        self.objects.setdefault(image, []).extend(prompts)
-
-    @contextlib.contextmanager
-    def entry(self, name: str) -> Iterator[None]:
-        """Within the context, an InputError marks an image, or an entry without an image, as bad."""
-        try:
-            yield
-        except InputError as error:
-            self._bad.setdefault(name, str(error))
-
-    def prompts(self, *, by_stem: bool) -> PromptFile:
-        """Return the boxes as prompts; ``by_stem`` as in PromptFile.
-
-        Raises:
-            InputError: there is no box, or none can be used.
-        """
-        good = {name: tuple(of_image) for name, of_image in self.objects.items() if name not in self._bad}
-        if self._bad and not any(good.values()):
-            raise InputError(next(iter(self._bad.values())))
-        if not good:
-            raise InputError(sentence("prompts", "name an image", "none", "give a file with at least one box"))
-        return PromptFile(good, by_stem=by_stem, bad=self._bad)
-
-
-def box_prompt(box: Sequence[float], where: str, label: Any, score: Any, number: Any = None) -> ObjectPrompt:
-    """Return the prompt of a box, x1 y1 x2 y2, which must have an area."""
-    x1, y1, x2, y2 = box
-    if not (all(map(math.isfinite, box)) and x1 < x2 and y1 < y2):
-        actual = f"x1 {x1:g}, y1 {y1:g}, x2 {x2:g}, y2 {y2:g}"
-        raise InputError(sentence(f"{where}: the box", "have a width and a height", actual, "correct the entry"))
-    if score is not None and not is_number(score):
-        raise InputError(sentence(f"{where}: the score", "be a number", reprlib.repr(score), "correct the entry"))
-    for name, value in (("label", label), ("id", number)):
-        if not isinstance(value, int | float | str | None) or not is_unicode(str(value)):
-            raise InputError(sentence(f"{where}: the {name}", "be text or a number", reprlib.repr(value), "correct it"))
-    return ObjectPrompt(
-        box=(x1, y1, x2, y2),
-        label=None if label is None or label == "" else str(label),
-        score=None if score is None else float(score),
-        detection_id=number if isinstance(number, int | str) else None,
-        origin=where,
+    left = replace(
+        prompts,
+        problems=tuple(
+            each for each in prompts.problems if min_score is None or each.score is None or each.score >= min_score
+        ),
+        images={name: kept(objects) for name, objects in prompts.images.items()},
+        objects=kept(prompts.objects),
     )
+    if every and not any((left.objects, *left.images.values())):
+        given = [f"min_score {min_score:g}"] if min_score is not None else []
+        given += [f"labels {', '.join(labels)}"] if labels is not None else []
+        raise InputError(f"None of the {len(every)} objects is left with {' and '.join(given)}. Leave out less.")
+    return left
 
 
-def _dataset(path: Path | None) -> tuple[Mapping[Any, str], Mapping[Any, str]]:
-    """Return the file names and the category names of a COCO dataset by id."""
-    if path is None:
-        return {}, {}
+def read_dataset(path: Path) -> Dataset:
+    """Return the images and the categories of a COCO file, which needs no annotations, or of a pipe that gives one.
+
+    Raises:
+        InputError: the file cannot be read, or has no images.
+    """
     try:
-        document = read_document(path)
-    except InputError:
-        # A list of images without annotations, as of COCO's test images.
-        try:
-            content = read_json(path)
-            categories = {entry["id"]: str(entry["name"]) for entry in content.get("categories") or []}
-            return {entry["id"]: str(entry["file_name"]) for entry in content["images"]}, categories
-        except MALFORMED:
-            pass
-        raise
-    return {entry["id"]: str(entry["file_name"]) for entry in document.images}, document.categories
+        content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))
+        images = {id_text(entry["id"]): str(entry["file_name"]) for entry in content["images"]}
+        categories = {id_text(entry["id"]): str(entry["name"]) for entry in content.get("categories") or []}
+    except OSError as error:
+        raise InputError(f"The dataset {path} cannot be read ({error.strerror}). Check the path.") from error
+    except MALFORMED as error:
+        requirement = "be COCO JSON with the list images, each with id and file_name"
+        raise InputError(sentence(f"the dataset {path}", requirement, repr(error)[:80], "check --dataset")) from error
+    if not images:
+        raise InputError(sentence(f"the dataset {path}", "have images", "none", "check --dataset"))
+    return Dataset(images, categories)
 
 
 def _first(columns: Mapping[str, str], names: Sequence[str]) -> str | None:
     return next((columns[name] for name in names if name in columns), None)
-
-
-def number_of(text: str | None, where: str) -> float:
-    """Return the finite number that a word is; ``where`` stands for it in messages."""
-    try:
-        value = float(text or "")
-    except ValueError:
-        value = math.nan
-    if not math.isfinite(value):
-        raise InputError(sentence(where, "be a number", reprlib.repr(text), "correct the line"))
-    return value
-
-
-def read_text(path: Path) -> str:
-    """Return the text of a UTF-8 file."""
-    try:
-        return read_bytes(path, MAX_TEXT_BYTES).decode("utf-8-sig")
-    except OSError as error:
-        raise InputError(f"{path} cannot be read ({error.strerror}). Check the path.") from error
-    except UnicodeDecodeError as error:
-        raise InputError(sentence(str(path), "be UTF-8 text", str(error), "save it again")) from error
-
-
-def read_json(path: Path) -> Any:
-    """Return the content of a JSON file."""
-    try:
-        return parse_json(read_text(path))
-    except ValueError as error:
-        raise InputError(sentence(str(path), "be JSON", str(error), "save it again")) from error

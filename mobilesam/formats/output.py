@@ -10,7 +10,7 @@ import numpy as np
 
 from mobilesam.arrays import AnyIntArray, BoolArray, UInt8Array
 from mobilesam.formats import png
-from mobilesam.formats.coco import write_coco
+from mobilesam.formats.coco import CocoIds, write_coco
 from mobilesam.formats.csv import write_csv
 from mobilesam.formats.geojson import write_geojson
 from mobilesam.formats.labelme import write_labelme
@@ -113,16 +113,17 @@ def write_files_of_all(
     files: dict[str, Path],
     images: Callable[[], Iterable[MaskedImage]],
     labels: Sequence[str] = (OBJECT,),
+    ids: CocoIds | None = None,
     *,
     force: bool = False,
 ) -> None:
     """Write what :func:`files_of_all` named.
 
-    images: returns all images in their order, each time it is called.
+    images: returns all images in their order, each time it is called. ids: for COCO.
     """
     for word, path in files.items():
         if word == "coco":
-            write_coco(path, images(), labels=labels, force=force)
+            write_coco(path, images(), labels=labels, ids=ids, force=force)
         elif word == "parquet":
             write_parquet(path, images(), force=force)
         else:

@@ -10,7 +10,6 @@ Letters: H W are the sides of the original image, h w those of the resized one, 
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple, TypeVar
 
@@ -18,6 +17,7 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.arrays import Array, FloatArray, UInt8Array
+from mobilesam.errors import InputError, sentence
 from mobilesam.geometry import resized_hw
 
 # Means and standard deviations of ImageNet's RGB channels in 0..255, as in SAM's training.
@@ -63,12 +63,22 @@ def encode_together(
     Returns:
         The features of each input, (1, 256, rows, columns), with its ``input_hw``.
     """
-    results: list[tuple[Any, tuple[int, int]]] = []
-    for _, alike in itertools.groupby(inputs, lambda each: each[0].shape):
-        while group := list(itertools.islice(alike, most)):
-            features = encode(np.concatenate([pixels for pixels, _ in group]) if len(group) > 1 else group[0][0])
-            results += [(features[place : place + 1], input_hw) for place, (_, input_hw) in enumerate(group)]
-    return results
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, (pixels, _) in enumerate(inputs):
+        alike.setdefault(pixels.shape, []).append(place)
+    features: dict[int, Any] = {}
+    for places in alike.values():
+        for start in range(0, len(places), most):
+            group = places[start : start + most]
+            if len(group) == 1:
+                features[group[0]] = encode(inputs[group[0]][0])
+                continue
+            encoded = encode(np.concatenate([inputs[place][0] for place in group]))
+            # Copies, so that one embedding that is kept does not keep the others.
+            for row, place in enumerate(group):
+                part = encoded[row : row + 1]
+                features[place] = part.clone() if hasattr(part, "clone") else part.copy()
+    return [(features[place], input_hw) for place, (_, input_hw) in enumerate(inputs)]
 
 
 def empty_input(image_size: int) -> FloatArray:
@@ -93,7 +103,15 @@ def resize(image_rgb: UInt8Array, image_size: int) -> UInt8Array:
     """Return an image, (H, W, 3) uint8, with its longer side at ``image_size``: (h, w, 3) uint8.
 
     The filter is Pillow's antialiased bilinear one. The pixels equal those of SAM's ResizeLongestSide.
+
+    Raises:
+        InputError: the image is not such an array.
     """
+    shape, dtype = getattr(image_rgb, "shape", None), getattr(image_rgb, "dtype", None)
+    if not isinstance(image_rgb, np.ndarray) or image_rgb.ndim != 3 or image_rgb.shape[2] != 3 or dtype != np.uint8:
+        actual = type(image_rgb).__name__ if shape is None else f"{dtype} {tuple(shape)}"
+        remedy = "read it with mobilesam.image.read_image"
+        raise InputError(sentence("image", "be an array (H, W, 3) of uint8, RGB", actual, remedy))
     height, width = resized_hw((image_rgb.shape[0], image_rgb.shape[1]), image_size)
     if image_rgb.shape[:2] == (height, width):
         return image_rgb

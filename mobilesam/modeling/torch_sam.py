@@ -15,9 +15,8 @@ from mobilesam.config import EncoderConfig
 from mobilesam.errors import InputError, sentence
 from mobilesam.geometry import covered_tokens
 from mobilesam.image.model_input import complete_features, empty_input, encode_together, encoder_input
-from mobilesam.image.read import image_digest
 from mobilesam.masks import device_nms
-from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete
+from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete, encode_groups
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
 from mobilesam.modeling.transformer import ImageTokens
@@ -71,16 +70,13 @@ class TorchSam(MaskModel):
             raise InputError(sentence("fast_padding", "be False for this network", actual, "leave it out"))
         patch_size = encoder.patch_size if fast_padding else None
         most = self.capabilities.encode_batch
-        embeddings: list[Embedding] = []
-        for start in range(0, len(images), most):
-            group = images[start : start + most]
+
+        def encode(group: Sequence[UInt8Array]) -> list[tuple[Tensor, tuple[int, int]]]:
             inputs = [encoder_input(image, self.image_size, patch_size) for image in group]
             encoded = encode_together(lambda pixels: self.encode_tensor(torch.from_numpy(pixels)), inputs, most)
-            for image, (features, input_hw) in zip(group, encoded, strict=True):
-                complete = complete_features(features, self._empty()) if fast_padding else features
-                original_hw = (image.shape[0], image.shape[1])
-                embeddings.append(Embedding(complete, original_hw, input_hw, image_digest(image)))
-        return embeddings
+            return [(complete_features(each, self._empty()), hw) for each, hw in encoded] if fast_padding else encoded
+
+        return encode_groups(images, most, encode)
 
     @torch.no_grad()
     def encode_tensor(self, pixels: Tensor) -> Tensor:

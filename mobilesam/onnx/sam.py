@@ -17,8 +17,7 @@ from mobilesam.config import SINGLE_MASK, VARIANTS
 from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
-from mobilesam.image.read import image_digest
-from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored
+from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored, encode_groups
 from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sam_decoder import SamDecoder
@@ -164,14 +163,7 @@ class OnnxSam(MaskModel):
     def encode_batch(self, images: Sequence[UInt8Array], *, fast_padding: bool = False) -> list[Embedding]:
         self._move_caller()
         most = self.capabilities.encode_batch
-        embeddings: list[Embedding] = []
-        for start in range(0, len(images), most):
-            group = images[start : start + most]
-            encoded = self._encoder.encode(group, fast_padding, most)
-            for image, (features, input_hw) in zip(group, encoded, strict=True):
-                original_hw = (image.shape[0], image.shape[1])
-                embeddings.append(Embedding(features, original_hw, input_hw, image_digest(image)))
-        return embeddings
+        return encode_groups(images, most, lambda group: self._encoder.encode(group, fast_padding, most))
 
     def score_prompts(self, embedding: Embedding, prompts: Prompts) -> Scored:
         return self._decoder.score(embedding, prompts)

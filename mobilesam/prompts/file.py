@@ -31,8 +31,8 @@ import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from pathlib import Path
-from typing import Any
+from pathlib import Path, PureWindowsPath
+from typing import Any, NamedTuple
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MAX_TEXT_BYTES, parse_json, read_bytes
@@ -44,11 +44,21 @@ __all__ = ["Box", "ObjectPrompt", "PromptFile", "dump", "group", "parse_prompts"
 VERSIONS = (1, 2)
 
 
+class Problem(NamedTuple):
+    """What is wrong with an entry that was left out, in a sentence, and the score that the entry has."""
+
+    text: str
+    score: float | None = None
+
+
 @dataclass(frozen=True)
 class PromptFile:
     """The objects of named images, or those of every image; one of the two is empty.
 
-    bad: why the objects of an image cannot be used, by its name, or by the place of an entry that names no image.
+    problems: the entries that cannot be used and were left out.
+    labels: the classes of a dataset in their order, for formats that number them; empty if there are none.
+    category_ids, image_ids: the ids that a dataset gives its labels and its images, by their names.
+    files: the files that were read.
     by_stem: whether the names are those of files without their suffix, as of a detector's folder; a number stands for
         the same number with leading zeros too, as COCO's ids do.
     """
@@ -56,20 +66,22 @@ class PromptFile:
     images: Mapping[str, tuple[ObjectPrompt, ...]] = field(default_factory=dict)
     objects: tuple[ObjectPrompt, ...] = ()
     by_stem: bool = False
-    bad: Mapping[str, str] = field(default_factory=dict)
+    problems: tuple[Problem, ...] = ()
+    labels: tuple[str, ...] = ()
+    category_ids: Mapping[str, int] = field(default_factory=dict)
+    image_ids: Mapping[str, int] = field(default_factory=dict)
+    files: tuple[Path, ...] = field(default=(), compare=False)
 
     def for_image(self, path: str | os.PathLike[str]) -> list[ObjectPrompt]:
         """Return the objects of an image, whose name in the file is its path or an end of it; the longest name counts.
 
         Raises:
-            InputError: the file has prompts for named images, but not for this one, or they cannot be used.
+            InputError: the file has prompts for named images, but not for this one.
         """
         if not self.images:
             return list(self.objects)
         name = self.name_of(path)
         if name is not None:
-            if name in self.bad:
-                raise InputError(self.bad[name])
             return list(self.images[name])
         near = difflib.get_close_matches(Path(path).name, self.images, n=1) or [next(iter(self.images))]
         raise InputError(
@@ -78,22 +90,21 @@ class PromptFile:
 
     def name_of(self, path: str | os.PathLike[str]) -> str | None:
         """Return the name of an image in the file, its path or the longest end of it, or None."""
-        if self.by_stem:
-            stem = Path(path).stem
-            return next((name for name in (stem, stem.lstrip("0") or "0") if self._has(name)), None)
-        if self._has(str(path)):
+        if str(path) in self.images:
             return str(path)
         parts = Path(path).absolute().parts
         ends = (Path(*parts[start:]).as_posix() for start in range(len(parts)))
-        return next((self._names[end] for end in ends if end in self._names), None)
-
-    def _has(self, name: str) -> bool:
-        return name in self.images or name in self.bad
+        known = next((self._names[end] for end in ends if end in self._names), None)
+        if known is not None or not self.by_stem:
+            return known
+        stem = Path(path).stem
+        return next((name for name in (stem, stem.lstrip("0") or "0") if name in self.images), None)
 
     @cached_property
     def _names(self) -> dict[str, str]:
-        """The names of the images by the same name with slashes, as Windows paths need."""
-        return {Path(name).as_posix(): name for name in (*self.images, *self.bad)}
+        """The names of the images by the same name with slashes, as Windows writes paths."""
+        names = {PureWindowsPath(name).as_posix(): name for name in self.images}
+        return names | {Path(name).as_posix(): name for name in self.images}
 
 
 def read_prompts(path: str | os.PathLike[str]) -> PromptFile:

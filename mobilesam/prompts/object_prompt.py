@@ -64,6 +64,22 @@ class ObjectPrompt:
         x1, y1, x2, y2 = self.box
         return replace(self, box=(x1 * hw[1], y1 * hw[0], x2 * hw[1], y2 * hw[0]), normalized=False)
 
+    def inside(self, hw: tuple[int, int]) -> ObjectPrompt:
+        """Return the prompt with the part of its box, in pixels, that lies in an image of (height, width).
+
+        Raises:
+            InputError: the box lies outside the image.
+        """
+        if self.box is None:
+            return self
+        x1, y1, x2, y2 = self.box
+        if min(x2, y2) <= 0 or x1 >= hw[1] or y1 >= hw[0]:
+            name = f"{self.origin}: the box" if self.origin else "a box"
+            requirement = f"overlap the image, {hw[1]} wide and {hw[0]} high"
+            actual = f"x1 {x1:g}, y1 {y1:g}, x2 {x2:g}, y2 {y2:g}"
+            raise InputError(sentence(name, requirement, actual, "give it in pixels of the image as viewed"))
+        return replace(self, box=(max(x1, 0), max(y1, 0), min(x2, hw[1]), min(y2, hw[0])))
+
     def arguments(self) -> dict[str, Any]:
         """Return points and box as arguments of ``SamPredictor.predict``."""
         return {
@@ -79,18 +95,6 @@ def refuse_without_object(prompt: ObjectPrompt, where: str = "a prompt") -> None
         actual = "background points alone" if prompt.points else "neither"
         remedy = "add a point of label 1 on the object, or a box around it"
         raise InputError(sentence(where, "have a foreground point or a box", actual, remedy))
-
-
-def refuse_outside(prompt: ObjectPrompt, hw: tuple[int, int]) -> None:
-    """Raise InputError if the box of a prompt, in pixels, does not overlap an image of (height, width)."""
-    if prompt.box is None:
-        return
-    x1, y1, x2, y2 = prompt.box
-    if min(x2, y2) <= 0 or x1 >= hw[1] or y1 >= hw[0]:
-        name = f"{prompt.origin}: the box" if prompt.origin else "a box"
-        requirement = f"overlap the image, {hw[1]} wide and {hw[0]} high"
-        actual = f"x1 {x1:g}, y1 {y1:g}, x2 {x2:g}, y2 {y2:g}"
-        raise InputError(sentence(name, requirement, actual, "give it in pixels of the image as viewed"))
 
 
 def group(points: Iterable[Sequence[float]], boxes: Iterable[Sequence[float]]) -> list[ObjectPrompt]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -99,7 +100,7 @@ def test_labels_scores_and_ids_are_in_every_format(command: Any, folder: Path) -
 def test_an_image_is_found_by_its_name_or_by_its_id(command: Any, folder: Path, image: dict[str, Any]) -> None:
     outcome = run(command, folder, write(folder / "results.json", entries(**image)), "--min-score", 0.5)
     assert outcome.code == 0, outcome.err
-    assert "1 images have no prompt" in outcome.err
+    assert "an image has no prompt: " in outcome.err
     (masks,) = formats.read_coco(folder / "out/coco.json")
     assert masks.file_name == "000000000007.png"
     assert [record["label"] for record in masks.records] == ["1"]
@@ -124,25 +125,57 @@ def test_yolo_boxes_of_a_folder(command: Any, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "expected"),
     [
-        ("names: [cup, 'a plate']\n", ["cup", "a plate"]),
+        ("names: [cup, 'a plate']  # classes\n", ["cup", "a plate"]),
         ("names:\n- cup\n- a plate\nnc: 2\n", ["cup", "a plate"]),
+        ("names: {0: cup, 1: 'a, plate'}\n", ["cup", "a, plate"]),
+        ("names: [cup,\n  it''s]\n", ["cup", "it''s"]),
         ("nc: 2\n", ["0", "1"]),
     ],
 )
 def test_the_names_of_yolo_classes(tmp_path: Path, names: str, expected: list[str]) -> None:
+    folder = tmp_path / "labels/train"
+    folder.mkdir(parents=True)
     write(tmp_path / "data.yaml", names)
-    write(tmp_path / "a.txt", "0 0.5 0.5 0.2 0.2\n\n1 0.1 0.1 0.3 0.1 0.3 0.4\n")
-    prompts = read_prompts_or_coco(tmp_path).images["a"]
+    write(folder / "a.txt", "0 0.5 0.5 0.2 0.2\n\n1 0.1 0.1 0.3 0.1 0.3 0.4\n")
+    no_names = pytest.warns(FormatLossWarning, match="the classes are called by their numbers")
+    with no_names if expected == ["0", "1"] else contextlib.nullcontext():
+        prompts = read_prompts_or_coco(tmp_path / "labels").images["a"]
     assert [prompt.label for prompt in prompts] == expected
     assert prompts[1].in_pixels((100, 200)).box == pytest.approx((20, 10, 60, 40))
 
 
+@pytest.mark.parametrize(
+    ("line", "box", "score", "number"),
+    [
+        ("0 .5 .5 .2 .2", (0.4, 0.4, 0.6, 0.6), None, None),
+        ("0 .5 .5 .2 .2 .9", (0.4, 0.4, 0.6, 0.6), 0.9, None),
+        ("0 .5 .5 .2 .2 .9 17", (0.4, 0.4, 0.6, 0.6), 0.9, "17"),
+        ("0 .5 .5 .2 .2 17", (0.4, 0.4, 0.6, 0.6), None, "17"),
+        ("0 .1 .1 .3 .1 .3 .4", (0.1, 0.1, 0.3, 0.4), None, None),
+        ("0 .1 .1 .3 .1 .3 .4 .8", (0.1, 0.1, 0.3, 0.4), 0.8, None),
+        ("0 .1 .1 .3 .1 .3 .4 .1 .4 .8", (0.1, 0.1, 0.3, 0.4), 0.8, None),
+    ],
+)
+@pytest.mark.filterwarnings("ignore:there is no")
+def test_the_lines_that_yolo_writes(tmp_path: Path, line: str, box: Any, score: Any, number: Any) -> None:
+    write(tmp_path / "a.txt", line)
+    (prompt,) = read_prompts_or_coco(tmp_path).images["a"]
+    assert prompt.box == pytest.approx(box)
+    assert (prompt.score, prompt.detection_id) == (score, number)
+
+
 def test_labelme_rectangles_of_a_folder(tmp_path: Path) -> None:
     rectangle = {"label": "cup", "shape_type": "rectangle", "points": [[320, 440], [40, 80]], "group_id": 3}
-    write(tmp_path / "cat.json", {"shapes": [rectangle, {"shape_type": "point", "points": [[1, 1]]}]})
-    with pytest.warns(FormatLossWarning, match="1 shapes that are no rectangles; they are left out"):
-        (prompt,) = read_prompts_or_coco(tmp_path).for_image("elsewhere/cat.jpg")
-    assert (prompt.box, prompt.label, prompt.detection_id) == ((40, 80, 320, 440), "cup", 3)
+    corners = {"label": "cup", "shape_type": "rectangle", "points": [[1, 2], [5, 2], [5, 9], [1, 9]]}
+    parts = [
+        {"label": "dog", "shape_type": "polygon", "points": [[x, 1], [x + 2, 1], [x, 5]], "group_id": 4} for x in (1, 9)
+    ]
+    shapes = [rectangle, {"shape_type": "point", "points": [[1, 1]]}, corners, *parts]
+    write(tmp_path / "cat.json", {"shapes": shapes})
+    with pytest.warns(FormatLossWarning, match="1 shapes that are neither rectangles nor polygons; they are left out"):
+        prompts = read_prompts_or_coco(tmp_path).for_image("elsewhere/cat.jpg")
+    assert [prompt.box for prompt in prompts] == [(40, 80, 320, 440), (1, 2, 5, 9), (1, 1, 11, 5)]
+    assert [(prompt.label, prompt.detection_id) for prompt in prompts] == [("cup", 3), ("cup", None), ("dog", 4)]
 
 
 @pytest.mark.parametrize(
@@ -150,7 +183,9 @@ def test_labelme_rectangles_of_a_folder(tmp_path: Path) -> None:
     [
         "image,x1,y1,x2,y2,label,score,id\ncat.png,40,80,320,440,cup,0.9,a7\n",
         "filename,xmin,ymin,xmax,ymax,confidence,class,name,id\ncat.png,40,80,320,440,0.9,0,cup,a7\n",
-        "\ufeffImage;x;y;width;height".replace(";", ",") + ",label,conf,id\ncat.png,40,80,280,360,cup,0.9,a7\n",
+        "\ufeffImage,x,y,width,height,label,conf,id\ncat.png,40,80,280,360,cup,0.9,a7\n",
+        "image;width;height;x;y;w;h;label;conf;id\ncat.png;1024;640;40;80;280;360;cup;0.9;a7\n",
+        "path\tx1\ty1\tx2\ty2\tclass_id\tscore\tid\nphotos\\cat.png\t40\t80\t320\t440\tcup\t0.9\ta7\n",
     ],
 )
 def test_a_csv_table(tmp_path: Path, text: str) -> None:
@@ -158,8 +193,15 @@ def test_a_csv_table(tmp_path: Path, text: str) -> None:
     assert (prompt.box, prompt.label, prompt.score, prompt.detection_id) == ((40, 80, 320, 440), "cup", 0.9, "a7")
 
 
+def test_a_csv_table_of_shares(tmp_path: Path) -> None:
+    text = "ImageID,LabelName,Confidence,XMin,XMax,YMin,YMax\ncat,/m/01,0.5,0.25,0.5,0.5,1\n"
+    (prompt,) = read_prompts_or_coco(write(tmp_path / "boxes.csv", text)).for_image("photos/cat.png")
+    assert prompt.in_pixels((100, 200)).box == (50, 50, 100, 100)
+    assert (prompt.label, prompt.score, prompt.detection_id) == ("/m/01", 0.5, 0)
+
+
 def test_filters() -> None:
-    from mobilesam.prompts.file import ObjectPrompt, PromptFile
+    from mobilesam.prompts.file import ObjectPrompt, Problem, PromptFile
 
     objects = tuple(
         ObjectPrompt(box=(0, 0, 1, 1), label=label, score=score)
@@ -170,6 +212,10 @@ def test_filters() -> None:
     assert [each.score for each in filtered(prompts, None, ["a"]).images["x"]] == [0.2, 0.8]
     with pytest.raises(InputError, match="each of labels must be one of a, b, got 'c'"):
         filtered(prompts, None, ["c"])
+    with pytest.raises(InputError, match=r"None of the 3 objects is left with min_score 50 and labels a\."):
+        filtered(prompts, 50, ["a"])
+    problems = (Problem("The box has no area.", 0.1), Problem("The line is short."))
+    assert filtered(PromptFile({"x": objects}, problems=problems), 0.5, None).problems == problems[1:]
     with pytest.raises(InputError, match="min_score must be a finite number, got nan"):
         filtered(prompts, float("nan"), None)
 
@@ -178,9 +224,14 @@ BAD = {
     "a box of three": (
         "r.json",
         [{"image_id": 1, "bbox": [1, 2, 3]}],
-        r"r\.json\[0\]\.bbox must be numbers \[x, y, width",
+        r"r\.json\[0\]: bbox must be numbers \[x, y, width",
     ),
-    "no box later": ("r.json", [*entries(image_id=1), {"image_id": 1}], r"r\.json\[2\]\.bbox must be numbers"),
+    "no list of detections": ("r.json", [], "prompts must name an image, got none"),
+    "no object": ("r.json", [None], r"r\.json\[0\] must be an object with a bbox, got None"),
+    "an odd name": ("r.json", [{"file_name": ["a"], "bbox": [1, 2, 3, 4]}], r"r\.json\[0\]: file_name must be text"),
+    "a huge box": ("t.csv", "image,x1,y1,x2,y2\na,1,2,1e300,4\n", r"t\.csv line 2: the box must have a width"),
+    "no YAML": ("data.yaml", "names: [", r"data\.yaml must be YAML"),
+    "odd YAML": ("data.yaml", "names: 3", r"data\.yaml: names must be a list or a mapping from numbers, got 3"),
     "NaN": ("r.json", '[{"image_id": 1, "bbox": [1, 2, NaN, 4]}]', "must be numbers|cannot be read"),
     "a negative size": ("r.json", [{"image_id": 1, "bbox": [9, 9, -3, 4]}], r"r\.json\[0\]: the box must have a width"),
     "half a character": (
@@ -188,10 +239,10 @@ BAD = {
         [{"image_id": 1, "bbox": [1, 2, 3, 4], "category_id": "\ud800"}],
         "label must be text",
     ),
-    "no box at first": ("r.json", [{"image_id": 1}], r"r\.json\[0\]\.bbox must be numbers"),
+    "no box at first": ("r.json", [{"image_id": 1}], r"r\.json\[0\]: bbox must be numbers"),
     "no name in a table": ("t.csv", "image,x1,y1,x2,y2\n\n,1,2,3,4\n", r"t\.csv line 3: image must name an image"),
     "half a class": ("a.txt", "1.5 0.1 0.2 0.1 0.1\n", r"line 1: the class must be a whole number from 0, got 1\.5"),
-    "no image": ("r.json", [{"bbox": [1, 2, 3, 4]}], r"r\.json\[0\]\.image_id must be a number or text, got None"),
+    "no image": ("r.json", [{"bbox": [1, 2, 3, 4]}], r"r\.json\[0\]: image_id must be a number or text, got None"),
     "a score of text": ("r.json", [{"image_id": 1, "bbox": [1, 2, 3, 4], "score": "x"}], "the score must be a number"),
     "a label of lists": (
         "r.json",
@@ -199,7 +250,6 @@ BAD = {
         "the label must be text",
     ),
     "other columns": ("t.csv", "a,b\n1,2\n", r"t\.csv must have a column image or file_name, and columns"),
-    "an empty table": ("t.csv", "", "must have a column image or file_name, .*got no header"),
     "a word in a table": ("t.csv", "image,x1,y1,x2,y2\na,1,2,x,4\n", r"t\.csv line 2: x2 must be a number, got 'x'"),
     "a short line": ("t.csv", "image,x1,y1,x2,y2\na,1\n", r"t\.csv line 2: y1 must be a number, got None"),
     "Latin 1": ("t.csv", b"image,x1,y1,x2,y2\n\xe9,1,2,3,4\n", r"the table .*t\.csv must be CSV in UTF-8"),
@@ -207,70 +257,128 @@ BAD = {
     "a short YOLO line": (
         "a.txt",
         "0 0.1 0.2\n",
-        r"a\.txt line 1 must have a class, x, y, width and height, got 3 fields",
+        r"a\.txt line 1 must have a class, x, y, width and height, or a polygon, got 3 fields",
     ),
     "another JSON": ("a.json", {"version": 3}, r"a\.json must be labelme's JSON, got no list 'shapes'"),
     "one point": (
         "a.json",
         {"shapes": [{"shape_type": "rectangle", "points": [[1, 2]]}]},
-        r"shapes\[0\]\.points must be two",
+        r"shapes\[0\]\.points must be two or more",
     ),
 }
 
 
+@pytest.mark.filterwarnings("ignore:there is no")
 @pytest.mark.parametrize(("name", "content", "message"), BAD.values(), ids=BAD)
 def test_bad_files_are_refused_with_the_place(tmp_path: Path, name: str, content: Any, message: str) -> None:
     if isinstance(content, bytes):
         (tmp_path / name).write_bytes(content)
     else:
         write(tmp_path / name, content)
-    in_folder = name.startswith("a.")
+    if name == "data.yaml":
+        write(tmp_path / "a.txt", "0 .5 .5 .2 .2")
+    in_folder = name.startswith(("a.", "data"))
     with pytest.raises(InputError, match=message):
         read_prompts_or_coco(tmp_path if in_folder else tmp_path / name)
 
 
-def test_a_bad_entry_is_a_bad_image_and_the_others_are_segmented(command: Any, folder: Path) -> None:
-    cat, other = entries(file_name="cat.png"), {"file_name": "000000000007.png", "bbox": [1, 2, 3]}
-    gone, nameless = {"file_name": "gone.png", "bbox": [1, 2, 3, 4]}, {"image_id": 7, "bbox": [1, 2, 3, 4]}
-    results = write(folder / "results.json", [*cat, other, gone, nameless])
-    outcome = run(command, folder, results)
+def test_a_bad_entry_is_left_out_and_the_others_are_segmented(command: Any, folder: Path) -> None:
+    cat = entries(file_name="cat.png")
+    bad = {"file_name": "cat.png", "bbox": [1, 2, 3], "score": 0.7}
+    narrow = {"file_name": "cat.png", "bbox": [1, 2, 0, 4], "score": 0.01}
+    gone, nameless = {"file_name": "gone.png", "bbox": [1, 2, 3, 4]}, {"file_name": None, "bbox": [1, 2, 3, 4]}
+    far = {"file_name": "cat.png", "bbox": [1024, 10, 30, 40]}
+    results = write(folder / "results.json", [*cat, bad, gone, nameless, far, narrow])
+    outcome = run(command, folder, results, "--min-score", 0.1)
     assert outcome.code == 1
-    assert f"1 image done, 3 bad\nerror: {folder / 'photos/000000000007.png'}: " in outcome.err
-    for sentence in (
-        "results.json[2].bbox must be numbers [x, y, width, height], got [1, 2, 3]; correct the entry",
-        "error: gone.png: The prompts name this image, and it is not among the images given.",
-        "results.json[4].file_name must be in all entries or in none, got no such key; add it",
-    ):
+    assert "1 image done, 0 bad\nerror: " in outcome.err
+    sentences = (
+        "results.json[2]: bbox must be numbers [x, y, width, height], got [1, 2, 3]; correct the entry",
+        "results.json names an image that is not among the images given: 'gone.png'.",
+        "results.json[4]: image_id must be a number or text, got None; add image_id or file_name",
+        "results.json[5]: the box must overlap the image, 1024 wide and 640 high, got x1 1024, y1 10, x2 1054",
+    )
+    for sentence in sentences:
         assert sentence in outcome.err
+    assert outcome.err.count("error: ") == 4
     (masks,) = formats.read_coco(folder / "out/coco.json")
     assert (masks.file_name, len(masks.records)) == ("cat.png", 2)
-    outcome = run(command, folder, results, "--resume")
-    assert (outcome.code, outcome.err.count("error: ")) == (1, 3)
+    outcome = run(command, folder, results, "--min-score", 0.1, "--resume", "--json")
+    assert outcome.code == 1
+    problems = json.loads(outcome.out)["problems"]
+    assert all(any(sentence in problem for problem in problems) for sentence in sentences)
     write(folder / "results.json", [*cat, gone])
     outcome = run(command, folder, results, "--force", "--strict")
     assert outcome.code == 1
-    assert "Stopped at the first bad image. gone.png: The prompts name this image" in outcome.err
+    assert "Stopped at the first problem." in outcome.err
+    write(folder / "results.json", [*cat, far])
+    outcome = run(command, folder, results, "--force", "--strict")
+    assert outcome.code == 1
+    assert "Stopped at the first problem." in outcome.err
+    assert command("batch", folder / "photos/cat.png", "--prompts", write(folder / "results.json", [*cat, gone]),
+                   "--out", folder / "one", "--model", folder / "model.bin").code == 0  # fmt: skip
 
 
-def test_a_bad_file_of_a_folder_is_a_bad_image(command: Any, folder: Path) -> None:
-    labels = folder / "labels"
+def test_corrected_prompts_are_segmented_on_resume(command: Any, folder: Path) -> None:
+    cat, other = entries(file_name="cat.png"), entries(file_name="000000000007.png")
+    results = write(folder / "results.json", [*cat, *other, {"file_name": "cat.png", "bbox": [1, 2, 3]}])
+    assert run(command, folder, results).code == 1
+    write(folder / "results.json", [*cat, *other, {"file_name": "cat.png", "bbox": [400, 120, 320, 240]}])
+    outcome = run(command, folder, results, "--resume")
+    assert outcome.code == 0, outcome.err
+    assert "images with other prompts: 1; they are processed again" in outcome.err
+    assert [len(masks.records) for masks in formats.read_coco(folder / "out/coco.json")] == [2, 3]
+    before = (folder / "out/coco.json").read_bytes()
+    assert run(command, folder, results, "--force").code == 0
+    assert (folder / "out/coco.json").read_bytes() == before
+
+
+def test_ids_of_the_dataset_are_kept(command: Any, folder: Path) -> None:
+    images = [{"id": 139, "file_name": "cat.png"}, {"id": 285, "file_name": "000000000007.png"}]
+    categories = [{"id": 17, "name": "cup"}, {"id": 47, "name": "plate"}]
+    dataset = write(folder / "dataset.json", {"images": images, "categories": categories})
+    detections = [
+        {"image_id": "285", "category_id": 47.0, "bbox": [40, 80, 280, 360], "score": 0.9},
+        {"image_id": 139, "category_id": 17, "bbox": [-50, -60, 370, 500], "score": 0.8, "id": 3.0},
+        {"image_id": 139, "category_id": 5, "bbox": [40, 80, 280, 360], "score": 0.8},
+    ]
+    outcome = run(command, folder, write(folder / "results.json", detections), "--dataset", dataset)
+    assert outcome.code == 1
+    assert "results.json[2]: category_id must be a category of the dataset, got 5" in outcome.err
+    coco = json.loads((folder / "out/coco.json").read_text())
+    assert {image["file_name"]: image["id"] for image in coco["images"]} == {"cat.png": 139, "000000000007.png": 285}
+    assert {each["name"]: each["id"] for each in coco["categories"]} == {"cup": 17, "plate": 47}
+    seen = [(each["image_id"], each["category_id"], each["detection_id"]) for each in coco["annotations"]]
+    assert sorted(seen, key=str) == [(139, 17, "3"), (285, 47, 0)]
+    assert all("predicted_iou" in each for each in coco["annotations"])
+    rows = {each["image_id"]: each for each in coco["annotations"]}
+    assert rows[139]["bbox"] == pytest.approx([40, 80, 280, 360], abs=2), "the box is cut at the edges of the image"
+
+
+def test_files_that_are_read_are_not_overwritten(command: Any, folder: Path) -> None:
+    labels = folder / "out"
     labels.mkdir()
     write(labels / "cat.txt", "0 0.5 0.5 0.2 0.2\n")
-    write(labels / "000000000007.txt", "0 0.5 0.5 0.2 0.2\n0 0.5 0.5\n")
-    outcome = run(command, folder, labels)
+    write(labels / "data.yaml", "names: [cup]\n")
+    outcome = run(command, folder, labels, "--force")
     assert outcome.code == 1
-    assert "000000000007.txt line 2 must have a class, x, y, width and height, got 3 fields" in outcome.err
-    assert [masks.file_name for masks in formats.read_coco(folder / "out/coco.json")] == ["cat.png"]
+    assert "output file must not be a file that is read, got" in outcome.err
+    assert (labels / "cat.txt").read_text() == "0 0.5 0.5 0.2 0.2\n"
+    write(labels / "coco.json", DATASET)
+    results = write(folder / "results.json", entries(image_id=7))
+    outcome = run(command, folder, results, "--dataset", labels / "coco.json", "--force")
+    assert outcome.code == 1
+    assert json.loads((labels / "coco.json").read_text()) == DATASET
 
 
-def test_a_box_outside_its_image_is_an_error_that_names_the_entry(command: Any, folder: Path) -> None:
-    far = {"file_name": "cat.png", "bbox": [1024, 10, 30, 40]}
-    results = write(folder / "results.json", [*entries(file_name="000000000007.png"), far])
-    outcome = run(command, folder, results)
-    assert outcome.code == 1
-    requirement = "results.json[2]: the box must overlap the image, 1024 wide and 640 high, got x1 1024, y1 10, x2 1054"
-    assert requirement in outcome.err
-    assert [len(masks.records) for masks in formats.read_coco(folder / "out/coco.json")] == [2]
+def test_the_numbers_of_yolo_classes_are_kept(command: Any, folder: Path) -> None:
+    labels = folder / "labels"
+    labels.mkdir()
+    write(labels / "cat.txt", "2 0.18 0.4 0.27 0.56\n")
+    write(labels / "classes.txt", "cup\n\nplate\n")
+    assert run(command, folder, labels).code == 0
+    assert (folder / "out/cat.txt").read_text().split()[0] == "2"
+    assert '2: "plate"' in (folder / "out/data.yaml").read_text()
 
 
 def test_images_of_one_name_in_the_prompts_have_different_names_in_the_results(command: Any, folder: Path) -> None:
@@ -289,7 +397,7 @@ def test_a_folder_of_neither_kind_and_a_dataset_that_does_not_fit(command: Any, 
     ):
         read_prompts_or_coco(folder)
     results, dataset = write(folder / "r.json", entries(image_id=99)), write(folder / "d.json", DATASET)
-    with pytest.raises(InputError, match=r"r\.json\[0\]\.image_id must be an image of the dataset, got 99"):
+    with pytest.raises(InputError, match=r"r\.json\[0\]: image_id must be an image of the dataset, got 99"):
         read_prompts_or_coco(results, dataset)
     with pytest.raises(InputError, match="--dataset must be used with a COCO results list"):
         read_prompts_or_coco(dataset, dataset)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import queue
-
 import pytest
 
-from mobilesam.batch.pipeline import AHEAD, run_pipeline, take_from
+from mobilesam.batch.pipeline import AHEAD, NoTaskYet, run_pipeline, take_from
 from mobilesam.batch.processes import run_in_processes, run_work
 from mobilesam.errors import InputError
 from tests.batch.works import BrokenWork, NameWork, killed_while_made, tasks
@@ -33,7 +31,7 @@ def test_outcomes_are_yielded_before_the_next_task_arrives():
 
     def take(wait):
         if not wait:
-            raise queue.Empty
+            raise NoTaskYet
         assert len(come) == next(counted), "the outcome of the previous task has not been yielded"
         return next(given, None)
 

@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
+import queue
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageSequence
 
 import mobilesam
 from mobilesam import segment_many
 from mobilesam.batch import Everything, ModelChoice, SegmentationJob, segment_images
 from mobilesam.errors import InputError
-from mobilesam.prompts.file import ObjectPrompt, PromptFile
+from mobilesam.prompts.file import ObjectPrompt, Problem, PromptFile
 from tests.automatic.color_model import ColorModel, squares
 from tests.photos import photo
 
@@ -45,8 +48,8 @@ def test_boxes_of_arrays() -> None:
 
 def test_a_bad_image_or_prompt_has_an_error_and_the_others_go_on(tmp_path: Path) -> None:
     (tmp_path / "text.jpg").write_text("no image")
-    images = [tmp_path / "text.jpg", tmp_path / "none.jpg", np.zeros((4, 4, 7)), IMAGE, IMAGE, IMAGE, IMAGE]
-    boxes = [[], [], [], [[1, 2, 3]], [[2000, 0, 2010, 9]], ["x"], BOXES]
+    images = [tmp_path / "text.jpg", tmp_path / "none.jpg", np.zeros((4, 4, 7)), *[IMAGE] * 6]
+    boxes = [[], [], [], [[1, 2, 3]], [[2000, 0, 2010, 9]], ["x"], [[1, 2, float("nan"), 4]], 3, BOXES]
     results = list(segment_many(images, boxes, model=ColorModel()))
     messages = [
         "text.jpg",
@@ -55,12 +58,14 @@ def test_a_bad_image_or_prompt_has_an_error_and_the_others_go_on(tmp_path: Path)
         "image 3: the prompts of an image must be boxes, (N, 4), or ObjectPrompts, got shape (1, 3)",
         "image 4: a box must overlap the image, 1024 wide and 640 high, got x1 2000",
         "image 5: the prompts of an image must be boxes",
+        "image 6: box 0 of an image must have a width and a height, got x1 1, y1 2, x2 nan",
+        "image 7: the prompts of an image must be boxes",
     ]
     for result, message in zip(results, messages, strict=False):
         assert message in result.error
         with pytest.raises(InputError, match="must"):
             _ = result.masks
-    assert len(results[6].records) == 2
+    assert len(results[8].records) == 2
 
 
 def test_images_are_taken_when_they_are_needed() -> None:
@@ -95,11 +100,59 @@ def test_prompts_of_a_file_go_to_the_images_of_their_names(tmp_path: Path) -> No
     for name in ("a.png", "b.png", "c.png"):
         Image.fromarray(IMAGE).save(tmp_path / name)
     boxes = tuple(ObjectPrompt(box=box) for box in BOXES)
-    prompts = PromptFile({"b.png": boxes, "a.png": boxes[:1]}, bad={"d.png": "d.png is not right."})
-    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png", "d.png")]
-    results = list(segment_many(paths, prompts, model=ColorModel()))
+    prompts = PromptFile({"b.png": boxes, "a.png": boxes[:1]}, problems=(Problem("An entry is not right."),))
+    paths = [tmp_path / name for name in ("a.png", "b.png", "c.png")]
+    with pytest.warns(UserWarning, match=r"An entry is not right\."):
+        results = list(segment_many([*paths, IMAGE], prompts, model=ColorModel()))
     assert [len(result.records) for result in results[:3]] == [1, 2, 0]
-    assert results[3].error == f"{tmp_path / 'd.png'}: d.png is not right."
+    assert "an image must be a path for prompts with names, got ndarray" in results[3].error
+    with pytest.raises(InputError, match="The prompts name none of the images"):
+        list(segment_many(paths[2:], replace(prompts, problems=()), model=ColorModel()))
+
+
+def test_what_is_given_may_change_or_be_closed_afterwards(tmp_path: Path) -> None:
+    """As with the buffer of a camera, the frames of a file, or files in a with statement."""
+    areas_of = [(number + 1) * 5000 for number in range(5)]
+    frames = [squares((640, 1024), [(100, 100, 200, 100 + area // 100)]) for area in areas_of]
+    for number, frame in enumerate(frames):
+        Image.fromarray(frame).save(tmp_path / f"{number}.png")
+    Image.fromarray(frames[0]).save(
+        tmp_path / "stack.tif", save_all=True, append_images=[Image.fromarray(frame) for frame in frames[1:]]
+    )
+    box = [90, 90, 210, 130]
+
+    def buffers() -> Iterator[np.ndarray]:
+        buffer = np.empty_like(frames[0])
+        for frame in frames:
+            buffer[:] = frame
+            yield buffer
+
+    def images() -> Iterator[Image.Image]:
+        for number in range(5):
+            with Image.open(tmp_path / f"{number}.png") as image:
+                yield image
+
+    def files() -> Iterator[Any]:
+        for number in range(5):
+            with (tmp_path / f"{number}.png").open("rb") as file:
+                yield file
+
+    with Image.open(tmp_path / "stack.tif") as stack:
+        for source in (buffers(), images(), files(), ImageSequence.Iterator(stack)):
+            results = list(segment_many(source, itertools.repeat(box), model=ColorModel()))
+            assert [areas(result)[0] for result in results] == pytest.approx(areas_of, rel=0.05)
+
+
+def test_an_error_of_the_images_is_raised_after_the_results_before_it() -> None:
+    def broken(error: Exception) -> Iterator[np.ndarray]:
+        yield from [IMAGE] * 3
+        raise error
+
+    for error in (OSError("the camera is gone"), queue.Empty()):
+        results = segment_many(broken(error), itertools.repeat(BOXES), model=ColorModel())
+        assert [next(results).number for _ in range(3)] == [0, 1, 2]
+        with pytest.raises(type(error)):
+            next(results)
 
 
 def test_images_are_encoded_together_where_the_model_says_so() -> None:
@@ -142,15 +195,20 @@ def test_wrong_arguments() -> None:
         (([IMAGE], "boxes.json"), {}, "prompts must have the objects of each image, got str"),
         (([IMAGE], [BOXES]), {"mode": "fast"}, "mode must be used without prompts, got 'fast'"),
         (([IMAGE],), {"mode": "slow"}, "mode must be one of exact, balanced, fast"),
-        (([IMAGE],), {"select": "best"}, "select must be one of"),
-        (([IMAGE],), {"workers": 0}, "workers must be at least 1, got 0"),
+        (([IMAGE], [BOXES]), {"select": "best"}, "select must be one of"),
+        (([IMAGE],), {"select": "score"}, "select must be used with prompts, got 'score'; leave it out"),
+        (([IMAGE], [BOXES]), {"max_masks": 3}, "max_masks must be used without prompts, got 3"),
+        (([IMAGE],), {"max_masks": -1}, "max_masks must be at least 1, got -1"),
+        (([IMAGE] * 2, [BOXES]), {}, "prompts must have one entry for each image, got 1 for 2 images"),
+        (([IMAGE], {"a.png": BOXES}), {}, "prompts must have the objects of each image, got dict"),
+        (([IMAGE],), {"workers": 0}, "workers must be a whole number from 1, got 0"),
+        (([IMAGE],), {"workers": "2"}, "workers must be a whole number from 1, got '2'"),
         (([IMAGE],), {"workers": 2}, "model must be a ModelChoice for several workers, got ColorModel"),
     ):
         with pytest.raises(InputError, match=message):
             segment_many(*arguments, model=ColorModel(), **keywords)
-    for images, prompts in (([IMAGE] * 2, [BOXES]), ([IMAGE], [BOXES] * 2)):
-        with pytest.raises(InputError, match="prompts must have one entry for each image"):
-            list(segment_many(images, prompts, model=ColorModel()))
+    with pytest.raises(InputError, match="prompts must have one entry for each image, got none for image 1"):
+        list(segment_many([IMAGE] * 2, iter([BOXES]), model=ColorModel()))
 
 
 @pytest.mark.weights

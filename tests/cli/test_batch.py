@@ -136,16 +136,18 @@ def test_the_boxes_of_a_coco_file_are_the_prompts(command, folder):
     assert (document["done"], document["errors"], len(document["left_out"])) == (2, [], 3)
     assert "3 images have no prompt, such as" in outcome.err
     first, second = formats.read_coco(folder / "out/coco.json")
-    assert (first.file_name, second.file_name, len(second.records)) == ("photos/b.png", "sub/a.png", 0)
+    assert (first.file_name, second.file_name, len(second.records)) == ("b.png", "sub/a.png", 0)
     assert [(each["label"], each["area"]) for each in first.records] == [
         ("cat", 280 * 360 - CORNERS),
         ("dog", 320 * 240 - CORNERS),
     ]
     assert [(each.get("score"), each["detection_id"]) for each in first.records] == [(0.25, 1), (None, 2)]
-    again = formats.read_yolo(folder / "out/b.txt", HW, ["cat", "dog"])
+    again = formats.read_yolo(folder / "out/b.txt", HW, ["dog", "cat"])
     assert [each["label"] for each in again.records] == ["cat", "dog"]
     assert (folder / "out/sub/a.txt").read_text() == ""
-    assert '1: "dog"' in (folder / "out/data.yaml").read_text()
+    assert '1: "cat"' in (folder / "out/data.yaml").read_text()
+    ids = {image["file_name"]: image["id"] for image in json.loads((folder / "out/coco.json").read_text())["images"]}
+    assert ids == {"b.png": 7, "sub/a.png": 3}
 
 
 @pytest.mark.parametrize(

@@ -87,7 +87,7 @@ def test_coco_polygons_and_missing_scores_are_read(tmp_path):
     assert (prompt.box, prompt.label) == ((2, 3, 6, 8), "cat")
     for change, message in (
         ({"segmentation": [[1, 2]]}, "annotation 5 of truth.json must have a usable mask, got a polygon must be"),
-        ({"bbox": None}, r"annotation 5 of truth.json must have a bbox \[x, y, width, height\], got None"),
+        ({"bbox": None}, r"annotation 5 of truth.json: bbox must be numbers \[x, y, width, height\], got None"),
     ):
         path.write_text(json.dumps(content | {"annotations": [square | change]}))
         with pytest.raises(InputError, match=message):

@@ -137,7 +137,7 @@ def test_checkpoints_of_micro_sam(vit_b, tmp_path):
 
 
 def test_a_checkpoint_of_the_training_of_medsam(vit_b, tmp_path):
-    """Its file for use has SAM's keys; its training writes them with the optimizer, and with the prefix of a wrapper."""
+    """Its training writes the keys of SAM with the optimizer, and with the prefix of a wrapper."""
     import torch
 
     _, network = vit_b

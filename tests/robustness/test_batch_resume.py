@@ -230,17 +230,18 @@ class FeedbackChoice(ColorChoice):
         return FeedbackModel()
 
 
-def test_a_run_with_another_mask_input_is_refused(photos: Path, tmp_path: Path) -> None:
+def test_images_with_another_mask_input_are_processed_again(photos: Path, tmp_path: Path) -> None:
     """A mask that is fed back changes results; prompts that differ in nothing else are equal."""
     model = FeedbackChoice()
     out, logits = tmp_path / "out", np.full((1, 256, 256), -8, np.float32)
     prompted = [PromptFile(objects=(ObjectPrompt(box=BOX, mask_input=each),)) for each in (logits, None, logits / 2)]
     assert segment([photos], out, prompts=prompted[0], model=model).bad == []
     before = contents(out)
-    for other in prompted[1:]:
-        with pytest.raises(InputError, match=r"cannot be resumed: its prompts were different\. .*--force"):
-            segment([photos], out, prompts=other, model=model, resume=True)
-        assert contents(out) == before
+    for number, other in enumerate(prompted[1:]):
+        assert segment([photos], out, prompts=other, model=model, resume=True).bad == []
+        fresh = tmp_path / f"fresh-{number}"
+        assert segment([photos], fresh, prompts=other, model=model).bad == []
+        assert contents(out) == contents(fresh) != before
     same = PromptFile(objects=(ObjectPrompt(box=BOX, mask_input=logits.copy()),))
     assert segment([photos], out, prompts=same, model=model, resume=True).bad == []
     assert contents(out) == before
