@@ -339,7 +339,9 @@ def test_coco_of_a_wrong_structure_says_where(tmp_path: Path, document: Any, mes
 @pytest.mark.parametrize("value", [10**400, float("nan"), float("inf"), True, "3", None, [3], 1e300])
 def test_coco_boxes_hold_finite_numbers(tmp_path: Path, value: Any) -> None:
     path = write(tmp_path, coco(annotation={"bbox": [1, 1, value, 3]}))
-    with pytest.raises(InputError, match=r"annotation 1 of coco\.json: (bbox must be numbers|the box must have a width)"):
+    with pytest.raises(
+        InputError, match=r"annotation 1 of coco\.json: (bbox must be numbers|the box must have a width)"
+    ):
         read_coco_prompts(path)
     dataset = load_coco(path, tmp_path)
     _, skipped = read_instances(dataset.images[0], (9, 9), dataset.categories)
