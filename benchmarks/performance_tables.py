@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from typing import Any
 
 from benchmarks.tables import MACHINE, Results, conditions, mib, ms, recall_rows, rows_table, where
@@ -155,3 +156,21 @@ def everything_curve(results: Results) -> str:
 def conditions_everything(results: Results) -> str:
     parts = results["everything"]
     return "\n".join(f"- {name}: {where(parts[name])}" for name in ("side", "recall", "memory", "curve"))
+
+
+def detections(results: Results) -> str:
+    result = results["detections"]
+    rows = []
+    for row in result["rows"]:
+        middle = statistics.median(row["ratios"])
+        spread = f"{middle:.1f} ({row['ratios'][0]:.1f}-{row['ratios'][-1]:.1f})"
+        rows.append([row["name"], f"{row['seconds'] / result['images']:.2f}", spread])
+    return table(["", "s an image", "times the plain loop, median of the parts (range)"], rows)
+
+
+def conditions_detections(results: Results) -> str:
+    result = results["detections"]
+    return conditions(
+        result,
+        f"- {MACHINE}, {{threads}} threads, {{versions}}; the reference with torch {result['reference']['torch']}",
+    )
