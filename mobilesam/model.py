@@ -124,6 +124,11 @@ class MaskModel(abc.ABC):
     def weights_id(self) -> str:
         """A digest of the weights."""
 
+    @property
+    def source_weights_id(self) -> str:
+        """The ``weights_id`` of the weights that quantized ones were made from; :attr:`weights_id` otherwise."""
+        return self.weights_id
+
     @abc.abstractmethod
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         """Encode an image, (H, W, 3) uint8 RGB.
@@ -222,6 +227,10 @@ class Wrapped(MaskModel):
     @property
     def weights_id(self) -> str:
         return self._model.weights_id
+
+    @property
+    def source_weights_id(self) -> str:
+        return self._model.source_weights_id
 
     @property
     def worker(self) -> MaskModel:

@@ -16,27 +16,47 @@ from mobilesam.image import read as images
 from mobilesam.image.transform import ResizeLongestSide
 from mobilesam.loading import require_torch
 from mobilesam.masks import upsampling as mask_tools
-from mobilesam.masks.selection import choose
-from mobilesam.model import Embedding
+from mobilesam.masks.selection import choose, rule_of
+from mobilesam.model import Decoded, Embedding
 from mobilesam.predictor_image import PredictorImage
-from mobilesam.prompts.arrays import make_prompts
+from mobilesam.prompts.arrays import Prompts, make_prompts
+from mobilesam.segment import confidences_of
 
 if TYPE_CHECKING:
     import torch
     from torch import Tensor
 
 
-class Prediction(NamedTuple):
-    """The result of :meth:`SamPredictor.predict`, a tuple as in the reference.
+class _Triple(NamedTuple):
+    masks: npt.NDArray[Any]
+    iou_predictions: FloatArray
+    low_res_logits: FloatArray
+
+
+class Prediction(_Triple):
+    """The result of :meth:`SamPredictor.predict`, a tuple of three as in the reference, with one attribute more.
 
     masks: (C, H, W) bool in the original image, or float32 logits with ``return_logits``; (B, C, H, W) for a batch.
     iou_predictions: (C,) or (B, C) float32, the predicted IoU of each mask.
     low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32; one of them can be the next ``mask_input``.
+    confidence: (1,) or (B, 1) float32, the IoU to expect between the mask that :meth:`SamPredictor.predict_one`
+        returns for a single point and the object that was meant; None where it is not known. It is calibrated, which
+        the predicted IoU is not: see docs/accuracy.md.
     """
 
-    masks: npt.NDArray[Any]
-    iou_predictions: FloatArray
-    low_res_logits: FloatArray
+    confidence: FloatArray | None
+
+    def __new__(
+        cls,
+        masks: npt.NDArray[Any],
+        iou_predictions: FloatArray,
+        low_res_logits: FloatArray,
+        confidence: FloatArray | None = None,
+    ) -> Prediction:
+        """Return a tuple of the first three."""
+        prediction = super().__new__(cls, masks, iou_predictions, low_res_logits)
+        prediction.confidence = confidence
+        return prediction
 
 
 class SamPredictor(PredictorImage):
@@ -117,9 +137,8 @@ class SamPredictor(PredictorImage):
             ImageNotSetError: no image is set.
             InputError: a prompt cannot be used.
         """
-        return self._predict(
-            (point_coords, point_labels, box, mask_input), _indices(multimask_output), None, return_logits
-        )
+        prompt = (point_coords, point_labels, box, mask_input)
+        return self._predict(prompt, _indices(multimask_output), return_logits)
 
     def predict_one(
         self,
@@ -127,7 +146,7 @@ class SamPredictor(PredictorImage):
         point_labels: npt.ArrayLike | None = None,
         box: npt.ArrayLike | None = None,
         mask_input: npt.ArrayLike | None = None,
-        select: str = "agreement",
+        select: str | None = None,
         return_logits: bool = False,
     ) -> Prediction:
         """Segment the object of a prompt and return one mask.
@@ -136,16 +155,19 @@ class SamPredictor(PredictorImage):
         docs/accuracy.md has the figures. The other arguments are those of :meth:`predict`.
 
         Args:
-            select: which of the four masks to return, one of :data:`mobilesam.masks.selection.RULES`.
+            select: which of the four masks to return, one of :data:`mobilesam.masks.selection.RULES`; by default
+                "learned" for a single point, or "agreement" for weights that the chooser was not learned on, and
+                "single" for all other prompts.
 
         Returns:
-            As :meth:`predict`, with C = 1.
+            As :meth:`predict`, with C = 1, and with :attr:`Prediction.confidence` for a single point.
 
         Raises:
             ImageNotSetError: no image is set.
             InputError: a prompt or the rule cannot be used.
         """
-        return self._predict((point_coords, point_labels, box, mask_input), ALL_MASKS, select, return_logits)
+        prompt = (point_coords, point_labels, box, mask_input)
+        return self._predict(prompt, ALL_MASKS, return_logits, one=True, select=select)
 
     def predict_torch(
         self,
@@ -214,17 +236,21 @@ class SamPredictor(PredictorImage):
         self,
         prompt: tuple[npt.ArrayLike | None, ...],
         mask_indices: tuple[int, ...],
-        select: str | None,
         return_logits: bool,
+        *,
+        one: bool = False,
+        select: str | None = None,
     ) -> Prediction:
-        """Decode prompts, select one mask of each if ``select`` is a rule, and upsample the masks."""
+        """Decode prompts, select one mask of each with ``one``, and upsample the masks."""
         embedding = self._require_image()
         prompts, batched = make_prompts(*prompt, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
-        logits, iou_predictions = self.mask_model.decode(embedding, prompts, mask_indices)
-        if select is not None:
-            chosen = [choose(select, *candidates) for candidates in zip(logits, iou_predictions, strict=True)]
-            index = np.arange(len(prompts)), np.array(chosen)
-            logits, iou_predictions = logits[index][:, None], iou_predictions[index][:, None]
+        decoded = self.mask_model.decode(embedding, prompts, mask_indices)
+        logits, iou_predictions = decoded
+        confidence: FloatArray | None = None
+        if one:
+            logits, iou_predictions, confidence = self._choose(
+                embedding, prompts, Decoded(logits, iou_predictions), select
+            )
         masks = mask_tools.upsample(
             logits,
             embedding.input_hw,
@@ -232,8 +258,22 @@ class SamPredictor(PredictorImage):
             self.mask_model.image_size,
             threshold=None if return_logits else self.mask_model.mask_threshold,
         )
-        prediction = Prediction(masks, iou_predictions, logits)
-        return prediction if batched else Prediction(*(part[0] for part in prediction))
+        if batched:
+            return Prediction(masks, iou_predictions, logits, confidence)
+        return Prediction(masks[0], iou_predictions[0], logits[0], None if confidence is None else confidence[0])
+
+    def _choose(
+        self, embedding: Embedding, prompts: Prompts, decoded: Decoded, select: str | None
+    ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
+        """Return the logits, predicted IoUs and confidences of the chosen mask of each prompt, with C = 1."""
+        model = self.mask_model
+        rule = rule_of(select, model.source_weights_id, single_point=prompts.single_point)
+        every = confidences_of(model, embedding, prompts, decoded, rule)
+        chosen = [choose(rule, *each) for each in zip(*decoded, every, strict=True)]
+        confidences = [each[index] for each, index in zip(every, chosen, strict=True) if each is not None]
+        places = np.arange(len(prompts)), np.array(chosen)
+        logits, ious = (part[places][:, None] for part in decoded)
+        return logits, ious, np.array(confidences, np.float32)[:, None] if confidences else None
 
     def _require_image(self) -> Embedding:
         embedding = self._embedding

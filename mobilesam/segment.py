@@ -14,13 +14,14 @@ import numpy as np
 
 from mobilesam.arrays import FloatArray
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, MULTIMASK, SINGLE_MASK, STABILITY_OFFSET
-from mobilesam.errors import InputError, sentence
+from mobilesam.errors import InputError, WeightsError, sentence
+from mobilesam.masks import chooser
 from mobilesam.masks.candidate import candidate_of
 from mobilesam.masks.records import MaskRecord, make_record
-from mobilesam.masks.selection import choose
+from mobilesam.masks.selection import LEARNED, choose, rule_of
 from mobilesam.masks.upsampling import Frame
-from mobilesam.model import Embedding, MaskModel
-from mobilesam.prompts.arrays import make_prompts
+from mobilesam.model import Decoded, Embedding, MaskModel
+from mobilesam.prompts.arrays import Prompts, make_prompts
 from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt, refuse_without_object
 
 ALL = "all"
@@ -34,12 +35,14 @@ class Candidates:
     low_res_logits: (C, 256, 256) float32. iou_predictions: (C,) float32.
     indices: the decoder's index of each mask: 0 for the single-mask output, 1 to 3 for the multimask outputs.
     best: the position in ``indices`` of the mask that is kept unless the prompt chooses another.
+    confidences: (C,) float32, the IoU to expect of each mask, or None where it is not known.
     """
 
     low_res_logits: FloatArray
     iou_predictions: FloatArray
     indices: tuple[int, ...]
     best: int
+    confidences: FloatArray | None = None
 
     def place_of(self, chosen: int | None) -> int:
         """Return the position of the mask of a decoder's index, or of the best one for None."""
@@ -61,7 +64,8 @@ class Candidates:
             kept[kept.index(similar)] = 0
         indices = tuple(self.indices[place] for place in kept)
         best = kept.index(self.best)
-        return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], indices, best)
+        confidences = None if self.confidences is None else self.confidences[kept]
+        return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], indices, best, confidences)
 
 
 def segment_objects(
@@ -72,9 +76,9 @@ def segment_objects(
     Args:
         embedding: of the image, from ``model.encode``.
         prompts: one for each object.
-        select: a rule of :data:`mobilesam.masks.selection.RULES` for which of the decoder's masks to keep; by default
-            "agreement" for a single foreground point and "single" for all other prompts. A prompt with ``chosen`` keeps
-            the chosen mask. "all" keeps the three multimask outputs of every prompt.
+        select: a rule of :data:`mobilesam.masks.selection.RULES` for which of the decoder's masks to keep; for the
+            default see :func:`mobilesam.masks.selection.rule_of`. A prompt with ``chosen`` keeps the chosen mask. "all"
+            keeps the three multimask outputs of every prompt.
 
     Returns:
         The records of each object, in the order of the prompts: one, or with "all" three by decreasing predicted IoU
@@ -86,10 +90,9 @@ def segment_objects(
     frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
     records = []
     for prompt, candidates in zip(prompts, decode(model, embedding, prompts, select), strict=True):
-        logits, scores = candidates.low_res_logits, candidates.iou_predictions
+        scores = candidates.iou_predictions
         places = np.argsort(-scores).tolist() if select == ALL else [candidates.place_of(prompt.chosen)]
-        threshold = model.mask_threshold
-        records.append([record_of(prompt, logits[place], scores[place], frame, threshold) for place in places])
+        records.append([record_of(prompt, candidates, place, frame, model.mask_threshold) for place in places])
     return records
 
 
@@ -103,8 +106,34 @@ def decode(
     for prompt in prompts:
         _check(model, prompt)
     return itertools.chain.from_iterable(
-        _decode_alike(model, embedding, group, select) for group in _alike(prompts, select)
+        _decode_alike(model, embedding, group, select) for group in _alike(model, prompts, select)
     )
+
+
+def confidences_of(
+    model: MaskModel, embedding: Embedding, prompts: Prompts, decoded: Decoded, rule: str
+) -> list[FloatArray | None]:
+    """Return the IoU to expect of each of the four masks of each prompt, (4,) float32.
+
+    None for prompts other than a single foreground point, without all four masks, and for weights that the chooser was
+    not learned on.
+
+    Raises:
+        WeightsError: the rule is "learned", and the file of the chooser is damaged.
+    """
+    known = decoded.iou_predictions.shape[1] == len(ALL_MASKS) and prompts.single_point
+    try:
+        known = known and chooser.knows(model.source_weights_id)
+    except WeightsError:
+        if rule == LEARNED:
+            raise
+        known = False
+    if not known:
+        return [None] * len(prompts)
+    return [
+        chooser.confidences(logits, ious, points[0], embedding.input_hw, model.image_size)
+        for points, logits, ious in zip(prompts.point_coords, *decoded, strict=True)
+    ]
 
 
 def feedback(model: MaskModel, embedding: Embedding, steps: Sequence[ObjectPrompt]) -> FloatArray:
@@ -129,13 +158,13 @@ def supports(model: MaskModel, prompt: ObjectPrompt) -> bool:
     return enough and (capabilities.mask_input or not prompt.refines)
 
 
-def record_of(
-    prompt: ObjectPrompt, low_res_logits: FloatArray, predicted_iou: float, frame: Frame, threshold: float
-) -> MaskRecord:
-    """Return the record of a mask, (256, 256) logits, of a prompt, with an uncompressed RLE."""
-    iou = np.float32(predicted_iou)
-    candidate = candidate_of(low_res_logits, iou, frame, threshold=threshold, offset=STABILITY_OFFSET)
+def record_of(prompt: ObjectPrompt, candidates: Candidates, place: int, frame: Frame, threshold: float) -> MaskRecord:
+    """Return the record of the candidate mask of a prompt at a position, with an uncompressed RLE."""
+    logits, iou = candidates.low_res_logits[place], np.float32(candidates.iou_predictions[place])
+    candidate = candidate_of(logits, iou, frame, threshold=threshold, offset=STABILITY_OFFSET)
     record = make_record(candidate, frame.original_hw, "uncompressed_rle")
+    if candidates.confidences is not None:
+        record["confidence"] = float(candidates.confidences[place])
     record["point_coords"] = [list(point) for point in prompt.points]
     if prompt.box is not None:
         record["prompt_box"] = list(prompt.box)
@@ -188,23 +217,25 @@ def _decode_alike(
         original_hw=embedding.original_hw,
         input_hw=embedding.input_hw,
     )
-    rule = _rule(first, select)
+    rule = _rule(model, first, select)
     mask_indices = _mask_indices(first, rule)
     decoded = model.decode(embedding, ready, mask_indices)
-    for logits, scores in zip(*decoded, strict=True):
+    every = confidences_of(model, embedding, ready, decoded, rule)
+    for logits, scores, confidences in zip(*decoded, every, strict=True):
         indices = mask_indices if len(scores) == len(mask_indices) else SINGLE_MASK
-        best = int(np.argmax(scores)) if rule == ALL else choose(rule, logits, scores)
-        yield Candidates(logits, scores, indices, best)
+        best = int(np.argmax(scores)) if rule == ALL else choose(rule, logits, scores, confidences)
+        yield Candidates(logits, scores, indices, best, confidences)
 
 
 def _mask_input(model: MaskModel, embedding: Embedding, prompt: ObjectPrompt) -> FloatArray:
     return feedback(model, embedding, prompt.steps) if prompt.mask_input is None else prompt.mask_input
 
 
-def _rule(prompt: ObjectPrompt, select: str | None) -> str:
-    if select is None or (prompt.chosen is not None and select != ALL):
-        return "agreement" if prompt.ambiguous else "single"
-    return select
+def _rule(model: MaskModel, prompt: ObjectPrompt, select: str | None) -> str:
+    if select == ALL:
+        return ALL
+    default = prompt.chosen is not None
+    return rule_of(None if default else select, model.source_weights_id, single_point=prompt.ambiguous)
 
 
 def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:
@@ -217,11 +248,11 @@ def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:
     return SINGLE_MASK if rule == "single" and not prompt.chosen else ALL_MASKS
 
 
-def _alike(prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequence[ObjectPrompt]]:
+def _alike(model: MaskModel, prompts: Sequence[ObjectPrompt], select: str | None) -> Iterator[Sequence[ObjectPrompt]]:
     """Yield consecutive prompts that fit into one call of the decoder."""
 
     def kind(prompt: ObjectPrompt) -> tuple[object, ...]:
-        rule = _rule(prompt, select)
+        rule = _rule(model, prompt, select)
         return len(prompt.points), prompt.box is None, prompt.refines, rule, _mask_indices(prompt, rule)
 
     for _, group in itertools.groupby(prompts, kind):

@@ -74,8 +74,8 @@ def add_endpoints(service: Service, everything: Everything) -> None:
             if prompt == NOTHING:
                 raise InputError(sentence("a prompt", "have points or a box", "neither", "pass one of them"))
             candidates, model = service.decode(state, prompt), service.models.get(state.model)
-            ious = candidates.predicted_ious
-            order = sorted(range(len(ious)), key=lambda index: (index != candidates.best, -ious[index]))
+            ious, best = candidates.masks.iou_predictions, candidates.masks.best
+            order = sorted(range(len(ious)), key=lambda index: (index != best, -ious[index]))
             masks = [_mask(record_of(image, prompt, candidates, index, model)) for index in order]
             return {"version": VERSION, "masks": masks}
 

@@ -135,7 +135,7 @@ def server_functions(service: Service, everything: Everything) -> list[Callable[
             return {}
         prompt = prompt_of([[_field(call, "x"), _field(call, "y"), 1]], None, session.image.hw)
         candidates = service.decode(session, prompt)
-        return mask_views(candidates, session.image, service.models.get(session.model))[candidates.best]
+        return mask_views(candidates, session.image, service.models.get(session.model))[candidates.masks.best]
 
     def cancel(call: Any) -> dict[str, Any]:
         """End the run of everything mode early; its request returns the segments so far."""

@@ -93,8 +93,7 @@ def record_of(
 ) -> MaskRecord:
     """Return one of the candidate masks as a record with an uncompressed RLE."""
     frame = Frame(candidates.input_hw, image.hw, model.image_size)
-    logits, iou = candidates.low_res_logits[index], candidates.predicted_ious[index]
-    return segment.record_of(prompt, logits, iou, frame, model.mask_threshold)
+    return segment.record_of(prompt, candidates.masks, index, frame, model.mask_threshold)
 
 
 def _selected(segments: Sequence[MaskRecord], selected: Any) -> list[MaskRecord]:

@@ -217,9 +217,7 @@ class Service:
                 ready = replace(prompt, mask_input=logits)
             (decoded,) = decode(model, embedding, [ready])
             ms = 1000 * (time.perf_counter() - start)
-            masks = decoded.three(prompt.chosen)
-            ious = tuple(map(float, masks.iou_predictions))
-            return CandidateMasks(masks.low_res_logits, ious, embedding.input_hw, masks.indices, masks.best, ms)
+            return CandidateMasks(decoded.three(prompt.chosen), embedding.input_hw, ms)
 
         return self.decoders.run(work)
 
@@ -270,5 +268,5 @@ class Service:
         """Keep the logits of a chosen mask when an action turns its prompt into a step."""
         candidates, steps = before.candidates, after.prompt.steps
         if candidates is not None and before.prompt.chosen is not None and steps == states.steps_to(before.prompt):
-            logits = candidates.low_res_logits[before.chosen][None].copy()
+            logits = candidates.masks.low_res_logits[before.chosen][None].copy()
             self.feedback.put((*self._key(before), steps), logits, logits.nbytes)

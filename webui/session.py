@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, TypeGuard
 
-from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.prompts.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
 from mobilesam.prompts.schema import parse_chosen
+from mobilesam.segment import Candidates
 from mobilesam.webui.sizes import size_of
 
 if TYPE_CHECKING:
@@ -53,18 +53,13 @@ class ShownImage:
 
 @dataclass(frozen=True, eq=False)
 class CandidateMasks:
-    """The C candidate masks of a prompt.
+    """The candidate masks of a prompt; ``masks.best`` is used unless another is chosen.
 
-    low_res_logits: (C, 256, 256) float32. predicted_ious: (C,). input_hw: as in Embedding. indices: (C,) the index of
-    each mask in the decoder's output. best: the position of the mask that is used unless another is chosen.
-    decode_ms: the time of the decoder, milliseconds.
+    input_hw: as in Embedding. decode_ms: the time of the decoder, milliseconds.
     """
 
-    low_res_logits: FloatArray
-    predicted_ious: tuple[float, ...]
+    masks: Candidates
     input_hw: tuple[int, int]
-    indices: tuple[int, ...]
-    best: int = 0
     decode_ms: float = 0.0
 
 
@@ -89,9 +84,7 @@ class Session:
     @property
     def chosen(self) -> int:
         """The position of the mask in use among the candidates."""
-        if self.candidates is None:
-            return 0
-        return self.candidates.best if self.prompt.chosen is None else self.candidates.indices.index(self.prompt.chosen)
+        return 0 if self.candidates is None else self.candidates.masks.place_of(self.prompt.chosen)
 
 
 def opened(session: Session, image: ShownImage) -> Session:
@@ -209,7 +202,7 @@ def _marked(session: Session, prompt: ObjectPrompt) -> Session:
 
 
 def _choose(session: Session, index: Any) -> Session:
-    indices = session.candidates.indices if session.candidates else ()
+    indices = session.candidates.masks.indices if session.candidates else ()
     if isinstance(index, bool) or not isinstance(index, int) or not 0 <= index < len(indices):
         requirement = f"be the index of one of {len(indices)} masks"
         raise InputError(sentence("index", requirement, repr(index), "click the object first"))

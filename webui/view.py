@@ -69,10 +69,15 @@ def prompt_view(prompt: ObjectPrompt) -> dict[str, Any]:
 
 def mask_views(candidates: CandidateMasks, image: ShownImage, model: MaskModel) -> list[dict[str, Any]]:
     """Return candidate masks at the size at which their image is shown."""
-    logits, hw = candidates.low_res_logits, preview_hw(image.hw)
-    shown = upsample(logits, candidates.input_hw, hw, model.image_size, threshold=model.mask_threshold)
-    pairs = zip(candidates.predicted_ious, np.asarray(shown, np.bool_), strict=True)
-    return [{"predicted_iou": iou, "rle": pack(mask)} for iou, mask in pairs]
+    masks, hw = candidates.masks, preview_hw(image.hw)
+    shown = upsample(masks.low_res_logits, candidates.input_hw, hw, model.image_size, threshold=model.mask_threshold)
+    confidences = [None] * len(shown) if masks.confidences is None else masks.confidences.tolist()
+    return [
+        {"predicted_iou": iou, "confidence": confidence, "rle": pack(mask)}
+        for iou, confidence, mask in zip(
+            masks.iou_predictions.tolist(), confidences, np.asarray(shown, np.bool_), strict=True
+        )
+    ]
 
 
 def preview_hw(original_hw: tuple[int, int]) -> tuple[int, int]:

@@ -30,6 +30,7 @@ class Backend(enum.StrEnum):
 class Select(enum.StrEnum):
     """The rules of :mod:`mobilesam.masks.selection`."""
 
+    learned = "learned"
     agreement = "agreement"
     score = "score"
     single = "single"

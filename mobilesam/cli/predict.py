@@ -51,10 +51,11 @@ def predict(
     label 0 need a point of label 1 or a box. The files are named after the image (cat-overlay.png, cat-mask.png,
     cat-mask-2.png for the second object), and their paths are printed.
 
-    One mask is kept for each object. --select chooses it among the four outputs of the decoder. agreement: the mask
-    that overlaps the others most, the most accurate choice for a single point and its default. single: the single-mask
-    output, the default for boxes and several points. score: the candidate mask with the highest predicted IoU, as in
-    SAM's examples. A choice in a prompt file takes precedence over --select.
+    One mask is kept for each object. --select chooses it among the four outputs of the decoder. learned: the mask of
+    the highest confidence, the most accurate choice for a single point and its default with the published weights.
+    agreement: the mask that overlaps the others most, the default for a single point with other weights. single: the
+    single-mask output, the default for boxes and several points. score: the candidate mask with the highest predicted
+    IoU, as in SAM's examples. A choice in a prompt file takes precedence over --select.
 
     An image that cannot be read or segmented is reported on stderr. The other images are processed, and the exit code
     is 1.
@@ -93,6 +94,8 @@ def predict(
         for number, (best, *_) in enumerate(objects, start=1):
             share = best["area"] / (image.shape[0] * image.shape[1])
             quality = f"predicted IoU {best['predicted_iou']:.2f}"
+            if "confidence" in best:
+                quality = f"confidence {best['confidence']:.2f}"
             typer.echo(f"{files.source}: object {number}, {quality}, {share:.1%} of the image", err=True)
     output.finish()
 

@@ -19,7 +19,7 @@ from mobilesam.formats.detections import Dataset
 from mobilesam.formats.masked_image import (
     OBJECT,
     MaskedImage,
-    detection_of,
+    details_of,
     image_size,
     known,
     label_of,
@@ -151,8 +151,9 @@ def _annotations(image: MaskedImage, image_id: int, before: int, labels: Mapping
     annotations = []
     for index, record in enumerate(image.records, start=before + 1):
         # COCO's own key is the detector's score, where there is a detector.
-        iou, detection = known(record["predicted_iou"]), detection_of(record)
-        scores = {"predicted_iou" if detection else "score": iou, "stability_score": known(record["stability_score"])}
+        iou, details = known(record["predicted_iou"]), details_of(record)
+        detected = "score" in details or "detection_id" in details
+        scores = {"predicted_iou" if detected else "score": iou, "stability_score": known(record["stability_score"])}
         annotations.append(
             {
                 "id": index,
@@ -163,7 +164,7 @@ def _annotations(image: MaskedImage, image_id: int, before: int, labels: Mapping
                 "bbox": pixel_box(record),
                 "iscrowd": 0,
                 **{name: score for name, score in scores.items() if score is not None},
-                **detection,
+                **details,
                 "point_coords": record["point_coords"],
             }
         )
@@ -182,6 +183,7 @@ def _record(annotation: dict[str, Any], hw: tuple[int, int], categories: Any, pa
             predicted_iou=annotation.get("predicted_iou", annotation.get("score")),
             score=annotation.get("score") if "predicted_iou" in annotation else None,
             detection_id=annotation.get("detection_id"),
+            confidence=annotation.get("confidence"),
             stability_score=annotation.get("stability_score"),
             point_coords=annotation.get("point_coords"),
             label=categories.get(annotation.get("category_id"), OBJECT),

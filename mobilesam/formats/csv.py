@@ -14,7 +14,7 @@ from mobilesam.masks.records import MaskRecord, pixel_box
 COLUMNS = (
     *("id", "file", "area", "bbox_x", "bbox_y", "bbox_width", "bbox_height"),
     *("predicted_iou", "stability_score", "point_x", "point_y", "crop_x", "crop_y", "crop_width", "crop_height"),
-    *("label", "score", "detection_id"),
+    *("label", "score", "detection_id", "confidence"),
 )
 
 
@@ -33,6 +33,7 @@ def write_csv(path: Path, records: Sequence[MaskRecord], files: Sequence[str] = 
         scores = [_decimals(record["predicted_iou"]), _decimals(record["stability_score"])]
         name = files[index] if files else ""
         about = [record.get("label", ""), record.get("score", ""), record.get("detection_id", "")]
+        about.append(_decimals(record["confidence"]) if "confidence" in record else "")
         measures = [record["area"], *pixel_box(record), *scores, *point, *record["crop_box"]]
         table.writerow([index + 1, name, *measures, *about])
     write_bytes(path, text.getvalue().encode(errors="backslashreplace"), force=force)

@@ -18,7 +18,7 @@ import numpy as np
 from mobilesam.arrays import FloatArray64
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import LARGEST, MALFORMED, MAX_DATASET_BYTES, parse_json, read_bytes, write_bytes
-from mobilesam.formats.masked_image import OBJECT, MaskedImage, detection_of, image_size, known, label_of, read_record
+from mobilesam.formats.masked_image import OBJECT, MaskedImage, details_of, image_size, known, label_of, read_record
 from mobilesam.formats.outlines import fill, outlines
 from mobilesam.masks import rle
 
@@ -53,7 +53,7 @@ def geojson_collection(image: MaskedImage, transform: Transform = IDENTITY) -> d
             "predicted_iou": known(record["predicted_iou"]),
             "stability_score": known(record["stability_score"]),
             "point_coords": record["point_coords"],
-            **detection_of(record),
+            **details_of(record),
         }
         features.append({"type": "Feature", "id": number, "properties": properties, "geometry": geometry})
     height, width = image.hw
@@ -101,6 +101,7 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
                     label=properties.get("label", OBJECT),
                     score=properties.get("score"),
                     detection_id=properties.get("detection_id"),
+                    confidence=properties.get("confidence"),
                 )
             )
         return MaskedImage(str(about.get("file_name", path.stem)), hw, records)

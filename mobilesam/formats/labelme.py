@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
-from mobilesam.formats.masked_image import MaskedImage, detection_of, image_size, known, label_of, read_record
+from mobilesam.formats.masked_image import MaskedImage, details_of, image_size, known, label_of, read_record
 from mobilesam.formats.polygons import rings_of
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
@@ -32,7 +32,7 @@ def labelme_document(image: MaskedImage) -> dict[str, Any]:
     shapes: list[dict[str, Any]] = []
     for number, record in enumerate(image.records, start=1):
         rings = rings_of(rle.rle_to_mask(record["segmentation"]))
-        about = {"predicted_iou": known(record["predicted_iou"]), **detection_of(record)}
+        about = {"predicted_iou": known(record["predicted_iou"]), **details_of(record)}
         shapes += [
             {
                 "label": label_of(record),
@@ -80,17 +80,21 @@ def read_labelme(path: Path) -> MaskedImage:
             about.setdefault(key, shape)
         records = []
         for key, shape in about.items():
-            given = dict(re.findall(r"^(predicted_iou|score|detection_id) (.+)$", shape.get("description") or "", re.M))
+            description = shape.get("description") or ""
+            given = dict(re.findall(r"^(predicted_iou|score|detection_id|confidence) (.+)$", description, re.M))
             iou, score = (_number(given.get(name)) for name in ("predicted_iou", "score"))
             if iou is None:  # of old
                 iou, score = score, None
-            boundaries, label, detection = (
-                rle.boundaries_of(masks[key]),
-                _label(shape["label"]),
-                given.get("detection_id"),
-            )
             records.append(
-                read_record(boundaries, hw, predicted_iou=iou, label=label, score=score, detection_id=detection)
+                read_record(
+                    rle.boundaries_of(masks[key]),
+                    hw,
+                    predicted_iou=iou,
+                    label=_label(shape["label"]),
+                    score=score,
+                    detection_id=given.get("detection_id"),
+                    confidence=_number(given.get("confidence")),
+                )
             )
         return MaskedImage(str(content["imagePath"]), hw, records)
     except MALFORMED as error:

@@ -38,9 +38,10 @@ def labels_of(images: Sequence[MaskedImage]) -> list[str]:
     return list(dict.fromkeys(label_of(record) for image in images for record in image.records)) or [OBJECT]
 
 
-def detection_of(record: MaskRecord) -> dict[str, Any]:
-    """Return the ``score`` and ``detection_id`` of the detector that a mask's prompt comes from, if it has them."""
-    return {key: record[key] for key in ("score", "detection_id") if key in record}
+def details_of(record: MaskRecord) -> dict[str, Any]:
+    """Return what only some masks have: ``score`` and ``detection_id`` of a detector, and ``confidence``."""
+    details: dict[str, Any] = {key: record[key] for key in ("score", "detection_id") if key in record}
+    return details | ({"confidence": known(record["confidence"])} if "confidence" in record else {})
 
 
 def known(score: float) -> float | None:
@@ -74,10 +75,11 @@ def read_record(
     label: Any = OBJECT,
     score: Any = None,
     detection_id: Any = None,
+    confidence: Any = None,
 ) -> MaskRecord:
     """Return the record of a mask that was read from a file; scores that the file lacks are nan.
 
-    ``score`` and ``detection_id`` are those of a detector; None is none.
+    ``score`` and ``detection_id`` are those of a detector; None is none, also for ``confidence``.
 
     A label of None is none, and a number is a label too.
 
@@ -99,6 +101,8 @@ def read_record(
         record["score"] = _score(score)
     if detection_id is not None:
         record["detection_id"] = detection_id if isinstance(detection_id, int) else str(detection_id)
+    if confidence is not None:
+        record["confidence"] = _score(confidence)
     if label is None:
         return record
     if isinstance(label, bool) or not isinstance(label, str | int | float):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -94,6 +95,7 @@ def describe(record: MaskRecord) -> dict[str, Any]:
         "bbox": pixel_box(record),
         "predicted_iou": known(record["predicted_iou"]),
         "stability_score": known(record["stability_score"]),
+        "confidence": known(record.get("confidence", math.nan)),
         "point_coords": record["point_coords"],
     }
 

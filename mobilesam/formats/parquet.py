@@ -62,7 +62,7 @@ def read_parquet(path: Path) -> Iterator[MaskedImage]:
 
     try:
         with open_file(path) as stream, parquet.ParquetFile(stream) as file:
-            if missing := set(_schema().names) - set(file.schema_arrow.names) - {"score", "detection_id"}:
+            if missing := set(_schema().names) - set(file.schema_arrow.names) - {"score", "detection_id", "confidence"}:
                 raise InputError(f"one without {sorted(missing)[0]!r}")
             rows = (row for batch in file.iter_batches(_GROUP) for row in batch.to_pylist())
             for _, group in itertools.groupby(rows, key=lambda row: row["image_id"]):
@@ -93,6 +93,7 @@ def _schema() -> Any:
             ("point_coords", pa.list_(pa.list_(pa.float64()))),
             ("score", pa.float64()),
             ("detection_id", pa.string()),
+            ("confidence", pa.float64()),
         ]
     )
 
@@ -115,6 +116,7 @@ def _rows(image_id: int, image: MaskedImage) -> Iterator[dict[str, Any]]:
             "point_coords": record["point_coords"],
             "score": record.get("score"),
             "detection_id": str(record["detection_id"]) if "detection_id" in record else None,
+            "confidence": record.get("confidence"),
         }
 
 
@@ -129,6 +131,7 @@ def _record(row: dict[str, Any], hw: tuple[int, int]) -> MaskRecord:
         label=row["label"],
         score=row.get("score"),
         detection_id=row.get("detection_id"),
+        confidence=row.get("confidence"),
     )
 
 

@@ -21,6 +21,8 @@ class MaskRecord(TypedDict):
     prompt_box: x1 y1 x2 y2 of the box prompt, if it was one.
     label: what the mask shows, if the prompt or the file has a label.
     score, detection_id: those of the detector that the prompt comes from.
+    confidence: the IoU to expect with the object that was meant, see :mod:`mobilesam.masks.chooser`; absent where it is
+        not known.
     """
 
     segmentation: Any
@@ -34,6 +36,7 @@ class MaskRecord(TypedDict):
     label: NotRequired[str]
     score: NotRequired[float]
     detection_id: NotRequired[int | str]
+    confidence: NotRequired[float]
 
 
 class MaskRecords(list[MaskRecord]):

@@ -1,8 +1,8 @@
 """Selection of one of the candidate masks of a prompt.
 
 The decoder predicts four masks: the single-mask output and, for ambiguous prompts, three multimask outputs. The mask of
-the highest predicted IoU is often wrong. The mask that agrees most with the others is correct more often;
-docs/accuracy.md has the figures.
+the highest predicted IoU is often wrong. For one point, a learned chooser, :mod:`mobilesam.masks.chooser`, expects an
+IoU of each mask from all four, and is right more often; docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -11,28 +11,64 @@ import numpy as np
 
 from mobilesam.arrays import FloatArray
 from mobilesam.config import MASK_THRESHOLD, MULTIMASK, SINGLE_MASK
-from mobilesam.errors import InputError, unknown_name
+from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.masks import chooser
 
-RULES = ("agreement", "score", "single")
+LEARNED = "learned"
+RULES = (LEARNED, "agreement", "score", "single")
 
 
-def choose(rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray) -> int:
+def rule_of(select: str | None, weights_id: str, *, single_point: bool) -> str:
+    """Return the rule for a prompt.
+
+    Args:
+        select: a rule of :data:`RULES`, or None for the default: "learned" for a single foreground point if the
+            chooser was learned on the weights, else "agreement"; and "single" for all other prompts.
+        weights_id: of the model, see :attr:`mobilesam.model.MaskModel.source_weights_id`.
+        single_point: whether the prompt is a single foreground point.
+
+    Raises:
+        InputError: ``select`` is not one of the rules, or is "learned" for other weights.
+    """
+    if select is not None and select not in RULES:
+        raise InputError(unknown_name("select", select, RULES))
+    known = chooser.knows(weights_id) if select in (None, LEARNED) else False
+    if select == LEARNED and not known:
+        others = ", ".join(rule for rule in RULES if rule != LEARNED)
+        actual, remedy = "'learned'; the chooser was learned on other weights", "leave select out for the default"
+        raise InputError(sentence("select", f"be one of {others} for these weights", actual, remedy))
+    if select not in (None, LEARNED):
+        return select
+    if not single_point:
+        return "single"
+    return LEARNED if known else "agreement"
+
+
+def choose(
+    rule: str, low_res_logits: FloatArray, iou_predictions: FloatArray, confidences: FloatArray | None = None
+) -> int:
     """Return the index of the mask to keep.
 
     Args:
-        rule: "agreement", the mask with the highest mean IoU with all four masks, weighted by predicted IoU; "score",
-            the multimask output of the highest predicted IoU, as in the reference's examples; "single", the
-            single-mask output.
+        rule: "learned", the mask of the highest confidence; "agreement", the mask with the highest mean IoU with all
+            four masks, weighted by predicted IoU; "score", the multimask output of the highest predicted IoU, as in the
+            reference's examples; "single", the single-mask output.
         low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that predicts one mask.
         iou_predictions: (4,) or (1,).
+        confidences: (4,), from :func:`mobilesam.masks.chooser.confidences`, for "learned".
 
     Raises:
-        InputError: the rule is not one of :data:`RULES`.
+        InputError: the rule is not one of :data:`RULES`, or "learned" has no confidences.
     """
     if rule not in RULES:
         raise InputError(unknown_name("select", rule, RULES))
     if rule == "single" or len(iou_predictions) == 1:
         return SINGLE_MASK[0]
+    if rule == LEARNED:
+        if confidences is None:
+            remedy = "pass those of mobilesam.masks.chooser.confidences"
+            raise InputError(sentence("confidences", "be given for the rule learned", None, remedy))
+        return int(confidences.argmax())
     if rule == "score":
         return MULTIMASK[int(iou_predictions.take(MULTIMASK).argmax())]
     masks = low_res_logits > MASK_THRESHOLD

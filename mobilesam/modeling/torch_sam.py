@@ -40,6 +40,7 @@ class TorchSam(MaskModel):
         self.mask_threshold = sam.mask_threshold
         self._images: weakref.WeakKeyDictionary[Embedding, tuple[object, ImageTokens]] = weakref.WeakKeyDictionary()
         self._empty_features: tuple[object, Tensor] | None = None
+        self._weights_id: tuple[object, str] | None = None
 
     @property
     def capabilities(self) -> Capabilities:
@@ -58,7 +59,11 @@ class TorchSam(MaskModel):
 
     @property
     def weights_id(self) -> str:
-        return state_digest({key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()})
+        version = _version(self.sam)
+        if self._weights_id is None or self._weights_id[0] != version:
+            state = {key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()}
+            self._weights_id = version, state_digest(state)
+        return self._weights_id[1]
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self.encode_batch([image], fast_padding=fast_padding)[0]

@@ -47,11 +47,13 @@ class OnnxSam(MaskModel):
         open_worker: Callable[[], SplitDecoder] | None = None,
         workers: int = 1,
         pin_caller: bool = False,
+        source_weights_id: str | None = None,
     ) -> None:
         self.image_size = encoder.image_size
         self._encoder = encoder
         self._decoder = decoder
         self._weights_id = weights_id
+        self._source_weights_id = source_weights_id or weights_id
         self._open_worker, self._workers = open_worker, workers
         self._pin_caller = pin_caller
 
@@ -95,7 +97,9 @@ class OnnxSam(MaskModel):
         decoder = open_session(sam_decoder.cut(parts["decoder"][1]).SerializeToString(), provider, threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
-        return cls(encoder, SamDecoder(decoder), _weights_id(model, path), pin_caller=pin_caller)
+        source = metadata.of(model).get("weights_sha256")
+        weights_id = _weights_id(model, path)
+        return cls(encoder, SamDecoder(decoder), weights_id, pin_caller=pin_caller, source_weights_id=source)
 
     @classmethod
     def from_checkpoint(
@@ -123,7 +127,7 @@ class OnnxSam(MaskModel):
         """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
         encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
         about = metadata.read(encoder)
-        weights_id = about["weights_sha256"]
+        weights_id = source_weights_id = about["weights_sha256"]
         if about["precision"] != metadata.FLOAT32:
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
         decoder = SplitDecoder(image, *prompts)
@@ -135,7 +139,7 @@ class OnnxSam(MaskModel):
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
         image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
-        return cls(image_encoder, decoder, weights_id, open_worker, workers, pin_caller)
+        return cls(image_encoder, decoder, weights_id, open_worker, workers, pin_caller, source_weights_id)
 
     @property
     def capabilities(self) -> Capabilities:
@@ -152,6 +156,10 @@ class OnnxSam(MaskModel):
     @property
     def weights_id(self) -> str:
         return self._weights_id
+
+    @property
+    def source_weights_id(self) -> str:
+        return self._source_weights_id
 
     @cached_property
     def worker(self) -> OnnxSam:

@@ -38,6 +38,13 @@ class Prompts:
     def __len__(self) -> int:
         return len(self.point_coords)
 
+    @property
+    def single_point(self) -> bool:
+        """Whether each prompt is a single foreground point, which may mean a part or the whole, without a mask."""
+        labels = self.point_labels
+        first = labels.shape[1] > 0 and bool((labels[:, 0] == FOREGROUND).all())
+        return first and bool((labels[:, 1:] == PADDING).all()) and self.mask_input is None
+
     def __getitem__(self, part: slice | IntArray) -> Prompts:
         mask_input = None if self.mask_input is None else self.mask_input[part]
         return Prompts(self.point_coords[part], self.point_labels[part], mask_input)

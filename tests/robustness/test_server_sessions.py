@@ -13,6 +13,7 @@ import pytest
 
 from mobilesam.masks.records import MaskRecord
 from mobilesam.prompts.file import ObjectPrompt
+from mobilesam.segment import Candidates
 from mobilesam.webui import session as states
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore
@@ -49,7 +50,7 @@ def at_work(sessions: SessionStore, *, size: int = 0) -> str:
     """Return the token of a session with an image and masks of ``size`` bytes."""
     token = sessions.create(Session("onnx"))
     logits = np.zeros((1, 1, size // 4), np.float32)
-    candidates = CandidateMasks(logits, (0.5,), (681, 1024), (0,))
+    candidates = CandidateMasks(Candidates(logits, np.array([0.5], np.float32), (0,), 0), (681, 1024))
     sessions.change(token, lambda state: replace(states.opened(state, CAT), candidates=candidates))
     return token
 
@@ -102,9 +103,8 @@ def test_a_session_counts_all_that_it_holds() -> None:
     segment: Any = {"segmentation": {"size": [300, 451], "counts": counts}, "area": 7}
     records: tuple[MaskRecord, ...] = (segment, segment)
     prompt = ObjectPrompt(tuple((float(x), 1.5) for x in range(200)), (1,) * 200)
-    session = Session(
-        "onnx", CAT, prompt, (prompt, prompt), (prompt,), CandidateMasks(logits[:], (0.5,) * 3, (681, 1024), (1, 2, 3))
-    )
+    masks = Candidates(logits[:], np.full(3, 0.5, np.float32), (1, 2, 3), 0)
+    session = Session("onnx", CAT, prompt, (prompt, prompt), (prompt,), CandidateMasks(masks, (681, 1024)))
     size = size_of(session)
     assert logits.nbytes < size < logits.nbytes + 50_000, "a view holds the whole array, a prompt held twice is one"
     assert 3_600_000 < size_of(replace(session, segments=records)) - size < 4_100_000

@@ -10,6 +10,7 @@ import pytest
 
 from mobilesam.errors import InputError
 from mobilesam.prompts.file import ObjectPrompt
+from mobilesam.segment import Candidates
 from mobilesam.webui import session as states
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage
 
@@ -32,7 +33,8 @@ def point(x: float, y: float, label: int = 1) -> dict[str, Any]:
 
 
 def candidates(count: int = 3, best: int = 1) -> CandidateMasks:
-    return CandidateMasks(np.zeros((count, 256, 256), np.float32), (0.5,) * count, (681, 1024), (1, 0, 3)[:count], best)
+    logits, ious = np.zeros((count, 256, 256), np.float32), np.full(count, 0.5, np.float32)
+    return CandidateMasks(Candidates(logits, ious, (1, 0, 3)[:count], best), (681, 1024))
 
 
 def test_clicks_and_drags_add_up_to_one_prompt() -> None:

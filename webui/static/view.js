@@ -7,6 +7,7 @@ const THUMBNAIL = 160; // pixels of its longer side
 const EMPTY = "Click the object in the image. Its candidate masks appear here; the one most likely meant is chosen.";
 const BACKGROUND = "This marks the background. Now click the object with the tool Object, or drag a box around it.";
 const REFINED = "This mask refines the one that you chose.";
+const CONFIDENCE = "Confidence: the IoU to expect with the object that you mean, from 0 to 1";
 
 /** Return a time in milliseconds as text. */
 export function duration(ms) {
@@ -97,11 +98,12 @@ export class View {
 
   #candidates(masks, chosen) {
     this.afterPaint = [];
-    const buttons = masks.map(({ predicted_iou }, index) => {
+    const buttons = masks.map(({ predicted_iou, confidence }, index) => {
       const layer = this.layers[index];
       const canvas = document.createElement("canvas");
       this.afterPaint.push(() => layer === this.layers[index] && this.#thumbnail(canvas, layer.canvas));
-      const text = newText("span", Math.min(1, predicted_iou).toFixed(2), "Predicted IoU, from 0 to 1");
+      const iou = Math.min(1, confidence ?? predicted_iou).toFixed(2);
+      const text = newText("span", iou, confidence === null ? "Predicted IoU, from 0 to 1" : CONFIDENCE);
       const attributes = { role: "radio", "aria-checked": index === chosen };
       return newButton([canvas, text], attributes, () => this.page.choose(index));
     });
