@@ -17,12 +17,15 @@ import torch
 from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
+from mobilesam.export.chooser_graph import make_chooser
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
 from mobilesam.export.tool_decoder import BOX_LABELS, set_padding
 from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
 from mobilesam.export.wrappers import Job, SingleMask, ToolDecoder, jobs
+from mobilesam.masks import chooser
 from mobilesam.modeling import Sam
+from mobilesam.modeling.torch_sam import TorchSam
 from mobilesam.onnx import contract
 from mobilesam.onnx.bind import bind_weights
 from mobilesam.onnx.metadata import describe
@@ -60,7 +63,7 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
         force: overwrite files that exist.
 
     Raises:
-        InputError: a file exists.
+        InputError: a file exists, or the chooser was not learned on these weights.
         ExportError: the network is in training mode, or a graph does not compute what the network does.
     """
     plan = plan or Plan()
@@ -69,10 +72,19 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
         actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
         raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
     refuse_files(folder, [graph.file_name for graph in plan.graphs], force=force)
-    graphs = make_graphs(sam, plan, jobs)
+    chooser_graph = _chooser(sam) if "chooser" in plan.parts else None
+    graphs = make_graphs(sam, plan, jobs) + ([chooser_graph] if chooser_graph else [])
     files = {name: content for graph in graphs for name, content in graph.files.items()}
     write_files(folder, files, force=force)
     return [Exported(folder / graph.name, graph.error) for graph in graphs]
+
+
+def _chooser(sam: Sam) -> MadeGraph:
+    if not chooser.knows(TorchSam(sam).weights_id):
+        remedy = "leave it out: the chooser was learned on others"
+        raise InputError(sentence("parts", "be without chooser for these weights", "chooser", remedy))
+    model, error = make_chooser()
+    return MadeGraph(contract.CHOOSER.file_name, serialize(model, contract.CHOOSER.file_name), error)
 
 
 def make_graphs(

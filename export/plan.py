@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.onnx import contract
 
-PARTS = ("encoder", "split_decoder", "decoder")
+DEFAULT_PARTS = ("encoder", "split_decoder", "decoder")
+PARTS = (*DEFAULT_PARTS, "chooser")
 PREPROCESSING = ("none", "float32", "uint8")
 
 
@@ -17,7 +18,8 @@ class Plan:
     """The options of an export.
 
     parts: what to write: "encoder"; "split_decoder", the decoder for many prompts, in three graphs; "decoder", the
-        decoder of SAM's exporter.
+        decoder of SAM's exporter; "chooser", which chooses among the masks of "decoder" for one click, always of opset
+        17, see :mod:`mobilesam.masks.chooser`. All but the chooser by default.
     opset: version of ONNX's operators, 17 to 23.
     dynamic_size: the encoder takes any height and width that are multiples of 16.
     preprocess: "none", or "float32" or "uint8": the encoder takes (H, W, 3) RGB pixels of this type in 0..255, and
@@ -31,7 +33,7 @@ class Plan:
         InputError: an option is not one of these, or two of them exclude each other.
     """
 
-    parts: tuple[str, ...] = PARTS
+    parts: tuple[str, ...] = DEFAULT_PARTS
     opset: int = contract.DEFAULT_OPSET
     dynamic_size: bool = False
     preprocess: str = "none"
@@ -73,6 +75,7 @@ class Plan:
     def graphs(self) -> list[contract.Graph]:
         """The graphs to write."""
         of_part = {"encoder": [self._encoder], "split_decoder": contract.SPLIT_DECODER, "decoder": [self._decoder]}
+        of_part["chooser"] = [contract.CHOOSER]
         return [graph for part in PARTS if part in self.parts for graph in of_part[part]]
 
     @property

@@ -22,7 +22,7 @@ from mobilesam.export import calibration, recipes
 from mobilesam.export.cases import synthetic_image
 from mobilesam.export.manifest import refuse_files, write_files
 from mobilesam.export.recipes import OPERATORS, PRECISION, Recipe
-from mobilesam.onnx import OnnxSam, metadata, recognition
+from mobilesam.onnx import OnnxSam, contract, metadata, recognition
 from mobilesam.predictor import SamPredictor
 
 _TURNS = 5  # of timing; the models are timed alternately
@@ -136,6 +136,9 @@ def quantize(
     # All files are quantized before any file is written.
     files, contents = [], {}
     for role, (path, model) in parts.items():
+        if role == contract.CHOOSER.role:  # small, and as exact as the masks that it chooses from
+            contents[path.name] = path.read_bytes()
+            continue
         progress(f"quantizing {path.name}")
         quantized, left = _apply(recipe, model, feeds.get(role, []))
         properties = {entry.key: entry.value for entry in model.metadata_props}

@@ -217,4 +217,5 @@ def jobs(plan: Plan, sam: Sam) -> Iterator[Job]:
     modules: dict[str, Callable[[Sam], Wrapper]] = {"encoder": encoder, "decoder": decoder}
     modules |= {"image": Image, "score": Score, "upscale": Upscale}
     for graph in plan.graphs:
-        yield Job(graph, modules[graph.role](sam))
+        if graph.role in modules:  # all but the chooser, which is not a part of the network
+            yield Job(graph, modules[graph.role](sam))

@@ -135,6 +135,17 @@ _DECODER_INPUTS = (
     Value("orig_im_size", (2,)),
 )
 
+# The mask to keep for one click, from what the SAM decoder returns for it, all four masks. Points in the model frame.
+CHOOSER = Graph(
+    "chooser",
+    (
+        Value("low_res_masks", (1, _MASKS, _LOGITS, _LOGITS)),
+        Value("iou_predictions", (1, _MASKS)),
+        Value("point_coords", (1, "num_points", 2)),
+        Value("orig_im_size", (2,)),
+    ),
+    (Value("index", (1,), "int64"), Value("confidence", (1,)), Value("confidences", (1, _MASKS))),
+)
 SPLIT_DECODER = (IMAGE, SCORE, UPSCALE)
 # The graphs that a checkpoint runs on.
 GRAPHS = (ENCODER_DYNAMIC, *SPLIT_DECODER)
