@@ -1,0 +1,240 @@
+"""Learn the chooser among the masks of one click, and measure it.
+
+python -m benchmarks.chooser data --images DIR --annotations FILE --augment --out train.npz
+python -m benchmarks.chooser data --images OTHER --annotations FILE --out test.npz
+python -m benchmarks.chooser learn --train train.npz --test test.npz --out benchmarks/results/chooser.json \\
+    --write mobilesam/masks/chooser.npz
+
+It is learned on the first images alone: twice, on all of them and on those whose license allows commercial use, which
+gives the file that is written. Each is cross-validated by image, and with each domain left out. It needs PyTorch.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+import mobilesam
+from benchmarks.chooser_data import Data, make_data, read_data
+from benchmarks.common import write_result
+from mobilesam.masks import chooser
+
+_RANDOM_WEIGHT = 0.2  # of a random click; the inmost one has 1
+_RARE_WEIGHT = 3.0  # of everyday photos among those of a commercial license, which are few
+_RARE = "everyday_photo"
+_FOLDS = 5
+_BINS = 10  # of the calibration error
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """The size of the network and how it is learned.
+
+    hidden: neurons of each of ``members`` networks, each learned on its own draws. alpha: of the ridge regression.
+    """
+
+    hidden: int = 28
+    members: int = 3
+    epochs: int = 60
+    batch: int = 512
+    rate: float = 3e-3
+    decay: float = 0.01
+    dropout: float = 0.1
+    softness: float = 0.05
+    alpha: float = 0.03
+    seed: int = 0
+
+
+def learn(data: Data, part: np.ndarray, recipe: Recipe, *, rare_weight: float = 1.0) -> dict[str, np.ndarray]:
+    """Return the parameters of a chooser learned on the clicks of ``part``."""
+    weight = np.where(data.inmost, 1.0, _RANDOM_WEIGHT) * np.where(data.domain == _RARE, rare_weight, 1.0)
+    weight = (weight[part] / weight[part].mean()).astype(np.float32)
+    values, truth = data.features[part], data.truth[part]
+    mean = np.average(values, axis=0, weights=weight)
+    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight)) + 1e-3
+    standard = np.clip((values - mean) / scale, -chooser.LIMIT, chooser.LIMIT).astype(np.float32)
+    learned = {"mean": mean, "scale": scale}
+    learned |= _line(standard, truth, weight, recipe) | _network(standard, truth, weight, recipe)
+    # What is measured is what is written.
+    return {
+        name: value.astype(np.float16 if name.endswith("_weight") else np.float32) for name, value in learned.items()
+    }
+
+
+def _line(x: np.ndarray, truth: np.ndarray, weight: np.ndarray, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Return a weighted ridge regression."""
+    design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
+    penalty = recipe.alpha * weight.sum() * np.eye(design.shape[1])
+    penalty[-1, -1] = 0
+    solved = np.linalg.solve(design.T @ (design * weight[:, None]) + penalty, design.T @ (truth * weight[:, None]))
+    return {"linear_weight": solved[:-1], "linear_bias": solved[-1]}
+
+
+def _network(x: np.ndarray, truth: np.ndarray, weight: np.ndarray, recipe: Recipe) -> dict[str, np.ndarray]:
+    """Return networks of one hidden layer, side by side as one whose output is the mean of theirs.
+
+    The loss is the cross-entropy with the true IoUs as probabilities, less the true IoU of a soft choice.
+    """
+    random = torch.Generator().manual_seed(recipe.seed)
+    inputs, truths, weights = (torch.from_numpy(np.asarray(each, np.float32)) for each in (x, truth, weight))
+    members, features = recipe.members, x.shape[1]
+    first = (torch.randn(members, features, recipe.hidden, generator=random) * 1.4 / features**0.5).requires_grad_()
+    last = (torch.randn(members, recipe.hidden, 4, generator=random) * 0.5 / recipe.hidden**0.5).requires_grad_()
+    biases = [torch.zeros(members, 1, size, requires_grad=True) for size in (recipe.hidden, 4)]
+    groups = [{"params": [first, last], "weight_decay": recipe.decay}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = torch.optim.AdamW(groups, lr=recipe.rate)
+    steps = recipe.epochs * (len(x) // recipe.batch)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + np.cos(np.pi * step / steps)))
+    for _ in range(steps):
+        drawn = torch.randint(len(x), (members, recipe.batch), generator=random)
+        hidden = torch.relu(torch.bmm(inputs[drawn], first) + biases[0])
+        kept = torch.rand(hidden.shape, generator=random) > recipe.dropout
+        output = torch.bmm(hidden * kept / (1 - recipe.dropout), last) + biases[1]
+        target = truths[drawn]
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(output, target, reduction="none").mean(2)
+        soft = torch.softmax(torch.sigmoid(output) / recipe.softness, 2)
+        loss = loss - (soft * target).sum(2)
+        optimizer.zero_grad()
+        (loss * weights[drawn]).mean(1).sum().backward()
+        optimizer.step()
+        schedule.step()
+    matrices = first.detach().numpy(), last.detach().numpy() / members
+    hidden_bias, output_bias = (each.detach().numpy()[:, 0] for each in biases)
+    return {
+        "hidden_weight": np.concatenate(list(matrices[0]), axis=1),
+        "hidden_bias": np.concatenate(list(hidden_bias)),
+        "output_weight": np.concatenate(list(matrices[1])),
+        "output_bias": output_bias.mean(axis=0),
+    }
+
+
+def predict(learned: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
+    """Return the expected IoUs, (N, 4)."""
+    return chooser.expected_ious(features, {name: value.astype(np.float32) for name, value in learned.items()})
+
+
+def cross_validate(data: Data, allowed: np.ndarray, **options: Any) -> np.ndarray:
+    """Return the expected IoUs of each click, learned on other images."""
+    folds, expected = _folds(data), np.zeros_like(data.truth)
+    for fold in range(_FOLDS):
+        learned = learn(data, (folds != fold) & allowed, **options)
+        expected[folds == fold] = predict(learned, data.features[folds == fold])
+    return expected
+
+
+def leave_out(data: Data, allowed: np.ndarray, **options: Any) -> np.ndarray:
+    """Return the expected IoUs of each click, learned on other domains."""
+    expected = np.zeros_like(data.truth)
+    for domain in np.unique(data.domain):
+        learned = learn(data, (data.domain != domain) & allowed, **options)
+        expected[data.domain == domain] = predict(learned, data.features[data.domain == domain])
+    return expected
+
+
+def _folds(data: Data) -> np.ndarray:
+    """Return the fold of each click: that of its image, with each domain in every fold."""
+    random, fold = np.random.default_rng(0), {}
+    for domain in np.unique(data.domain):
+        for place, image in enumerate(random.permutation(np.unique(data.image[data.domain == domain]))):
+            fold[image] = place % _FOLDS
+    return np.array([fold[image] for image in data.image])
+
+
+def measure(data: Data, part: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    """Return mean IoUs, the share of the gap that is closed, and the calibration, of all clicks and by domain."""
+    domains = {
+        str(domain): _measure(data, part & (data.domain == domain), expected) for domain in np.unique(data.domain)
+    }
+    return {**_measure(data, part, expected), "domains": domains}
+
+
+def _measure(data: Data, part: np.ndarray, expected: np.ndarray) -> dict[str, Any]:
+    truth, row = data.truth[part], np.arange(np.count_nonzero(part))
+    score = truth[row, 1 + data.predicted[part][:, 1:].argmax(axis=1)].mean()
+    best, agreement = truth[:, 1:].max(axis=1).mean(), truth[row, data.agreement[part]].mean()
+    chosen = expected[part].argmax(axis=1)
+    taken, sure = truth[row, chosen], expected[part][row, chosen]
+    bins = np.minimum((sure * _BINS).astype(int), _BINS - 1)
+    calibration = [
+        {"bin": int(place), "n": int(used.sum()), "confidence": sure[used].mean(), "iou": taken[used].mean()}
+        for place in np.unique(bins)
+        for used in [bins == place]
+    ]
+    error = sum(each["n"] * abs(each["confidence"] - each["iou"]) for each in calibration) / len(row)
+    return {
+        "clicks": len(row),
+        **{"score": score, "single": truth[:, 0].mean(), "agreement": agreement, "learned": taken.mean(), "best": best},
+        "share": (taken.mean() - score) / (best - score),
+        "share_agreement": (agreement - score) / (best - score),
+        "calibration_error": error,
+        "calibration": calibration,
+    }
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    data, test = read_data(arguments.train), read_data(arguments.test)
+    everything = np.full(len(data.truth), True)
+    inmost, others = data.inmost & data.original, ~data.inmost & data.original
+    result: dict[str, Any] = {"images": {}}
+    learned: dict[str, np.ndarray] = {}
+    for name, allowed, rare_weight in (("all", everything, 1.0), ("commercial", data.commercial, _RARE_WEIGHT)):
+        options: dict[str, Any] = {"recipe": Recipe(), "rare_weight": rare_weight}
+        validated, left_out = cross_validate(data, allowed, **options), leave_out(data, allowed, **options)
+        learned = learn(data, allowed, **options)
+        expected = predict(learned, test.features)
+        result[name] = {
+            "cross-validated": measure(data, inmost, validated),
+            "cross-validated, random clicks": measure(data, others, validated),
+            "domain left out": measure(data, inmost, left_out),
+            "test": measure(test, test.inmost, expected),
+            "test, random clicks": measure(test, ~test.inmost, expected),
+        }
+        used = allowed & data.original & data.inmost
+        result["images"][name] = {"images": len(np.unique(data.image[used])), "objects": int(used.sum())}
+        for kind, values in result[name].items():
+            shares = f"share {values['share']:.3f} (agreement {values['share_agreement']:.3f})"
+            print(f"{name}, {kind}: {values['learned']:.4f}, {shares}, error {values['calibration_error']:.3f}")
+            for domain, each in values["domains"].items():
+                print(f"    {domain}: {each['learned']:.4f}, agreement {each['agreement']:.4f}")
+    if arguments.write:
+        ids = np.array([mobilesam.load(backend="onnx").weights_id])
+        np.savez_compressed(arguments.write, format=np.array(chooser.FORMAT), weights_ids=ids, **learned)
+        print("SHA256 =", hashlib.sha256(arguments.write.read_bytes()).hexdigest())
+        result["bytes"] = arguments.write.stat().st_size
+    write_result(arguments.out, result)
+
+
+def main() -> None:
+    """Write the clicks of a data set, or learn from them."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    of_data = commands.add_parser("data", help="decode clicks on the objects of a data set")
+    of_data.add_argument("--images", type=Path, required=True, help="folder of the annotated images")
+    of_data.add_argument("--annotations", type=Path, required=True, help="COCO JSON, whose images have domain, license")
+    of_data.add_argument("--augment", action="store_true", help="add mirrored and cropped images")
+    of_data.add_argument("--limit", type=int, help="the largest number of images")
+    of_data.add_argument("--out", type=Path, required=True, help=".npz file")
+    of_learn = commands.add_parser("learn", help="learn, validate and measure")
+    of_learn.add_argument("--train", type=Path, required=True, help="from data")
+    of_learn.add_argument("--test", type=Path, required=True, help="from data, of other images")
+    of_learn.add_argument("--out", type=Path, required=True, help="JSON file")
+    of_learn.add_argument("--write", type=Path, help="the chooser's file, .npz")
+    arguments = parser.parse_args()
+    if arguments.command == "data":
+        make_data(
+            arguments.images, arguments.annotations, arguments.out, augment=arguments.augment, limit=arguments.limit
+        )
+    else:
+        torch.set_num_threads(1)
+        _run(arguments)
+
+
+if __name__ == "__main__":
+    main()
