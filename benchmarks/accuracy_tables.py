@@ -8,7 +8,6 @@ from typing import Any
 from benchmarks.tables import MACHINE, Results, conditions, rows_table
 from mobilesam.evaluate import report
 from mobilesam.evaluate.report import table
-from mobilesam.masks.selection import RULES
 
 _PARTS = ("all", "even", "odd", "not square")
 _PADDINGS = {
@@ -115,7 +114,7 @@ def selection(results: Results) -> str:
 
 
 def selection_gap(results: Results) -> str:
-    means = {rule: results["options"]["mean_iou"][f"square/point/{rule}"] for rule in (*RULES, "best of three")}
+    means = {rule: results["options"]["mean_iou"][f"square/point/{rule}"] for rule in _RULES}
     rows = []
     for rule in ("single", "agreement"):
         closed = [
@@ -198,3 +197,48 @@ def _counted(operators: dict[str, int]) -> str:
 def conditions_quantization(results: Results) -> str:
     form = "- {processor}, {cores} cores, commit {commit}, {threads} threads, {images} images, {versions}"
     return conditions(results["quantization"], form)
+
+
+_LEARNED_ON = {"all": "all images", "commercial": "those of a commercial license, in the package"}
+
+
+def chooser(results: Results) -> str:
+    rows = []
+    for name, label in _LEARNED_ON.items():
+        for kind, values in results["chooser"][name].items():
+            domains = values["domains"]
+            gains = [f"{each['learned']:.3f} ({each['learned'] - each['agreement']:+.3f})" for each in domains.values()]
+            means = [f"{values[rule]:.4f}" for rule in ("score", "agreement", "learned", "best")]
+            shares = [f"{100 * values[share]:.0f} %" for share in ("share_agreement", "share")]
+            rows.append(
+                [label, kind, str(values["clicks"]), *means, *shares, f"{values['calibration_error']:.3f}", *gains]
+            )
+    names = list(results["chooser"]["all"]["test"]["domains"])
+    head = ["learned on", "measured", "clicks", "predicted IoU", "agreement", "learned", "best of three"]
+    return table([*head, "gap closed by agreement", "by learned", "calibration error", *names], rows)
+
+
+def chooser_calibration(results: Results) -> str:
+    rows = results["chooser"]["commercial"]["test"]["calibration"]
+    cells = [
+        [
+            f"{each['bin'] / 10:.1f}-{(each['bin'] + 1) / 10:.1f}",
+            str(each["n"]),
+            f"{each['confidence']:.3f}",
+            f"{each['iou']:.3f}",
+        ]
+        for each in rows
+    ]
+    return table(["confidence", "n", "mean confidence", "mean IoU"], cells)
+
+
+def edges(results: Results) -> str:
+    rows = [
+        [each["name"], f"{each['mean_iou']:.4f}", f"{each['boundary_iou']:.4f}", f"{each['ms_per_megapixel']:.0f}"]
+        for each in results["edges"]["rows"]
+    ]
+    return table(["box, single mask", "mIoU", "boundary", "ms a megapixel"], rows)
+
+
+def conditions_chooser(results: Results) -> str:
+    return conditions(results["chooser"], f"- {MACHINE}, {{versions}}")

@@ -44,7 +44,7 @@ def headline(results: Results) -> str:
     for kind, label in (("box", "a box"), ("point", "a point, best scored of three")):
         ious = [f"{summary['prompts'][kind]['mean_iou']:.3f}" for summary in summaries]
         rows.append([f"mean IoU, {label}", *ious, f"{summaries[0]['instances']} objects"])
-    chosen = results["options"]["mean_iou"]["square/point/agreement"]["all"]
+    chosen = results["chooser"]["commercial"]["test"]["learned"]
     rows.append(["mean IoU, a point, `predict_one`", f"{chosen:.3f}", "", "the same objects"])
     return table(["", "mobilesam", "mobilesam-mirror", ""], rows)
 

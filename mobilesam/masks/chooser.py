@@ -23,7 +23,7 @@ from mobilesam.arrays import Array, BoolArray, FloatArray
 from mobilesam.errors import WeightsError
 
 PATH = Path(__file__).with_name("chooser.npz")
-SHA256 = "90aec49a6bf3aa18fa1a9ef0d7d3ea8fb04a30c1accd7bbe37592377e1104bb9"
+SHA256 = "f4da3c6563552927105b5020843bf523a2732757bb869f41c107095423f100ae"
 FORMAT = "mobilesam-chooser-1"
 
 MASKS = 4
