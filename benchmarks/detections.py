@@ -128,8 +128,8 @@ def read_back(folder: Path, out: Path) -> dict[str, int]:
     return {
         "detections": len(expected),
         **{
-            name: sum(found.get(key) == value for key, value in expected.items())
-            for name, found in (("coco", in_coco), ("parquet", in_parquet), ("labelme", in_labelme))
+            name: sum(read.get(key) == value for key, value in expected.items())
+            for name, read in (("coco", in_coco), ("parquet", in_parquet), ("labelme", in_labelme))
         },
         "yolo": sum(one == other for one, other in zip(written, wanted, strict=True)),
     }

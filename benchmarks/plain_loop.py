@@ -31,8 +31,7 @@ def main() -> None:
         predictor.set_image(image)
         hw, records = (image.shape[0], image.shape[1]), []
         for number, prompt in enumerate(objects.for_image(path), start=1):
-            select = "agreement" if prompt.ambiguous else "single"
-            result = predictor.predict_one(**prompt.arguments(), select=select)
+            result = predictor.predict_one(**prompt.arguments())
             write_mask(out / f"{path.stem}-masks" / f"{number:03}.png", result.masks[0])
             iou = float(result.iou_predictions[0])
             records.append(read_record(rle.boundaries_of(result.masks[0]), hw, predicted_iou=iou))

@@ -90,7 +90,7 @@ def make_clients(count: int, folder: Path) -> list[Client]:
         photo.rotate(90 * (number // len(photos))).save(path)
         predictor.set_image(path)
         points = random.integers(SIDE // 10, SIDE - SIDE // 10, (POINTS, 2)).tolist()
-        masks = [predictor.predict_one([point], [1], select="agreement").masks[0] for point in points]
+        masks = [predictor.predict_one([point], [1]).masks[0] for point in points]
         expected = [rle.to_coco(rle.boundaries_of(mask), mask.shape) for mask in masks]
         clients.append(Client(path, points, expected))
     return clients

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from pathlib import Path
@@ -156,6 +157,21 @@ def test_the_network_has_it_until_its_weights_change(sam) -> None:
     with torch.no_grad():
         network.mask_decoder.iou_token.weight += 0.5
     assert predictor.predict_one([POINT], [1]).confidence is None
+
+
+def test_a_file_of_another_version(tmp_path: Path, monkeypatch) -> None:
+    path = tmp_path / "chooser.npz"
+    with np.load(chooser.PATH) as archive:
+        np.savez_compressed(path, **{**archive, "format": np.array("mobilesam-chooser-9")})
+    monkeypatch.setattr(chooser, "PATH", path)
+    monkeypatch.setattr(chooser, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
+    chooser.parameters.cache_clear()
+    try:
+        with pytest.raises(WeightsError, match="its format is mobilesam-chooser-9, not mobilesam-chooser-1"):
+            chooser.knows("any")
+    finally:
+        monkeypatch.undo()
+        chooser.parameters.cache_clear()
 
 
 @pytest.mark.parametrize(

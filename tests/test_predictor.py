@@ -13,7 +13,7 @@ import mobilesam
 from mobilesam import SamPredictor
 from mobilesam.errors import ImageNotSetError, InputError
 from mobilesam.image.transform import ResizeLongestSide
-from mobilesam.masks import selection
+from mobilesam.masks import chooser, selection
 from tests.photos import photo
 
 pytestmark = [pytest.mark.weights, pytest.mark.torch]
@@ -289,13 +289,15 @@ def test_fast_padding_is_near_and_exact_for_squares(sam, cat):
     np.testing.assert_array_equal(fast, predictor.features)
 
 
-@pytest.mark.parametrize("select", ["agreement", "score", "single"])
+@pytest.mark.parametrize("select", [None, "learned", "agreement", "score", "single"])
 def test_predict_one_is_one_of_the_four(cat, select):
     three, single = cat.predict(CAT_NOSE, [1]), cat.predict(CAT_NOSE, [1], multimask_output=False)
     four = np.concatenate([single.low_res_logits, three.low_res_logits])
     scores = np.concatenate([single.iou_predictions, three.iou_predictions])
     one = cat.predict_one(CAT_NOSE, [1], select=select)
-    expected = selection.choose(select, four, scores)
+    point = np.array(CAT_NOSE[0]) * cat.input_size[0] / cat.original_size[0]
+    confidences = chooser.confidences(four, scores, point, cat.input_size)
+    expected = selection.choose(select or "learned", four, scores, confidences)
     np.testing.assert_allclose(one.low_res_logits[0], four[expected], atol=1e-4)
     assert one.masks.shape == (1, 300, 451)
     assert cat.predict_one(np.array([CAT_NOSE] * 3), np.ones((3, 1)), select=select).masks.shape == (3, 1, 300, 451)

@@ -43,7 +43,7 @@ def test_empty_masks_and_a_model_of_one_mask():
 
 
 def test_unknown_rule():
-    with pytest.raises(InputError, match="select must be one of agreement, score, single, got 'best'"):
+    with pytest.raises(InputError, match="select must be one of learned, agreement, score, single, got 'best'"):
         choose("best", MASKS, SCORES)
 
 

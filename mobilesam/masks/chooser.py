@@ -20,13 +20,14 @@ from typing import Any
 import numpy as np
 
 from mobilesam.arrays import Array, BoolArray, FloatArray
+from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
 from mobilesam.errors import WeightsError
 
 PATH = Path(__file__).with_name("chooser.npz")
 SHA256 = "f4da3c6563552927105b5020843bf523a2732757bb869f41c107095423f100ae"
 FORMAT = "mobilesam-chooser-1"
 
-MASKS = 4
+MASKS = len(ALL_MASKS)
 STEP = 2  # every second row and column of the logits is used
 OFFSETS = (1.0, 2.0, 4.0)  # of the threshold
 DISKS = (0.25, 1.0, 4.0)  # areas of disks around the click, relative to the mask's
@@ -104,7 +105,7 @@ def features(logits: FloatArray, iou_predictions: FloatArray, click: tuple[float
         click: x y in ``logits``, where the center of the first one is (0, 0).
     """
     count, height, width = logits.shape
-    masks = logits > 0
+    masks = logits > MASK_THRESHOLD
     weights = masks.astype(np.float32)
     flat, flat_weights = logits.reshape(count, -1), weights.reshape(count, -1)
     shared = flat_weights @ flat_weights.T
@@ -172,6 +173,8 @@ def parameters() -> Mapping[str, Any]:
         raise _damaged("its SHA-256 differs")
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in archive.files}
+    if str(arrays.get("format")) != FORMAT:
+        raise _damaged(f"its format is {arrays.get('format')}, not {FORMAT}")
     return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in arrays.items()}
 
 

@@ -27,8 +27,8 @@ OPSETS = range(17, 24)
 DEFAULT_OPSET = 18
 
 _CONFIG = VARIANTS["vit_t"]
-IMAGE_SIZE, GRID_SIZE = _CONFIG.image_size, _CONFIG.grid_size
-_SIDE, _GRID, _LOGITS, _DIM = IMAGE_SIZE, GRID_SIZE, _CONFIG.logits_size, _CONFIG.embed_dim
+IMAGE_SIZE, GRID_SIZE, LOGITS_SIZE = _CONFIG.image_size, _CONFIG.grid_size, _CONFIG.logits_size
+_SIDE, _GRID, _LOGITS, _DIM = IMAGE_SIZE, GRID_SIZE, LOGITS_SIZE, _CONFIG.embed_dim
 _TOKENS, _HEADS = _GRID * _GRID, _CONFIG.transformer_heads
 _HEAD_DIM = _DIM // 2 // _HEADS
 _MASKS = _CONFIG.num_multimask_outputs + 1

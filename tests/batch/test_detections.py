@@ -286,15 +286,15 @@ def test_a_bad_entry_is_left_out_and_the_others_are_segmented(command: Any, fold
     cat = entries(file_name="cat.png")
     bad = {"file_name": "cat.png", "bbox": [1, 2, 3], "score": 0.7}
     narrow = {"file_name": "cat.png", "bbox": [1, 2, 0, 4], "score": 0.01}
-    gone, nameless = {"file_name": "gone.png", "bbox": [1, 2, 3, 4]}, {"file_name": None, "bbox": [1, 2, 3, 4]}
+    absent, nameless = {"file_name": "absent.png", "bbox": [1, 2, 3, 4]}, {"file_name": None, "bbox": [1, 2, 3, 4]}
     far = {"file_name": "cat.png", "bbox": [1024, 10, 30, 40]}
-    results = write(folder / "results.json", [*cat, bad, gone, nameless, far, narrow])
+    results = write(folder / "results.json", [*cat, bad, absent, nameless, far, narrow])
     outcome = run(command, folder, results, "--min-score", 0.1)
     assert outcome.code == 1
     assert "1 image done, 0 bad\nerror: " in outcome.err
     sentences = (
         "results.json[2]: bbox must be numbers [x, y, width, height], got [1, 2, 3]; correct the entry",
-        "results.json names an image that is not among the images given: 'gone.png'.",
+        "results.json names an image that is not among the images given: 'absent.png'.",
         "results.json[4]: image_id must be a number or text, got None; add image_id or file_name",
         "results.json[5]: the box must overlap the image, 1024 wide and 640 high, got x1 1024, y1 10, x2 1054",
     )
@@ -307,7 +307,7 @@ def test_a_bad_entry_is_left_out_and_the_others_are_segmented(command: Any, fold
     assert outcome.code == 1
     problems = json.loads(outcome.out)["problems"]
     assert all(any(sentence in problem for problem in problems) for sentence in sentences)
-    write(folder / "results.json", [*cat, gone])
+    write(folder / "results.json", [*cat, absent])
     outcome = run(command, folder, results, "--force", "--strict")
     assert outcome.code == 1
     assert "Stopped at the first problem." in outcome.err
@@ -315,7 +315,7 @@ def test_a_bad_entry_is_left_out_and_the_others_are_segmented(command: Any, fold
     outcome = run(command, folder, results, "--force", "--strict")
     assert outcome.code == 1
     assert "Stopped at the first problem." in outcome.err
-    assert command("batch", folder / "photos/cat.png", "--prompts", write(folder / "results.json", [*cat, gone]),
+    assert command("batch", folder / "photos/cat.png", "--prompts", write(folder / "results.json", [*cat, absent]),
                    "--out", folder / "one", "--model", folder / "model.bin").code == 0  # fmt: skip
 
 

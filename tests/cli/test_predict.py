@@ -52,21 +52,21 @@ class TestRealPhotos:
     ) -> None:
         point = ("--point", "300,100", "--format", "mask", "--force")
         masks = []
-        for rule in ("agreement", "score", "single"):
+        for rule in ("learned", "agreement", "score", "single"):
             assert command("predict", photo("coffee.png"), *point, "--select", rule).code == 0
             masks.append(pixels("coffee-mask.png") > 0)
             expected = cup.predict_one([[300, 100]], [1], select=rule).masks[0]
             np.testing.assert_array_equal(masks[-1], expected)
         assert len({mask.sum() for mask in masks}) > 1
 
-    def test_a_point_keeps_the_mask_that_the_others_agree_with(
+    def test_a_point_keeps_the_mask_of_the_highest_confidence(
         self, command: Callable[..., Any], photo: Callable[[str], Path], cup: SamPredictor
     ) -> None:
         outcome = command("predict", photo("coffee.png"), "--point", text(CUP))
         assert outcome.code == 0
         assert outcome.out == "coffee-overlay.png\ncoffee-mask.png\n"
-        assert "coffee.png: object 1, predicted IoU " in outcome.err
-        mask = cup.predict_one([CUP], [1], select="agreement").masks[0]
+        assert "coffee.png: object 1, confidence 0." in outcome.err
+        mask = cup.predict_one([CUP], [1]).masks[0]
         np.testing.assert_array_equal(pixels("coffee-mask.png"), mask * np.uint8(255))
         overlay, image = pixels("coffee-overlay.png"), pixels(photo("coffee.png"))
         assert overlay.shape == image.shape

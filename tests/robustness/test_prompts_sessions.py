@@ -121,7 +121,7 @@ def choose(service: Service, token: str, index: int) -> Session:
     """Choose by the decoder's own index."""
     candidates = service.session(token).candidates
     assert candidates is not None
-    return service.act(token, [{"do": "choose", "index": candidates.indices.index(index)}])
+    return service.act(token, [{"do": "choose", "index": candidates.masks.indices.index(index)}])
 
 
 def test_a_request_about_another_image_is_refused(
@@ -252,21 +252,21 @@ def test_without_a_choice_the_prompt_is_the_list_of_points(service: Service, tok
 def test_a_choice_and_a_mark_in_one_bundle(service: Service, token: str) -> None:
     candidates = service.act(token, [point(EYE)]).candidates
     assert candidates is not None
-    session = service.act(token, [{"do": "choose", "index": candidates.indices.index(3)}, point(INSIDE)])
+    session = service.act(token, [{"do": "choose", "index": candidates.masks.indices.index(3)}, point(INSIDE)])
     assert session.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=3),)
 
 
 def test_the_same_three_masks_are_offered_after_undo(service: Service, token: str) -> None:
     first = service.act(token, [point(EYE)]).candidates
     assert first is not None
-    for index in first.indices:
+    for index in first.masks.indices:
         choose(service, token, index)
         service.act(token, [point(INSIDE)])
         again = service.act(token, [{"do": "undo"}])
         assert again.candidates is not None
-        assert again.candidates.indices == first.indices
-        assert again.candidates.indices[again.chosen] == index
-        np.testing.assert_array_equal(again.candidates.low_res_logits, first.low_res_logits)
+        assert again.candidates.masks.indices == first.masks.indices
+        assert again.candidates.masks.indices[again.chosen] == index
+        np.testing.assert_array_equal(again.candidates.masks.low_res_logits, first.masks.low_res_logits)
 
 
 def test_choices_and_their_logits_are_bounded(service: Service, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -276,7 +276,7 @@ def test_choices_and_their_logits_are_bounded(service: Service, token: str, monk
         service.act(token, [point((100 + turn, 100))])
         candidates = service.session(token).candidates
         assert candidates is not None
-        choose(service, token, candidates.indices[0])
+        choose(service, token, candidates.masks.indices[0])
     before = service.session(token)
     with pytest.raises(InputError, match=f"chosen masks must be at most {most - 1}, got {most}; undo some"):
         service.act(token, [point((5, 5))])

@@ -192,9 +192,8 @@ def expected(predictor: Any) -> Callable[..., npt.NDArray[np.bool_]]:
 
     def mask(image: Any, points: Any = (), box: Any = None) -> npt.NDArray[np.bool_]:
         predictor.set_image(image)
-        rule = "agreement" if len(points) == 1 and box is None else "single"
         coords, labels = [point[:2] for point in points] or None, [point[2] for point in points] or None
-        kept: npt.NDArray[np.bool_] = predictor.predict_one(coords, labels, box, select=rule).masks[0]
+        kept: npt.NDArray[np.bool_] = predictor.predict_one(coords, labels, box).masks[0]
         return kept
 
     return mask
