@@ -80,7 +80,7 @@ def test_labels_scores_and_ids_are_in_every_format(command: Any, folder: Path) -
     assert shapes[0]["description"].splitlines()[1:] == ["score 0.9000", "detection_id 40"]
     assert [line.split()[0] for line in (out / "cat.txt").read_text().splitlines()] == ["0", "1"]
     assert '0: "cup"' in (out / "data.yaml").read_text()
-    assert next(out.glob("cat*.csv")).read_text().splitlines()[1].endswith("cup,0.9,40")
+    assert next(out.glob("cat*.csv")).read_text().splitlines()[1].endswith("cup,0.9,40,")
     features = json.loads((out / "cat.geojson").read_text())["features"]
     assert [feature["properties"]["detection_id"] for feature in features] == [40, 41]
     for image in (
