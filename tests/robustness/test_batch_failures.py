@@ -161,7 +161,7 @@ def test_a_worker_without_memory_for_the_model_is_a_sentence(capfd: pytest.Captu
 def test_results_that_do_not_fit_into_memory_are_a_sentence(photos: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     segment([photos], out, formats=("coco",))
-    result = zlib.compress(json.dumps(["0.png", [64, 96], ["x" * HUGE]]).encode(), 1)
+    result = zlib.compress(json.dumps(["0.png", [64, 96], ["x" * (4 * HUGE)]]).encode(), 1)
     with closing(sqlite3.connect(out / "batch.sqlite")) as journal, journal:
         journal.execute("UPDATE images SET result = ? WHERE number = 0", (result,))
     del result

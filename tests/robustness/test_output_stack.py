@@ -111,7 +111,7 @@ def test_json_says_the_same_about_a_mask_everywhere(command: Any, colors: Path) 
     for mask in masks:
         y, x = np.nonzero(formats.read_mask(Path(mask.pop("files")["mask"])))
         assert mask["bbox"] == [x.min(), y.min(), np.ptp(x) + 1, np.ptp(y) + 1]
-        assert set(mask) == {"area", "bbox", "predicted_iou", "stability_score", "point_coords"}
+        assert set(mask) == {"area", "bbox", "predicted_iou", "stability_score", "confidence", "point_coords"}
 
 
 def test_three_masks_of_an_object_are_in_files_of_several_masks(command: Any, colors: Path) -> None:
