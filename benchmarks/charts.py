@@ -1,4 +1,4 @@
-"""The charts of docs/performance.md, drawn with matplotlib as SVG."""
+"""The charts of docs/performance.md and docs/accuracy.md, drawn with matplotlib as SVG."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ _COLORS = ("#0f766e", "#ca6217", "#5850b4")
 
 
 def draw_charts(results: Results, folder: Path) -> None:
-    """Write ``everything-cost.svg`` and ``everything-recall.svg`` into a folder."""
-    for name, chart in (("everything-cost", _cost), ("everything-recall", _recall)):
+    """Write ``everything-cost.svg``, ``everything-recall.svg`` and ``confidence.svg`` into a folder."""
+    for name, chart in (("everything-cost", _cost), ("everything-recall", _recall), ("confidence", _confidence)):
         with plt.style.context(_STYLE):
             figure, axes = plt.subplots()
             chart(axes, results)
@@ -60,3 +60,21 @@ def _recall(axes: plt.Axes, results: Results) -> None:
     axes.set(title="Masks of the exact mode found by each mode", xlabel="median seconds a photo")
     axes.set(ylabel="share of the exact mode's masks", xlim=(0, 1.2 * rows[0]["seconds"]), ylim=(0, 1.08))
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+
+
+def _confidence(axes: plt.Axes, results: Results) -> None:
+    """Draw the mean IoU against the confidence, and against the predicted IoU, in ten bins each."""
+    axes.plot([0, 1], [0, 1], "--", color="#9aa3af", label="as large as it says")
+    learned = results["chooser"]["commercial"]["test"]["calibration"]
+    predicted = results["eval_mobilesam"]["summary"]["prompts"]["point"]["calibration"]["bins"]
+    lines = (
+        ("confidence", [(row["confidence"], row["iou"], row["n"]) for row in learned]),
+        ("predicted IoU", [(mean_predicted, mean_true, count) for *_, count, mean_predicted, mean_true in predicted]),
+    )
+    for (label, line), color in zip(lines, _COLORS, strict=False):
+        places, ious, counts = zip(*[row for row in line if row[2]], strict=True)
+        axes.plot(places, ious, "-", color=color, label=label)
+        axes.scatter(places, ious, [12 + count / 2 for count in counts], color=color)
+    axes.set(title="One click: the IoU to expect, and the IoU", xlabel="confidence or predicted IoU", ylabel="mean IoU")
+    axes.set(xlim=(0, 1.02), ylim=(0, 1.02))
+    axes.legend()
