@@ -135,8 +135,8 @@ def test_photos_for_a_batch_differ_and_the_broken_ones_are_broken(photo, tmp_pat
 
 def test_memory_is_that_of_the_whole_tree() -> None:
     before = memory(os.getpid())
-    code = "import sys; held = bytearray(b'x') * 60_000_000; print(flush=True); sys.stdin.read()"
+    code = "import sys; held = bytearray(b'x') * 300_000_000; print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        assert memory(os.getpid()) > before + 60_000_000
+        assert memory(os.getpid()) > before + 150_000_000, "this process itself may release some meanwhile"
         process.communicate()
