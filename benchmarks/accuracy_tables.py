@@ -242,3 +242,12 @@ def edges(results: Results) -> str:
 
 def conditions_chooser(results: Results) -> str:
     return conditions(results["chooser"], f"- {MACHINE}, {{versions}}")
+
+
+def chooser_clicks(results: Results) -> str:
+    rows = [
+        [each["rule"], *(f"{each[name]:.4f}" for name in ("first", "second", "last"))]
+        + [f"{each[name]:.2f}" for name in ("noc_0.85", "noc_0.90")]
+        for each in results["chooser_clicks"]["rows"]
+    ]
+    return table(["first mask", "after 1 click", "after 2", "after all", "NoC@85", "NoC@90"], rows)
