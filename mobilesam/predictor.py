@@ -267,7 +267,7 @@ class SamPredictor(PredictorImage):
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Return the logits, predicted IoUs and confidences of the chosen mask of each prompt, with C = 1."""
         model = self.mask_model
-        rule = rule_of(select, model.source_weights_id, single_point=prompts.single_point)
+        rule = rule_of(select, lambda: model.source_weights_id, single_point=prompts.single_point)
         every = confidences_of(model, embedding, prompts, decoded, rule)
         chosen = [choose(rule, *each) for each in zip(*decoded, every, strict=True)]
         confidences = [each[index] for each, index in zip(every, chosen, strict=True) if each is not None]

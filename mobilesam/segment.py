@@ -235,7 +235,7 @@ def _rule(model: MaskModel, prompt: ObjectPrompt, select: str | None) -> str:
     if select == ALL:
         return ALL
     default = prompt.chosen is not None
-    return rule_of(None if default else select, model.source_weights_id, single_point=prompt.ambiguous)
+    return rule_of(None if default else select, lambda: model.source_weights_id, single_point=prompt.ambiguous)
 
 
 def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:

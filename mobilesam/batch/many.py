@@ -153,16 +153,20 @@ def _results(tasks: _Tasks, outcomes: Generator[Outcome]) -> Iterator[SegmentedI
                 error = f"{task.source}: {error}"
             hw, records = ((0, 0), []) if error else outcome.result
             yield SegmentedImage(task.number, image, error, hw, records)
+    if tasks.error is not None:
+        raise tasks.error
 
 
 class _Tasks(Iterator["_Task"]):
     """The tasks of images and their prompts, each made when it is taken.
 
     given: the tasks that have been taken and have no result yet, with their images as given.
+    error: of the images or of the prompts, which ends the tasks, and is to be raised after the results before it.
     """
 
     def __init__(self, images: Iterable[Any], prompts: PromptFile | Iterable[Any] | None) -> None:
         self.given: dict[int, tuple[_Task, Any]] = {}
+        self.error: Exception | None = None
         self._images = enumerate(images)
         self._file = prompts if isinstance(prompts, PromptFile) else None
         self._objects = None if prompts is None or isinstance(prompts, PromptFile) else iter(prompts)
@@ -172,6 +176,15 @@ class _Tasks(Iterator["_Task"]):
 
     def __next__(self) -> _Task:
         try:
+            return self._next()
+        except StopIteration:
+            raise
+        except Exception as error:  # of the caller's own iterators, which may raise anything
+            self.error = error
+            raise StopIteration from None
+
+    def _next(self) -> _Task:
+        try:
             number, image = next(self._images)
         except StopIteration:
             if not self._named:
@@ -179,11 +192,11 @@ class _Tasks(Iterator["_Task"]):
             raise
         source = str(image) if isinstance(image, str | os.PathLike) else f"image {number}"
         task = _Task(number, source, source, Names(Path(), ""))
-        self.given[number] = task, image
         objects: Any = () if self._objects is None else next(self._objects, _NOTHING)
         if objects is _NOTHING:
             remedy = "pass an empty list for an image without objects"
             raise InputError(sentence("prompts", "have one entry for each image", f"none for {source}", remedy))
+        self.given[number] = task, image
         try:
             if self._file:
                 objects = self._objects_of(image, source)

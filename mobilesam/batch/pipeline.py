@@ -40,7 +40,7 @@ def take_from(tasks: Iterable[Task]) -> Take:
 
 
 def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcome]:
-    """Yield the outcome of each task, in the order of the tasks. An error of ``take`` is raised after those before it.
+    """Yield the outcome of each task, in the order of the tasks.
 
     Warnings of the steps are in the outcomes. Warnings that the caller raises between two outcomes are not touched.
 
@@ -48,7 +48,6 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
         InputError: a file cannot be written.
     """
     most = work.encode_batch
-    ended: Exception | None = None
     reading: deque[tuple[Task, Future[_Read]]] = deque()
     writing: deque[Future[Outcome]] = deque()
     more = True
@@ -60,23 +59,15 @@ def run_pipeline(work: Work, take: Take, ahead: int = AHEAD) -> Generator[Outcom
         while more or reading or writing:
             with contextlib.suppress(NoTaskYet):
                 while more and len(reading) < ahead + most - 1:
-                    try:
-                        task = take(not (reading or writing))
-                    except NoTaskYet:
-                        raise
-                    except Exception as error:  # raised below
-                        task, ended = None, error
-                    if task is None:
-                        more = False
-                    else:
+                    if task := take(not (reading or writing)):
                         reading.append((task, readers.submit(_read, work, task)))
+                    else:
+                        more = False
             while writing and (len(writing) >= ahead or not reading or writing[0].done()):
                 yield writing.popleft().result()
             if reading:
                 group = [reading.popleft() for _ in range(min(most, len(reading)))]
                 writing.extend(_compute(work, group, writers))
-    if ended is not None:
-        raise ended
 
 
 def _read(work: Work, task: Task) -> _Read:

@@ -7,6 +7,8 @@ IoU of each mask from all four, and is right more often; docs/accuracy.md has th
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from mobilesam.arrays import FloatArray
@@ -18,30 +20,34 @@ LEARNED = "learned"
 RULES = (LEARNED, "agreement", "score", "single")
 
 
-def rule_of(select: str | None, weights_id: str, *, single_point: bool) -> str:
+def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: bool) -> str:
     """Return the rule for a prompt.
 
     Args:
         select: a rule of :data:`RULES`, or None for the default: "learned" for a single foreground point if the
-            chooser was learned on the weights, else "agreement"; and "single" for all other prompts.
-        weights_id: of the model, see :attr:`mobilesam.model.MaskModel.source_weights_id`.
+            chooser was learned on the weights, else "agreement"; and "single" for all other prompts, for which
+            "learned" is "single" too.
+        weights_id: returns that of the model, see :attr:`mobilesam.model.MaskModel.source_weights_id`; called where
+            the rule depends on it, since it may be computed from all weights.
         single_point: whether the prompt is a single foreground point.
 
     Raises:
         InputError: ``select`` is not one of the rules, or is "learned" for other weights.
+        WeightsError: the file of the chooser is damaged.
     """
     if select is not None and select not in RULES:
         raise InputError(unknown_name("select", select, RULES))
-    known = chooser.knows(weights_id) if select in (None, LEARNED) else False
-    if select == LEARNED and not known:
-        others = ", ".join(rule for rule in RULES if rule != LEARNED)
-        actual, remedy = "'learned'; the chooser was learned on other weights", "leave select out for the default"
-        raise InputError(sentence("select", f"be one of {others} for these weights", actual, remedy))
     if select not in (None, LEARNED):
         return select
     if not single_point:
         return "single"
-    return LEARNED if known else "agreement"
+    if chooser.knows(weights_id()):
+        return LEARNED
+    if select is None:
+        return "agreement"
+    others = ", ".join(rule for rule in RULES if rule != LEARNED)
+    actual, remedy = "'learned'; the chooser was learned on other weights", "leave select out for the default"
+    raise InputError(sentence("select", f"be one of {others} for these weights", actual, remedy))
 
 
 def choose(

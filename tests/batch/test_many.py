@@ -212,6 +212,18 @@ def test_wrong_arguments() -> None:
 
 
 @pytest.mark.weights
+def test_an_error_of_the_images_is_raised_after_the_results_of_workers() -> None:
+    def broken() -> Iterator[np.ndarray]:
+        yield from [photo("coffee"), photo("chelsea")]
+        raise OSError("the camera is off")
+
+    results = segment_many(broken(), itertools.repeat([]), model=ModelChoice(threads=1), workers=2)
+    assert {next(results).number for _ in range(2)} == {0, 1}
+    with pytest.raises(OSError, match="the camera is off"):
+        next(results)
+
+
+@pytest.mark.weights
 def test_workers_give_the_masks_of_one_process(tmp_path: Path) -> None:
     path = tmp_path / "coffee.png"
     Image.fromarray(photo("coffee")).save(path)
