@@ -12,11 +12,9 @@ from collections import defaultdict
 from typing import Any
 
 import mobilesam
-from benchmarks.common import add_dataset, make_parser, write_result
+from benchmarks.common import add_dataset, annotated_objects, make_parser, write_result
 from mobilesam.evaluate.clicks import center_click, next_click
-from mobilesam.evaluate.coco import load_coco, read_instances
 from mobilesam.evaluate.metrics import iou, number_of_clicks
-from mobilesam.image.read import read_image
 
 RULES = ("score", "agreement", "learned")
 MOST, TARGETS = 10, (0.85, 0.90)
@@ -44,16 +42,10 @@ def main() -> None:
     add_dataset(parser)
     arguments = parser.parse_args()
     predictor = mobilesam.SamPredictor(mobilesam.load())
-    dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     every: dict[str, list[list[float]]] = defaultdict(list)
-    for place, annotated in enumerate(dataset.images):
-        image = read_image(annotated.path)
-        predictor.set_image(image)
-        instances, _ = read_instances(annotated, (image.shape[0], image.shape[1]), dataset.categories)
-        for instance in instances:
-            for rule in RULES:
-                every[rule].append(series(predictor, instance.mask, rule))
-        print(f"{place + 1} of {len(dataset.images)}", flush=True)
+    for _, instance in annotated_objects(arguments, predictor):
+        for rule in RULES:
+            every[rule].append(series(predictor, instance.mask, rule))
     rows = [
         {
             "rule": rule,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -31,6 +31,20 @@ def add_dataset(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--images", type=Path, required=True, help="folder of the annotated images")
     parser.add_argument("--annotations", type=Path, required=True, help="ground truth, COCO JSON")
     parser.add_argument("--limit", type=int, help="the largest number of images")
+
+
+def annotated_objects(arguments: argparse.Namespace, predictor: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each image of :func:`add_dataset`, set in the predictor, with each of its annotated objects."""
+    from mobilesam.evaluate.coco import load_coco, read_instances
+    from mobilesam.image.read import read_image
+
+    dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
+    for place, annotated in enumerate(dataset.images, start=1):
+        image = read_image(annotated.path)
+        predictor.set_image(image)
+        instances, _ = read_instances(annotated, (image.shape[0], image.shape[1]), dataset.categories)
+        yield from ((image, instance) for instance in instances)
+        print(f"{place} of {len(dataset.images)}", flush=True)
 
 
 def read_result(path: Path) -> dict[str, Any]:

@@ -17,10 +17,8 @@ import cv2
 import numpy as np
 
 import mobilesam
-from benchmarks.common import add_dataset, make_parser, write_result
-from mobilesam.evaluate.coco import load_coco, read_instances
+from benchmarks.common import add_dataset, annotated_objects, make_parser, write_result
 from mobilesam.evaluate.metrics import boundary_iou, iou
-from mobilesam.image.read import read_image
 
 # Chosen on other images than those of the results. Pixels are those of the model frame (longer side 1024).
 RADIUS, EPS, LIMIT = 4, 1e-3, 4.0
@@ -71,30 +69,23 @@ def main() -> None:
     add_dataset(parser)
     arguments = parser.parse_args()
     predictor = mobilesam.SamPredictor(mobilesam.load())
-    dataset = load_coco(arguments.annotations, arguments.images, limit=arguments.limit)
     values: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
-    for annotated in dataset.images:
-        image = read_image(annotated.path)
-        predictor.set_image(image)
-        hw, scale = (image.shape[0], image.shape[1]), max(image.shape[:2]) / 1024
-        instances, _ = read_instances(annotated, hw, dataset.categories)
-        for instance in instances:
-            prompt: dict[str, Any] = {"box": instance.box_xyxy, "multimask_output": False, "return_logits": True}
-            logits = predictor.predict(**prompt).masks[0]
-            mask = logits > 0
-            x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
-            margin = round(_MARGIN * scale) + 8
-            window = np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
-            for name, method in ({"as it is": None} | METHODS).items():
-                refined = mask.copy()
-                start = time.perf_counter()
-                if method is not None:
-                    refined[window] = method(image[window], logits[window], scale)
-                values[name]["ms per megapixel"].append(
-                    (time.perf_counter() - start) * 1e9 / max(logits[window].size, 1)
-                )
-                values[name]["boundary"].append(boundary_iou(refined, instance.mask))
-                values[name]["iou"].append(iou(refined, instance.mask))
+    for image, instance in annotated_objects(arguments, predictor):
+        scale = max(image.shape[:2]) / 1024
+        prompt: dict[str, Any] = {"box": instance.box_xyxy, "multimask_output": False, "return_logits": True}
+        logits = predictor.predict(**prompt).masks[0]
+        mask = logits > 0
+        x, y, width, height = cv2.boundingRect(mask.astype(np.uint8))
+        margin = round(_MARGIN * scale) + 8
+        window = np.s_[max(0, y - margin) : y + height + margin, max(0, x - margin) : x + width + margin]
+        for name, method in ({"not refined": None} | METHODS).items():
+            refined = mask.copy()
+            start = time.perf_counter()
+            if method is not None:
+                refined[window] = method(image[window], logits[window], scale)
+            values[name]["ms per megapixel"].append((time.perf_counter() - start) * 1e9 / max(logits[window].size, 1))
+            values[name]["boundary"].append(boundary_iou(refined, instance.mask))
+            values[name]["iou"].append(iou(refined, instance.mask))
     rows = [
         {
             "name": name,
