@@ -20,9 +20,9 @@ from mobilesam.export import wrappers
 from mobilesam.export.chooser_graph import make_chooser
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
-from mobilesam.export.tool_decoder import BOX_LABELS, set_padding
+from mobilesam.export.tool_decoder import BOX_LABELS
 from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
-from mobilesam.export.wrappers import Job, SingleMask, ToolDecoder, jobs
+from mobilesam.export.wrappers import Job, ToolDecoder, jobs
 from mobilesam.masks import chooser
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
@@ -140,8 +140,6 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
-    if isinstance(job.module, ToolDecoder):
-        return set_padding(_template(job._replace(module=SingleMask(sam)), plan))
     default = VARIANTS[DEFAULT]
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET

@@ -1,8 +1,8 @@
 """The decoder of annotation tools, which take one mask and differ in the padding of prompts.
 
 The network was trained with one padding point after points alone, and none after a box. Some tools add one to a box,
-too, and some add none, either of which makes masks worse. This decoder removes the padding points of a prompt and, if
-the prompt has no box, adds one. It returns the single-mask output, which is more accurate than the candidate mask of
+too, and some add none, either of which makes masks worse. This decoder leaves out the padding points of a prompt and,
+if the prompt has no box, adds one. It returns the single-mask output, which is more accurate than the candidate mask of
 the highest predicted IoU, for points and for boxes (docs/accuracy.md).
 """
 
@@ -21,22 +21,6 @@ GRAPH = contract.decoder(return_single_mask=True)
 # The labels of a box with padding, for comparisons.
 BOX_LABELS = (2.0, 3.0, -1.0)
 
-_SET_PADDING = """
-set_padding (float[1, num_points, 2] point_coords, float[1, num_points] point_labels)
-    => (float[1, kept, 2] padded_coords, float[1, kept] padded_labels)
-    <float corner = {2.0}, float[1, 1] padding = {-1.0}, float[1, 1, 2] origin = {0.0, 0.0}, int64[1] flat = {-1}>
-{
-    largest_label = ReduceMax <keepdims = 1> (point_labels)
-    without_box = Less (largest_label, corner)
-    not_padding = Greater (point_labels, padding)
-    is_kept = Concat <axis = 1> (not_padding, without_box)
-    kept = Reshape (is_kept, flat)
-    longer_coords = Concat <axis = 1> (point_coords, origin)
-    longer_labels = Concat <axis = 1> (point_labels, padding)
-    padded_coords = Compress <axis = 1> (longer_coords, kept)
-    padded_labels = Compress <axis = 1> (longer_labels, kept)
-}
-"""
 # An image without a mask gives a crop of the whole image.
 _CROP = """
 crop (float[1, 1, height, width] full_masks)
@@ -59,17 +43,6 @@ crop (float[1, 1, height, width] full_masks)
 }
 """
 _BOUNDS = ("xtl", "ytl", "xbr", "ybr")
-
-
-def set_padding(model: onnx.ModelProto) -> onnx.ModelProto:
-    """Make a decoder remove the padding points of a prompt, and add one if the prompt has no box, in place."""
-    head = onnx.parser.parse_graph(_SET_PADDING)
-    rename_inputs(model.graph, {"point_coords": "padded_coords", "point_labels": "padded_labels"})
-    nodes = [*head.node, *model.graph.node]
-    del model.graph.node[:]
-    model.graph.node.extend(nodes)
-    model.graph.initializer.extend(head.initializer)
-    return model
 
 
 def crop_masks(model: onnx.ModelProto) -> onnx.ModelProto:

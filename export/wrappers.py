@@ -18,6 +18,7 @@ from mobilesam.export.plan import Plan
 from mobilesam.modeling import Sam
 from mobilesam.modeling.transformer import ImageTokens
 from mobilesam.onnx import contract
+from mobilesam.prompts.arrays import ABSENT, BOX_START, PADDING
 
 
 class Wrapper(nn.Module):
@@ -31,7 +32,12 @@ class Wrapper(nn.Module):
     def dense(self, mask_input: Tensor, has_mask_input: Tensor) -> Tensor:
         """Embed masks; a flag of 0 gives the embedding of prompts without a mask."""
         encoder = self.sam.prompt_encoder
-        return torch.where(has_mask_input > 0, encoder.embed_masks(mask_input), encoder.embed_no_mask())
+        return has_mask_input * encoder.embed_masks(mask_input) + (1 - has_mask_input) * encoder.embed_no_mask()
+
+    @staticmethod
+    def absent(point_labels: Tensor) -> Tensor:
+        """Return 1 for each point of the label of absent points, else 0."""
+        return 1 - (point_labels - ABSENT).abs().clamp(max=1)
 
 
 class Encoder(Wrapper):
@@ -77,7 +83,8 @@ class Score(Wrapper):
         point_labels: Tensor,
     ) -> tuple[Tensor, ...]:
         sparse = self.sam.prompt_encoder.embed_points(point_coords, point_labels)
-        return tuple(self.sam.mask_decoder.score(ImageTokens(tokens, positions, key, value, query), sparse))
+        image = ImageTokens(tokens, positions, key, value, query)
+        return tuple(self.sam.mask_decoder.score(image, sparse, self.absent(point_labels)))
 
 
 class Upscale(Wrapper):
@@ -113,11 +120,12 @@ class Decoder(Wrapper):
         point_coords, point_labels = self.set_padding(point_coords, point_labels)
         sparse = encoder.embed_points(point_coords, point_labels)
         dense = self.dense(mask_input, has_mask_input)
-        low_res, scores = decoder.predict_masks(image_embeddings, encoder.get_dense_pe(), sparse, dense)
+        absent = self.absent(point_labels)
+        low_res, scores = decoder.predict_masks(image_embeddings, encoder.get_dense_pe(), sparse, dense, absent)
         if self.use_stability_score:
             scores = self.stability(low_res)
         if self.return_single_mask:
-            low_res, scores = self.select_masks(low_res, scores, point_coords.shape[1])
+            low_res, scores = self.select_masks(low_res, scores, (1 - absent).sum(dim=1, keepdim=True))
         if self.low_res_only:
             return scores, low_res
         assert orig_im_size is not None
@@ -163,13 +171,18 @@ class Decoder(Wrapper):
         return resized.to(torch.int64)
 
     @staticmethod
-    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
-        """Return the single-mask output for three points or more, padding counted, else the best multimask output."""
-        preference = torch.zeros_like(iou_preds)
-        preference[:, 0] = 1000.0
-        best = (iou_preds + (num_points - 2.5) * preference).argmax(dim=1)
-        rows = torch.arange(len(best))
-        return masks[rows, best].unsqueeze(1), iou_preds[rows, best].unsqueeze(1)
+    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int | Tensor) -> tuple[Tensor, Tensor]:
+        """Return the single-mask output for three points or more, padding counted, else the best multimask output.
+
+        Args:
+            masks: (B, C, h, w). iou_preds: (B, C). num_points: one number, or (B, 1).
+        """
+        batch, count = iou_preds.shape
+        preference = torch.tensor([[1000.0] + [0.0] * (count - 1)])
+        best = (iou_preds + (num_points - 2.5) * preference).argmax(dim=1) + count * torch.arange(batch)
+        chosen = (each.flatten(0, 1).index_select(0, best) for each in (masks, iou_preds))
+        low_res, scores = (each.unsqueeze(1) for each in chosen)
+        return low_res, scores
 
 
 class SingleMask(Decoder):
@@ -179,7 +192,7 @@ class SingleMask(Decoder):
         super().__init__(sam, True, use_stability_score=False, extra_metrics=False, low_res_only=False)
 
     @staticmethod
-    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int) -> tuple[Tensor, Tensor]:
+    def select_masks(masks: Tensor, iou_preds: Tensor, num_points: int | Tensor) -> tuple[Tensor, Tensor]:
         """Return the first mask of each prompt, (B, 1, h, w), and its predicted IoU, (B, 1)."""
         return masks[:, :1], iou_preds[:, :1]
 
@@ -188,13 +201,12 @@ class ToolDecoder(SingleMask):
     """The decoder of annotation tools, :mod:`mobilesam.export.tool_decoder`: it sets the padding of prompts itself."""
 
     def set_padding(self, point_coords: Tensor, point_labels: Tensor) -> tuple[Tensor, Tensor]:
-        """Remove the padding points of the prompt and, if it has no box, add one."""
-        kept = point_labels[0] > -1
-        point_coords, point_labels = point_coords[:, kept], point_labels[:, kept]
-        if point_labels.max() < 2:
-            point_coords = functional.pad(point_coords, (0, 0, 0, 1))
-            point_labels = functional.pad(point_labels, (0, 1), value=-1)
-        return point_coords, point_labels
+        """Leave out the padding points of the prompt and, if it has no box, add one."""
+        is_padding = 1 - (point_labels - PADDING).abs().clamp(max=1)
+        point_labels = point_labels + (ABSENT - PADDING) * is_padding
+        has_box = (point_labels.amax(dim=1, keepdim=True) - (BOX_START - 1)).clamp(0, 1)
+        last = PADDING + (ABSENT - PADDING) * has_box
+        return functional.pad(point_coords, (0, 0, 0, 1)), torch.cat([point_labels, last], dim=1)
 
 
 class Job(NamedTuple):

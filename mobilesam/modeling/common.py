@@ -45,18 +45,19 @@ def window_partition(x: Tensor, window_size: int) -> tuple[Tensor, Size]:
     Returns:
         The windows, and the padded (height, width).
     """
-    side = window_size
-    x = F.pad(x, (0, 0, 0, -x.shape[2] % side, 0, -x.shape[1] % side))
     batch, height, width, dim = x.shape
-    windows = x.view(batch, height // side, side, width // side, side, dim).transpose(2, 3)
-    return windows.reshape(batch * (height // side) * (width // side), side, side, dim), (height, width)
+    side = window_size
+    rows, columns = (height + side - 1) // side, (width + side - 1) // side
+    x = F.pad(x, (0, 0, 0, columns * side - width, 0, rows * side - height))
+    windows = x.reshape(batch * rows, side, columns, side * dim).transpose(1, 2)
+    return windows.reshape(batch * rows * columns, side, side, dim), (rows * side, columns * side)
 
 
 def window_unpartition(windows: Tensor, window_size: int, pad_hw: Size, hw: Size) -> Tensor:
     """Put windows together again, to (B, H, W, C) of the size ``hw``, without the padding."""
-    side, (height, width) = window_size, pad_hw
-    x = windows.view(-1, height // side, width // side, side, side, windows.shape[-1]).transpose(2, 3)
-    return x.reshape(-1, height, width, windows.shape[-1])[:, : hw[0], : hw[1]]
+    side, (height, width), dim = window_size, pad_hw, windows.shape[-1]
+    x = windows.reshape(-1, width // side, side, side * dim).transpose(1, 2)
+    return x.reshape(-1, height, width, dim)[:, : hw[0], : hw[1]]
 
 
 class Neck(nn.Sequential):

@@ -51,15 +51,17 @@ class Attention(nn.Module):
         keys. An N x N table of biases, which has 1 GB in the largest network, is not made.
         """
         batch, height, width, dim = x.shape
-        qkv = self.qkv(x).view(batch, height * width, 3, self.num_heads, self.head_dim)
-        query, key, value = qkv.permute(2, 0, 3, 1, 4)  # each (B, M, N, D)
-        size = (height, width)
-        by_row, by_column = rel_pos_scores(query, self.rel_pos_h, self.rel_pos_w, size, size)
-        rows = torch.eye(height, dtype=x.dtype, device=x.device).repeat_interleave(width, dim=0)  # (N, H)
+        tokens, size = height * width, (height, width)
+        parts = self.qkv(x).view(batch, tokens, 3 * dim).chunk(3, dim=-1)
+        query, key, value = (part.unflatten(-1, (self.num_heads, -1)).transpose(1, 2) for part in parts)  # (B, M, N, D)
+        flat = query.reshape(-1, tokens, self.head_dim)
+        by_row, by_column = rel_pos_scores(flat, self.rel_pos_h, self.rel_pos_w, size, size)
+        rows = torch.eye(height, dtype=x.dtype, device=x.device).repeat(1, width).view(-1, height)  # (N, H)
         columns = torch.eye(width, dtype=x.dtype, device=x.device).repeat(height, 1)  # (N, W)
-        places = torch.cat([rows, columns], dim=1).expand(batch, self.num_heads, -1, -1)
-        query = torch.cat([query * self.head_dim**-0.5, by_row.flatten(2, 3), by_column.flatten(2, 3)], dim=-1)
-        key = torch.cat([key, places], dim=-1)
+        bias = torch.cat([by_row, by_column], dim=-1).view(batch, self.num_heads, tokens, height + width)
+        query = torch.cat([query * self.head_dim**-0.5, bias], dim=-1)
+        # The sum with zeros repeats the places for each window and head, without an operator that runtimes lack.
+        key = torch.cat([key, torch.cat([rows, columns], dim=1) + 0 * key[..., :1]], dim=-1)
         if not torch.compiler.is_exporting():  # PyTorch's fused kernel needs values of the width of the keys
             value = F.pad(value, (0, height + width))
         out = F.scaled_dot_product_attention(query, key, value, scale=1.0)[..., : self.head_dim]
@@ -81,7 +83,7 @@ def get_rel_pos(q_size: int, k_size: int, rel_pos: Tensor) -> Tensor:
     queries = torch.arange(q_size, device=rel_pos.device)[:, None] * max(k_size / q_size, 1.0)
     keys = torch.arange(k_size, device=rel_pos.device)[None, :] * max(q_size / k_size, 1.0)
     offsets = queries - keys + (k_size - 1) * max(q_size / k_size, 1.0)
-    return rel_pos[offsets.long()]
+    return rel_pos.index_select(0, offsets.long().flatten()).unflatten(0, (q_size, k_size))
 
 
 def rel_pos_scores(

@@ -16,6 +16,8 @@ from mobilesam.config import SamConfig
 from mobilesam.modeling.common import LayerNorm2d
 from mobilesam.modeling.transformer import ImageTokens, TwoWayTransformer
 
+_ABSENT_BIAS = -1e4  # in a softmax, a weight of zero in float16, too
+
 
 class PromptScores(NamedTuple):
     """iou_predictions: (B, C); kernels: (B, C, E / 8) and image_tokens: (B, L, E), the input of upscaling."""
@@ -72,11 +74,17 @@ class MaskDecoder(nn.Module):
         tokens = (image_embeddings + dense).flatten(2).transpose(1, 2).contiguous()
         return self.transformer.prepare(tokens, image_pe.flatten(2).transpose(1, 2).contiguous())
 
-    def score(self, image: ImageTokens, sparse: Tensor) -> PromptScores:
-        """Run the transformer for sparse prompt embeddings, (B, T, E), and predict each mask's IoU."""
+    def score(self, image: ImageTokens, sparse: Tensor, absent: Tensor | None = None) -> PromptScores:
+        """Run the transformer for sparse prompt embeddings, and predict each mask's IoU.
+
+        Args:
+            sparse: (B, N, E).
+            absent: (B, N), 1 for a point to leave out, else 0; None to use all points.
+        """
         own = torch.cat([self.iou_token.weight, self.mask_tokens.weight])
-        prompt = torch.cat([own.expand(sparse.shape[0], -1, -1), sparse], dim=1)
-        tokens, image_tokens = self.transformer(prompt, image, len(own))
+        prompt = torch.cat([own.unsqueeze(0).repeat(sparse.shape[0], 1, 1), sparse], dim=1)
+        key_bias = None if absent is None else F.pad(absent * _ABSENT_BIAS, (len(own), 0))
+        tokens, image_tokens = self.transformer(prompt, image, len(own), key_bias)
         kernels = [head(tokens[:, 1 + mask]) for mask, head in enumerate(self.output_hypernetworks_mlps)]
         return PromptScores(self.iou_prediction_head(tokens[:, 0]), torch.stack(kernels, dim=1), image_tokens)
 
@@ -100,7 +108,8 @@ class MaskDecoder(nn.Module):
         x = F.gelu(norm.channels_last(_split_pixels(image_tokens.flatten(0, 2), up1)))  # (4Bhw, E / 4)
         x = F.gelu(_split_pixels(x, up2)).view(batch, 16 * height * width, -1)  # (B, 16hw, E / 8)
         masks: Tensor = kernels[:, first:last] @ x.transpose(1, 2)  # (B, C, 16hw), pixels by token, y1, x1, y2, x2
-        masks = masks.view(batch, last - first, height, width, 2, 2, 2, 2).permute(0, 1, 2, 4, 6, 3, 5, 7)
+        masks = masks.reshape(-1, width, 2, 8).transpose(1, 2)  # (B C h, y1, w, x1 y2 x2)
+        masks = masks.reshape(-1, 2 * width, 2, 2).transpose(1, 2)  # (B C h y1, y2, w x1, x2)
         return masks.reshape(batch, last - first, 4 * height, 4 * width)
 
     def predict_masks(
@@ -109,8 +118,9 @@ class MaskDecoder(nn.Module):
         image_pe: Tensor,
         sparse_prompt_embeddings: Tensor,
         dense_prompt_embeddings: Tensor,
+        absent: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """Predict all four masks, as SAM's MaskDecoder does.
+        """Predict all four masks, as SAM's MaskDecoder does; ``absent`` is that of :meth:`score`.
 
         Returns:
             Logits (B, 4, 4h, 4w) and IoU predictions (B, 4).
@@ -118,7 +128,8 @@ class MaskDecoder(nn.Module):
         dense = dense_prompt_embeddings
         if dense.stride(0) == 0:  # one embedding expanded to all prompts, which share the image tokens
             dense = dense[:1]
-        scores = self.score(self.prepare(image_embeddings, image_pe, dense), sparse_prompt_embeddings)
+        image = self.prepare(image_embeddings, image_pe, dense)
+        scores = self.score(image, sparse_prompt_embeddings, absent)
         image_tokens = scores.image_tokens.unflatten(1, image_embeddings.shape[2:])
         masks = self.upscale(scores.kernels, image_tokens, 0, self.num_mask_tokens)
         return masks, scores.iou_predictions

@@ -72,7 +72,8 @@ class PromptEncoder(nn.Module):
 
         Args:
             point_coords: (B, N, 2) float, x y in pixels of the model frame.
-            point_labels: (B, N): 1 foreground, 0 background, 2 and 3 the corners of a box, -1 padding.
+            point_labels: (B, N): 1 foreground, 0 background, 2 and 3 the corners of a box, -1 padding. Points of other
+                labels get the embedding of their position alone, as in SAM.
 
         Returns:
             (B, N, E).
@@ -81,8 +82,10 @@ class PromptEncoder(nn.Module):
         kinds = torch.cat(
             [self.not_a_point_embed.weight, *(point.get_parameter("weight") for point in self.point_embeddings)]
         )
-        padding = (point_labels == -1).unsqueeze(-1)
-        return torch.where(padding, torch.zeros_like(positions), positions) + kinds[point_labels.to(torch.int64) + 1]
+        # Comparisons and indexing by arithmetic, which all runtimes have: 1 for the point's kind, else 0.
+        labels = torch.arange(-1, self.num_point_embeddings, device=point_labels.device, dtype=point_labels.dtype)
+        is_kind = (1 - (point_labels.unsqueeze(-1) - labels).abs().clamp(max=1)).to(kinds.dtype)  # (B, N, 5)
+        return positions * (1 - is_kind[..., :1]) + is_kind @ kinds
 
     def embed_masks(self, masks: Tensor) -> Tensor:
         """Embed mask logits, (B, 1, 4h, 4w), to (B, E, h, w)."""

@@ -66,13 +66,12 @@ class Attention(nn.Module):
         """Return the weight of an input projection by head: (M, D, E)."""
         return projection.weight.unflatten(0, (self.num_heads, self.head_dim))  # type: ignore[no-any-return]
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
-        """Attend from (B, T, E) to (B, T', E)."""
-        out = F.scaled_dot_product_attention(
-            self.split_heads(self.q_proj(query)),
-            self.split_heads(self.k_proj(key)),
-            self.split_heads(self.v_proj(value)),
-        )
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None = None) -> Tensor:
+        """Attend from (B, T, E) to (B, T', E); key_bias (B, T') is added to the scores of the keys."""
+        scores = (self.split_heads(self.q_proj(query)) * self.scale) @ self.split_heads(self.k_proj(key)).transpose(2, 3)
+        if key_bias is not None:
+            scores = scores + key_bias[:, None, None, :]
+        out = scores.softmax(-1) @ self.split_heads(self.v_proj(value))
         return self.out_proj(self.merge_heads(out))  # type: ignore[no-any-return]
 
 
@@ -97,16 +96,24 @@ class TokenToImage(Attention):
 class ImageToToken(Attention):
     """Attention from the image to prompt tokens; scores are (B, M T, L), so that softmax runs along memory."""
 
-    def from_projected(self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def from_projected(
+        self, tokens: Tensor, query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None
+    ) -> Tensor:
         """Return tokens (I, L, E) plus their attention output; query (I, M, D, L); key, value (B, T, E)."""
         scores = per_image(self.split_heads(self.k_proj(key)) * self.scale, query)  # (B, M, T, L)
+        if key_bias is not None:
+            scores = scores + key_bias[:, None, :, None]
         return self._add_values(tokens, scores, value)
 
-    def from_tokens(self, tokens: Tensor, positioned: Tensor, key: Tensor, value: Tensor) -> Tensor:
+    def from_tokens(
+        self, tokens: Tensor, positioned: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None
+    ) -> Tensor:
         """Return tokens (B, L, E) plus their attention output; key, value (B, T, E)."""
         heads = self.split_heads(self.k_proj(key)) * self.scale  # (B, M, T, D)
         wide = heads @ self.head_weight(self.q_proj)  # (B, M, T, E)
         constant = heads @ self.q_proj.bias.view(self.num_heads, self.head_dim, 1)  # (B, M, T, 1)
+        if key_bias is not None:
+            constant = constant + key_bias[:, None, :, None]
         scores = (wide.flatten(1, 2) @ positioned.transpose(1, 2)).unflatten(1, (self.num_heads, -1))
         return self._add_values(tokens, scores + constant, value)
 
@@ -142,23 +149,27 @@ class TwoWayAttentionBlock(nn.Module):
         self.norm4 = nn.LayerNorm(dim)
         self.cross_attn_image_to_token = ImageToToken(dim, heads, dim // 2)
 
-    def first(self, prompt: Tensor, image: ImageTokens) -> tuple[Tensor, Tensor]:
+    def first(self, prompt: Tensor, image: ImageTokens, key_bias: Tensor | None) -> tuple[Tensor, Tensor]:
         """Run layer 0, in which prompt tokens (B, T, E) are their own positions and the image is projected already."""
-        queries = self.norm1(self.self_attn(prompt, prompt, prompt))
+        queries = self.norm1(self.self_attn(prompt, prompt, prompt, key_bias))
         attention = self.cross_attn_token_to_image
         queries = self.norm2(queries + attention.from_projected(queries + prompt, image.key, image.value))
         queries = self.norm3(queries + self.mlp(queries))
-        attended = self.cross_attn_image_to_token.from_projected(image.tokens, image.query, queries + prompt, queries)
+        back = self.cross_attn_image_to_token
+        attended = back.from_projected(image.tokens, image.query, queries + prompt, queries, key_bias)
         return queries, self.norm4(attended)
 
-    def forward(self, queries: Tensor, prompt: Tensor, tokens: Tensor, positions: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, queries: Tensor, prompt: Tensor, tokens: Tensor, positions: Tensor, key_bias: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
         """Run a later layer, whose image tokens (B, L, E) depend on the prompt."""
         positioned = tokens + positions
-        queries = self.norm1(queries + self.self_attn(queries + prompt, queries + prompt, queries))
+        queries = self.norm1(queries + self.self_attn(queries + prompt, queries + prompt, queries, key_bias))
         attention = self.cross_attn_token_to_image
         queries = self.norm2(queries + attention.from_tokens(queries + prompt, positioned, tokens))
         queries = self.norm3(queries + self.mlp(queries))
-        attended = self.cross_attn_image_to_token.from_tokens(tokens, positioned, queries + prompt, queries)
+        back = self.cross_attn_image_to_token
+        attended = back.from_tokens(tokens, positioned, queries + prompt, queries, key_bias)
         return queries, self.norm4(attended)
 
 
@@ -185,11 +196,16 @@ class TwoWayTransformer(nn.Module):
             query=to_token.split_heads(to_token.q_proj(positioned)).transpose(2, 3).contiguous(),
         )
 
-    def forward(self, prompt: Tensor, image: ImageTokens, wanted: int) -> tuple[Tensor, Tensor]:
-        """Run prompt tokens (B, T, E) on an image; return the first ``wanted`` of them and image tokens (B, L, E)."""
-        queries, tokens = self.layers[0].first(prompt, image)  # type: ignore[operator]
+    def forward(
+        self, prompt: Tensor, image: ImageTokens, wanted: int, key_bias: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Run prompt tokens (B, T, E) on an image; return the first ``wanted`` of them and image tokens (B, L, E).
+
+        key_bias (B, T), if given, is added to all scores of attention to the prompt tokens.
+        """
+        queries, tokens = self.layers[0].first(prompt, image, key_bias)  # type: ignore[operator]
         for layer in list(self.layers)[1:]:
-            queries, tokens = layer(queries, prompt, tokens, image.positions)
+            queries, tokens = layer(queries, prompt, tokens, image.positions, key_bias)
         final = self.final_attn_token_to_image
         queries = queries[:, :wanted]  # the image tokens contain the information of the others
         attended = final.from_tokens(queries + prompt[:, :wanted], tokens + image.positions, tokens)

@@ -2,7 +2,8 @@
 
 A prompt is a list of labeled points, as in SAM's ONNX decoder: label 1 is foreground, 0 background, -1 padding that is
 ignored, 2 and 3 are the upper left and lower right corner of a box. A prompt of points without a box ends with one
-padding point. A prompt of a mask input alone has no points.
+padding point. A prompt of a mask input alone has no points. The ONNX graphs of this package leave out points of the
+label -2, so that prompts of a fixed length can have fewer points.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mobilesam.arrays import FloatArray, FloatArray64, IntArray
 from mobilesam.errors import InputError, OutOfImageWarning, sentence
 from mobilesam.geometry import boxes_to_model, points_to_model
 
-BACKGROUND, FOREGROUND, PADDING, BOX_START, BOX_END = 0, 1, -1, 2, 3
+BACKGROUND, FOREGROUND, PADDING, BOX_START, BOX_END, ABSENT = 0, 1, -1, 2, 3, -2
 MASK_SIDE = 256
 
 

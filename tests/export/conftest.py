@@ -28,7 +28,7 @@ def remade():
 
 @pytest.fixture(scope="session", autouse=True)
 def graphs_traced_once():
-    """Trace a graph once: it holds no weights, and depends on the module's kind and settings alone."""
+    """Trace a graph once: it holds no weights, and depends on the module's kind and settings and its network's sizes."""
     if not importlib.util.find_spec("torch"):
         yield
         return
@@ -38,7 +38,7 @@ def graphs_traced_once():
 
     def trace(module, graph, opset, **options):
         settings = {key: value for key, value in vars(module).items() if not key.startswith("_")}
-        key = (type(module), str(settings), module.sam.training, graph, opset, str(options))
+        key = (type(module), str(settings), module.sam.config, module.sam.training, graph, opset, str(options))
         if key not in traced:
             traced[key] = tracing.trace(module, graph, opset, **options)
         model = onnx.ModelProto()

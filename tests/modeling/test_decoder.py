@@ -82,3 +82,35 @@ def test_position_encoding_is_float32_arithmetic_in_half(tiny_sam):
     half = tiny_sam.half().prompt_encoder.pe_layer.forward_with_coords(coords, (128, 128))
     assert half.dtype == torch.float16
     torch.testing.assert_close(half.float(), expected, rtol=0, atol=0.02)
+
+
+@pytest.mark.parametrize("masks", [False, True], ids=["no mask", "mask"])
+@pytest.mark.parametrize("slots", [3, 5, 8])
+def test_an_absent_point_changes_nothing(tiny_sam, slots, masks):
+    import torch
+    from torch.nn.functional import pad
+
+    embedding, pe, sparse, dense = decoder_inputs(tiny_sam, 2, 1, masks)
+    sparse_longer = torch.cat([sparse, 3 * torch.randn(2, slots - sparse.shape[1], sparse.shape[2])], dim=1)
+    absent = pad(torch.zeros(sparse.shape[:2]), (0, slots - sparse.shape[1]), value=1)
+    with torch.no_grad():
+        expected, expected_ious = tiny_sam.mask_decoder.predict_masks(embedding, pe, sparse, dense)
+        actual, ious = tiny_sam.mask_decoder.predict_masks(embedding, pe, sparse_longer, dense, absent)
+        counted, _ = tiny_sam.mask_decoder.predict_masks(embedding, pe, sparse_longer, dense)
+    scale = expected.abs().max().item()
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5 * scale)
+    torch.testing.assert_close(ious, expected_ious, rtol=0, atol=1e-5)
+    assert (counted - expected).abs().max() > 1e-3 * scale
+
+
+def test_a_point_of_an_unknown_label_has_the_embedding_of_its_position(tiny_sam):
+    """As in SAM, where each kind of point adds its embedding by a comparison."""
+    import torch
+
+    coords = torch.tensor([[[100.5, 20.25], [3.0, 127.0], [7.0, 9.0]]])
+    encoder = tiny_sam.prompt_encoder
+    embedded = encoder.embed_points(coords, torch.tensor([[5, 3, -1]]))
+    positions = encoder.pe_layer.forward_with_coords(coords + 0.5, (128, 128))
+    torch.testing.assert_close(embedded[0, 0], positions[0, 0], rtol=0, atol=0)
+    torch.testing.assert_close(embedded[0, 1], positions[0, 1] + encoder.point_embeddings[3].weight[0])
+    torch.testing.assert_close(embedded[0, 2], encoder.not_a_point_embed.weight[0], rtol=0, atol=0)
