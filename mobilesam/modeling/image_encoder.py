@@ -83,7 +83,7 @@ def get_rel_pos(q_size: int, k_size: int, rel_pos: Tensor) -> Tensor:
     queries = torch.arange(q_size, device=rel_pos.device)[:, None] * max(k_size / q_size, 1.0)
     keys = torch.arange(k_size, device=rel_pos.device)[None, :] * max(q_size / k_size, 1.0)
     offsets = queries - keys + (k_size - 1) * max(q_size / k_size, 1.0)
-    return rel_pos.index_select(0, offsets.long().flatten()).unflatten(0, (q_size, k_size))
+    return rel_pos.index_select(0, offsets.long().flatten()).view(q_size, k_size, -1)
 
 
 def rel_pos_scores(

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from mobilesam.config import SamConfig
 from mobilesam.modeling.common import MLPBlock
@@ -68,7 +67,8 @@ class Attention(nn.Module):
 
     def forward(self, query: Tensor, key: Tensor, value: Tensor, key_bias: Tensor | None = None) -> Tensor:
         """Attend from (B, T, E) to (B, T', E); key_bias (B, T') is added to the scores of the keys."""
-        scores = (self.split_heads(self.q_proj(query)) * self.scale) @ self.split_heads(self.k_proj(key)).transpose(2, 3)
+        key = self.split_heads(self.k_proj(key)).transpose(2, 3)
+        scores = (self.split_heads(self.q_proj(query)) * self.scale) @ key
         if key_bias is not None:
             scores = scores + key_bias[:, None, None, :]
         out = scores.softmax(-1) @ self.split_heads(self.v_proj(value))

@@ -28,7 +28,7 @@ def remade():
 
 @pytest.fixture(scope="session", autouse=True)
 def graphs_traced_once():
-    """Trace a graph once: it holds no weights, and depends on the module's kind and settings and its network's sizes."""
+    """Trace a graph once: it holds no weights, and depends on the module's kind and settings, and on the sizes."""
     if not importlib.util.find_spec("torch"):
         yield
         return
