@@ -66,8 +66,9 @@ def write_parts(arguments: argparse.Namespace, measure: Callable[[str], dict[str
 
 def _environment() -> dict[str, Any]:
     from mobilesam.bench import describe_environment
+    from mobilesam.bench.peak import gemm_gflops
 
-    return describe_environment()
+    return {**describe_environment(), "gemm_gflops": gemm_gflops()}
 
 
 def _write(path: Path, document: dict[str, Any]) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from mobilesam.evaluate.report import table
 
 Results = Mapping[str, Any]  # the JSON of benchmarks/results by name
-MACHINE = "{processor}, {cores} cores, {system}, commit {commit}"
+MACHINE = "{machine}, {system}, commit {commit}"
 
 
 def rows_table(rows: Iterable[Mapping[str, Any]], *columns: tuple[str, str | Callable[[Any], str]]) -> str:
@@ -30,12 +30,27 @@ def conditions(result: Mapping[str, Any], form: str) -> str:
     """Fill a format with the environment of a result, its versions as one text, and its other entries."""
     values = {**result["environment"], **result}
     listed = ", ".join(f"{name} {version}" for name, version in values["versions"].items() if version)
-    return form.format_map({**values, "versions": listed})
+    return form.format_map({**values, "versions": listed, "machine": _machine(values)})
+
+
+def _machine(environment: Mapping[str, Any]) -> str:
+    """Return processor, cores, instruction sets, caches and peak, as far as the result has them."""
+    parts = [environment["processor"], f"{environment['cores']} cores"]
+    parts += [" ".join(environment["instructions"])] if environment.get("instructions") else []
+    parts += (
+        [" ".join(f"{name} {size}" for name, size in environment["caches"].items())]
+        if environment.get("caches")
+        else []
+    )
+    if peaks := environment.get("gemm_gflops"):
+        reached = ", ".join(f"{value:.0f} on {threads}" for threads, value in peaks.items())
+        parts.append(f"matrix products {reached} threads GFLOP/s")
+    return ", ".join(parts)
 
 
 def where(part: Mapping[str, Any]) -> str:
     """Return the machine, the commit, the threads and the versions of one part of a result."""
-    return conditions(part, "{processor}, {cores} cores, commit {commit}, {threads} threads, {versions}")
+    return conditions(part, "{machine}, commit {commit}, {threads} threads, {versions}")
 
 
 def recall_rows(results: Results) -> list[dict[str, Any]]:

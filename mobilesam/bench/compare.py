@@ -47,6 +47,15 @@ def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[str
     ]
 
 
+def are_of_different_machines(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
+    """Return whether the runs cannot be compared: another processor, or a peak that differs by more than a quarter."""
+    left, right = before.get("environment", {}), after.get("environment", {})
+    if any(left.get(name) != right.get(name) for name in ("processor", "instructions", "caches", "cores")):
+        return True
+    peaks = [max(bench.get("gemm_gflops", {"1": 0}).values()) for bench in (before, after)]
+    return all(peaks) and max(peaks) > 1.25 * min(peaks)
+
+
 def _conditions(bench: Mapping[str, Any]) -> dict[str, Any]:
     environment = dict(bench.get("environment", {}))
     versions = environment.pop("versions", {})

@@ -13,13 +13,20 @@ from mobilesam.cores import usable_cores
 from mobilesam.versions import installed_version
 
 PACKAGES = ("mobilesam", "mobilesam-mirror", "numpy", "pillow", "opencv-python", "torch", "onnxruntime")
+# Of x86, then of ARM, by their names in Linux.
+INSTRUCTIONS = (
+    *("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
+    *("asimd", "asimddp", "sve", "i8mm", "bf16"),
+)
 
 
 def describe_environment() -> dict[str, Any]:
-    """Return processor, usable cores, threads, versions and commit as JSON values; unknown ones are None."""
+    """Return processor, caches, cores, threads, versions and commit as JSON values; unknown ones are None."""
     torch = sys.modules.get("torch")
     return {
         "processor": _processor(),
+        "instructions": _instructions(),
+        "caches": _caches(),
         "cores": usable_cores(),
         "torch_threads": torch.get_num_threads() if torch else None,
         "system": f"{platform.system()} {platform.machine()}",
@@ -30,11 +37,34 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
+    return _cpuinfo("model name") or platform.processor() or platform.machine()
+
+
+def _instructions() -> list[str] | None:
+    """Return the sets of instructions that decide the speed of matrix products, or None if unknown."""
+    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
+    return [name for name in INSTRUCTIONS if name in flags] if flags else None
+
+
+def _caches() -> dict[str, str] | None:
+    """Return the size of each data cache of the first core, such as {"L2": "1024K"}, or None if unknown."""
+    sizes = {}
+    with contextlib.suppress(OSError):
+        for cache in sorted(Path("/sys/devices/system/cpu/cpu0/cache").glob("index*")):
+            level, kind, size = ((cache / name).read_text().strip() for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                sizes[f"L{level}"] = size
+    return sizes or None
+
+
+def _cpuinfo(key: str) -> str | None:
+    """Return a property of the first core from Linux, or None."""
     with contextlib.suppress(OSError):
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+            name, _, value = line.partition(":")
+            if name.strip() == key:
+                return value.strip()
+    return None
 
 
 def _commit() -> str | None:

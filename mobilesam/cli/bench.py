@@ -45,8 +45,9 @@ def bench(
 
     mobilesam bench --compare before.json after.json
 
-    Prints median and quartiles in milliseconds; the JSON adds every value, the threads, the versions and the processor.
-    The plot needs matplotlib.
+    Prints median and quartiles in milliseconds, and what large matrix products reach on this machine. The JSON adds
+    every value, the threads, the versions, and the processor with its instruction sets and caches. The plot needs
+    matplotlib.
     """
     if compare:
         if image or out:
@@ -55,6 +56,7 @@ def bench(
         return
     from mobilesam.bench import bench_stages, describe_environment, write_sample
     from mobilesam.bench.figures import files_of
+    from mobilesam.bench.peak import gemm_gflops
     from mobilesam.files import refuse_existing, write_bytes
 
     stem = out.with_name(out.name.removesuffix(".json")) if out else None
@@ -80,6 +82,7 @@ def bench(
         "model": about,
         "image": image.name if image else "synthetic",
         **measured,
+        "gemm_gflops": gemm_gflops(),
         "environment": describe_environment(),
     }
     text = json.dumps(document, indent=2)
@@ -88,7 +91,7 @@ def bench(
     if out and stem:
         write_bytes(out, text.encode() + b"\n", force=force)
         _plot(stem, title, document["stages"])
-    typer.echo(text if as_json else _table(title, document["stages"]))
+    typer.echo(text if as_json else f"{_table(title, document['stages'])}\n{_peak(document['gemm_gflops'])}")
 
 
 def _progress(done: int, total: int) -> None:
@@ -103,6 +106,11 @@ def _table(title: str, stages: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _peak(gflops: dict[str, float]) -> str:
+    reached = ", ".join(f"{value:.0f} on {count} thread{'s' * (count != '1')}" for count, value in gflops.items())
+    return f"GFLOP/s of large matrix products: {reached}"
+
+
 def _plot(stem: Path, title: str, stages: dict[str, Any]) -> None:
     from mobilesam.bench.stages import plot_stages
 
@@ -113,12 +121,13 @@ def _plot(stem: Path, title: str, stages: dict[str, Any]) -> None:
 
 
 def _compare(before: Path, after: Path, *, as_json: bool) -> None:
-    from mobilesam.bench.compare import compare, differences, read_bench
+    from mobilesam.bench.compare import are_of_different_machines, compare, differences, read_bench
 
     left, right = read_bench(before), read_bench(after)
     rows, changed = compare(left, right), differences(left, right)
+    other_machine = are_of_different_machines(left, right)
     if as_json:
-        typer.echo(json.dumps({"stages": rows, "differences": changed}, indent=2))
+        typer.echo(json.dumps({"stages": rows, "differences": changed, "other_machine": other_machine}, indent=2))
         return
     typer.echo(f"{'stage':14}{'before ms':>10}{'after ms':>10}{'faster':>10}")
     for row in rows:
@@ -126,3 +135,7 @@ def _compare(before: Path, after: Path, *, as_json: bool) -> None:
         typer.echo(row["stage"].ljust(14) + numbers)
     for text in changed:
         typer.echo(f"differs: {text}")
+    if other_machine:
+        typer.echo(
+            "The machines or their load differ, so the ratios do not compare versions. Measure both on one machine."
+        )

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from mobilesam.bench import bench_image, compare
+from mobilesam.bench.compare import are_of_different_machines
 
 Command = Callable[..., Any]
 TORCH = ("--backend", "torch", "--device", "cpu")
@@ -50,6 +51,14 @@ def test_every_stage_is_measured_and_compared(command: Command, tmp_path: Path) 
     as_json = json.loads(command("bench", "--compare", path, tmp_path / "after.json", "--json").out)
     assert as_json["differences"] == ["threads: 2 -> 4"]
     assert [row["ratio"] for row in as_json["stages"]] == [1, 1, 2, 1, 1, 1]
+    assert not as_json["other_machine"]
+
+    assert outcome.out.splitlines()[-1].startswith("GFLOP/s of large matrix products: ")
+    assert all(1 < value < 1e5 for value in document["gemm_gflops"].values())
+    document["gemm_gflops"] = {threads: 2 * value for threads, value in document["gemm_gflops"].items()}
+    (tmp_path / "after.json").write_text(json.dumps(document))
+    elsewhere = command("bench", "--compare", path, tmp_path / "after.json")
+    assert elsewhere.out.splitlines()[-1].startswith("The machines or their load differ, so the ratios do not")
 
 
 @pytest.mark.weights
@@ -75,6 +84,14 @@ def test_a_file_that_is_no_benchmark_is_refused(command: Command, tmp_path: Path
     mixed = command("bench", "--compare", "a", "b", "--out", "c")
     assert mixed.code == 2
     assert "--compare must stand alone" in mixed.err
+
+
+def test_runs_of_different_processors_are_of_different_machines() -> None:
+    here: dict[str, Any] = {"environment": {"processor": "A", "instructions": ["avx2"], "caches": None, "cores": 2}}
+    there: dict[str, Any] = {"environment": {**here["environment"], "instructions": ["avx2", "amx_int8"]}}
+    assert are_of_different_machines(here, there)
+    assert not are_of_different_machines(here, here)
+    assert not are_of_different_machines({**here, "gemm_gflops": {"1": 100.0}}, here)
 
 
 def test_only_stages_in_both_are_compared() -> None:
