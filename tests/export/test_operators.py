@@ -38,9 +38,9 @@ def faults(model):
     ranks |= {tensor.name: len(tensor.dims) for tensor in model.graph.initializer}
     outputs = {name for node in model.graph.node for name in node.output if name}
     assert outputs <= ranks.keys(), f"ranks are not known: {sorted(outputs - ranks.keys())}"
-    found = {f"{name} has rank {rank}" for name, rank in ranks.items() if rank > 4}
-    found |= {node.op_type for node in model.graph.node if node.op_type in REFUSED}
-    return found | {f"{node.op_type} of {node.domain}" for node in model.graph.node if node.domain}
+    faulty = {f"{name} has rank {rank}" for name, rank in ranks.items() if rank > 4}
+    faulty |= {node.op_type for node in model.graph.node if node.op_type in REFUSED}
+    return faulty | {f"{node.op_type} of {node.domain}" for node in model.graph.node if node.domain}
 
 
 def all_faults(sam, plan, jobs_of=jobs):
