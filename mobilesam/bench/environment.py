@@ -9,15 +9,10 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mobilesam.cores import usable_cores
+from mobilesam.cores import cpu_property, instructions, usable_cores
 from mobilesam.versions import installed_version
 
 PACKAGES = ("mobilesam", "mobilesam-mirror", "numpy", "pillow", "opencv-python", "torch", "onnxruntime")
-# Of x86, then of ARM, by their names in Linux.
-INSTRUCTIONS = (
-    *("avx2", "fma", "avx512f", "avx_vnni", "avx512_vnni", "avx512_bf16", "avx512_fp16", "amx_int8", "amx_bf16"),
-    *("asimd", "asimddp", "sve", "i8mm", "bf16"),
-)
 
 
 def describe_environment() -> dict[str, Any]:
@@ -25,7 +20,7 @@ def describe_environment() -> dict[str, Any]:
     torch = sys.modules.get("torch")
     return {
         "processor": _processor(),
-        "instructions": _instructions(),
+        "instructions": instructions(),
         "caches": _caches(),
         "cores": usable_cores(),
         "torch_threads": torch.get_num_threads() if torch else None,
@@ -37,13 +32,7 @@ def describe_environment() -> dict[str, Any]:
 
 
 def _processor() -> str:
-    return _cpuinfo("model name") or platform.processor() or platform.machine()
-
-
-def _instructions() -> list[str] | None:
-    """Return the sets of instructions that decide the speed of matrix products, or None if unknown."""
-    flags = (_cpuinfo("flags") or _cpuinfo("Features") or "").split()
-    return [name for name in INSTRUCTIONS if name in flags] if flags else None
+    return cpu_property("model name") or platform.processor() or platform.machine()
 
 
 def _caches() -> dict[str, str] | None:
@@ -55,16 +44,6 @@ def _caches() -> dict[str, str] | None:
             if kind != "Instruction":
                 sizes[f"L{level}"] = size
     return sizes or None
-
-
-def _cpuinfo(key: str) -> str | None:
-    """Return a property of the first core from Linux, or None."""
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            name, _, value = line.partition(":")
-            if name.strip() == key:
-                return value.strip()
-    return None
 
 
 def _commit() -> str | None:
