@@ -13,6 +13,8 @@ SINGLE_MASK = (0,)
 MULTIMASK = (1, 2, 3)
 ALL_MASKS = (*SINGLE_MASK, *MULTIMASK)
 MASK_THRESHOLD = 0.0  # pixels of a greater logit belong to the mask
+# The types in which a network computes, by NumPy's and PyTorch's names.
+FLOAT32, BFLOAT16 = PRECISIONS = ("float32", "bfloat16")
 STABILITY_OFFSET = 1.0  # the stability score compares the masks at thresholds this much higher and lower
 
 

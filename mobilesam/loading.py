@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from mobilesam import runtimes, weights
-from mobilesam.config import DEFAULT, VARIANTS
+from mobilesam.config import DEFAULT, FLOAT32, PRECISIONS, VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, sentence, unknown_name
 from mobilesam.files import exists, expanded
 from mobilesam.model import MaskModel
@@ -38,6 +38,7 @@ def load(
     provider: str | None = None,
     *,
     pin_threads: bool = False,
+    precision: str = FLOAT32,
 ) -> MaskModel:
     """Load a model for SamPredictor and all other classes and functions of this package.
 
@@ -57,6 +58,8 @@ def load(
             CPU affinity. ONNX Runtime's threads use the other cores, so that the caller does not compete with them: on
             2 cores a click after a pause took 20 ms instead of 21. No effect with PyTorch, on systems other than
             Linux, and unless there is one thread for each core of the machine.
+        precision: "float32", or "bfloat16" with the backend "openvino" on processors that compute it (avx512_bf16 or
+            AMX): faster, with masks that differ a little, see docs/performance.md.
 
     Raises:
         InputError: an argument has a wrong value, or the device is not available.
@@ -71,6 +74,8 @@ def load(
         raise InputError(sentence("threads", "be a positive whole number", repr(threads), remedy))
     if not isinstance(device, str) or not _DEVICE.fullmatch(device):
         raise InputError(unknown_name("device", device, DEVICES))
+    if precision not in PRECISIONS:
+        raise InputError(unknown_name("precision", precision, PRECISIONS))
     exported = find_export(model)
 
     @functools.cache
@@ -92,6 +97,7 @@ def load(
         provider=provider,
         threads=threads,
         pin_threads=pin_threads,
+        precision=precision,
     )
     opened: MaskModel = runtime.open_model(request)
     return opened

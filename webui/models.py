@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from mobilesam.config import FLOAT32
 from mobilesam.errors import InputError, unknown_name
 from mobilesam.loading import find_export
 from mobilesam.model import MaskModel
@@ -97,5 +98,5 @@ def _backends(device: str) -> list[str]:
 def _precision_label(exported: Sequence[Path]) -> str:
     """Return a label with the precision of the weights, if the metadata of the ONNX files contains it."""
     precisions = {metadata.of(recognition.read(path)).get("precision", "") for path in exported}
-    other = sorted(precisions - {metadata.FLOAT32})
-    return f"ONNX {other[-1] if other else metadata.FLOAT32}".rstrip()
+    other = sorted(precisions - {FLOAT32})
+    return f"ONNX {other[-1] if other else FLOAT32}".rstrip()

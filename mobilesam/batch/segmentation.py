@@ -15,6 +15,7 @@ from mobilesam.batch.fingerprint import ImageFile
 from mobilesam.batch.journal import pack
 from mobilesam.batch.plan import files_of
 from mobilesam.batch.tasks import Task, Work
+from mobilesam.config import FLOAT32
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import unfinished_in
 from mobilesam.masks.records import MaskRecord
@@ -34,12 +35,12 @@ class ModelChoice:
     threads: int | None = None
     provider: str | None = None
     pin_threads: bool = False
+    precision: str = FLOAT32
 
     def load(self) -> MaskModel:
         """Return the model."""
-        return loading.load(
-            self.model, self.backend, self.device, self.threads, self.provider, pin_threads=self.pin_threads
-        )
+        arguments = (self.model, self.backend, self.device, self.threads, self.provider)
+        return loading.load(*arguments, pin_threads=self.pin_threads, precision=self.precision)
 
     def settings(self) -> dict[str, str | None]:
         """Return what the results depend on, for the journal. Threads do not change them and are None."""
@@ -49,6 +50,7 @@ class ModelChoice:
             "device": self.device,
             "threads": None,
             "provider": self.provider,
+            **({"precision": self.precision} if self.precision != FLOAT32 else {}),
         }
 
     def digest(self) -> str:

@@ -8,7 +8,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from mobilesam.cli.options import Backend, BackendOption, Device, DeviceOption, ModelOption, ProviderOption
+from mobilesam.cli.options import (
+    Backend,
+    BackendOption,
+    Device,
+    DeviceOption,
+    ModelOption,
+    Precision,
+    PrecisionOption,
+    ProviderOption,
+)
+from mobilesam.config import FLOAT32
 
 if TYPE_CHECKING:
     from mobilesam.batch import ModelChoice
@@ -23,10 +33,11 @@ class ModelOptions:
     backend: BackendOption = Backend.auto
     device: DeviceOption = Device.auto
     provider: ProviderOption = None
+    precision: PrecisionOption = Precision.float32
 
     def load(self, threads: int | None) -> MaskModel:
         """Return the model."""
-        return load_model(self.model, self.backend, self.device, threads, self.provider)
+        return load_model(self.model, self.backend, self.device, threads, self.provider, self.precision.value)
 
     def choice(self, threads: int | None) -> ModelChoice:
         """Return the model that the workers of a batch load; published weights are fetched now."""
@@ -34,7 +45,8 @@ class ModelOptions:
 
         fetch_weights(self.model)
         backend, device = self.backend.value, self.device.value
-        return ModelChoice(self.model, backend, device, threads, self.provider, pin_threads=True)
+        precision = self.precision.value
+        return ModelChoice(self.model, backend, device, threads, self.provider, pin_threads=True, precision=precision)
 
 
 def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -53,13 +65,18 @@ def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
 
 
 def load_model(
-    model: str | None, backend: Backend, device: Device, threads: int | None, provider: str | None = None
+    model: str | None,
+    backend: Backend,
+    device: Device,
+    threads: int | None,
+    provider: str | None = None,
+    precision: str = FLOAT32,
 ) -> MaskModel:
     """Return the model, with ``pin_threads``; published weights are fetched on first use, with a bar on stderr."""
     import mobilesam
 
     fetch_weights(model)
-    return mobilesam.load(model, backend, device, threads, provider, pin_threads=True)
+    return mobilesam.load(model, backend, device, threads, provider, pin_threads=True, precision=precision)
 
 
 def fetch_weights(model: str | None) -> None:

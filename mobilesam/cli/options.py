@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperArgument, TyperCommand
 
+from mobilesam.config import BFLOAT16, FLOAT32
 from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.prompts.file import ObjectPrompt, group
 
@@ -25,6 +26,14 @@ class Backend(enum.StrEnum):
     auto = "auto"
     torch = "torch"
     onnx = "onnx"
+    openvino = "openvino"
+
+
+class Precision(enum.StrEnum):
+    """The type of the network's matrix products."""
+
+    float32 = FLOAT32
+    bfloat16 = BFLOAT16
 
 
 class Select(enum.StrEnum):
@@ -70,6 +79,10 @@ ProviderOption = Annotated[
         metavar="NAME",
         help="Execution provider of ONNX Runtime, such as cuda or openvino; replaces --device.",
     ),
+]
+PrecisionOption = Annotated[
+    Precision,
+    typer.Option("--precision", help="Of matrix products. bfloat16 needs --backend openvino and such a processor."),
 ]
 ThreadsOption = Annotated[
     int | None, typer.Option("--threads", min=1, metavar="N", help="CPU threads. Default: the backend's choice.")

@@ -6,7 +6,7 @@ import json
 from typing import TYPE_CHECKING
 
 from mobilesam._version import __version__
-from mobilesam.config import DEFAULT, VARIANTS
+from mobilesam.config import DEFAULT, FLOAT32, VARIANTS
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.onnx import contract
 
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import onnxruntime
 
 PREFIX = "mobilesam."
-FLOAT32 = "float32"
 
 
 def describe(graph: contract.Graph, weights_id: str, precision: str = FLOAT32, model: str = DEFAULT) -> dict[str, str]:

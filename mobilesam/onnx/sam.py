@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import warnings
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mobilesam.arrays import FloatArray, IntArray, UInt8Array
-from mobilesam.config import SINGLE_MASK, VARIANTS
+from mobilesam.config import FLOAT32, SINGLE_MASK, VARIANTS
 from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 _CUDA_IMAGES = 8  # in one call of the encoder; on a CPU each image of a larger batch takes longer than a single one
 
 StrPath = str | os.PathLike[str]
+Opener = Callable[..., Any]  # of a file, path or bytes, with the keyword threads; returns a session
 
 
 class OnnxSam(MaskModel):
@@ -65,6 +67,7 @@ class OnnxSam(MaskModel):
         threads: int | None = None,
         *,
         pin_threads: bool = False,
+        open_file: Opener | None = None,
     ) -> OnnxSam:
         """Open exported files.
 
@@ -75,6 +78,7 @@ class OnnxSam(MaskModel):
                 else the CPU.
             threads: the number of threads of a computation on the CPU; by default one per core.
             pin_threads: whether to move the thread that calls the model, see :func:`mobilesam.load`.
+            open_file: opens a file with another runtime than ONNX Runtime.
 
         Raises:
             InputError: the files are not those of one SAM model, or the provider is not available.
@@ -90,11 +94,12 @@ class OnnxSam(MaskModel):
             remedy = "use files of one export"
             raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
         roles = [graph.role for graph in contract.GRAPHS]
+        open_file = open_file or functools.partial(open_session, provider=provider)
         if parts.keys() >= set(roles):
-            return cls._open([parts[role][0] for role in roles], provider, threads, pin_threads)
+            return cls._open([parts[role][0] for role in roles], open_file, threads, pin_threads)
         path, model = parts[contract.ENCODER.role]
-        session = open_session(path, provider, threads)
-        decoder = open_session(sam_decoder.cut(parts["decoder"][1]).SerializeToString(), provider, threads)
+        session = open_file(path, threads=threads)
+        decoder = open_file(sam_decoder.cut(parts["decoder"][1]).SerializeToString(), threads=threads)
         encoder = ImageEncoder(session, VARIANTS["vit_t"].image_size)
         pin_caller = pin_threads and one_thread_per_core(threads)
         source = metadata.of(model).get("weights_sha256")
@@ -109,31 +114,33 @@ class OnnxSam(MaskModel):
         threads: int | None = None,
         *,
         pin_threads: bool = False,
+        open_file: Opener | None = None,
     ) -> OnnxSam:
         """Open a checkpoint; on first use its weights are bound to the graph templates of the package.
 
         Args:
             checkpoint: a checkpoint for :func:`mobilesam.weights.checkpoint.read`.
-            provider, threads, pin_threads: see :meth:`from_files`.
+            provider, threads, pin_threads, open_file: see :meth:`from_files`.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not available.
         """
-        return cls._open(templates.bound_files(expanded(checkpoint)), provider, threads, pin_threads)
+        open_file = open_file or functools.partial(open_session, provider=provider)
+        return cls._open(templates.bound_files(expanded(checkpoint)), open_file, threads, pin_threads)
 
     @classmethod
-    def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None, pin_threads: bool) -> OnnxSam:
+    def _open(cls, files: Sequence[Path | bytes], open_file: Opener, threads: int | None, pin_threads: bool) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
-        encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
+        encoder, image, *prompts = (open_file(file, threads=threads) for file in files)
         about = metadata.read(encoder)
         weights_id = source_weights_id = about["weights_sha256"]
-        if about["precision"] != metadata.FLOAT32:
+        if about["precision"] != FLOAT32:
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
         decoder = SplitDecoder(image, *prompts)
 
         def open_worker() -> SplitDecoder:
-            return decoder.worker(*(open_session(file, provider, 1) for file in files[2:]))
+            return decoder.worker(*(open_file(file, threads=1) for file in files[2:]))
 
         # Many prompts are decoded fastest by threads that decode one prompt each.
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
@@ -206,7 +213,7 @@ class OnnxSam(MaskModel):
 def _weights_id(encoder: onnx.ModelProto, path: Path) -> str:
     """Return the digest of the weights in the metadata, or the digest of the file if another exporter wrote it."""
     about = metadata.of(encoder)
-    if about.get("precision") == metadata.FLOAT32:
+    if about.get("precision") == FLOAT32:
         return about["weights_sha256"]
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()

@@ -11,9 +11,11 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from mobilesam.config import FLOAT32
+from mobilesam.errors import InputError, sentence
 from mobilesam.weights.checkpoint import Checkpoint
 
-NAMES = ("torch", "onnx")
+NAMES = ("torch", "onnx", "openvino")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,3 +34,16 @@ class Request:
     provider: str | None
     threads: int | None
     pin_threads: bool
+    precision: str
+
+    def require_float32(self, backend: str) -> None:
+        """Raise InputError if another precision was given."""
+        if self.precision != FLOAT32:
+            remedy = "use the backend openvino, or leave it out"
+            raise InputError(sentence("precision", f"be float32 for the backend {backend}", self.precision, remedy))
+
+    def require_no_provider(self, backend: str) -> None:
+        """Raise InputError if an execution provider of ONNX Runtime was given."""
+        if self.provider is not None:
+            actual = f"backend {backend!r}"
+            raise InputError(sentence("provider", "be used with the onnx backend", actual, "leave one of them out"))

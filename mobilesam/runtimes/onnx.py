@@ -10,6 +10,7 @@ from mobilesam.runtimes import Request
 
 def open_model(request: Request) -> MaskModel:
     """Open an ONNX export, or bind a checkpoint to the graph templates of the package."""
+    request.require_float32("onnx")
     provider = _provider(request.device, request.provider)
     if request.exported:
         return OnnxSam.from_files(request.exported, provider, request.threads, pin_threads=request.pin_threads)

@@ -15,10 +15,8 @@ if TYPE_CHECKING:
 
 def open_model(request: Request) -> MaskModel:
     """Open a checkpoint."""
-    if request.provider is not None:
-        raise InputError(
-            sentence("provider", "be used with the onnx backend", "backend 'torch'", "leave one of them out")
-        )
+    request.require_no_provider("torch")
+    request.require_float32("torch")
     if request.exported:
         raise InputError(
             sentence("model", "be a checkpoint for backend 'torch'", "an ONNX export", "use the backend onnx")
