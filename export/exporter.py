@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import tempfile
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
@@ -18,12 +19,14 @@ from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
 from mobilesam.export.chooser_graph import make_chooser
+from mobilesam.export.learned_decoder import compose
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
 from mobilesam.export.tool_decoder import BOX_LABELS
 from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
-from mobilesam.export.wrappers import Job, ToolDecoder, jobs
+from mobilesam.export.wrappers import Decoder, Job, LearnedDecoder, ToolDecoder, jobs
 from mobilesam.masks import chooser
+from mobilesam.masks.selection import LEARNED
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
 from mobilesam.onnx import contract
@@ -36,6 +39,11 @@ from mobilesam.weights import checkpoint
 # The allowed difference, relative to the largest value. Another order of float32 operations gives about 1e-5, a wrong
 # graph about 1. Areas and stability scores count pixels, and the logits of a few pixels are close to the threshold.
 _TOLERANCE = 1e-3
+# The labels of other prompts to compare.
+_LABELS: dict[type[wrappers.Wrapper], tuple[tuple[float, ...], ...]] = {
+    ToolDecoder: (BOX_LABELS,),
+    LearnedDecoder: ((1.0, -1.0, -1.0), (2.0, 3.0)),
+}
 
 
 class Exported(NamedTuple):
@@ -72,17 +80,25 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
         actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
         raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
     refuse_files(folder, [graph.file_name for graph in plan.graphs], force=force)
-    chooser_graph = _chooser(sam) if "chooser" in plan.parts else None
-    graphs = make_graphs(sam, plan, jobs) + ([chooser_graph] if chooser_graph else [])
+    if "chooser" in plan.parts or plan.select == LEARNED:
+        _refuse_other_weights(sam, plan)
+    graphs = make_graphs(sam, plan, jobs) + ([_chooser()] if "chooser" in plan.parts else [])
     files = {name: content for graph in graphs for name, content in graph.files.items()}
     write_files(folder, files, force=force)
     return [Exported(folder / graph.name, graph.error) for graph in graphs]
 
 
-def _chooser(sam: Sam) -> MadeGraph:
-    if not chooser.knows(TorchSam(sam).weights_id):
-        remedy = "leave it out: the chooser was learned on others"
-        raise InputError(sentence("parts", "be without chooser for these weights", "chooser", remedy))
+def _refuse_other_weights(sam: Sam, plan: Plan) -> None:
+    """Raise InputError if the chooser was not learned on the weights."""
+    if chooser.knows(TorchSam(sam).weights_id):
+        return
+    remedy = "leave it out: the chooser was learned on others"
+    if plan.select == LEARNED:
+        raise InputError(sentence("select", "be reference for these weights", LEARNED, remedy))
+    raise InputError(sentence("parts", "be without chooser for these weights", "chooser", remedy))
+
+
+def _chooser() -> MadeGraph:
     model, error = make_chooser()
     return MadeGraph(contract.CHOOSER.file_name, serialize(model, contract.CHOOSER.file_name), error)
 
@@ -140,6 +156,13 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
     if isinstance(job.module, wrappers.EncoderOfPixels):
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
+    if isinstance(job.module, LearnedDecoder):
+        metrics = job.module.extra_metrics
+        decoder = functools.partial(Decoder, sam, use_stability_score=False, low_res_only=False)
+        four = Job(contract.decoder(), decoder(return_single_mask=False, extra_metrics=False))
+        one_graph = contract.decoder(return_single_mask=True, extra_metrics=metrics)
+        one = Job(one_graph, decoder(return_single_mask=True, extra_metrics=metrics))
+        return compose(_template(four, plan), _template(one, plan), job.graph)
     default = VARIANTS[DEFAULT]
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET
@@ -151,13 +174,14 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
 def _compare(job: Job, name: str, files: dict[str, bytes]) -> float:
     """Check a graph, and return the largest relative difference between the network and the graph.
 
-    They are compared on one input with points, and the decoder of tools on a box with padding as well.
+    They are compared on one input with points and a mask, and decoders that depend on the kind of prompt on others.
     """
     generator, names = torch.Generator().manual_seed(0), job.graph.input_names
     inputs = {key: _noise(value, key, generator) for value, key in zip(samples(job.graph), names, strict=True)}
     cases = [inputs]
-    if isinstance(job.module, ToolDecoder):
-        cases.append(inputs | {"point_labels": torch.tensor([BOX_LABELS])})
+    for labels in _LABELS.get(type(job.module), ()):
+        points = {"point_coords": inputs["point_coords"][:, : len(labels)], "point_labels": torch.tensor([labels])}
+        cases.append(inputs | points | {"has_mask_input": torch.zeros(1)})
     with tempfile.TemporaryDirectory() as folder:
         for file, content in files.items():
             (Path(folder) / file).write_bytes(content)
@@ -175,6 +199,8 @@ def _difference(job: Job, session: onnxruntime.InferenceSession, inputs: dict[st
 
 
 def _error(actual: Any, expected: Any) -> float:
+    # NaN is a confidence that is not known.
+    actual, expected = np.nan_to_num(actual, nan=-1), np.nan_to_num(expected, nan=-1)
     if actual.shape != expected.shape:
         return float("inf")
     scale = max(float(np.abs(expected).max()), 1e-3)

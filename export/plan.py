@@ -6,11 +6,13 @@ import warnings
 from dataclasses import dataclass
 
 from mobilesam.errors import InputError, sentence, unknown_name
+from mobilesam.masks.selection import LEARNED
 from mobilesam.onnx import contract
 
 DEFAULT_PARTS = ("encoder", "split_decoder", "decoder")
 PARTS = (*DEFAULT_PARTS, "chooser")
 PREPROCESSING = ("none", "float32", "uint8")
+SELECTIONS = ("reference", LEARNED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,6 +28,8 @@ class Plan:
         normalizes and pads them.
     input_name: the name of the encoder's input.
     return_single_mask, use_stability_score, return_extra_metrics: as in SAM's exporter, for "decoder".
+    select: the mask of return_single_mask: "reference", that of SAM's exporter; or "learned", for one click that of the
+        chooser, with the output "confidence", and for other prompts that of SAM's exporter, with NaN.
     low_res_only: "decoder" does not resize masks, for runtimes without dynamic sizes.
     gelu_approximate: the tanh formula, for runtimes without the error function; results differ by about 0.01.
 
@@ -41,6 +45,7 @@ class Plan:
     return_single_mask: bool = False
     use_stability_score: bool = False
     return_extra_metrics: bool = False
+    select: str = "reference"
     low_res_only: bool = False
     gelu_approximate: bool = False
 
@@ -58,6 +63,8 @@ class Plan:
             raise InputError(sentence("opset", bounds, self.opset, f"use {contract.DEFAULT_OPSET}"))
         if self.preprocess not in PREPROCESSING:
             raise InputError(unknown_name("preprocess", self.preprocess, PREPROCESSING))
+        if self.select not in SELECTIONS:
+            raise InputError(unknown_name("select", self.select, SELECTIONS))
         if not self.input_name.isidentifier():
             remedy = "use letters, digits and underscores"
             raise InputError(sentence("input_name", "be a name", repr(self.input_name), remedy))
@@ -70,6 +77,19 @@ class Plan:
         if self.low_res_only and self.return_extra_metrics:
             remedy = "leave one of them out: the metrics are those of full-size masks"
             raise InputError(sentence("return_extra_metrics", "be False with low_res_only", "both", remedy))
+        if self.select == LEARNED:
+            self._check_learned()
+
+    def _check_learned(self) -> None:
+        if not self.return_single_mask:
+            remedy = "add return_single_mask, or leave select out and choose with the part chooser"
+            raise InputError(sentence("select", "be reference without return_single_mask", LEARNED, remedy))
+        if self.use_stability_score:
+            remedy = "leave one of them out: the chooser needs the predicted IoUs"
+            raise InputError(sentence("select", "be reference with use_stability_score", LEARNED, remedy))
+        if self.low_res_only:
+            remedy = "leave select and return_single_mask out, and add the part chooser"
+            raise InputError(sentence("select", "be reference with low_res_only", LEARNED, remedy))
 
     @property
     def graphs(self) -> list[contract.Graph]:
@@ -82,7 +102,8 @@ class Plan:
     def decoder_options(self) -> dict[str, str]:
         """The options in the metadata of "decoder"."""
         scores = "stability" if self.use_stability_score else "iou"
-        return {"scores": scores, "gelu": "tanh" if self.gelu_approximate else "exact"}
+        masks = {"masks": LEARNED} if self.select == LEARNED else {}
+        return {"scores": scores, "gelu": "tanh" if self.gelu_approximate else "exact"} | masks
 
     @property
     def _encoder(self) -> contract.Graph:
@@ -96,4 +117,5 @@ class Plan:
             return_single_mask=self.return_single_mask,
             extra_metrics=self.return_extra_metrics,
             low_res_only=self.low_res_only,
+            confidence=self.select == LEARNED,
         )

@@ -22,6 +22,7 @@ from mobilesam.export import calibration, recipes
 from mobilesam.export.cases import synthetic_image
 from mobilesam.export.manifest import refuse_files, write_files
 from mobilesam.export.recipes import OPERATORS, PRECISION, Recipe
+from mobilesam.masks.selection import LEARNED
 from mobilesam.onnx import OnnxSam, contract, metadata, recognition
 from mobilesam.predictor import SamPredictor
 
@@ -123,6 +124,9 @@ def quantize(
     for path, model in parts.values():
         recipes.refuse_quantized(model, path.name)
         network = metadata.of(model).get("model", DEFAULT)
+        if metadata.of(model).get("masks") == LEARNED:
+            remedy = "export the decoder without --select learned, and the part chooser"
+            raise InputError(sentence("model", "have no chooser in a graph to be quantized", path, remedy))
         if network != DEFAULT:
             remedy = "use its float32 files: the recipes are measured for MobileSAM alone"
             raise InputError(sentence("model", f"be an export of {DEFAULT}", f"one of {network} ({path})", remedy))

@@ -11,6 +11,8 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.export.cases import SHAPES, cases, synthetic_image
+from mobilesam.masks import chooser
+from mobilesam.masks.selection import LEARNED
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import Decoded, Embedding, MaskModel
 from mobilesam.onnx import contract, metadata, recognition, sam_decoder
@@ -114,12 +116,13 @@ class _Decoder(NamedTuple):
     """A decoder of either kind.
 
     scores_are_iou: false for one that scores by stability.
-    single: its one mask is the single-mask output, whatever the number of points.
+    masks: how it chooses its one mask: "single", the single-mask output; "learned", by the chooser for one click; or
+        as SAM's exporter.
     """
 
     decoder: SplitDecoder | SamDecoder
     scores_are_iou: bool = True
-    single: bool = False
+    masks: str | None = None
 
 
 def _decoders(parts: recognition.Parts) -> Iterator[_Decoder]:
@@ -130,7 +133,7 @@ def _decoders(parts: recognition.Parts) -> Iterator[_Decoder]:
         model = parts["decoder"][1]
         session = open_session(sam_decoder.cut(model).SerializeToString())
         about = metadata.of(model)
-        yield _Decoder(SamDecoder(session), about.get("scores") != "stability", about.get("masks") == "single")
+        yield _Decoder(SamDecoder(session), about.get("scores") != "stability", about.get("masks"))
 
 
 def _all_masks(decoder: MaskModel | SplitDecoder | SamDecoder, embedding: Embedding, prompts: Prompts) -> Decoded:
@@ -152,7 +155,7 @@ def _compare(
 ) -> None:
     actual = _all_masks(decoder.decoder, embedding, prompts)
     if actual.low_res_logits.shape[1] == 1:
-        mask = 0 if decoder.single else _choice(expected, prompts.point_coords.shape[1])
+        mask = _choice(decoder.masks, expected, prompts, embedding.input_hw)
         expected = Decoded(expected.low_res_logits[:, [mask]], expected.iou_predictions[:, [mask]])
     errors.add(f"low_res_masks, {stage}", float(np.abs(actual.low_res_logits - expected.low_res_logits).max()), case)
     if decoder.scores_are_iou:
@@ -168,10 +171,15 @@ def _compare(
         errors.add("mask pixels, end to end", share, case)
 
 
-def _choice(decoded: Decoded, num_points: int) -> int:
-    """Return the number of the mask that SAM's exporter chooses, by the number of points, padding counted."""
-    preference = np.array([1000.0, 0, 0, 0])
-    return int((decoded.iou_predictions[0] + (num_points - 2.5) * preference).argmax())
+def _choice(masks: str | None, decoded: Decoded, prompts: Prompts, input_hw: tuple[int, int]) -> int:
+    """Return the number of the mask that a decoder of one mask chooses; see :class:`_Decoder`."""
+    if masks == "single":
+        return 0
+    logits, ious = (part[0] for part in decoded)
+    if masks == LEARNED and prompts.single_point:
+        return int(chooser.confidences(logits, ious, prompts.point_coords[0, 0], input_hw).argmax())
+    preference = np.array([1000.0, 0, 0, 0])  # of the single-mask output, by the number of points, padding counted
+    return int((ious + (prompts.point_coords.shape[1] - 2.5) * preference).argmax())
 
 
 class _FullSize:

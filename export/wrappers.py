@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -15,10 +16,12 @@ from torch.nn import functional
 
 from mobilesam.config import STABILITY_OFFSET
 from mobilesam.export.plan import Plan
+from mobilesam.masks import chooser
+from mobilesam.masks.selection import LEARNED
 from mobilesam.modeling import Sam
 from mobilesam.modeling.transformer import ImageTokens
 from mobilesam.onnx import contract
-from mobilesam.prompts.arrays import ABSENT, BOX_START, PADDING
+from mobilesam.prompts.arrays import ABSENT, BOX_START, PADDING, Prompts
 
 
 class Wrapper(nn.Module):
@@ -178,8 +181,7 @@ class Decoder(Wrapper):
             masks: (B, C, h, w). iou_preds: (B, C). num_points: one number, or (B, 1).
         """
         batch, count = iou_preds.shape
-        preference = torch.tensor([[1000.0] + [0.0] * (count - 1)])
-        best = (iou_preds + (num_points - 2.5) * preference).argmax(dim=1) + count * torch.arange(batch)
+        best = _best(iou_preds, num_points) + count * torch.arange(batch)
         chosen = (each.flatten(0, 1).index_select(0, best) for each in (masks, iou_preds))
         low_res, scores = (each.unsqueeze(1) for each in chosen)
         return low_res, scores
@@ -209,6 +211,40 @@ class ToolDecoder(SingleMask):
         return functional.pad(point_coords, (0, 0, 0, 1)), torch.cat([point_labels, last], dim=1)
 
 
+class LearnedDecoder(Decoder):
+    """The SAM decoder with the learned chooser inside, :mod:`mobilesam.export.learned_decoder`; not to be traced."""
+
+    def __init__(self, sam: Sam, extra_metrics: bool) -> None:
+        super().__init__(sam, False, use_stability_score=False, extra_metrics=extra_metrics, low_res_only=False)
+
+    def forward(
+        self,
+        image_embeddings: Tensor,
+        point_coords: Tensor,
+        point_labels: Tensor,
+        mask_input: Tensor,
+        has_mask_input: Tensor,
+        orig_im_size: Tensor | None = None,
+    ) -> tuple[Tensor, ...]:
+        assert orig_im_size is not None
+        given = image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size
+        _, scores, *_, low_res = outputs = super().forward(*given)
+        masks = mask_input.numpy() if has_mask_input else None
+        count = (1 - self.absent(point_labels)).sum(dim=1, keepdim=True)
+        index, confidence = int(_best(scores, count)), math.nan
+        if Prompts(point_coords.numpy(), point_labels.numpy(), masks).single_point:
+            height, width = self.resize_longest_image_size(orig_im_size, self.sam.config.image_size).tolist()
+            click = point_coords[0, 0].numpy()
+            expected = chooser.confidences(low_res[0].numpy(), scores[0].numpy(), click, (height, width))
+            index, confidence = int(expected.argmax()), float(expected.max())
+        return (*(each[:, [index]] for each in outputs), torch.tensor([confidence]))
+
+
+def _best(iou_preds: Tensor, num_points: int | Tensor) -> Tensor:
+    preference = torch.tensor([[1000.0] + [0.0] * (iou_preds.shape[1] - 1)])
+    return (iou_preds + (num_points - 2.5) * preference).argmax(dim=1)
+
+
 class Job(NamedTuple):
     """A graph, and the module that computes it."""
 
@@ -219,13 +255,15 @@ class Job(NamedTuple):
 def jobs(plan: Plan, sam: Sam) -> Iterator[Job]:
     """Yield the graphs of a plan with their modules."""
     encoder = Encoder if plan.preprocess == "none" else EncoderOfPixels
-    decoder = functools.partial(
+    of_reference = functools.partial(
         Decoder,
         return_single_mask=plan.return_single_mask,
         use_stability_score=plan.use_stability_score,
         extra_metrics=plan.return_extra_metrics,
         low_res_only=plan.low_res_only,
     )
+    learned = functools.partial(LearnedDecoder, extra_metrics=plan.return_extra_metrics)
+    decoder = learned if plan.select == LEARNED else of_reference
     modules: dict[str, Callable[[Sam], Wrapper]] = {"encoder": encoder, "decoder": decoder}
     modules |= {"image": Image, "score": Score, "upscale": Upscale}
     for graph in plan.graphs:

@@ -51,6 +51,15 @@ def export(
     single_mask: Annotated[
         bool, typer.Option("--return-single-mask", help="decoder: one mask per prompt, chosen in the graph.")
     ] = False,
+    select: Annotated[
+        str,
+        typer.Option(
+            "--select",
+            metavar="reference|learned",
+            help="decoder, with --return-single-mask: the mask of SAM's exporter; or, for one click, that of the "
+            "learned chooser, with its confidence as another output.",
+        ),
+    ] = "reference",
     stability: Annotated[
         bool,
         typer.Option("--use-stability-score", help="decoder: rank masks by stability score, not by predicted IoU."),
@@ -97,6 +106,7 @@ def export(
         return_single_mask=single_mask,
         use_stability_score=stability,
         return_extra_metrics=metrics,
+        select=select,
         low_res_only=low_res_only,
         gelu_approximate=gelu_approximate,
     )

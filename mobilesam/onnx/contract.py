@@ -151,13 +151,20 @@ SPLIT_DECODER = (IMAGE, SCORE, UPSCALE)
 GRAPHS = (ENCODER_DYNAMIC, *SPLIT_DECODER)
 
 
-def decoder(*, return_single_mask: bool = False, extra_metrics: bool = False, low_res_only: bool = False) -> Graph:
+def decoder(
+    *,
+    return_single_mask: bool = False,
+    extra_metrics: bool = False,
+    low_res_only: bool = False,
+    confidence: bool = False,
+) -> Graph:
     """Return the contract of the SAM decoder with the options of SAM's exporter.
 
     Args:
         return_single_mask: one mask per prompt, chosen in the graph.
         extra_metrics: also stability_scores and areas of the full-size masks.
         low_res_only: no resizing in the graph, and no orig_im_size.
+        confidence: also the confidence of the learned chooser, with resizing alone.
     """
     count = 1 if return_single_mask else _MASKS
     predictions = Value("iou_predictions", (1, count))
@@ -166,4 +173,5 @@ def decoder(*, return_single_mask: bool = False, extra_metrics: bool = False, lo
         return Graph("decoder", _DECODER_INPUTS[:-1], (predictions, low_res))
     masks = Value("masks", (1, count, "height", "width"))
     extra = (Value("stability_scores", (1, count)), Value("areas", (1, count))) if extra_metrics else ()
-    return Graph("decoder", _DECODER_INPUTS, (masks, predictions, *extra, low_res))
+    chosen = (Value("confidence", (1,)),) if confidence else ()
+    return Graph("decoder", _DECODER_INPUTS, (masks, predictions, *extra, low_res, *chosen))

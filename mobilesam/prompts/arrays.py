@@ -44,7 +44,7 @@ class Prompts:
         """Whether each prompt is a single foreground point, which may mean a part or the whole, without a mask."""
         labels = self.point_labels
         first = labels.shape[1] > 0 and bool((labels[:, 0] == FOREGROUND).all())
-        return first and bool((labels[:, 1:] == PADDING).all()) and self.mask_input is None
+        return first and bool(np.isin(labels[:, 1:], (PADDING, ABSENT)).all()) and self.mask_input is None
 
     def __getitem__(self, part: slice | IntArray) -> Prompts:
         mask_input = None if self.mask_input is None else self.mask_input[part]
