@@ -20,10 +20,18 @@ import numpy as np
 from benchmarks.common import ROOT
 
 REFERENCE, OURS, OURS_ONNX = "mobile_sam", "mobilesam", "mobilesam-onnx"
+OPENVINO, OPENVINO_BFLOAT16 = "mobilesam-openvino", "mobilesam-openvino-bfloat16"
+# The arguments of mobilesam.load.
+_LOADING = {
+    OURS: {"backend": "torch"},
+    OURS_ONNX: {"backend": "onnx"},
+    OPENVINO: {"backend": "openvino"},
+    OPENVINO_BFLOAT16: {"backend": "openvino", "precision": "bfloat16"},
+}
 _REFERENCE_PACKAGE = "mobilesam-mirror==1.0.0"
 # What it imports and does not declare, and what this package imports in the same environment.
 _UNDECLARED = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pillow")
-_UNDECLARED += ("safetensors", "platformdirs", "pycocotools", "onnx", "onnxruntime")
+_UNDECLARED += ("safetensors", "platformdirs", "pycocotools", "onnx", "onnxruntime", "openvino")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -80,8 +88,7 @@ def load_predictor(package: str, weights: Path, threads: int) -> Any:
         return _load_reference(weights, threads)
     import mobilesam
 
-    backend = "onnx" if package == OURS_ONNX else "torch"
-    return mobilesam.SamPredictor(mobilesam.load(weights, backend=backend, device="cpu", threads=threads))
+    return mobilesam.SamPredictor(mobilesam.load(weights, device="cpu", threads=threads, **_LOADING[package]))
 
 
 def generator_class(predictor: Any) -> Any:

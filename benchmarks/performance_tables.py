@@ -5,10 +5,18 @@ from __future__ import annotations
 import statistics
 from typing import Any
 
+from benchmarks.packages import OPENVINO, OPENVINO_BFLOAT16, OURS, OURS_ONNX
 from benchmarks.tables import MACHINE, Results, conditions, mib, ms, recall_rows, rows_table, where
 from mobilesam.evaluate.report import table
 
-_BACKENDS = {"mobilesam": "mobilesam on PyTorch", "mobilesam-onnx": "mobilesam on ONNX Runtime"}
+_BACKENDS = {
+    OURS: "PyTorch",
+    OURS_ONNX: "ONNX Runtime",
+    OPENVINO: "OpenVINO",
+    OPENVINO_BFLOAT16: "OpenVINO, bfloat16",
+}
+# Floating-point operations: of an encode, and of a point in the split decoder, which upscales the covered part alone.
+GFLOP = {"encode": 72.35, "score": 0.822, "upscale": 0.822}
 _TASKS = {
     "set_image": "set_image",
     "click": "predict, one point, three masks",
@@ -16,6 +24,7 @@ _TASKS = {
     "refine": "predict, two points and the last mask",
     "boxes": "{count} boxes at once, one mask each",
     "points": "{count} points at once, three masks each",
+    "everything": "everything mode, {points_per_side} x {points_per_side} points",
     "load": "loaded",
 }
 _HEADLINES = {
@@ -23,6 +32,7 @@ _HEADLINES = {
     "click": "then one click, three masks, ms",
     "boxes": "{count} boxes at once, ms",
     "points": "{count} points at once, three masks each, ms",
+    "everything": "everything mode, {points_per_side} x {points_per_side} points, ms",
 }
 
 
@@ -30,7 +40,7 @@ def headline(results: Results) -> str:
     """Return times and memory of the two packages, and their accuracy on the same objects."""
     side = results["side_by_side"]
     tasks = {task["task"]: task for task in side["tasks"]}
-    *_, package, reference = side["order"]  # ours on ONNX Runtime, the default on a CPU, and the reference
+    package, reference = OURS_ONNX, side["order"][-1]  # the default on a CPU, and the reference
     rows = []
     for name, label in _HEADLINES.items():
         task, ours = tasks[name], tasks[name]["packages"][package]
@@ -51,16 +61,31 @@ def headline(results: Results) -> str:
 
 def side_by_side(results: Results) -> str:
     *ours, _ = results["side_by_side"]["order"]
-    head = ["task", "mobilesam-mirror ms"]
-    for package in ours:
-        head += [f"{_BACKENDS[package]} ms", "times faster (quartiles)"]
+    head = ["task", "mobilesam-mirror ms", *(f"{_BACKENDS[package]} ms: times faster (quartiles)" for package in ours)]
     rows = []
     for task in results["side_by_side"]["tasks"]:
         cells = [_TASKS[task["task"]].format(**task["arguments"]), ms(task["reference"])]
         for each in (task["packages"][package] for package in ours):
-            cells += [ms(each["seconds"]), "{ratio:.2f} ({ratio_q1:.2f}-{ratio_q3:.2f})".format_map(each)]
+            cells.append(f"{ms(each['seconds'])}: " + "{ratio:.2f} ({ratio_q1:.2f}-{ratio_q3:.2f})".format_map(each))
         rows.append([*cells, str(len(task["turns"]))])
     return table([*head, "turns"], rows)
+
+
+def share_of_peak(results: Results) -> str:
+    """Return the GFLOP/s of the network, and their share of what large matrix products reach."""
+    side = results["side_by_side"]
+    peak = side["environment"]["gemm_gflops"][str(side["threads"])]
+    prompt = GFLOP["score"] + GFLOP["upscale"] * side["covered"]
+    *ours, _ = side["order"]
+    rows = []
+    for task in side["tasks"]:
+        points = task["arguments"].get("points_per_side", 0) ** 2
+        works = {"set_image": GFLOP["encode"], "clicks": prompt, "everything": GFLOP["encode"] + points * prompt}
+        if work := works.get(task["task"]):
+            seconds = [task["packages"][package]["seconds"] for package in ours] + [task["reference"]]
+            reached = [f"{work / each:.0f}: {100 * work / each / peak:.0f} %" for each in seconds]
+            rows.append([_TASKS[task["task"]].format(**task["arguments"]), f"{work:.1f}", *reached])
+    return table(["", "GFLOP", *(_BACKENDS[package] for package in ours), "mobilesam-mirror, of the same work"], rows)
 
 
 def memory(results: Results) -> str:
@@ -68,14 +93,12 @@ def memory(results: Results) -> str:
     *ours, reference = side["order"]
     arguments = {task["task"]: task["arguments"] for task in side["tasks"]}
     head = ["peak of a fresh process", "mobilesam-mirror MiB"]
-    for package in ours:
-        head += [f"{_BACKENDS[package]} MiB", "times less"]
+    head += [f"{_BACKENDS[package]} MiB: times less" for package in ours]
     rows = []
     for task, theirs in side["peak_bytes"][reference].items():
-        cells = [_TASKS[task].format(**arguments.get(task, {})), mib(theirs)]
-        for peak in (side["peak_bytes"][package][task] for package in ours):
-            cells += [mib(peak), f"{theirs / peak:.2f}"]
-        rows.append(cells)
+        peaks = (side["peak_bytes"][package][task] for package in ours)
+        cells = [f"{mib(peak)}: {theirs / peak:.2f}" for peak in peaks]
+        rows.append([_TASKS[task].format(**arguments.get(task, {})), mib(theirs), *cells])
     return table(head, rows)
 
 

@@ -1,6 +1,6 @@
-"""This package, on PyTorch and on ONNX Runtime, against the reference: A B C A B C, ratios turn by turn.
+"""This package, on each of its runtimes, against the reference: A B C A B C, ratios turn by turn.
 
-python -m benchmarks.side_by_side --out benchmarks/results/side_by_side.json
+python -m benchmarks.side_by_side --image PHOTO --out benchmarks/results/side_by_side.json
 """
 
 from __future__ import annotations
@@ -15,12 +15,15 @@ from typing import Any
 
 from benchmarks import packages
 from benchmarks.common import in_turns, make_parser, write_result
-from benchmarks.packages import OURS, OURS_ONNX, REFERENCE
+from benchmarks.packages import OPENVINO, OPENVINO_BFLOAT16, OURS, OURS_ONNX, REFERENCE
 from benchmarks.worker import Process
 from mobilesam.bench import write_sample
+from mobilesam.cores import instructions
+from mobilesam.geometry import covered_tokens, resized_hw
+from mobilesam.image.read import read_image
 
 VERSIONS = ["mobilesam", "mobilesam-mirror", "torch", "torchvision", "timm", "onnxruntime", "numpy"]
-VERSIONS += ["opencv-python-headless"]
+VERSIONS += ["openvino", "opencv-python-headless"]
 # Task, its arguments, and turns at full length.
 TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("set_image", {}, 12),
@@ -29,8 +32,9 @@ TASKS: tuple[tuple[str, dict[str, Any], int], ...] = (
     ("refine", {"x": 0.4, "y": 0.5}, 20),
     ("boxes", {"count": 16}, 6),
     ("points", {"count": 64}, 4),
+    ("everything", {"points_per_side": 16}, 3),
 )
-ORDER = (OURS, OURS_ONNX, REFERENCE)
+_NATIVE_BFLOAT16 = {"avx512_bf16", "amx_bf16"}
 PAUSE = 0.3  # seconds: OpenMP threads of the process that ran last spin for a while before they sleep
 
 
@@ -48,7 +52,8 @@ def compare(processes: dict[str, Process], task: str, arguments: dict[str, Any],
 
         return run
 
-    seconds = in_turns({package: timed(process) for package, process in processes.items()}, turns, warmup=1)
+    warmup = 0 if task == "everything" else 1
+    seconds = in_turns({package: timed(process) for package, process in processes.items()}, turns, warmup=warmup)
     *ours, reference = processes
     return {
         "task": task,
@@ -80,6 +85,12 @@ def memory(start: Callable[[str], Process], package: str, photo: Path) -> dict[s
     return peaks
 
 
+def order() -> list[str]:
+    """Return the packages, the reference last; bfloat16 only where the processor computes it."""
+    bfloat16 = [OPENVINO_BFLOAT16] if _NATIVE_BFLOAT16.intersection(instructions() or ()) else []
+    return [OURS, OURS_ONNX, OPENVINO, *bfloat16, REFERENCE]
+
+
 def main() -> None:
     """Compare, print a line for each task, and write the JSON."""
     parser = make_parser(__doc__)
@@ -97,8 +108,9 @@ def main() -> None:
         photo = (arguments.image or Path(folder) / "sample.png").resolve()
         if not arguments.image:
             write_sample(photo)
+        height, width, _ = read_image(photo).shape
         rows = []
-        processes = {package: stack.enter_context(start(package)) for package in ORDER}
+        processes = {package: stack.enter_context(start(package)) for package in order()}
         for process in processes.values():
             process.run("open", photo=str(photo))
         for task, options, turns in TASKS:
@@ -109,13 +121,15 @@ def main() -> None:
             )
             print(f"{task}: reference {row['reference']:.4f} s, {', '.join(ours)}", flush=True)
         stack.close()
-        peaks = {package: memory(start, package, photo) for package in ORDER}
+        peaks = {package: memory(start, package, photo) for package in order()}
     for task in peaks[REFERENCE]:
-        print(f"{task}: peak MiB {', '.join(f'{package} {peaks[package][task] / 2**20:.0f}' for package in ORDER)}")
+        print(f"{task}: peak MiB {', '.join(f'{package} {peaks[package][task] / 2**20:.0f}' for package in peaks)}")
+    rows_covered, columns_covered = covered_tokens(resized_hw((height, width), 1024), 1024, 64)
     result = {
         "format": "side-by-side-2",
-        "order": ORDER,
+        "order": list(peaks),
         "threads": arguments.threads,
+        "covered": rows_covered * columns_covered / 64**2,
         "image": arguments.image.name if arguments.image else "synthetic 1024 x 768",
         "versions": packages.versions(python, VERSIONS),
         "tasks": rows,

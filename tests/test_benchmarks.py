@@ -32,6 +32,33 @@ def test_the_tables_in_the_documents_are_those_of_the_results(name: str) -> None
     assert len(render.BLOCK.findall(text)) == text.count("<!-- table:") > 0
 
 
+@pytest.mark.torch
+def test_the_operations_of_the_network_are_those_that_pytorch_counts() -> None:
+    import torch
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from benchmarks.performance_tables import GFLOP
+    from mobilesam.config import VARIANTS
+    from mobilesam.modeling import Sam
+
+    sam = Sam(VARIANTS["vit_t"]).eval()
+    encoder, decoder = sam.prompt_encoder, sam.mask_decoder
+    counted = {}
+    with torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            embedding = sam.image_encoder(torch.zeros(1, 3, 1024, 1024))
+        counted["encode"] = counter.get_total_flops()
+        image = decoder.prepare(embedding, encoder.get_dense_pe(), encoder.embed_no_mask())
+        sparse = encoder.embed_points(torch.zeros(1, 2, 2), torch.tensor([[1, -1]]))
+        with FlopCounterMode(display=False) as counter:
+            scores = decoder.score(image, sparse)
+        counted["score"] = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            decoder.upscale(scores.kernels, scores.image_tokens.unflatten(1, (64, 64)), 0, 4)
+        counted["upscale"] = counter.get_total_flops()
+    assert {name: flops / 1e9 for name, flops in counted.items()} == pytest.approx(GFLOP, rel=0.01)
+
+
 def test_every_table_is_in_a_document() -> None:
     texts = "".join((render.ROOT / name).read_text(encoding="utf-8") for name in render.DOCUMENTS)
     assert [name for name in render.TABLES if f"<!-- table: {name} -->" not in texts] == []

@@ -40,6 +40,7 @@ PACKAGES = (
     Package("torchvision", "torchvision", "accelerator", "removing duplicate masks on an accelerator", False),
     Package("onnxscript", "onnxscript", "export", "exporting", False, imported=False),
     Package("gradio", "gradio", "webui", "the web page", False, imported=False),
+    Package("openvino", "openvino", "openvino", "running the network on OpenVINO", False, imported=False),
     Package("pyarrow", "pyarrow", "parquet", "Parquet files", False, imported=False),
     Package("ray", "ray", "ray", "batches on many machines", False, imported=False),
 )
