@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import hashlib
 import os
 import warnings
@@ -18,15 +20,18 @@ from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored, encode_groups
-from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, templates
+from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, saved, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sam_decoder import SamDecoder
 from mobilesam.onnx.sessions import move_to_first_core, one_thread_per_core, open_session
 from mobilesam.onnx.split_decoder import SplitDecoder
 from mobilesam.prompts.arrays import Prompts
+from mobilesam.weights import checkpoint as checkpoints
 
 if TYPE_CHECKING:
     import onnx
+
+    from mobilesam.weights.checkpoint import Checkpoint
 
 _CUDA_IMAGES = 8  # in one call of the encoder; on a CPU each image of a larger batch takes longer than a single one
 
@@ -109,23 +114,40 @@ class OnnxSam(MaskModel):
         threads: int | None = None,
         *,
         pin_threads: bool = False,
+        read: Callable[[Path], Checkpoint] = checkpoints.read,
     ) -> OnnxSam:
         """Open a checkpoint; on first use its weights are bound to the graph templates of the package.
 
         Args:
             checkpoint: a checkpoint for :func:`mobilesam.weights.checkpoint.read`.
             provider, threads, pin_threads: see :meth:`from_files`.
+            read: returns the content of the checkpoint; called on first use.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not available.
         """
-        return cls._open(templates.bound_files(expanded(checkpoint)), provider, threads, pin_threads)
+        path = expanded(checkpoint)
+        if providers.resolve(provider)[0] == providers.PROVIDERS["cpu"]:
+            graphs = templates.cpu_files(path, read)
+            # Another process may have removed the files. Any other error is raised again below.
+            with contextlib.suppress(InputError):
+                return cls._open(graphs.files, provider, threads, pin_threads, are_optimized=graphs.are_optimized)
+        return cls._open(templates.bound_files(path, read), provider, threads, pin_threads)
 
     @classmethod
-    def _open(cls, files: Sequence[Path | bytes], provider: str, threads: int | None, pin_threads: bool) -> OnnxSam:
+    def _open(
+        cls,
+        files: Sequence[Path | bytes],
+        provider: str,
+        threads: int | None,
+        pin_threads: bool,
+        *,
+        are_optimized: bool = False,
+    ) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
-        encoder, image, *prompts = (open_session(file, provider, threads) for file in files)
+        open_file = functools.partial(open_session, is_optimized=are_optimized)
+        encoder, image, *prompts = (open_file(file, provider, threads) for file in files)
         about = metadata.read(encoder)
         weights_id = source_weights_id = about["weights_sha256"]
         if about["precision"] != metadata.FLOAT32:
@@ -133,7 +155,7 @@ class OnnxSam(MaskModel):
         decoder = SplitDecoder(image, *prompts)
 
         def open_worker() -> SplitDecoder:
-            return decoder.worker(*(open_session(file, provider, 1) for file in files[2:]))
+            return decoder.worker(*(open_file(file, provider, 1) for file in files[2:]))
 
         # Many prompts are decoded fastest by threads that decode one prompt each.
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
@@ -208,5 +230,4 @@ def _weights_id(encoder: onnx.ModelProto, path: Path) -> str:
     about = metadata.of(encoder)
     if about.get("precision") == metadata.FLOAT32:
         return about["weights_sha256"]
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return saved.file_digest(path)
