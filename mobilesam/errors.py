@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import difflib
-import importlib.metadata
 import re
 from collections.abc import Iterable
 
@@ -89,6 +88,8 @@ def install_command(extra: str) -> str:
 
     It names the packages, so that it works for a checkout and a wheel, too, which no index has.
     """
+    import importlib.metadata
+
     try:
         requirements = importlib.metadata.requires("mobilesam") or []
     except importlib.metadata.PackageNotFoundError:  # a checkout on the path that is not installed

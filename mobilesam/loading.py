@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import importlib
 import os
 import re
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", *runtimes.NAMES)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_CUDA_DRIVER, _ROCM_DRIVER = "libcuda.so.1", Path("/dev/kfd")  # on Linux
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d?))?", re.ASCII)
 
 StrPath = str | os.PathLike[str]
@@ -45,9 +48,10 @@ def load(
     Args:
         model: a name from ``mobilesam weights list``; a checkpoint; or the folder or the files of an ONNX export, which
             may be one string with commas. By default the published weights, downloaded on first use.
-        backend: "torch", "onnx", another of :data:`BACKENDS`, or "auto": ONNX Runtime on a CPU, where it is faster, and
-            PyTorch on its accelerators. A checkpoint of SAM's larger networks runs on PyTorch, and on ONNX Runtime once
-            it is exported.
+        backend: "torch", "onnx", another of :data:`BACKENDS`, or "auto": ONNX Runtime on a CPU, where it is faster,
+            whether PyTorch is installed or not, and PyTorch on its accelerators. A checkpoint of SAM's larger networks
+            runs on PyTorch, and on ONNX Runtime once it is exported. Tensors, gradients and ``predictor.model`` as a
+            network need "torch" by name.
         device: "cpu", "cuda" (with PyTorch also "cuda:1"), "mps", or "auto" for the fastest one available.
         threads: number of threads of a computation on the CPU; by default that of the framework. With ONNX Runtime it
             applies to this model. PyTorch has one number for the process, set with ``torch.set_num_threads``, which is
@@ -86,8 +90,11 @@ def load(
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
         named = model is None or (isinstance(model, str) and model in (DEFAULT, *weights.names()))
         if backend == "onnx" and not (exported or provider or named) and has_torch():
+            from mobilesam.onnx import templates
+
             # ONNX Runtime has templates for the default network. The others run on it once they are exported.
-            backend = "onnx" if read_checkpoint().variant == DEFAULT else "torch"
+            if not templates.are_saved(find_model(model)) and read_checkpoint().variant != DEFAULT:
+                backend = "torch"
     runtime = importlib.import_module(f"mobilesam.runtimes.{backend}")
     request = Request(
         exported=exported,
@@ -150,14 +157,23 @@ def onnx_is_faster(device: str) -> bool:
     """Return whether ONNX Runtime is faster on a device: PyTorch is not installed or has no accelerator there."""
     if not has_torch():
         return True
-    # Builds for CPUs from PyTorch's own index have a label in their version, which is read without importing torch.
-    # Other builds, such as PyPI's for macOS and ARM, have no label and need the import, which takes a second.
-    cpu_build = (installed_version("torch") or "").endswith("+cpu")
-    if device != "auto" or cpu_build:
+    # Importing torch to ask it takes a second or two, so first what is known without it.
+    if device != "auto" or not _has_driver() or (installed_version("torch") or "").endswith("+cpu"):
         return device in ("auto", "cpu")
     from mobilesam.runtimes.torch import resolve_device
 
     return resolve_device(device).type == "cpu"
+
+
+def _has_driver() -> bool:
+    """Return whether the system has the driver of an accelerator that PyTorch may use; True if that is unknown."""
+    if sys.platform != "linux" or exists(_ROCM_DRIVER):
+        return True
+    try:
+        ctypes.CDLL(_CUDA_DRIVER)
+    except OSError:
+        return False
+    return True
 
 
 def as_mask_model(model: Any) -> MaskModel:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.metadata
-
 
 def installed_version(distribution: str, module: str | None = None) -> str | None:
     """Return the version of a package from its metadata, as pip shows it, or None if it is not installed.
@@ -20,6 +17,8 @@ def installed_version(distribution: str, module: str | None = None) -> str | Non
     Raises:
         ImportError: there is no metadata, and the module cannot be imported.
     """
+    import importlib.metadata
+
     try:
         version = importlib.metadata.version(distribution)
     except (importlib.metadata.PackageNotFoundError, KeyError):  # KeyError: incomplete metadata after a failed upgrade

@@ -7,6 +7,7 @@ functions, so that ``mobilesam --help`` is fast and ``doctor`` runs when a packa
 from __future__ import annotations
 
 import codecs
+import gc
 import io
 import os
 import sys
@@ -18,6 +19,8 @@ import typer
 from mobilesam._version import __version__
 from mobilesam.cli.options import Command, UsageError
 from mobilesam.errors import MobileSamError, is_out_of_memory
+
+_ALLOCATIONS = 10_000  # between garbage collections: at the default of 700, imports of a command trigger a hundred
 
 
 def build_app() -> typer.Typer:
@@ -102,6 +105,10 @@ def _root(
     ] = False,
 ) -> None:
     """Segment anything in an image, on a laptop."""
+    if not gc.isenabled():  # see mobilesam.__main__
+        gc.freeze()
+        gc.set_threshold(_ALLOCATIONS, *gc.get_threshold()[1:])
+        gc.enable()
 
 
 def _print_version(requested: bool) -> None:

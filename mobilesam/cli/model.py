@@ -82,9 +82,10 @@ def load_model(
 def fetch_weights(model: str | None) -> None:
     """Fetch the weights if ``model`` is the name of published weights that are not yet stored."""
     from mobilesam import weights
-    from mobilesam.cli.progress import download_bar
 
     name = weights.DEFAULT if model is None else model
-    if name in weights.names():
+    if name in weights.names() and weights.find(name) is None:
+        from mobilesam.cli.progress import download_bar
+
         with download_bar() as progress:
             weights.ensure(name, progress)

@@ -70,7 +70,12 @@ ModelOption = Annotated[
         help="A weights name, a checkpoint, or a folder with an ONNX pair. Default: MobileSAM, fetched on first use.",
     ),
 ]
-BackendOption = Annotated[Backend, typer.Option("--backend", help="Runtime of the network.")]
+BackendOption = Annotated[
+    Backend,
+    typer.Option(
+        "--backend", help="Runtime of the network; auto is ONNX Runtime on a CPU, PyTorch on its accelerators."
+    ),
+]
 DeviceOption = Annotated[Device, typer.Option("--device", help="Device of the network; auto chooses the fastest.")]
 ProviderOption = Annotated[
     str | None,

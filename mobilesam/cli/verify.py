@@ -24,7 +24,12 @@ def verify(
             help="A checkpoint, or the folder of another export. Default: the published weights.",
         ),
     ] = None,
-    backend: options.BackendOption = options.Backend.auto,
+    backend: Annotated[
+        options.Backend | None,
+        typer.Option(
+            "--backend", help="Runtime of the network. Default: torch if it is installed.", show_default=False
+        ),
+    ] = None,
     as_json: options.JsonOption = False,
 ) -> None:
     """Compare ONNX files with the network, over five image shapes, points, boxes and mask input.
@@ -33,8 +38,7 @@ def verify(
 
     mobilesam verify decoder.onnx --against other-export
 
-    Prints the largest difference of each output. The exit code is 1 if one exceeds its limit. The network runs on
-    PyTorch if it is installed, otherwise on ONNX Runtime.
+    Prints the largest difference of each output. The exit code is 1 if one exceeds its limit.
     """
     from mobilesam.cli.model import load_model
     from mobilesam.export.verify import verify as compare
@@ -44,8 +48,9 @@ def verify(
 
     files = [file for path in models for file in (recognition.files_of(path) if path.is_dir() else [path])]
     recognition.by_role(files)  # a wrong file is reported before the network is loaded
-    if backend is options.Backend.auto and not find_export(against) and has_torch():
-        backend = options.Backend.torch
+    if backend is None:
+        with_torch = has_torch() and not find_export(against)
+        backend = options.Backend.torch if with_torch else options.Backend.auto
     rows = compare(files, load_model(against, backend, options.Device.cpu, None))
     if as_json:
         typer.echo(json.dumps([{**row._asdict(), "passed": row.passed} for row in rows], indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -19,15 +20,18 @@ from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, SingleMaskWarning, sentence
 from mobilesam.files import exists, expanded
 from mobilesam.model import Capabilities, Decoded, Embedding, MaskModel, Scored, encode_groups
-from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, templates
+from mobilesam.onnx import contract, metadata, providers, recognition, sam_decoder, saved, templates
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sam_decoder import SamDecoder
 from mobilesam.onnx.sessions import move_to_first_core, one_thread_per_core, open_session
 from mobilesam.onnx.split_decoder import SplitDecoder
 from mobilesam.prompts.arrays import Prompts
+from mobilesam.weights import checkpoint as checkpoints
 
 if TYPE_CHECKING:
     import onnx
+
+    from mobilesam.weights.checkpoint import Checkpoint
 
 _CUDA_IMAGES = 8  # in one call of the encoder; on a CPU each image of a larger batch takes longer than a single one
 
@@ -115,19 +119,28 @@ class OnnxSam(MaskModel):
         *,
         pin_threads: bool = False,
         open_file: Opener | None = None,
+        read: Callable[[Path], Checkpoint] = checkpoints.read,
     ) -> OnnxSam:
         """Open a checkpoint; on first use its weights are bound to the graph templates of the package.
 
         Args:
             checkpoint: a checkpoint for :func:`mobilesam.weights.checkpoint.read`.
             provider, threads, pin_threads, open_file: see :meth:`from_files`.
+            read: returns the content of the checkpoint; called on first use.
 
         Raises:
             CheckpointError: the file is not a MobileSAM checkpoint.
             InputError: the provider is not available.
         """
+        path = expanded(checkpoint)
+        if open_file is None and providers.resolve(provider)[0] == providers.PROVIDERS["cpu"]:
+            graphs = templates.cpu_files(path, read)
+            open_graph = functools.partial(open_session, provider=provider, is_optimized=graphs.are_optimized)
+            # Another process may have removed the files. Any other error is raised again below.
+            with contextlib.suppress(InputError):
+                return cls._open(graphs.files, open_graph, threads, pin_threads)
         open_file = open_file or functools.partial(open_session, provider=provider)
-        return cls._open(templates.bound_files(expanded(checkpoint)), open_file, threads, pin_threads)
+        return cls._open(templates.bound_files(path, read), open_file, threads, pin_threads)
 
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], open_file: Opener, threads: int | None, pin_threads: bool) -> OnnxSam:
@@ -215,5 +228,4 @@ def _weights_id(encoder: onnx.ModelProto, path: Path) -> str:
     about = metadata.of(encoder)
     if about.get("precision") == FLOAT32:
         return about["weights_sha256"]
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return saved.file_digest(path)

@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 # On a CPU, the fused kernel of an addition and a layer norm takes three times as long as the two operators.
 _HARMFUL_FUSIONS = ["SkipLayerNormFusion"]
+_SMALL = 1024  # bytes of a constant that stays in the file of an optimized graph
 
 
 def open_session(
-    model: Path | bytes, provider: str = providers.AUTO, threads: int | None = None
+    model: Path | bytes, provider: str = providers.AUTO, threads: int | None = None, *, is_optimized: bool = False
 ) -> onnxruntime.InferenceSession:
     """Open an ONNX file.
 
@@ -30,6 +31,7 @@ def open_session(
         model: its path or its bytes.
         provider: a name for :func:`mobilesam.onnx.providers.resolve`.
         threads: the number of threads of an operator; by default one for each core that this process may use.
+        is_optimized: whether :func:`optimize` wrote the file.
 
     Raises:
         InputError: ONNX Runtime cannot open the file, or the provider does not start.
@@ -42,6 +44,8 @@ def open_session(
         others = ";".join(str(core) for core in range(2, count + 1))  # counted from 1; the caller runs on the first
         options.add_session_config_entry("session.intra_op_thread_affinities", others)
     options.log_severity_level = 3
+    if is_optimized:
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     # Threads that spin between operators are faster. Between two calls they would slow the next session and NumPy.
     options.add_session_config_entry("session.force_spinning_stop", "1")
     source: Any = model if isinstance(model, bytes) else str(model)
@@ -50,6 +54,32 @@ def open_session(
         session = onnxruntime.InferenceSession(source, options, providers=names, disabled_optimizers=_HARMFUL_FUSIONS)
     providers.check_used(provider, session.get_providers())
     return session
+
+
+def optimize(model: Path | bytes, target: Path) -> None:
+    """Write the graph that ONNX Runtime makes of a model for the CPU; its weights are in a file ``NAME.onnx.data``.
+
+    Raises:
+        InputError: ONNX Runtime cannot open the model, or cannot write the files.
+    """
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 3
+    options.intra_op_num_threads = 1
+    options.enable_cpu_mem_arena = False
+    options.add_session_config_entry("session.disable_prepacking", "1")  # it takes memory, and changes no file
+    options.optimized_model_filepath = str(target)
+    key = "session.optimized_model_external_initializers"
+    options.add_session_config_entry(f"{key}_file_name", f"{target.name}.data")
+    options.add_session_config_entry(f"{key}_min_size_in_bytes", str(_SMALL))
+    with ort_errors(f"optimize the graph {target.name}"):
+        onnxruntime.InferenceSession(
+            model if isinstance(model, bytes) else str(model),
+            options,
+            providers=[providers.PROVIDERS["cpu"]],
+            disabled_optimizers=_HARMFUL_FUSIONS,
+        )
 
 
 @contextlib.contextmanager

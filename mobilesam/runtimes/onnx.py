@@ -14,8 +14,13 @@ def open_model(request: Request) -> MaskModel:
     provider = _provider(request.device, request.provider)
     if request.exported:
         return OnnxSam.from_files(request.exported, provider, request.threads, pin_threads=request.pin_threads)
-    checkpoint = request.find_checkpoint()
-    return OnnxSam.from_checkpoint(checkpoint, provider, request.threads, pin_threads=request.pin_threads)
+    return OnnxSam.from_checkpoint(
+        request.find_checkpoint(),
+        provider,
+        request.threads,
+        pin_threads=request.pin_threads,
+        read=lambda _: request.read_checkpoint(),
+    )
 
 
 def _provider(device: str, provider: str | None) -> str:

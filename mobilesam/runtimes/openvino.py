@@ -23,4 +23,9 @@ def open_model(request: Request) -> MaskModel:
 
     if request.exported:
         return OnnxSam.from_files(request.exported, threads=request.threads, open_file=open_file)
-    return OnnxSam.from_checkpoint(request.find_checkpoint(), threads=request.threads, open_file=open_file)
+    return OnnxSam.from_checkpoint(
+        request.find_checkpoint(),
+        threads=request.threads,
+        open_file=open_file,
+        read=lambda _: request.read_checkpoint(),
+    )

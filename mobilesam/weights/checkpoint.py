@@ -201,15 +201,15 @@ def _read_safetensors(path: Path) -> StateDict:
 def _read_torch(path: Path) -> object:
     if reason := tensor_files.oversized(path):
         raise _refusal(path, reason)
+    if weights.is_listed(path):
+        return tensor_files.read_torch_zip(path)  # also where torch is installed, because importing it takes longer
     try:
         import torch
     except ImportError as error:
-        if not weights.is_listed(path):
-            raise MissingDependencyError(
-                f"{path} is not one of the official files, so reading it needs torch, which is not installed. "
-                f"Run: {install_command('torch')}, or convert the checkpoint to .safetensors."
-            ) from error
-        return tensor_files.read_torch_zip(path)
+        raise MissingDependencyError(
+            f"{path} is not one of the official files, so reading it needs torch, which is not installed. "
+            f"Run: {install_command('torch')}, or convert the checkpoint to .safetensors."
+        ) from error
     try:
         # An open file, because torch goes by the suffix of a path. Its warnings say less than the errors below.
         with path.open("rb") as file, warnings.catch_warnings():

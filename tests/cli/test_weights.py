@@ -167,7 +167,8 @@ def used_home(empty_home: Path) -> tuple[Path, dict[Path, int]]:
         empty_home / f".mobile_sam.{KEY}.partial.safetensors": 7,
         empty_home / "onnx" / KEY / "encoder.onnx": 8,
         empty_home / "onnx" / KEY / "sha256.json": 9,
-        empty_home / "onnx" / KEY / f".image.{KEY}.partial.onnx": 10,
+        empty_home / "onnx" / KEY / "tmp1234.partial" / "image.onnx": 4,
+        empty_home / "onnx" / KEY / f"optimized-{KEY}" / "score.onnx.data": 6,
     }
     others = [
         empty_home / "mobile_sam.pt",  # not the content that the manifest lists
@@ -182,6 +183,7 @@ def used_home(empty_home: Path) -> tuple[Path, dict[Path, int]]:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"x" * size)
     (empty_home / "onnx" / KEY / ".lock").touch()
+    (empty_home / "onnx" / KEY / f"optimized-{KEY}" / ".lock").touch()
     return empty_home, own
 
 
@@ -263,9 +265,9 @@ def test_clean_removes_fetched_weights_and_saved_onnx_files(
     monkeypatch.setenv("MOBILESAM_HOME", str(home))
     home.mkdir()
     shutil.copy(checkpoint_path, home)
-    assert {path.parent.parent for path in templates.bound_files(weights.ensure())} == {home / "onnx"}
+    assert {Path(str(path)).parents[2] for path in templates.cpu_files(weights.ensure()).files} == {home / "onnx"}
     freed = sum(path.stat().st_size for path in files_below(home))
-    assert len(files_below(home)) == 6
+    assert len(files_below(home)) == 15
     assert command("weights", "clean", "--yes").out.endswith(f"\n{freed:,} bytes freed\n")
     left = [path.name for path in home.rglob("*")]
     assert left in ([".lock"], [])  # older versions of filelock remove the file of the lock

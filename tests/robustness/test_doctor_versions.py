@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _ctypes
 import json
 import os
 import subprocess
@@ -85,13 +86,14 @@ def test_a_package_without_metadata_has_the_version_of_its_module(tmp_path: Path
     assert not any(result[name]["problem"] for name in ("torchvision", "onnxscript", "ray"))
 
 
+@pytest.mark.skipif(sys.platform != "linux" or Path("/dev/kfd").exists(), reason="drivers are looked up on Linux")
 @pytest.mark.parametrize(
-    ("version", "imports_torch"),
-    [("2.14.1+cpu", False), ("2.14.1", True), (None, True)],
-    ids=["labeled", "not labeled", "no metadata"],
+    ("version", "driver", "imports_torch"),
+    [("2.14.1+cpu", True, False), ("2.14.1", True, True), (None, True, True), ("2.14.1", False, False)],
+    ids=["labeled", "not labeled", "no metadata", "no driver"],
 )
-def test_torch_is_queried_for_accelerators_unless_its_version_says_cpu(
-    tmp_path: Path, version: str | None, imports_torch: bool
+def test_torch_is_queried_for_accelerators_unless_there_can_be_none(
+    tmp_path: Path, version: str | None, driver: bool, imports_torch: bool
 ) -> None:
     install(tmp_path, "torch", TORCH.format(version="2.14.1+cpu"), version)
     code = (
@@ -102,7 +104,11 @@ def test_torch_is_queried_for_accelerators_unless_its_version_says_cpu(
         "from mobilesam import loading\n"
         "print(loading.onnx_is_faster('auto'), 'torch' in sys.modules)"
     )
-    environment = os.environ | {"PYTHONPATH": str(tmp_path)}
+    environment = os.environ | {"PYTHONPATH": str(tmp_path), "LD_LIBRARY_PATH": str(tmp_path)}
+    if driver:
+        (tmp_path / "libcuda.so.1").symlink_to(_ctypes.__file__)
+    else:
+        (tmp_path / "libcuda.so.1").touch()  # not a library, and found before a real driver
     command = [sys.executable, "-c", code]
     finished = subprocess.run(command, capture_output=True, text=True, env=environment, check=True)
     assert finished.stdout.split() == ["True", str(imports_torch)]
