@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 _CONFIG = VARIANTS["vit_t"]
 # Prompts in one call. On a CPU the image tokens of a prompt, 4 MB, should stay in the cache; a GPU needs many prompts.
-_CPU_BATCH, _ACCELERATOR_BATCH = 1, 32
+_CPU_BATCH, _ACCELERATOR_BATCH = 2, 32
 # Rows of the token grid upscaled in one call on a CPU: their intermediate values, 3 MB, stay in the cache of a core.
 _CPU_ROWS = 16
 
