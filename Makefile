@@ -15,7 +15,7 @@ WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests
 	--deselect=tests/robustness/test_output_stack.py::test_predict_batch_and_page_write_equal_bytes \
 	--deselect=tests/robustness/test_output_stack.py::test_the_page_saves_every_format_of_segments
 
-.PHONY: help demo test test-without-torch test-minimum lint format build release-check docs docs-serve clean
+.PHONY: help demo test test-without-torch test-minimum bench-gpu lint format build release-check docs docs-serve clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -37,6 +37,10 @@ test-without-torch: .venv/without-torch/ready ## run the quick tests that need n
 
 test-minimum: .venv/minimum/ready ## run them with the lowest versions that pyproject.toml allows
 	.venv/minimum/bin/python -m pytest $(WITHOUT_TORCH) $(SPREAD) $(ARGS)
+
+bench-gpu: .venv/for-development ## measure precisions on a GPU; ARGS="--device cpu --turns 1" rehearses on the CPU
+	$(BIN)/mobilesam samples $(DEMO)/photos --force
+	$(BIN)/python -m benchmarks.gpu --image $(DEMO)/photos/coffee.jpg --out $(DEMO)/gpu.json $(ARGS)
 
 lint: .venv/for-development ## check style and types
 	$(BIN)/ruff check

@@ -15,6 +15,12 @@ _PADDINGS = {
     "empty": "covered part, an empty square's embedding around it",
     "zeros": "covered part, zeros around it",
 }
+_RUNTIMES = {
+    "eval_mobilesam": "PyTorch, float32",
+    "eval_onnx": "ONNX Runtime, float32",
+    "eval_openvino": "OpenVINO, float32",
+    "eval_openvino_bfloat16": "OpenVINO, bfloat16",
+}
 _RULES = {
     "score": "highest predicted IoU of the three (`score`, the reference's habit)",
     "single": "the single mask (`single`)",
@@ -63,6 +69,16 @@ def tokens(results: Results) -> str:
         ious = [*summary["by_token"], summary["ranked_iou"], summary["oracle_iou"]]
         rows.append([kind, *(f"{iou:.4f}" for iou in ious)])
     return table(head, rows)
+
+
+def runtimes(results: Results) -> str:
+    """Return the accuracy of the same weights on each runtime, on the same objects."""
+    rows = []
+    for name, label in _RUNTIMES.items():
+        box, point = (results[name]["summary"]["prompts"][kind] for kind in ("box", "point"))
+        ious = [box["mean_iou"], box["boundary_iou"], point["mean_iou"], point["oracle_iou"]]
+        rows.append([label, *(f"{iou:.4f}" for iou in ious)])
+    return table(["", "box", "its boundary IoU", "point, best predicted IoU", "point, best of three"], rows)
 
 
 def stages(results: Results) -> str:

@@ -92,7 +92,7 @@ class Worker:
 
     def clicks(self, count: int) -> None:
         """Segment one point after another without a pause, three masks each; the time is that of one."""
-        points = self._pixels(_grid(count))
+        points = self._pixels(places(count))
         with self.timed():
             for point in points:
                 self.predictor.predict(point[None], LABELS[:1], multimask_output=True)
@@ -108,13 +108,13 @@ class Worker:
 
     def points(self, count: int) -> None:
         """Segment independent points on a grid, three masks each."""
-        points = self._pixels(_grid(count))
+        points = self._pixels(places(count))
         with self.timed():
             predict_points(self.predictor, points)
 
     def boxes(self, count: int) -> None:
         """Segment independent boxes, one mask each."""
-        centers = _grid(count)
+        centers = places(count)
         boxes = np.concatenate([self._pixels(np.clip(centers + shift, 0, 1)) for shift in (-0.06, 0.06)], axis=1)
         with self.timed():
             predict_boxes(self.predictor, boxes)
@@ -131,7 +131,7 @@ class Worker:
         return np.asarray(places, dtype=np.float64) * [self.image.shape[1], self.image.shape[0]]
 
 
-def _grid(count: int) -> np.ndarray:
+def places(count: int) -> np.ndarray:
     """Return (count, 2) places spread over the unit square."""
     side = int(np.ceil(np.sqrt(count)))
     steps = (np.arange(side) + 0.5) / side
