@@ -4,13 +4,15 @@ python -m benchmarks.expected_masks data --out DIR IMAGE ...
 python -m benchmarks.expected_masks learn --data DIR --annotations instances.json \\
     --out benchmarks/results/expected_masks.json --write mobilesam/automatic/expected_masks.npz
 
-The modes are simulated, cross-validated by image, and with each domain left out. It needs PyTorch.
+It is learned on the images whose license allows commercial use. The modes are simulated on all of them, cross-validated
+by image, and with each domain left out. It needs PyTorch.
 """
 
 from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -20,6 +22,7 @@ import numpy as np
 import torch
 
 import mobilesam
+from benchmarks.chooser_data import COMMERCIAL
 from benchmarks.common import write_result
 from benchmarks.expected_masks_data import Photo, best_orders, make_data, read_photos
 from mobilesam.automatic.expected_masks import DECAYS, FORMAT, log_rates
@@ -44,7 +47,7 @@ class Run(NamedTuple):
 def targets(photo: Photo) -> np.ndarray:
     """Return whether each point gives a mask of each kind, (N, K)."""
     points = photo.gives.sum(axis=0)
-    kinds = [(points >= low) & (points < high) for low, high in zip(KINDS, KINDS[1:], strict=False)]
+    kinds = [(points >= low) & (points < high) for low, high in itertools.pairwise(KINDS)]
     return np.stack([photo.gives[:, kind].any(axis=1) for kind in kinds], axis=1)
 
 
@@ -91,11 +94,11 @@ def simulate(photo: Photo, learned: Mapping[str, np.ndarray] | None) -> Run:
     return Run(*photo.explore(expectation, int(max(MOST_SHARE[mode] for mode in MODES) * len(photo.points))))
 
 
-def validate(photos: Sequence[Photo], groups: np.ndarray) -> list[Run]:
-    """Return a run on each photo, by parameters learned on the photos of other groups."""
+def validate(photos: Sequence[Photo], allowed: np.ndarray, groups: np.ndarray) -> list[Run]:
+    """Return a run on each photo, by parameters learned on the allowed photos of other groups."""
     runs: dict[int, Run] = {}
     for group in np.unique(groups):
-        learned = learn([photo for photo, each in zip(photos, groups, strict=True) if each != group])
+        learned = learn([photos[place] for place in np.flatnonzero(allowed & (groups != group))])
         runs |= {place: simulate(photos[place], learned) for place in np.flatnonzero(groups == group).tolist()}
     return [runs[place] for place in range(len(photos))]
 
@@ -152,18 +155,20 @@ def measure(photos: Sequence[Photo], runs: Sequence[Run], rule: Sequence[Run], d
 def _run(arguments: argparse.Namespace) -> None:
     photos = read_photos(arguments.data)
     about = json.loads(arguments.annotations.read_text(encoding="utf-8"))["images"]
-    domain_of = {Path(entry["file_name"]).stem: entry["domain"] for entry in about}
-    domains = np.array([domain_of[photo.name] for photo in photos])
+    entries = {Path(entry["file_name"]).stem: entry for entry in about}
+    domains = np.array([entries[photo.name]["domain"] for photo in photos])
+    allowed = np.array([entries[photo.name]["license"].startswith(COMMERCIAL) for photo in photos])
     folds = np.zeros(len(photos), np.int64)
     for domain in np.unique(domains):
         folds[domains == domain] = np.arange(np.count_nonzero(domains == domain)) % _FOLDS
     rule = [simulate(photo, None) for photo in photos]
-    validated, best = validate(photos, folds), list(best_orders(photos))
+    validated, best = validate(photos, allowed, folds), list(best_orders(photos))
     result = {
         "images": [photo.name for photo in photos],
+        "learned on": [photo.name for photo, used in zip(photos, allowed, strict=True) if used],
         "masks": sum(photo.same.shape[1] for photo in photos),
         "cross-validated": measure(photos, validated, rule, domains),
-        "domain left out": measure(photos, validate(photos, domains), rule, domains),
+        "domain left out": measure(photos, validate(photos, allowed, domains), rule, domains),
         "curve": [
             {
                 "points": n,
@@ -180,7 +185,7 @@ def _run(arguments: argparse.Namespace) -> None:
         ],
     }
     if arguments.write:
-        learned = learn(photos)
+        learned = learn([photo for photo, used in zip(photos, allowed, strict=True) if used])
         least = {f"least_{mode}": np.float32(np.exp(least_of(photos, validated, mode))) for mode in MODES}
         ids = np.array([mobilesam.load(backend="onnx").weights_id])
         np.savez_compressed(arguments.write, format=np.array(FORMAT), weights_ids=ids, **learned, **least)

@@ -29,7 +29,7 @@ class Photo:
     """The points of a grid on one image, N, the P masks that pass the filters, and the S that the exact mode returns.
 
     vectors: (N, 256) float16, the embedding at the points. points: (N, 2). inside: (N, N), for each point decoded which
-    lie in its finest mask. mask_point: (P,). boxes: (P, 4). predicted_iou: (P,). same: (P, S), whether two are the same.
+    lie in its finest mask. mask_point: (P,). boxes: (P, 4). predicted_iou: (P,). same: (P, S).
     """
 
     name: str

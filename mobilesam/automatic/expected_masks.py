@@ -23,7 +23,7 @@ from mobilesam.learned import read_arrays
 from mobilesam.model import MaskModel
 
 PATH = Path(__file__).with_name("expected_masks.npz")
-SHA256 = "0"
+SHA256 = "04db84ad24a41c1e390b1e7b3ccd33abd47726a511dd5c82dc3de5e5b41b469b"
 FORMAT = "mobilesam-expected-masks-1"
 FILTERS = (0.88, 0.95, STABILITY_OFFSET)  # the thresholds of the masks that it was learned on
 # How fast the expected masks of each kind become fewer where a point becomes known.

@@ -53,8 +53,8 @@ class SamAutomaticMaskGenerator:
         point_grids: instead of ``points_per_side``: the points of each layer, (N, 2), x y in 0..1 of the crop.
         min_mask_region_area: fill holes and remove islands of fewer pixels than this.
         output_mode: "binary_mask", "uncompressed_rle" or "coco_rle". Of large images only the RLEs are small.
-        mode: "exact" decodes every point; "balanced" and "fast" decode few of them, chosen by the image and by the masks
-            of earlier points, and find most of the same masks.
+        mode: "exact" decodes every point; "balanced" and "fast" decode few of them, chosen by the image and by the
+            masks of earlier points, and find most of the same masks.
         tile_size: segment an image that is larger than this in tiles of this many pixels a side too, for objects that
             are small in a large image; instead of ``crop_n_layers``. Masks that tile borders cut are joined.
         tile_overlap: overlap of neighboring tiles, at least this share of their side.
