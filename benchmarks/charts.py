@@ -28,8 +28,14 @@ _COLORS = ("#0f766e", "#ca6217", "#5850b4")
 
 
 def draw_charts(results: Results, folder: Path) -> None:
-    """Write ``everything-cost.svg``, ``everything-recall.svg`` and ``confidence.svg`` into a folder."""
-    for name, chart in (("everything-cost", _cost), ("everything-recall", _recall), ("confidence", _confidence)):
+    """Write a file named after each chart into a folder."""
+    charts = {
+        "everything-cost": _cost,
+        "everything-recall": _recall,
+        "everything-points": _points,
+        "confidence": _confidence,
+    }
+    for name, chart in charts.items():
         with plt.style.context(_STYLE):
             figure, axes = plt.subplots()
             chart(axes, results)
@@ -52,7 +58,7 @@ def _cost(axes: plt.Axes, results: Results) -> None:
 
 def _recall(axes: plt.Axes, results: Results) -> None:
     """Draw each mode at its time and at the share of the exact masks that it finds."""
-    rows = recall_rows(results)
+    rows = [row for row in recall_rows(results) if "rule" not in row["mode"]]
     for row, color in zip(rows, _COLORS, strict=True):
         axes.plot(row["seconds"], row["share"], "o", color=color, markersize=9)
         label = f"{row['mode']}: {row['share']:.0%} in {row['seconds']:.1f} s"
@@ -60,6 +66,23 @@ def _recall(axes: plt.Axes, results: Results) -> None:
     axes.set(title="Masks of the exact mode found by each mode", xlabel="median seconds a photo")
     axes.set(ylabel="share of the exact mode's masks", xlim=(0, 1.2 * rows[0]["seconds"]), ylim=(0, 1.08))
     axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+
+
+def _points(axes: plt.Axes, results: Results) -> None:
+    """Draw the share of the exact masks found against the points decoded of each photo, and where the modes end."""
+    learned = results["expected_masks"]
+    labels = {"best": "if the masks were known", "learned": "learned", "rule": "rule"}
+    for (name, label), color in zip(labels.items(), reversed(_COLORS), strict=True):
+        line = [(row["points"], row[name]) for row in learned["curve"]]
+        axes.plot(*zip(*line, strict=True), "o-", color=color, label=label, markersize=4)
+    for mode in ("fast", "balanced"):
+        row = learned["cross-validated"][mode]["all"]
+        axes.plot(row["points"], row["learned"], "D", color=_COLORS[1])
+        axes.annotate(mode, (row["points"], row["learned"]), (4, 6), textcoords="offset points")
+    axes.set(title="Masks of the exact mode found, of 1024 points", xlabel="points decoded", ylabel="share found")
+    axes.set(xlim=(0, None), ylim=(0, 1.08))
+    axes.yaxis.set_major_formatter(mpl.ticker.PercentFormatter(1))
+    axes.legend(loc="lower right")
 
 
 def _confidence(axes: plt.Axes, results: Results) -> None:

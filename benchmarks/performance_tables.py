@@ -7,6 +7,7 @@ from typing import Any
 
 from benchmarks.packages import OPENVINO, OPENVINO_BFLOAT16, OURS, OURS_ONNX
 from benchmarks.tables import MACHINE, Results, conditions, mib, ms, recall_rows, rows_table, where
+from mobilesam.automatic.exploration import SHARE
 from mobilesam.evaluate.report import table
 
 _BACKENDS = {
@@ -147,10 +148,33 @@ def everything_side(results: Results) -> str:
 
 def everything_recall(results: Results) -> str:
     """Return what share of the exact mode's masks the others find, in what time."""
-    rows = recall_rows(results)
-    columns = [("mode", "{mode}"), ("median s a photo", "{seconds:.1f}")]
+    return _recall(results, "recall")
+
+
+def everything_held_back(results: Results) -> str:
+    """Return the same for the photos held back."""
+    return _recall(results, "held_back")
+
+
+def _recall(results: Results, part: str) -> str:
+    rows = recall_rows(results, part)
+    columns = [("mode", "{mode}"), ("median s a photo", "{seconds:.1f}"), ("mean", "{mean:.1f}")]
     columns += [(f"of {rows[0]['masks']} exact masks found", "{share:.3f}"), ("masks in all", "{masks}")]
     return rows_table(rows, *columns)
+
+
+def expected_masks(results: Results) -> str:
+    """Return how many masks the modes find with how many points, on images that the expectation has not seen."""
+    rows = [
+        [mode, name, domain.replace("_", " "), str(row["photos"]), f"{row['points']:.0f}", f"{row['learned']:.3f}"]
+        + [f"{SHARE[mode] * 1024:.0f}", f"{row['rule']:.3f}"]
+        for mode in ("fast", "balanced")
+        for name in ("cross-validated", "domain left out")
+        for domain, row in results["expected_masks"][name][mode].items()
+    ]
+    head = ["mode", "learned on", "measured on", "photos", "points", "found", "points of the rule", "found by it"]
+    labels = {"cross-validated": "other images", "domain left out": "other domains"}
+    return table(head, [[row[0], labels[row[1]], *row[2:]] for row in rows])
 
 
 def everything_memory(results: Results) -> str:
@@ -178,7 +202,7 @@ def everything_curve(results: Results) -> str:
 
 def conditions_everything(results: Results) -> str:
     parts = results["everything"]
-    return "\n".join(f"- {name}: {where(parts[name])}" for name in ("side", "recall", "memory", "curve"))
+    return "\n".join(f"- {name}: {where(parts[name])}" for name in ("side", "recall", "held_back", "memory", "curve"))
 
 
 def detections(results: Results) -> str:

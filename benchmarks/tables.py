@@ -53,16 +53,18 @@ def where(part: Mapping[str, Any]) -> str:
     return conditions(part, "{machine}, commit {commit}, {threads} threads, {versions}")
 
 
-def recall_rows(results: Results) -> list[dict[str, Any]]:
+def recall_rows(results: Results, part: str = "recall") -> list[dict[str, Any]]:
     """Return "mode", median "seconds", "share" of the exact masks found and number of "masks", exact first."""
-    rows = results["everything"]["recall"]["rows"]
+    rows = results["everything"][part]["rows"]
     exact = sum(row["exact"]["masks"] for row in rows)
     return [
         {
             "mode": mode,
             "seconds": statistics.median(row[mode]["seconds"] for row in rows),
+            "mean": statistics.mean(row[mode]["seconds"] for row in rows),
             "share": sum(row[mode]["found"] for row in rows) / exact,
             "masks": sum(row[mode]["masks"] for row in rows),
         }
-        for mode in ("exact", "balanced", "fast")
+        for mode in rows[0]
+        if mode != "photo"
     ]

@@ -17,7 +17,7 @@ TIERS = tuple(
     for line in (
         "_moved arrays",
         "_version cores errors file_kind geometry versions",
-        "mobilesam build config files optional prompt_file selection",
+        "mobilesam build config files learned optional prompt_file selection",
         "image masks prompts samples visualize",
         "model weights",
         "embedding modeling onnx",

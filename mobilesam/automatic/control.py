@@ -43,9 +43,10 @@ class Control:
         self.stopped = self.stopped or late or (self._canceled is not None and bool(self._canceled()))
         return self.stopped
 
-    def advance(self, prompts: int, masks: int) -> None:
-        """Add to the counts and call ``progress(done, total, masks)``."""
+    def advance(self, prompts: int, masks: int, skipped: int = 0) -> None:
+        """Add to the counts, take ``skipped`` off the total, and call ``progress(done, total, masks)``."""
         self.done += prompts
+        self.total -= skipped
         self.masks += masks
         if self._progress:
             self._progress(self.done, self.total, self.masks)

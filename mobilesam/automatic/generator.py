@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.arrays import FloatArray64, UInt8Array
-from mobilesam.automatic import segment
+from mobilesam.automatic import expected_masks, segment
 from mobilesam.automatic.control import Cancel, Control, Progress
 from mobilesam.automatic.grids import generate_crop_boxes
 from mobilesam.automatic.segment import Crop, PointDecoder, decode_boxes, suppress
@@ -53,8 +53,8 @@ class SamAutomaticMaskGenerator:
         point_grids: instead of ``points_per_side``: the points of each layer, (N, 2), x y in 0..1 of the crop.
         min_mask_region_area: fill holes and remove islands of fewer pixels than this.
         output_mode: "binary_mask", "uncompressed_rle" or "coco_rle". Of large images only the RLEs are small.
-        mode: "exact" decodes every point; "balanced" and "fast" decode 3/8 and 11/64 of the points, chosen by the masks
-            of earlier points, and find most of the same masks.
+        mode: "exact" decodes every point; "balanced" and "fast" decode few of them, chosen by the image and by the
+            masks of earlier points, and find most of the same masks.
         tile_size: segment an image that is larger than this in tiles of this many pixels a side too, for objects that
             are small in a large image; instead of ``crop_n_layers``. Masks that tile borders cut are joined.
         tile_overlap: overlap of neighboring tiles, at least this share of their side.
@@ -160,12 +160,13 @@ class SamAutomaticMaskGenerator:
         hw = (pixels.shape[0], pixels.shape[1])
         settings = self.settings
         crops = self._crops(hw)
-        control.total = sum(settings.points_to_decode(grid) for _, grid in crops)
+        learned = settings.adaptive and expected_masks.knows(self.mask_model, settings.filters)
+        control.total = sum(settings.points_to_decode(grid, learned) for _, grid in crops)
         candidates: list[Candidate] = []
         for box, grid in crops:
             if control.must_stop():
                 break
-            candidates += self._segment(self._encode(pixels, box), grid, control)
+            candidates += self._segment(self._encode(pixels, box), grid, control, learned)
         if settings.tile_size is not None:
             candidates = stitch(candidates, hw, settings.crop_nms_thresh)
         elif len(crops) > 1:
@@ -241,12 +242,12 @@ class SamAutomaticMaskGenerator:
     def _batch_size(self) -> int:
         return min(self.settings.points_per_batch, self.mask_model.capabilities.prompt_batch)
 
-    def _segment(self, crop: Crop, grid: FloatArray64, control: Control) -> list[Candidate]:
+    def _segment(self, crop: Crop, grid: FloatArray64, control: Control, learned: bool) -> list[Candidate]:
         """Decode the points of a crop, as many as ``control`` allows, and remove duplicates."""
         if control.must_stop():  # the time may be up since the crop was encoded
             return []
         decoder = PointDecoder(self.mask_model, crop, grid, self.settings)
-        exploration = decoder.exploration()
+        exploration = decoder.exploration(learned)
         by_point: dict[int, list[Candidate]] = {}
         distinct: list[Box] = []
         size = self._batch_size()
@@ -261,6 +262,8 @@ class SamAutomaticMaskGenerator:
                     exploration.learn(index, known)
                 boxes = [item.box for items in candidates for item in items]
                 control.advance(len(part), self._add_distinct(distinct, boxes))
+        if exploration.left and not control.stopped:  # no new masks are expected
+            control.advance(0, 0, skipped=exploration.left)
         # Among equal scores the order of the grid decides, as in the reference.
         kept = [item for index in sorted(by_point) for item in by_point[index]]
         if self.settings.tile_size is None:

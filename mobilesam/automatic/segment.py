@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.arrays import BoolArray, FloatArray, FloatArray64, IntArray
-from mobilesam.automatic.exploration import MIN_PREDICTED_IOU, Exploration, appearance_at, inside_finest
+from mobilesam.automatic import expected_masks
+from mobilesam.automatic.exploration import MIN_PREDICTED_IOU, Exploration, appearance_of, inside_finest, vectors_at
 from mobilesam.automatic.settings import Settings
 from mobilesam.config import MULTIMASK, SINGLE_MASK
 from mobilesam.geometry import points_to_model
@@ -44,13 +45,19 @@ class PointDecoder:
         self._places = points_to_model(self._points, **hw) / model.image_size
         self._prompts, _ = make_prompts(self._points[:, None], np.ones((len(grid), 1)), **hw)
 
-    def exploration(self) -> Exploration:
-        """Return the order in which the points are decoded."""
-        appearance = None
+    def exploration(self, learned: bool) -> Exploration:
+        """Return the order in which the points are decoded.
+
+        learned: whether the learned expectation is that of the model's masks.
+        """
+        appearance = expectation = None
         if self._settings.adaptive:
             features = self._model.dump_features(self._crop.embedding.features)
-            appearance = appearance_at(features, self._cells(features.shape[-1]))
-        return Exploration(self._points, appearance, self._settings.points_to_decode(self._points))
+            vectors = vectors_at(features, self._cells(features.shape[-1]))
+            appearance = appearance_of(vectors)
+            expectation = expected_masks.expectation(vectors, self._settings.mode) if learned else None
+        limit = self._settings.points_to_decode(self._points, learned)
+        return Exploration(self._points, appearance, limit, expectation)
 
     def decode(self, model: MaskModel, indices: IntArray) -> tuple[list[list[Candidate]], list[BoolArray]]:
         """Decode a few points, as many as one call of the decoder takes.

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mobilesam.arrays import FloatArray64
-from mobilesam.automatic.exploration import SHARE
+from mobilesam.automatic.exploration import MOST_SHARE, SHARE
 from mobilesam.automatic.grids import build_all_layer_point_grids
 from mobilesam.errors import InputError, sentence, unknown_name
 
@@ -82,9 +82,14 @@ class Settings:
         """Whether the mode chooses points by the masks of earlier ones."""
         return self.mode != "exact"
 
-    def points_to_decode(self, grid: FloatArray64) -> int:
-        """Return how many of a grid's points the mode decodes."""
-        return math.ceil(SHARE[self.mode] * len(grid))
+    @property
+    def filters(self) -> tuple[float, float, float]:
+        """The thresholds that a mask passes: predicted IoU, stability score, and its offset."""
+        return self.pred_iou_thresh, self.stability_score_thresh, self.stability_score_offset
+
+    def points_to_decode(self, grid: FloatArray64, learned: bool) -> int:
+        """Return how many of a grid's points the mode decodes; with the learned expectation, at most."""
+        return math.ceil((MOST_SHARE if learned else SHARE)[self.mode] * len(grid))
 
     @functools.cached_property
     def grids(self) -> list[FloatArray64]:

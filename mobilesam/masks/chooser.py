@@ -9,8 +9,6 @@ docs/accuracy.md has the figures and the images that it was learned on.
 from __future__ import annotations
 
 import functools
-import hashlib
-import io
 import itertools
 import math
 from collections.abc import Mapping, Sequence
@@ -21,7 +19,7 @@ import numpy as np
 
 from mobilesam.arrays import Array, BoolArray, FloatArray
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
-from mobilesam.errors import WeightsError
+from mobilesam.learned import read_arrays
 
 PATH = Path(__file__).with_name("chooser.npz")
 SHA256 = "f4da3c6563552927105b5020843bf523a2732757bb869f41c107095423f100ae"
@@ -165,24 +163,8 @@ def parameters() -> Mapping[str, Any]:
     Raises:
         WeightsError: it is missing or damaged.
     """
-    try:
-        content = PATH.read_bytes()
-    except OSError as error:
-        raise _damaged(error.strerror or str(error)) from error
-    if hashlib.sha256(content).hexdigest() != SHA256:
-        raise _damaged("its SHA-256 differs")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {name: archive[name] for name in archive.files}
-    if str(arrays.get("format")) != FORMAT:
-        raise _damaged(f"its format is {arrays.get('format')}, not {FORMAT}")
-    return {name: array.astype(np.float32) if array.dtype.kind == "f" else array for name, array in arrays.items()}
-
-
-def _damaged(reason: str) -> WeightsError:
-    return WeightsError(
-        f"The learned chooser {PATH} cannot be used: {reason}. Install mobilesam again, or select masks by agreement "
-        "(select='agreement', --select agreement)."
-    )
+    instead = "select masks by agreement (select='agreement', --select agreement)"
+    return read_arrays(PATH, SHA256, FORMAT, name="chooser", instead=instead)
 
 
 def _with_distance_to_best(values: FloatArray) -> FloatArray:

@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from mobilesam.automatic.exploration import Exploration, appearance_at, farthest_first, inside_finest
+from mobilesam.automatic.exploration import (
+    Expectation,
+    Exploration,
+    appearance_of,
+    farthest_first,
+    inside_finest,
+    vectors_at,
+)
 from mobilesam.automatic.grids import build_point_grid
 
 ALIKE = np.tile(np.array([[1, 0]], np.float32), (64, 1))
@@ -48,13 +55,48 @@ def test_a_mask_tells_little_about_points_of_different_appearance():
     assert different[take_all(plan)[:32]].all()
 
 
+def expectation_of(*rates, least=0.0):
+    """Return an expectation of two kinds of masks, the second of which becomes fewer four times as fast."""
+    with np.errstate(divide="ignore"):
+        return Expectation(np.log(np.array(rates, np.float32)), np.array([1, 4], np.float32), float(np.log(least)))
+
+
+def test_points_of_which_most_masks_are_expected_come_first():
+    rates = np.random.default_rng(0).uniform(0.1, 1, (2, 64))
+    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates))
+    assert take_all(plan) == np.argsort(-rates.sum(axis=0)).tolist()
+
+
+def test_each_kind_of_mask_becomes_fewer_at_its_own_rate():
+    rates = np.full((2, 64), 0.01)
+    rates[0, :10], rates[1, 10:30] = 0.5, 0.6
+    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates))
+    (first,) = plan.take(1)
+    assert 10 <= first < 30
+    plan.learn(int(first), np.ones(64, bool))
+    assert set(take_all(plan)[:10]) == set(range(10))
+
+
+def test_points_of_which_too_few_masks_are_expected_are_left_out():
+    rates = np.full((2, 64), 0.1)
+    rates[0, :5] = 0.4
+    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates, least=0.3))
+    assert sorted(take_all(plan)) == list(range(5))
+    assert plan.left == 59
+    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates, least=0.15))
+    taken = plan.take(2).tolist()
+    plan.learn(taken[0], np.ones(64, bool))
+    assert set(taken + take_all(plan)) == set(range(5)), "one mask has covered all others"
+
+
 def test_appearance_is_relative_to_the_mean():
     features = np.zeros((1, 2, 4, 4), np.float32)
     features[0, 0] = 5
     features[0, 1, :, 2:] = 3
     cells = np.array([[0, 0], [3, 0], [0, 3], [2, 2]])
-    np.testing.assert_allclose(appearance_at(features, cells), [[0, -1], [0, 1], [0, -1], [0, 1]], atol=1e-6)
-    assert not appearance_at(np.ones((1, 2, 4, 4), np.float32), cells).any()
+    appearance = appearance_of(vectors_at(features, cells))
+    np.testing.assert_allclose(appearance, [[0, -1], [0, 1], [0, -1], [0, 1]], atol=1e-6)
+    assert not appearance_of(np.ones((4, 2), np.float32)).any()
 
 
 def test_the_farthest_point_comes_first():

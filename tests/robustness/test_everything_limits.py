@@ -66,8 +66,8 @@ def test_the_finest_grid_is_planned_without_looking_at_all_pairs_of_points() -> 
 
 def test_points_are_taken_in_the_order_of_a_stable_sort() -> None:
     plan = Exploration(build_point_grid(16), np.ones((256, 2), np.float32), 200)
-    plan._known = np.random.default_rng(0).integers(0, 9, 256).astype(np.float32)
-    expected = np.argsort(plan._known, kind="stable")[:200].tolist()
+    plan._log_expected = -np.random.default_rng(0).integers(0, 9, (1, 256)).astype(np.float32)
+    expected = np.argsort(-plan._log_expected[0], kind="stable")[:200].tolist()
     taken = []
     while len(part := plan.take(7)):
         taken += part.tolist()

@@ -1,0 +1,70 @@
+"""The learned expectation of everything mode: how many masks a point gives that few other points give.
+
+A network of one hidden layer sees the image embedding at a point. It predicts whether the point gives a mask of each of
+four kinds: masks that one or two points of the grid of 32 × 32 give, a few, many, and most. A mask of the first kind is
+found only by luck, so points where there may be one are decoded early; one point is enough for a mask of the last kind.
+``benchmarks/expected_masks.py`` learns it from the masks of the exact mode; docs/performance.md has the figures.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobilesam.arrays import FloatArray
+from mobilesam.automatic.exploration import Expectation
+from mobilesam.config import STABILITY_OFFSET
+from mobilesam.learned import read_arrays
+from mobilesam.model import MaskModel
+
+PATH = Path(__file__).with_name("expected_masks.npz")
+SHA256 = "04db84ad24a41c1e390b1e7b3ccd33abd47726a511dd5c82dc3de5e5b41b469b"
+FORMAT = "mobilesam-expected-masks-1"
+FILTERS = (0.88, 0.95, STABILITY_OFFSET)  # the thresholds of the masks that it was learned on
+# How fast the expected masks of each kind become fewer where a point becomes known.
+DECAYS: FloatArray = np.array([0.5, 1, 2, 4], np.float32)
+
+
+def knows(model: MaskModel, filters: tuple[float, float, float]) -> bool:
+    """Return whether the expectation was learned on masks of the model's weights that pass such filters.
+
+    Raises:
+        WeightsError: the file of the expectation is damaged.
+    """
+    return filters == FILTERS and model.source_weights_id in parameters()["weights_ids"].tolist()
+
+
+def expectation(vectors: FloatArray, mode: str) -> Expectation:
+    """Return the new masks to expect of points.
+
+    Args:
+        vectors: (N, 256) float32, the image embedding at the points.
+        mode: "balanced" or "fast".
+
+    Raises:
+        WeightsError: the file of the expectation is damaged.
+    """
+    learned = parameters()
+    return Expectation(log_rates(vectors, learned), DECAYS, math.log(learned[f"least_{mode}"]))
+
+
+def log_rates(vectors: FloatArray, learned: Mapping[str, Any]) -> FloatArray:
+    """Return the logarithm of the probability of a mask of each kind, (K, N), at points of vectors, (N, 256)."""
+    hidden = np.maximum(vectors @ learned["hidden_weight"] + learned["hidden_bias"], 0)
+    rates: FloatArray = -np.logaddexp(0, -(hidden @ learned["output_weight"] + learned["output_bias"])).T
+    return rates
+
+
+@functools.cache
+def parameters() -> Mapping[str, Any]:
+    """Return the arrays of the expectation's file.
+
+    Raises:
+        WeightsError: it is missing or damaged.
+    """
+    return read_arrays(PATH, SHA256, FORMAT, name="expectation", instead="use mode='exact' (--mode exact)")
