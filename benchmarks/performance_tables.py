@@ -165,16 +165,18 @@ def _recall(results: Results, part: str) -> str:
 
 def expected_masks(results: Results) -> str:
     """Return how many masks the modes find with how many points, on images that the expectation has not seen."""
+    labels = {"cross-validated": "other images", "domain left out": "other domains"}
     rows = [
-        [mode, name, domain.replace("_", " "), str(row["photos"]), f"{row['points']:.0f}", f"{row['learned']:.3f}"]
-        + [f"{SHARE[mode] * 1024:.0f}", f"{row['rule']:.3f}"]
+        [
+            *(mode, labels[name], domain.replace("_", " "), str(row["photos"])),
+            *(f"{row['points']:.0f}", f"{row['learned']:.3f}", f"{SHARE[mode] * 1024:.0f}", f"{row['rule']:.3f}"),
+        ]
         for mode in ("fast", "balanced")
         for name in ("cross-validated", "domain left out")
         for domain, row in results["expected_masks"][name][mode].items()
     ]
     head = ["mode", "learned on", "measured on", "photos", "points", "found", "points of the rule", "found by it"]
-    labels = {"cross-validated": "other images", "domain left out": "other domains"}
-    return table(head, [[row[0], labels[row[1]], *row[2:]] for row in rows])
+    return table(head, rows)
 
 
 def everything_memory(results: Results) -> str:

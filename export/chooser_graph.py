@@ -14,17 +14,13 @@ import onnx
 from onnx import numpy_helper
 
 from mobilesam.arrays import Array
-from mobilesam.errors import ExportError
 from mobilesam.export.chooser_text import GRAPH
+from mobilesam.export.learned_graphs import finish
 from mobilesam.geometry import resized_hw
 from mobilesam.masks import chooser
 from mobilesam.onnx import contract
-from mobilesam.onnx.metadata import describe
 from mobilesam.onnx.sessions import open_session
 
-OPSET = 17
-_IR_VERSION = 8
-_TOLERANCE = 1e-4
 _LOGITS = contract.LOGITS_SIZE
 
 
@@ -37,19 +33,7 @@ def make_chooser() -> tuple[onnx.ModelProto, float]:
     """
     graph = onnx.parser.parse_graph(GRAPH)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _constants().items())
-    metadata = describe(contract.CHOOSER, str(chooser.parameters()["weights_ids"][0]))
-    model = onnx.helper.make_model(
-        graph, opset_imports=[onnx.helper.make_opsetid("", OPSET)], ir_version=_IR_VERSION, producer_name="mobilesam"
-    )
-    onnx.helper.set_model_props(model, metadata)
-    onnx.checker.check_model(model, full_check=True)
-    error = _difference(model)
-    if error > _TOLERANCE:
-        raise ExportError(
-            f"The graph of the chooser differs from the package by {error:g}; at most {_TOLERANCE:g} is allowed. "
-            "Report it with the versions that mobilesam doctor shows."
-        )
-    return model, error
+    return finish(graph, contract.CHOOSER, str(chooser.parameters()["weights_ids"][0]), _difference)
 
 
 def _constants() -> dict[str, Array]:

@@ -15,10 +15,12 @@ import onnx
 import onnxruntime
 import torch
 
+from mobilesam.automatic import expected_masks
 from mobilesam.config import DEFAULT, VARIANTS, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence
 from mobilesam.export import wrappers
 from mobilesam.export.chooser_graph import make_chooser
+from mobilesam.export.expectation_graph import make_expectation
 from mobilesam.export.learned_decoder import compose
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
@@ -39,6 +41,11 @@ from mobilesam.weights import checkpoint
 # The allowed difference, relative to the largest value. Another order of float32 operations gives about 1e-5, a wrong
 # graph about 1. Areas and stability scores count pixels, and the logits of a few pixels are close to the threshold.
 _TOLERANCE = 1e-3
+# By the name of the part: whether it was learned on weights, and its graph with its largest difference.
+_LEARNED: dict[str, tuple[Callable[[str], bool], Callable[[], tuple[onnx.ModelProto, float]]]] = {
+    contract.CHOOSER.role: (chooser.knows, make_chooser),
+    contract.EXPECTATION.role: (expected_masks.knows, make_expectation),
+}
 # The labels of other prompts to compare.
 _LABELS: dict[type[wrappers.Wrapper], tuple[tuple[float, ...], ...]] = {
     ToolDecoder: (BOX_LABELS,),
@@ -71,7 +78,7 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
         force: overwrite files that exist.
 
     Raises:
-        InputError: a file exists, or the chooser was not learned on these weights.
+        InputError: a file exists, or a learned part was not learned on these weights.
         ExportError: the network is in training mode, or a graph does not compute what the network does.
     """
     plan = plan or Plan()
@@ -80,27 +87,26 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
         actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
         raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
     refuse_files(folder, [graph.file_name for graph in plan.graphs], force=force)
-    if "chooser" in plan.parts or plan.select == LEARNED:
-        _refuse_other_weights(sam, plan)
-    graphs = make_graphs(sam, plan, jobs) + ([_chooser()] if "chooser" in plan.parts else [])
+    _refuse_other_weights(sam, plan)
+    graphs = make_graphs(sam, plan, jobs) + [_learned(graph) for graph in plan.graphs if graph.role in _LEARNED]
     files = {name: content for graph in graphs for name, content in graph.files.items()}
     write_files(folder, files, force=force)
     return [Exported(folder / graph.name, graph.error) for graph in graphs]
 
 
 def _refuse_other_weights(sam: Sam, plan: Plan) -> None:
-    """Raise InputError if the chooser was not learned on the weights."""
-    if chooser.knows(TorchSam(sam).weights_id):
-        return
-    remedy = "leave it out: the chooser was learned on others"
-    if plan.select == LEARNED:
+    """Raise InputError if a learned part was not learned on the weights."""
+    remedy = "leave it out: it was learned on others"
+    if plan.select == LEARNED and not chooser.knows(TorchSam(sam).weights_id):
         raise InputError(sentence("select", "be reference for these weights", LEARNED, remedy))
-    raise InputError(sentence("parts", "be without chooser for these weights", "chooser", remedy))
+    for part, (knows, _) in _LEARNED.items():
+        if part in plan.parts and not knows(TorchSam(sam).weights_id):
+            raise InputError(sentence("parts", f"be without {part} for these weights", part, remedy))
 
 
-def _chooser() -> MadeGraph:
-    model, error = make_chooser()
-    return MadeGraph(contract.CHOOSER.file_name, serialize(model, contract.CHOOSER.file_name), error)
+def _learned(graph: contract.Graph) -> MadeGraph:
+    model, error = _LEARNED[graph.role][1]()
+    return MadeGraph(graph.file_name, serialize(model, graph.file_name), error)
 
 
 def make_graphs(

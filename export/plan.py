@@ -10,7 +10,7 @@ from mobilesam.masks.selection import LEARNED
 from mobilesam.onnx import contract
 
 DEFAULT_PARTS = ("encoder", "split_decoder", "decoder")
-PARTS = (*DEFAULT_PARTS, "chooser")
+PARTS = (*DEFAULT_PARTS, *(graph.role for graph in contract.LEARNED))
 PREPROCESSING = ("none", "float32", "uint8")
 SELECTIONS = ("reference", LEARNED)
 
@@ -20,8 +20,9 @@ class Plan:
     """The options of an export.
 
     parts: what to write: "encoder"; "split_decoder", the decoder for many prompts, in three graphs; "decoder", the
-        decoder of SAM's exporter; "chooser", which chooses among the masks of "decoder" for one click, always of opset
-        17, see :mod:`mobilesam.masks.chooser`. All but the chooser by default.
+        decoder of SAM's exporter; "chooser", which chooses among the masks of "decoder" for one click, see
+        :mod:`mobilesam.masks.chooser`; "expectation", where everything mode finds new masks, see
+        :mod:`mobilesam.automatic.expected_masks`. The last two are always of opset 17, and not written by default.
     opset: version of ONNX's operators, 17 to 23.
     dynamic_size: the encoder takes any height and width that are multiples of 16.
     preprocess: "none", or "float32" or "uint8": the encoder takes (H, W, 3) RGB pixels of this type in 0..255, and
@@ -95,7 +96,7 @@ class Plan:
     def graphs(self) -> list[contract.Graph]:
         """The graphs to write."""
         of_part = {"encoder": [self._encoder], "split_decoder": contract.SPLIT_DECODER, "decoder": [self._decoder]}
-        of_part["chooser"] = [contract.CHOOSER]
+        of_part |= {graph.role: [graph] for graph in contract.LEARNED}
         return [graph for part in PARTS if part in self.parts for graph in of_part[part]]
 
     @property

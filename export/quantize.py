@@ -140,7 +140,7 @@ def quantize(
     # All files are quantized before any file is written.
     files, contents = [], {}
     for role, (path, model) in parts.items():
-        if role == contract.CHOOSER.role:  # small, and as exact as the masks that it chooses from
+        if role in [graph.role for graph in contract.LEARNED]:  # small
             contents[path.name] = path.read_bytes()
             continue
         progress(f"quantizing {path.name}")

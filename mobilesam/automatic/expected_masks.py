@@ -20,7 +20,6 @@ from mobilesam.arrays import FloatArray
 from mobilesam.automatic.exploration import Expectation
 from mobilesam.config import STABILITY_OFFSET
 from mobilesam.learned import read_arrays
-from mobilesam.model import MaskModel
 
 PATH = Path(__file__).with_name("expected_masks.npz")
 SHA256 = "04db84ad24a41c1e390b1e7b3ccd33abd47726a511dd5c82dc3de5e5b41b469b"
@@ -30,13 +29,13 @@ FILTERS = (0.88, 0.95, STABILITY_OFFSET)  # the thresholds of the masks that it 
 DECAYS: FloatArray = np.array([0.5, 1, 2, 4], np.float32)
 
 
-def knows(model: MaskModel, filters: tuple[float, float, float]) -> bool:
-    """Return whether the expectation was learned on masks of the model's weights that pass such filters.
+def knows(weights_id: str) -> bool:
+    """Return whether the expectation was learned on masks of these weights.
 
     Raises:
         WeightsError: the file of the expectation is damaged.
     """
-    return filters == FILTERS and model.source_weights_id in parameters()["weights_ids"].tolist()
+    return weights_id in parameters()["weights_ids"].tolist()
 
 
 def expectation(vectors: FloatArray, mode: str) -> Expectation:

@@ -166,7 +166,8 @@ def vectors_at(features: FloatArray, cells_xy: IntArray) -> FloatArray:
         features: (1, E, h, w) float32, the image embedding.
         cells_xy: (N, 2), column and row of the embedding.
     """
-    return features[0][:, cells_xy[:, 1], cells_xy[:, 0]].T
+    vectors: FloatArray = features[0][:, cells_xy[:, 1], cells_xy[:, 0]].T
+    return vectors
 
 
 def appearance_of(vectors: FloatArray) -> FloatArray:

@@ -30,7 +30,8 @@ def export(
             "--parts",
             metavar="WORD,...",
             help="encoder; split_decoder: the decoder for many prompts, in three graphs; decoder: the decoder of SAM's "
-            "exporter; chooser: which of the decoder's masks to keep for one click.",
+            "exporter; chooser: which of the decoder's masks to keep for one click; expectation: where everything mode "
+            "finds new masks.",
         ),
     ] = "encoder,split_decoder,decoder",
     opset: Annotated[int, typer.Option("--opset", help="Version of ONNX's operators, 17 or newer.")] = 18,

@@ -146,6 +146,9 @@ CHOOSER = Graph(
     ),
     (Value("index", (1,), "int64"), Value("confidence", (1,)), Value("confidences", (1, _MASKS))),
 )
+# Logarithms of the masks of four kinds to expect of a point in each cell of the embedding, for everything mode.
+EXPECTATION = Graph("expectation", (_EMBEDDINGS,), (Value("log_rates", (1, 4, _GRID, _GRID)),))
+LEARNED = (CHOOSER, EXPECTATION)
 SPLIT_DECODER = (IMAGE, SCORE, UPSCALE)
 # The graphs that a checkpoint runs on.
 GRAPHS = (ENCODER_DYNAMIC, *SPLIT_DECODER)

@@ -66,7 +66,7 @@ def role_of(model: onnx.ModelProto) -> str | None:
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
     names, outputs = {value.name for value in inputs}, {value.name for value in model.graph.output}
-    for graph in (*contract.SPLIT_DECODER, contract.CHOOSER):
+    for graph in (*contract.SPLIT_DECODER, *contract.LEARNED):
         if names == set(graph.input_names) and outputs == set(graph.output_names):
             return graph.role
     is_decoder = _DECODER_INPUTS <= names <= _DECODER_INPUTS_KNOWN  # other variants of SAM have more inputs
