@@ -105,8 +105,8 @@ def validate(photos: Sequence[Photo], allowed: np.ndarray, groups: np.ndarray) -
 
 def share_found(photos: Sequence[Photo], orders: Sequence[np.ndarray], counts: Sequence[int]) -> float:
     """Return the share of the exact masks of all photos that the first points of each order find."""
-    found = sum(photo.found(order[:n]) for photo, order, n in zip(photos, orders, counts, strict=True))
-    return found / sum(photo.same.shape[1] for photo in photos)
+    count = sum(photo.count(order[:n]) for photo, order, n in zip(photos, orders, counts, strict=True))
+    return count / sum(photo.same.shape[1] for photo in photos)
 
 
 def counts_at(photos: Sequence[Photo], runs: Sequence[Run], mode: str, log_least: float) -> list[int]:

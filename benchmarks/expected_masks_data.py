@@ -44,11 +44,11 @@ class Photo:
     @cached_property
     def gives(self) -> np.ndarray:
         """Which points give which masks of the exact mode, (N, S)."""
-        found = np.zeros((len(self.points), self.same.shape[1]), np.bool_)
-        np.logical_or.at(found, self.mask_point, self.same)
-        return found
+        gives = np.zeros((len(self.points), self.same.shape[1]), np.bool_)
+        np.logical_or.at(gives, self.mask_point, self.same)
+        return gives
 
-    def found(self, taken: np.ndarray) -> int:
+    def count(self, taken: np.ndarray) -> int:
         """Return how many masks of the exact mode are found if these points are decoded."""
         used = np.flatnonzero(np.isin(self.mask_point, taken))
         if not len(used) or not self.same.shape[1]:
@@ -95,7 +95,7 @@ def make_data(paths: list[Path], out: Path) -> None:
         crop = generator._encode(image, (0, 0, hw[1], hw[0]))
         decoder = PointDecoder(model, crop, grid, settings)
         decoded = model.in_workers(decoder.decode, [np.array([index]) for index in range(len(grid))])
-        masks = [(index, mask) for index, ((found,), _) in enumerate(decoded) for mask in found]
+        masks = [(index, mask) for index, ((passed,), _) in enumerate(decoded) for mask in passed]
         candidates = [mask for _, mask in masks]
         scores = np.array([mask.predicted_iou for mask in candidates], np.float64)
         kept = suppress(candidates, scores, settings.box_nms_thresh, model)

@@ -251,9 +251,9 @@ def test_an_old_opset_writes_nothing(command, tmp_path):
         ({"opset": 16}, "opset must be 17 to 23, got 16; use 18"),
         (
             {"parts": ("encodr",)},
-            "part must be one of encoder, split_decoder, decoder, chooser, got 'encodr'; did you mean 'encoder'?",
+            "part must be one of encoder, split_decoder, decoder, chooser, expectation, got 'encodr'; did you mean 'encoder'?",
         ),
-        ({"parts": ()}, "part must be one of encoder, split_decoder, decoder, chooser, got ''"),
+        ({"parts": ()}, "part must be one of encoder, split_decoder, decoder, chooser, expectation, got ''"),
         ({"preprocess": "float16"}, "preprocess must be one of none, float32, uint8, got 'float16'"),
         ({"preprocess": "uint8", "dynamic_size": True}, "dynamic_size must be False with preprocess, got uint8"),
         ({"input_name": "a b"}, "input_name must be a name, got 'a b'; use letters, digits and underscores"),
