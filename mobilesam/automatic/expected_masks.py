@@ -22,7 +22,7 @@ from mobilesam.config import STABILITY_OFFSET
 from mobilesam.learned import read_arrays
 
 PATH = Path(__file__).with_name("expected_masks.npz")
-SHA256 = "04db84ad24a41c1e390b1e7b3ccd33abd47726a511dd5c82dc3de5e5b41b469b"
+SHA256 = "5b72d3f367a004cde8f10d7022cb95cad36e7bcb41b65780034e4a4e45300b5e"
 FORMAT = "mobilesam-expected-masks-1"
 FILTERS = (0.88, 0.95, STABILITY_OFFSET)  # the thresholds of the masks that it was learned on
 # How fast the expected masks of each kind become fewer where a point becomes known.

@@ -1,4 +1,4 @@
-"""The expectation of everything mode as an ONNX graph: NumPy's values, and refused for weights it was not learned on."""
+"""The expectation of everything mode as an ONNX graph: NumPy's values, and refused for other weights."""
 
 from __future__ import annotations
 

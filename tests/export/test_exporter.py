@@ -251,7 +251,8 @@ def test_an_old_opset_writes_nothing(command, tmp_path):
         ({"opset": 16}, "opset must be 17 to 23, got 16; use 18"),
         (
             {"parts": ("encodr",)},
-            "part must be one of encoder, split_decoder, decoder, chooser, expectation, got 'encodr'; did you mean 'encoder'?",
+            "part must be one of encoder, split_decoder, decoder, chooser, expectation, got 'encodr'; did you mean "
+            "'encoder'?",
         ),
         ({"parts": ()}, "part must be one of encoder, split_decoder, decoder, chooser, expectation, got ''"),
         ({"preprocess": "float16"}, "preprocess must be one of none, float32, uint8, got 'float16'"),
