@@ -83,10 +83,10 @@ def test_points_of_which_too_few_masks_are_expected_are_left_out():
     plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates, least=0.3))
     assert sorted(take_all(plan)) == list(range(5))
     assert plan.left == 59
-    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates, least=0.15))
+    plan = Exploration(build_point_grid(8), ALIKE, 64, expectation_of(*rates, least=0.14))
     taken = plan.take(2).tolist()
     plan.learn(taken[0], np.ones(64, bool))
-    assert set(taken + take_all(plan)) == set(range(5)), "one mask has covered all others"
+    assert set(taken + take_all(plan)) == set(range(5)), "a mask has covered the others, of which 0.04 are expected"
 
 
 def test_appearance_is_relative_to_the_mean():
