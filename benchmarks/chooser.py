@@ -193,6 +193,7 @@ def _run(arguments: argparse.Namespace) -> None:
             "cross-validated": measure(data, inmost, validated),
             "cross-validated, random clicks": measure(data, others, validated),
             "domain left out": measure(data, inmost, left_out),
+            "domain left out, random clicks": measure(data, others, left_out),
             "test": measure(test, test.inmost, expected),
             "test, random clicks": measure(test, ~test.inmost, expected),
         }
