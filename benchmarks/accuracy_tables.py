@@ -248,6 +248,20 @@ def chooser_calibration(results: Results) -> str:
     return table(["confidence", "n", "mean confidence", "mean IoU"], cells)
 
 
+def chooser_boxes(results: Results) -> str:
+    rows = []
+    for name, label in _LEARNED_ON.items():
+        for kind, values in results["box_chooser"][name].items():
+            every = [values, *values["domains"].values()]
+            gains = [f"{each['learned']:.4f} ({each['learned'] - each['single']:+.4f})" for each in every]
+            means = [f"{values[rule]:.4f}" for rule in ("single", "agreement")]
+            rows.append([label, kind, str(values["clicks"]), *means, *gains, f"{values['calibration_error']:.3f}"])
+    names = list(results["box_chooser"]["all"]["test"]["domains"])
+    return table(
+        ["learned on", "measured", "boxes", "single mask", "agreement", "learned", *names, "calibration error"], rows
+    )
+
+
 def edges(results: Results) -> str:
     rows = [
         [each["name"], f"{each['mean_iou']:.4f}", f"{each['boundary_iou']:.4f}", f"{each['ms_per_megapixel']:.0f}"]

@@ -1,4 +1,4 @@
-"""Clicks on annotated objects with the features of their four masks and the true IoUs, to learn the chooser from."""
+"""Clicks on annotated objects, or boxes, with the features of their four masks and the true IoUs, to learn from."""
 
 from __future__ import annotations
 
@@ -16,14 +16,15 @@ import mobilesam
 from mobilesam.config import ALL_MASKS
 from mobilesam.evaluate.clicks import center_click
 from mobilesam.evaluate.coco import load_coco, read_instances
-from mobilesam.evaluate.metrics import iou
+from mobilesam.evaluate.metrics import iou, tight_box
 from mobilesam.image.read import read_image
-from mobilesam.masks import chooser
+from mobilesam.masks import box_chooser, chooser
 from mobilesam.masks.selection import choose
 from mobilesam.masks.upsampling import upsample
-from mobilesam.prompts.arrays import make_prompts
+from mobilesam.prompts.arrays import Prompts, make_prompts
 
 RANDOM_CLICKS = 3  # of an object, beside the inmost one
+INEXACT = (0.05, 0.1)  # how far the edges of an inexact box are moved, in its sides
 COMMERCIAL = ("CC0", "CC BY ", "CC BY-SA ")  # how the licenses begin that allow commercial use
 _SMALLEST_PART = 0.6  # of an object that is kept in a crop
 _SMALLEST_AREA = 400  # of such a part, in pixels
@@ -31,10 +32,11 @@ _SMALLEST_AREA = 400  # of such a part, in pixels
 
 @dataclass(frozen=True, eq=False)
 class Data:
-    """N clicks.
+    """N clicks, or boxes.
 
     features: (N, F). truth: (N, 4), true IoUs. predicted: (N, 4). agreement: (N,), the mask by that rule.
-    inmost: (N,), whether it is the inmost pixel of the object. original: (N,), whether the image is as it was given.
+    inmost: (N,), whether it is the inmost pixel of the object, or its exact box. original: (N,), whether the image is
+    as it was given.
     domain, image, license: (N,) text.
     """
 
@@ -60,8 +62,13 @@ def read_data(path: Path) -> Data:
         return Data(**{name: archive[name] for name in archive.files})
 
 
-def make_data(images: Path, annotations: Path, out: Path, *, augment: bool, limit: int | None = None) -> None:
-    """Decode clicks on all objects, with ``augment`` also in mirrored and cropped images, and write them as .npz."""
+def make_data(
+    images: Path, annotations: Path, out: Path, *, boxes: bool, augment: bool, limit: int | None = None
+) -> None:
+    """Decode clicks on all objects, or their boxes, and write them as .npz.
+
+    With ``augment`` also in mirrored and cropped images.
+    """
     model = mobilesam.load()
     about = {entry["file_name"]: entry for entry in json.loads(annotations.read_text(encoding="utf-8"))["images"]}
     dataset = load_coco(annotations, images, limit=limit)
@@ -74,7 +81,7 @@ def make_data(images: Path, annotations: Path, out: Path, *, augment: bool, limi
         for variant in range(4 if augment else 1):
             random = np.random.default_rng([number, variant])
             varied, kept = _vary(image, masks, mirror=variant % 2 == 1, crop=variant >= 2, random=random)
-            for row in _clicks(model, varied, kept, random):
+            for row in (_boxes if boxes else _clicks)(model, varied, kept, random):
                 row |= {"original": variant == 0, "image": entry["file_name"]}
                 row |= {key: entry.get(key, "") for key in ("domain", "license")}
                 for key, value in row.items():
@@ -111,16 +118,45 @@ def _clicks(
         center = center_click(mask)
         points = [(center.x, center.y), *_random_points(mask, random)]
         prompts, _ = make_prompts([[point] for point in points], [[1]] * len(points), **frame)
-        decoded = model.decode(embedding, prompts, ALL_MASKS)
-        for place, (logits, ious, coords) in enumerate(zip(*decoded, prompts.point_coords, strict=True)):
-            full = upsample(logits, embedding.input_hw, embedding.original_hw, model.image_size, threshold=0.0)
-            yield {
-                "features": chooser.features_of(logits, ious, coords[0], embedding.input_hw, model.image_size),
-                "truth": np.array([iou(each, mask) for each in full], np.float32),
-                "predicted": ious,
-                "agreement": choose("agreement", logits, ious),
-                "inmost": place == 0,
-            }
+        yield from _decoded(model, embedding, mask, prompts)
+
+
+def _boxes(
+    model: Any, image: np.ndarray, masks: list[np.ndarray], random: np.random.Generator
+) -> Iterator[dict[str, Any]]:
+    embedding = model.encode(image)
+    frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
+    for mask in masks:
+        exact = tight_box(mask)
+        prompts, _ = make_prompts(box=[exact, _inexact(exact, random)], **frame)
+        yield from _decoded(model, embedding, mask, prompts)
+
+
+def _decoded(model: Any, embedding: Any, mask: np.ndarray, prompts: Prompts) -> Iterator[dict[str, Any]]:
+    """Yield a row for each prompt of an object; the first is the inmost click or the exact box."""
+    size = embedding.input_hw, model.image_size
+    decoded = model.decode(embedding, prompts, ALL_MASKS)
+    for place, (logits, ious, coords) in enumerate(zip(*decoded, prompts.point_coords, strict=True)):
+        full = upsample(logits, embedding.input_hw, embedding.original_hw, model.image_size, threshold=0.0)
+        features = (
+            box_chooser.features_of(logits, ious, coords, *size)
+            if prompts.single_box
+            else chooser.features_of(logits, ious, coords[0], *size)
+        )
+        yield {
+            "features": features,
+            "truth": np.array([iou(each, mask) for each in full], np.float32),
+            "predicted": ious,
+            "agreement": choose("agreement", logits, ious),
+            "inmost": place == 0,
+        }
+
+
+def _inexact(box: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Return a box whose edges are moved by a normal of 5 to 10 % of its sides, cut off at two deviations."""
+    sides = np.tile(box[2:] - box[:2], 2)
+    moved = box + random.uniform(*INEXACT) * sides * random.normal(size=4).clip(-2, 2)
+    return np.concatenate([np.minimum(moved[:2], moved[2:] - 2), np.maximum(moved[2:], moved[:2] + 2)])
 
 
 def _random_points(mask: np.ndarray, random: np.random.Generator) -> list[tuple[int, int]]:

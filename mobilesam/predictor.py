@@ -40,8 +40,8 @@ class Prediction(_Triple):
     iou_predictions: (C,) or (B, C) float32, the predicted IoU of each mask.
     low_res_logits: (C, 256, 256) or (B, C, 256, 256) float32; one of them can be the next ``mask_input``.
     confidence: (1,) or (B, 1) float32, the IoU to expect between the mask that :meth:`SamPredictor.predict_one`
-        returns for a single point and the object that was meant; None where it is not known. It is calibrated, which
-        the predicted IoU is not: see docs/accuracy.md.
+        returns for a single point or a box alone and the object that was meant; None where it is not known. It is
+        calibrated, which the predicted IoU is not: see docs/accuracy.md.
     """
 
     confidence: FloatArray | None
@@ -156,11 +156,11 @@ class SamPredictor(PredictorImage):
 
         Args:
             select: which of the four masks to return, one of :data:`mobilesam.masks.selection.RULES`; by default
-                "learned" for a single point, or "agreement" for weights that the chooser was not learned on, and
-                "single" for all other prompts.
+                "learned" for a single point or a box alone, and "single" for all other prompts. For weights that the
+                chooser was not learned on, "agreement" for a single point and "single" for all others.
 
         Returns:
-            As :meth:`predict`, with C = 1, and with :attr:`Prediction.confidence` for a single point.
+            As :meth:`predict`, with C = 1, and with :attr:`Prediction.confidence` for a single point or a box alone.
 
         Raises:
             ImageNotSetError: no image is set.
@@ -267,7 +267,8 @@ class SamPredictor(PredictorImage):
     ) -> tuple[FloatArray, FloatArray, FloatArray | None]:
         """Return the logits, predicted IoUs and confidences of the chosen mask of each prompt, with C = 1."""
         model = self.mask_model
-        rule = rule_of(select, lambda: model.source_weights_id, single_point=prompts.single_point)
+        kind = {"single_point": prompts.single_point, "single_box": prompts.single_box}
+        rule = rule_of(select, lambda: model.source_weights_id, **kind)
         every = confidences_of(model, embedding, prompts, decoded, rule)
         chosen = [choose(rule, *each) for each in zip(*decoded, every, strict=True)]
         confidences = [each[index] for each, index in zip(every, chosen, strict=True) if each is not None]

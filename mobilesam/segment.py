@@ -15,7 +15,7 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, MULTIMASK, SINGLE_MASK, STABILITY_OFFSET
 from mobilesam.errors import InputError, WeightsError, sentence
-from mobilesam.masks import chooser
+from mobilesam.masks import box_chooser, chooser
 from mobilesam.masks.candidate import candidate_of
 from mobilesam.masks.records import MaskRecord, make_record
 from mobilesam.masks.selection import LEARNED, choose, rule_of
@@ -47,6 +47,13 @@ class Candidates:
     def place_of(self, chosen: int | None) -> int:
         """Return the position of the mask of a decoder's index, or of the best one for None."""
         return self.best if chosen is None else self.indices.index(chosen)
+
+    def only(self, chosen: int | None = None) -> Candidates:
+        """Return the mask of a decoder's index, or the best one, alone."""
+        place = self.place_of(chosen)
+        kept = slice(place, place + 1)
+        confidences = None if self.confidences is None else self.confidences[kept]
+        return Candidates(self.low_res_logits[kept], self.iou_predictions[kept], self.indices[kept], 0, confidences)
 
     def three(self, chosen: int | None = None) -> Candidates:
         """Return three of four masks to choose from: the multimask outputs.
@@ -115,23 +122,25 @@ def confidences_of(
 ) -> list[FloatArray | None]:
     """Return the IoU to expect of each of the four masks of each prompt, (4,) float32.
 
-    None for prompts other than a single foreground point, without all four masks, and for weights that the chooser was
-    not learned on.
+    None for prompts other than a single foreground point or a box alone, without all four masks, and for weights that
+    the chooser was not learned on.
 
     Raises:
         WeightsError: the rule is "learned", and the file of the chooser is damaged.
     """
-    known = decoded.iou_predictions.shape[1] == len(ALL_MASKS) and prompts.single_point
+    box = prompts.single_box
+    known = decoded.iou_predictions.shape[1] == len(ALL_MASKS) and (box or prompts.single_point)
     try:
-        known = known and chooser.knows(model.source_weights_id)
+        known = known and (box_chooser.knows if box else chooser.knows)(model.source_weights_id)
     except WeightsError:
         if rule == LEARNED:
             raise
         known = False
     if not known:
         return [None] * len(prompts)
+    expect = box_chooser.confidences if box else chooser.confidences
     return [
-        chooser.confidences(logits, ious, points[0], embedding.input_hw, model.image_size)
+        expect(logits, ious, points[:2] if box else points[0], embedding.input_hw, model.image_size)
         for points, logits, ious in zip(prompts.point_coords, *decoded, strict=True)
     ]
 
@@ -235,7 +244,8 @@ def _rule(model: MaskModel, prompt: ObjectPrompt, select: str | None) -> str:
     if select == ALL:
         return ALL
     default = prompt.chosen is not None
-    return rule_of(None if default else select, lambda: model.source_weights_id, single_point=prompt.ambiguous)
+    kind = {"single_point": prompt.ambiguous, "single_box": prompt.boxed}
+    return rule_of(None if default else select, lambda: model.source_weights_id, **kind)
 
 
 def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:

@@ -83,15 +83,16 @@ def test_images_of_every_shape(hw: tuple[int, int]) -> None:
 def test_the_default_rule(onnx_sam) -> None:
     known = onnx_sam.source_weights_id
     assert chooser.knows(known)
-    assert rule_of(None, lambda: known, single_point=True) == "learned"
-    assert rule_of(None, lambda: "other", single_point=True) == "agreement"
+    point, neither = {"single_point": True, "single_box": False}, {"single_point": False, "single_box": False}
+    assert rule_of(None, lambda: known, **point) == "learned"
+    assert rule_of(None, lambda: "other", **point) == "agreement"
     # The digest of the weights is not needed for other prompts and rules.
-    assert {rule_of(each, pytest.fail, single_point=False) for each in (None, "learned")} == {"single"}
-    assert rule_of("score", pytest.fail, single_point=True) == "score"
+    assert {rule_of(each, pytest.fail, **neither) for each in (None, "learned")} == {"single"}
+    assert rule_of("score", pytest.fail, **point) == "score"
     with pytest.raises(
         InputError, match=r"select must be one of agreement, score, single for these weights, got 'learned'"
     ):
-        rule_of("learned", lambda: "other", single_point=True)
+        rule_of("learned", lambda: "other", **point)
     with pytest.raises(InputError, match="confidences must be given for the rule learned, got None"):
         choose("learned", disks(1, 2, 3, 4), IOUS)
 
@@ -122,10 +123,11 @@ def test_predict_one_a_prompt_file_and_a_batch_choose_the_same(onnx_sam, tmp_pat
 def test_prompts_and_weights_without_a_confidence(onnx_sam) -> None:
     predictor = mobilesam.SamPredictor(onnx_sam)
     predictor.set_image(photo("coffee"))
-    box, single = [100, 50, 400, 300], predictor.predict(box=[100, 50, 400, 300], multimask_output=False)
-    for prompt in ({"box": box}, {"point_coords": [POINT] * 2, "point_labels": [1, 0]}):
-        assert predictor.predict_one(**prompt).confidence is None
-    assert (predictor.predict_one(box=box).masks == single.masks).all()
+    several = {"point_coords": [POINT] * 2, "point_labels": [1, 0]}
+    for prompt in (several, {**several, "box": [100, 50, 400, 300]}):
+        one, single = predictor.predict_one(**prompt), predictor.predict(**prompt, multimask_output=False)
+        assert one.confidence is None
+        assert (one.masks == single.masks).all()
     assert predictor.predict([POINT], [1]).confidence is None
     agreement = predictor.predict_one([POINT], [1], select="agreement")
     assert agreement.confidence is not None, "the confidence is that of the mask, whichever rule chose it"
@@ -190,7 +192,7 @@ def test_a_damaged_file(tmp_path: Path, monkeypatch, onnx_sam, content: bytes | 
         with pytest.raises(WeightsError, match=rf"The learned chooser .* cannot be used: {reason}.*select='agreement'"):
             predictor.predict_one([POINT], [1])
         assert predictor.predict_one([POINT], [1], select="agreement").confidence is None
-        assert predictor.predict_one(box=[100, 50, 400, 300]).masks.any(), "a box needs no chooser"
+        assert predictor.predict_one(box=[100, 50, 400, 300]).masks.any(), "a box has a file of its own"
     finally:
         monkeypatch.undo()
         chooser.parameters.cache_clear()

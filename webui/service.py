@@ -217,7 +217,8 @@ class Service:
                 ready = replace(prompt, mask_input=logits)
             (decoded,) = decode(model, embedding, [ready])
             ms = 1000 * (time.perf_counter() - start)
-            return CandidateMasks(decoded.three(prompt.chosen), embedding.input_hw, ms)
+            shown = decoded.only if prompt.boxed else decoded.three
+            return CandidateMasks(shown(prompt.chosen), embedding.input_hw, ms)
 
         return self.decoders.run(work)
 

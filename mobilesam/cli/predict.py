@@ -52,10 +52,10 @@ def predict(
     cat-mask-2.png for the second object), and their paths are printed.
 
     One mask is kept for each object. --select chooses it among the four outputs of the decoder. learned: the mask of
-    the highest confidence, the most accurate choice for a single point and its default with the published weights.
-    agreement: the mask that overlaps the others most, the default for a single point with other weights. single: the
-    single-mask output, the default for boxes and several points. score: the candidate mask with the highest predicted
-    IoU, as in SAM's examples. A choice in a prompt file takes precedence over --select.
+    the highest confidence, the most accurate choice and the default for a single point or a box with the published
+    weights. agreement: the mask that overlaps the others most, the default for a single point with other weights.
+    single: the single-mask output, the default for all other prompts. score: the candidate mask with the highest
+    predicted IoU, as in SAM's examples. A choice in a prompt file takes precedence over --select.
 
     An image that cannot be read or segmented is reported on stderr. The other images are processed, and the exit code
     is 1.

@@ -2,7 +2,8 @@
 
 The decoder predicts four masks: the single-mask output and, for ambiguous prompts, three multimask outputs. The mask of
 the highest predicted IoU is often wrong. For one point, a learned chooser, :mod:`mobilesam.masks.chooser`, expects an
-IoU of each mask from all four, and is right more often; docs/accuracy.md has the figures.
+IoU of each mask from all four, and is right more often; another, :mod:`mobilesam.masks.box_chooser`, does so for a box.
+docs/accuracy.md has the figures.
 """
 
 from __future__ import annotations
@@ -14,31 +15,34 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.config import MASK_THRESHOLD, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.masks import chooser
+from mobilesam.masks import box_chooser, chooser
 
 LEARNED = "learned"
 RULES = (LEARNED, "agreement", "score", "single")
 
 
-def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: bool) -> str:
+def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: bool, single_box: bool) -> str:
     """Return the rule for a prompt.
 
     Args:
-        select: a rule of :data:`RULES`, or None for the default: "learned" for a single foreground point if the
-            chooser was learned on the weights, else "agreement"; and "single" for all other prompts, for which
-            "learned" is "single" too.
+        select: a rule of :data:`RULES`, or None for the default: "learned" for a single foreground point or a box alone
+            if the chooser was learned on the weights, else "agreement" for the point; and "single" for all other
+            prompts, for which "learned" is "single" too.
         weights_id: returns that of the model, see :attr:`mobilesam.model.MaskModel.source_weights_id`; called where
             the rule depends on it, since it may be computed from all weights.
         single_point: whether the prompt is a single foreground point.
+        single_box: whether the prompt is a box alone.
 
     Raises:
-        InputError: ``select`` is not one of the rules, or is "learned" for other weights.
+        InputError: ``select`` is not one of the rules, or is "learned" for a point and other weights.
         WeightsError: the file of the chooser is damaged.
     """
     if select is not None and select not in RULES:
         raise InputError(unknown_name("select", select, RULES))
     if select not in (None, LEARNED):
         return select
+    if single_box:
+        return LEARNED if box_chooser.knows(weights_id()) else "single"
     if not single_point:
         return "single"
     if chooser.knows(weights_id()):
@@ -61,7 +65,7 @@ def choose(
             reference's examples; "single", the single-mask output.
         low_res_logits: (4, h, w), by mask index; or (1, h, w) of a model that predicts one mask.
         iou_predictions: (4,) or (1,).
-        confidences: (4,), from :func:`mobilesam.masks.chooser.confidences`, for "learned".
+        confidences: (4,), from ``confidences`` of the chooser or of that of a box, for "learned".
 
     Raises:
         InputError: the rule is not one of :data:`RULES`, or "learned" has no confidences.

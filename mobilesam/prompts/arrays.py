@@ -46,6 +46,13 @@ class Prompts:
         first = labels.shape[1] > 0 and bool((labels[:, 0] == FOREGROUND).all())
         return first and bool(np.isin(labels[:, 1:], (PADDING, ABSENT)).all()) and self.mask_input is None
 
+    @property
+    def single_box(self) -> bool:
+        """Whether each prompt is a box alone, without points and a mask."""
+        labels = self.point_labels
+        corners = labels.shape[1] > 1 and bool((labels[:, :2] == (BOX_START, BOX_END)).all())
+        return corners and bool(np.isin(labels[:, 2:], (PADDING, ABSENT)).all()) and self.mask_input is None
+
     def __getitem__(self, part: slice | IntArray) -> Prompts:
         mask_input = None if self.mask_input is None else self.mask_input[part]
         return Prompts(self.point_coords[part], self.point_labels[part], mask_input)

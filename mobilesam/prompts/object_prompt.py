@@ -53,6 +53,11 @@ class ObjectPrompt:
         return self.box is None and self.labels == (1,) and not self.refines
 
     @property
+    def boxed(self) -> bool:
+        """Whether the prompt is a box alone."""
+        return self.box is not None and not self.points and not self.refines
+
+    @property
     def has_object(self) -> bool:
         """Whether the prompt has a foreground point, a box or an earlier mask."""
         return self.box is not None or 1 in self.labels or self.refines
