@@ -88,7 +88,7 @@ class TestRealPhotos:
         (item,) = photo["objects"]
         assert item["prompt"] == {"box": [140, 40, 470, 330]}
         (mask,) = item["masks"]
-        expected, scores, _ = cup.predict(box=CUP_BOX, multimask_output=False)
+        expected, scores, _ = cup.predict_one(box=CUP_BOX)
         rows, columns = np.nonzero(expected[0])
         x, y = columns.min(), rows.min()
         assert mask["bbox"] == [x, y, columns.max() + 1 - x, rows.max() + 1 - y]
