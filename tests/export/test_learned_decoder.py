@@ -136,7 +136,9 @@ def test_other_weights_have_no_chooser(sam, tmp_path: Path) -> None:
     network = copy.deepcopy(sam)
     with torch.no_grad():
         network.mask_decoder.iou_token.weight += 0.5
-    with pytest.raises(InputError, match="select must be reference for these weights, got learned; leave it out: it was "):
+    with pytest.raises(
+        InputError, match="select must be reference for these weights, got learned; leave it out: it was "
+    ):
         export_onnx(network, tmp_path, Plan(**OPTIONS))
     assert not list(tmp_path.iterdir())
 
