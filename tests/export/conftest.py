@@ -7,7 +7,6 @@ import importlib.util
 import onnx
 import pytest
 
-
 # All of its tests are marked torch, and it imports the networks as a whole.
 collect_ignore = [] if importlib.util.find_spec("torch") else ["test_operators.py"]
 
