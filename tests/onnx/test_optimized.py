@@ -63,7 +63,8 @@ def test_a_damaged_file_is_written_again(source: Path, name: str, damage: str) -
         middle = len(content) // 2
         path.write_bytes(content[:middle] if damage == "cut" else content[:middle] + b"?" + content[middle + 1 :])
     assert templates.cpu_files(source) == first
-    assert path.read_bytes() == content
+    # Whole again by its digests; old releases write the same graph with other bytes each time.
+    assert optimized.find(folder.parent) == list(first.files)
     assert files_below(folder) == others
 
 
