@@ -17,7 +17,6 @@ gives the file that is written. Each is cross-validated by image, and with each 
 from __future__ import annotations
 
 import argparse
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +25,8 @@ from typing import Any
 import numpy as np
 import torch
 
-import mobilesam
 from benchmarks.chooser_data import Data, make_data, read_data
-from benchmarks.common import write_result
+from benchmarks.common import write_learned, write_result
 from mobilesam.masks import box_chooser, chooser
 
 _RANDOM_WEIGHT = 0.2  # of a random click; the inmost one has 1
@@ -216,11 +214,8 @@ def _run(arguments: argparse.Namespace) -> None:
                 baselines = f"single {each['single']:.4f}, agreement {each['agreement']:.4f}"
                 print(f"    {domain}: {each['learned']:.4f}, {baselines}")
     if arguments.write:
-        ids = np.array([mobilesam.load(backend="onnx").weights_id])
-        form = np.array((box_chooser if arguments.boxes else chooser).FORMAT)
-        np.savez_compressed(arguments.write, format=form, weights_ids=ids, **learned)
-        print("SHA256 =", hashlib.sha256(arguments.write.read_bytes()).hexdigest())
-        result["bytes"] = arguments.write.stat().st_size
+        file = (box_chooser if arguments.boxes else chooser).FILE
+        result["bytes"] = write_learned(arguments.write, file.form, learned)
     write_result(arguments.out, result)
 
 

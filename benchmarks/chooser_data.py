@@ -81,7 +81,7 @@ def make_data(
         for variant in range(4 if augment else 1):
             random = np.random.default_rng([number, variant])
             varied, kept = _vary(image, masks, mirror=variant % 2 == 1, crop=variant >= 2, random=random)
-            for row in (_boxes if boxes else _clicks)(model, varied, kept, random):
+            for row in _rows(model, varied, kept, random, boxes=boxes):
                 row |= {"original": variant == 0, "image": entry["file_name"]}
                 row |= {key: entry.get(key, "") for key in ("domain", "license")}
                 for key, value in row.items():
@@ -109,26 +109,20 @@ def _vary(
     return np.ascontiguousarray(image), [np.ascontiguousarray(mask) for mask in masks]
 
 
-def _clicks(
-    model: Any, image: np.ndarray, masks: list[np.ndarray], random: np.random.Generator
+def _rows(
+    model: Any, image: np.ndarray, masks: list[np.ndarray], random: np.random.Generator, *, boxes: bool
 ) -> Iterator[dict[str, Any]]:
+    """Yield the rows of two boxes of each object, the exact one first; or of clicks, the inmost one first."""
     embedding = model.encode(image)
-    frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
     for mask in masks:
-        center = center_click(mask)
-        points = [(center.x, center.y), *_random_points(mask, random)]
-        prompts, _ = make_prompts([[point] for point in points], [[1]] * len(points), **frame)
-        yield from _decoded(model, embedding, mask, prompts)
-
-
-def _boxes(
-    model: Any, image: np.ndarray, masks: list[np.ndarray], random: np.random.Generator
-) -> Iterator[dict[str, Any]]:
-    embedding = model.encode(image)
-    frame = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
-    for mask in masks:
-        exact = tight_box(mask)
-        prompts, _ = make_prompts(box=[exact, _inexact(exact, random)], **frame)
+        if boxes:
+            exact = tight_box(mask)
+            given = {"box": [exact, _inexact(exact, random)]}
+        else:
+            center = center_click(mask)
+            points = [(center.x, center.y), *_random_points(mask, random)]
+            given = {"point_coords": [[point] for point in points], "point_labels": [[1]] * len(points)}
+        prompts, _ = make_prompts(**given, original_hw=embedding.original_hw, input_hw=embedding.input_hw)
         yield from _decoded(model, embedding, mask, prompts)
 
 

@@ -7,6 +7,7 @@ mobilesam is imported inside functions.
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -73,6 +74,21 @@ def _environment() -> dict[str, Any]:
 
 def _write(path: Path, document: dict[str, Any]) -> None:
     path.write_text(json.dumps(document, indent=2, default=float) + "\n", encoding="utf-8")
+
+
+def write_learned(path: Path, form: str, arrays: Mapping[str, Any]) -> int:
+    """Write what was learned on masks of the published weights as :class:`mobilesam.learned.LearnedFile` reads it.
+
+    Print its digest, and return its size.
+    """
+    import numpy as np
+
+    import mobilesam
+
+    ids = np.array([mobilesam.load(backend="onnx").weights_id])
+    np.savez_compressed(path, format=np.array(form), weights_ids=ids, **arrays)
+    print("SHA256 =", hashlib.sha256(path.read_bytes()).hexdigest())
+    return path.stat().st_size
 
 
 def in_turns(

@@ -11,7 +11,6 @@ by image, and with each domain left out. It needs PyTorch.
 from __future__ import annotations
 
 import argparse
-import hashlib
 import itertools
 import json
 from collections.abc import Mapping, Sequence
@@ -21,11 +20,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-import mobilesam
 from benchmarks.chooser_data import COMMERCIAL
-from benchmarks.common import write_result
+from benchmarks.common import write_learned, write_result
 from benchmarks.expected_masks_data import Photo, best_orders, make_data, read_photos
-from mobilesam.automatic.expected_masks import DECAYS, FORMAT, log_rates
+from mobilesam.automatic.expected_masks import DECAYS, FILE, log_rates
 from mobilesam.automatic.exploration import MOST_SHARE, SHARE, Expectation
 
 # A mask is of the first kind if fewer points of the grid than the second number give it, and so on.
@@ -187,10 +185,8 @@ def _run(arguments: argparse.Namespace) -> None:
     if arguments.write:
         learned = learn([photo for photo, used in zip(photos, allowed, strict=True) if used])
         least = {f"least_{mode}": np.float32(np.exp(least_of(photos, validated, mode))) for mode in MODES}
-        ids = np.array([mobilesam.load(backend="onnx").weights_id])
-        np.savez_compressed(arguments.write, format=np.array(FORMAT), weights_ids=ids, **learned, **least)
-        print("SHA256 =", hashlib.sha256(arguments.write.read_bytes()).hexdigest())
-        result |= {"bytes": arguments.write.stat().st_size, **{name: float(value) for name, value in least.items()}}
+        result["bytes"] = write_learned(arguments.write, FILE.form, {**learned, **least})
+        result |= {name: float(value) for name, value in least.items()}
     write_result(arguments.out, result)
 
 

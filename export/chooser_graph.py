@@ -33,11 +33,11 @@ def make_chooser() -> tuple[onnx.ModelProto, float]:
     """
     graph = onnx.parser.parse_graph(GRAPH)
     graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _constants().items())
-    return finish(graph, contract.CHOOSER, str(chooser.parameters()["weights_ids"][0]), _difference)
+    return finish(graph, contract.CHOOSER, str(chooser.FILE.arrays["weights_ids"][0]), _difference)
 
 
 def _constants() -> dict[str, Array]:
-    learned = chooser.parameters()
+    learned = chooser.FILE.arrays
     count, side = chooser.MASKS, _LOGITS // chooser.STEP
     area, places = side * side, np.arange(side, dtype=np.float32)
     numbers: dict[str, float] = {

@@ -35,7 +35,7 @@ def make_expectation() -> tuple[onnx.ModelProto, float]:
         ExportError: it gives other values.
         WeightsError: the file of the expectation is damaged.
     """
-    learned = expected_masks.parameters()
+    learned = expected_masks.FILE.arrays
     graph = onnx.parser.parse_graph(_GRAPH)
     for part in ("hidden", "output"):
         kernel = np.ascontiguousarray(learned[f"{part}_weight"].T)[:, :, None, None]
@@ -48,5 +48,5 @@ def _difference(model: onnx.ModelProto) -> float:
     """Return the largest difference from the package's values, for random embeddings."""
     features = np.random.default_rng(0).normal(0, 0.2, (1, 256, 64, 64)).astype(np.float32)
     (computed,) = open_session(model.SerializeToString(), "cpu").run(None, {"image_embeddings": features})
-    expected = expected_masks.log_rates(features[0].reshape(256, -1).T, expected_masks.parameters())
+    expected = expected_masks.log_rates(features[0].reshape(256, -1).T, expected_masks.FILE.arrays)
     return float(np.abs(computed.reshape(expected.shape) - expected).max())

@@ -43,8 +43,8 @@ from mobilesam.weights import checkpoint
 _TOLERANCE = 1e-3
 # By the name of the part: whether it was learned on weights, and its graph with its largest difference.
 _LEARNED: dict[str, tuple[Callable[[str], bool], Callable[[], tuple[onnx.ModelProto, float]]]] = {
-    contract.CHOOSER.role: (chooser.knows, make_chooser),
-    contract.EXPECTATION.role: (expected_masks.knows, make_expectation),
+    contract.CHOOSER.role: (chooser.FILE.knows, make_chooser),
+    contract.EXPECTATION.role: (expected_masks.FILE.knows, make_expectation),
 }
 # The labels of other prompts to compare.
 _LABELS: dict[type[wrappers.Wrapper], tuple[tuple[float, ...], ...]] = {
@@ -97,7 +97,7 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
 def _refuse_other_weights(sam: Sam, plan: Plan) -> None:
     """Raise InputError if a learned part was not learned on the weights."""
     remedy = "leave it out: it was learned on others"
-    if plan.select == LEARNED and not chooser.knows(TorchSam(sam).weights_id):
+    if plan.select == LEARNED and not chooser.FILE.knows(TorchSam(sam).weights_id):
         raise InputError(sentence("select", "be reference for these weights", LEARNED, remedy))
     for part, (knows, _) in _LEARNED.items():
         if part in plan.parts and not knows(TorchSam(sam).weights_id):
@@ -163,7 +163,7 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
         head = trace(wrappers.Preprocessing(sam), contract.preprocessing(job.graph), plan.opset)
         return join(head, _template(Job(contract.ENCODER, wrappers.Encoder(sam)), plan), job.graph)
     if isinstance(job.module, LearnedDecoder):
-        metrics = job.module.extra_metrics
+        metrics = job.module.decoder.extra_metrics
         decoder = functools.partial(Decoder, sam, use_stability_score=False, low_res_only=False)
         four = Job(contract.decoder(), decoder(return_single_mask=False, extra_metrics=False))
         one_graph = contract.decoder(return_single_mask=True, extra_metrics=metrics)

@@ -211,29 +211,24 @@ class ToolDecoder(SingleMask):
         return functional.pad(point_coords, (0, 0, 0, 1)), torch.cat([point_labels, last], dim=1)
 
 
-class LearnedDecoder(Decoder):
+class LearnedDecoder(Wrapper):
     """The SAM decoder with the learned chooser inside, :mod:`mobilesam.export.learned_decoder`; not to be traced."""
 
     def __init__(self, sam: Sam, extra_metrics: bool) -> None:
-        super().__init__(sam, False, use_stability_score=False, extra_metrics=extra_metrics, low_res_only=False)
+        super().__init__(sam)
+        options = {"use_stability_score": False, "extra_metrics": extra_metrics, "low_res_only": False}
+        self.decoder = Decoder(sam, return_single_mask=False, **options)
 
-    def forward(
-        self,
-        image_embeddings: Tensor,
-        point_coords: Tensor,
-        point_labels: Tensor,
-        mask_input: Tensor,
-        has_mask_input: Tensor,
-        orig_im_size: Tensor | None = None,
-    ) -> tuple[Tensor, ...]:
-        assert orig_im_size is not None
-        given = image_embeddings, point_coords, point_labels, mask_input, has_mask_input, orig_im_size
-        _, scores, *_, low_res = outputs = super().forward(*given)
+    def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
+        """Return the outputs of the decoder for the chosen mask, and its confidence; inputs as of :class:`Decoder`."""
+        _, point_coords, point_labels, mask_input, has_mask_input, orig_im_size = inputs
+        _, scores, *_, low_res = outputs = self.decoder(*inputs)
         masks = mask_input.numpy() if has_mask_input else None
         count = (1 - self.absent(point_labels)).sum(dim=1, keepdim=True)
         index, confidence = int(_best(scores, count)), math.nan
         if Prompts(point_coords.numpy(), point_labels.numpy(), masks).single_point:
-            height, width = self.resize_longest_image_size(orig_im_size, self.sam.config.image_size).tolist()
+            size = self.decoder.resize_longest_image_size(orig_im_size, self.sam.config.image_size)
+            height, width = size.tolist()
             click = point_coords[0, 0].numpy()
             expected = chooser.confidences(low_res[0].numpy(), scores[0].numpy(), click, (height, width))
             index, confidence = int(expected.argmax()), float(expected.max())

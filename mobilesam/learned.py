@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +15,48 @@ import numpy as np
 from mobilesam.errors import WeightsError
 
 
-def read_arrays(path: Path, sha256: str, form: str, *, name: str, instead: str) -> Mapping[str, Any]:
-    """Return the arrays of an .npz file, those of half precision as float32.
+@dataclass(frozen=True)
+class LearnedFile:
+    """An .npz file, which is read when its arrays are needed.
 
-    Args:
-        form: what its array "format" must be.
-        name, instead: for the message: what is learned, and what to do without it.
-
-    Raises:
-        WeightsError: the file is missing or damaged.
+    form: what its array "format" must be.
+    name, instead: for messages: what is learned, and what to do without it.
     """
 
-    def damaged(reason: str) -> WeightsError:
-        return WeightsError(
-            f"The learned {name} {path} cannot be used: {reason}. Install mobilesam again, or {instead}."
-        )
+    path: Path
+    sha256: str
+    form: str
+    name: str
+    instead: str
 
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise damaged(error.strerror or str(error)) from error
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise damaged("its SHA-256 differs")
-    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
-        arrays = {key: archive[key] for key in archive.files}
-    if str(arrays.get("format")) != form:
-        raise damaged(f"its format is {arrays.get('format')}, not {form}")
-    return {key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in arrays.items()}
+    def knows(self, weights_id: str) -> bool:
+        """Return whether the model was learned on the masks of these weights.
+
+        Raises:
+            WeightsError: the file is missing or damaged.
+        """
+        return weights_id in self.arrays["weights_ids"].tolist()
+
+    @functools.cached_property
+    def arrays(self) -> Mapping[str, Any]:
+        """The arrays, those of half precision as float32.
+
+        Raises:
+            WeightsError: the file is missing or damaged.
+        """
+        try:
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise self._damaged(error.strerror or str(error)) from error
+        if hashlib.sha256(content).hexdigest() != self.sha256:
+            raise self._damaged("its SHA-256 differs")
+        with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+            arrays = {key: archive[key] for key in archive.files}
+        if str(arrays.get("format")) != self.form:
+            raise self._damaged(f"its format is {arrays.get('format')}, not {self.form}")
+        return {key: array.astype(np.float32) if array.dtype.kind == "f" else array for key, array in arrays.items()}
+
+    def _damaged(self, reason: str) -> WeightsError:
+        return WeightsError(
+            f"The learned {self.name} {self.path} cannot be used: {reason}. Install mobilesam again, or {self.instead}."
+        )

@@ -129,16 +129,16 @@ def confidences_of(
         WeightsError: the rule is "learned", and the file of the chooser is damaged.
     """
     box = prompts.single_box
+    file, expect = (box_chooser.FILE, box_chooser.confidences) if box else (chooser.FILE, chooser.confidences)
     known = decoded.iou_predictions.shape[1] == len(ALL_MASKS) and (box or prompts.single_point)
     try:
-        known = known and (box_chooser.knows if box else chooser.knows)(model.source_weights_id)
+        known = known and file.knows(model.source_weights_id)
     except WeightsError:
         if rule == LEARNED:
             raise
         known = False
     if not known:
         return [None] * len(prompts)
-    expect = box_chooser.confidences if box else chooser.confidences
     return [
         expect(logits, ious, points[:2] if box else points[0], embedding.input_hw, model.image_size)
         for points, logits, ious in zip(prompts.point_coords, *decoded, strict=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -116,13 +117,8 @@ def test_a_box_outside_the_image(predictor) -> None:
 
 
 def test_a_damaged_file(tmp_path: Path, monkeypatch, predictor) -> None:
-    monkeypatch.setattr(box_chooser, "PATH", tmp_path / "box_chooser.npz")
-    box_chooser.parameters.cache_clear()
-    try:
-        with pytest.raises(WeightsError, match=r"The learned chooser of boxes .* cannot be used.*select='single'"):
-            predictor.predict_one(box=BOXES[0])
-        assert predictor.predict_one(box=BOXES[0], select="single").confidence is None
-        assert predictor.predict_one([[300, 200]], [1]).confidence is not None
-    finally:
-        monkeypatch.undo()
-        box_chooser.parameters.cache_clear()
+    monkeypatch.setattr(box_chooser, "FILE", replace(box_chooser.FILE, path=tmp_path / "box_chooser.npz"))
+    with pytest.raises(WeightsError, match=r"The learned chooser of boxes .* cannot be used.*select='single'"):
+        predictor.predict_one(box=BOXES[0])
+    assert predictor.predict_one(box=BOXES[0], select="single").confidence is None
+    assert predictor.predict_one([[300, 200]], [1]).confidence is not None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,7 +83,7 @@ def test_images_of_every_shape(hw: tuple[int, int]) -> None:
 
 def test_the_default_rule(onnx_sam) -> None:
     known = onnx_sam.source_weights_id
-    assert chooser.knows(known)
+    assert chooser.FILE.knows(known)
     point, neither = {"single_point": True, "single_box": False}, {"single_point": False, "single_box": False}
     assert rule_of(None, lambda: known, **point) == "learned"
     assert rule_of(None, lambda: "other", **point) == "agreement"
@@ -162,19 +163,13 @@ def test_the_network_has_it_until_its_weights_change(sam) -> None:
     assert predictor.predict_one([POINT], [1]).confidence is None
 
 
-def test_a_file_of_another_version(tmp_path: Path, monkeypatch) -> None:
+def test_a_file_of_another_version(tmp_path: Path) -> None:
     path = tmp_path / "chooser.npz"
-    with np.load(chooser.PATH) as archive:
+    with np.load(chooser.FILE.path) as archive:
         np.savez_compressed(path, **{**archive, "format": np.array("mobilesam-chooser-9")})
-    monkeypatch.setattr(chooser, "PATH", path)
-    monkeypatch.setattr(chooser, "SHA256", hashlib.sha256(path.read_bytes()).hexdigest())
-    chooser.parameters.cache_clear()
-    try:
-        with pytest.raises(WeightsError, match="its format is mobilesam-chooser-9, not mobilesam-chooser-1"):
-            chooser.knows("any")
-    finally:
-        monkeypatch.undo()
-        chooser.parameters.cache_clear()
+    other = replace(chooser.FILE, path=path, sha256=hashlib.sha256(path.read_bytes()).hexdigest())
+    with pytest.raises(WeightsError, match="its format is mobilesam-chooser-9, not mobilesam-chooser-1"):
+        other.knows("any")
 
 
 @pytest.mark.parametrize(
@@ -184,18 +179,13 @@ def test_a_damaged_file(tmp_path: Path, monkeypatch, onnx_sam, content: bytes | 
     path = tmp_path / "chooser.npz"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(chooser, "PATH", path)
-    chooser.parameters.cache_clear()
+    monkeypatch.setattr(chooser, "FILE", replace(chooser.FILE, path=path))
     predictor = mobilesam.SamPredictor(onnx_sam)
     predictor.set_image(photo("coffee"))
-    try:
-        with pytest.raises(WeightsError, match=rf"The learned chooser .* cannot be used: {reason}.*select='agreement'"):
-            predictor.predict_one([POINT], [1])
-        assert predictor.predict_one([POINT], [1], select="agreement").confidence is None
-        assert predictor.predict_one(box=[100, 50, 400, 300]).masks.any(), "a box has a file of its own"
-    finally:
-        monkeypatch.undo()
-        chooser.parameters.cache_clear()
+    with pytest.raises(WeightsError, match=rf"The learned chooser .* cannot be used: {reason}.*select='agreement'"):
+        predictor.predict_one([POINT], [1])
+    assert predictor.predict_one([POINT], [1], select="agreement").confidence is None
+    assert predictor.predict_one(box=[100, 50, 400, 300]).masks.any(), "a box has a file of its own"
 
 
 @pytest.mark.filterwarnings("ignore:this format's polygons")

@@ -8,7 +8,6 @@ found only by luck, so points where there may be one are decoded early; one poin
 
 from __future__ import annotations
 
-import functools
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,23 +18,18 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.automatic.exploration import Expectation
 from mobilesam.config import STABILITY_OFFSET
-from mobilesam.learned import read_arrays
+from mobilesam.learned import LearnedFile
 
-PATH = Path(__file__).with_name("expected_masks.npz")
-SHA256 = "5b72d3f367a004cde8f10d7022cb95cad36e7bcb41b65780034e4a4e45300b5e"
-FORMAT = "mobilesam-expected-masks-1"
+FILE = LearnedFile(
+    Path(__file__).with_name("expected_masks.npz"),
+    sha256="5b72d3f367a004cde8f10d7022cb95cad36e7bcb41b65780034e4a4e45300b5e",
+    form="mobilesam-expected-masks-1",
+    name="expectation",
+    instead="use mode='exact' (--mode exact)",
+)
 FILTERS = (0.88, 0.95, STABILITY_OFFSET)  # the thresholds of the masks that it was learned on
 # How fast the expected masks of each kind become fewer where a point becomes known.
 DECAYS: FloatArray = np.array([0.5, 1, 2, 4], np.float32)
-
-
-def knows(weights_id: str) -> bool:
-    """Return whether the expectation was learned on masks of these weights.
-
-    Raises:
-        WeightsError: the file of the expectation is damaged.
-    """
-    return weights_id in parameters()["weights_ids"].tolist()
 
 
 def expectation(vectors: FloatArray, mode: str) -> Expectation:
@@ -48,7 +42,7 @@ def expectation(vectors: FloatArray, mode: str) -> Expectation:
     Raises:
         WeightsError: the file of the expectation is damaged.
     """
-    learned = parameters()
+    learned = FILE.arrays
     return Expectation(log_rates(vectors, learned), DECAYS, math.log(learned[f"least_{mode}"]))
 
 
@@ -57,13 +51,3 @@ def log_rates(vectors: FloatArray, learned: Mapping[str, Any]) -> FloatArray:
     hidden = np.maximum(vectors @ learned["hidden_weight"] + learned["hidden_bias"], 0)
     rates: FloatArray = -np.logaddexp(0, -(hidden @ learned["output_weight"] + learned["output_bias"])).T
     return rates
-
-
-@functools.cache
-def parameters() -> Mapping[str, Any]:
-    """Return the arrays of the expectation's file.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
-    return read_arrays(PATH, SHA256, FORMAT, name="expectation", instead="use mode='exact' (--mode exact)")

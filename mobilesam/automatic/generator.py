@@ -161,7 +161,7 @@ class SamAutomaticMaskGenerator:
         settings = self.settings
         crops = self._crops(hw)
         learned = settings.adaptive and settings.filters == expected_masks.FILTERS
-        learned = learned and expected_masks.knows(self.mask_model.source_weights_id)
+        learned = learned and expected_masks.FILE.knows(self.mask_model.source_weights_id)
         control.total = sum(settings.points_to_decode(grid, learned) for _, grid in crops)
         candidates: list[Candidate] = []
         for box, grid in crops:

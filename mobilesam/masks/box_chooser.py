@@ -6,32 +6,24 @@ the box. ``python -m benchmarks.chooser learn --boxes`` learns it; docs/accuracy
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from mobilesam.arrays import BoolArray, FloatArray, FloatArray64
 from mobilesam.config import MASK_THRESHOLD
-from mobilesam.learned import read_arrays
+from mobilesam.learned import LearnedFile
 from mobilesam.masks import chooser
 
-PATH = Path(__file__).with_name("box_chooser.npz")
-SHA256 = "41ea71e1cfb812d0d656bad15e239d821e05ad5a9b74335c46f555a072c3b910"
-FORMAT = "mobilesam-box-chooser-1"
+FILE = LearnedFile(
+    Path(__file__).with_name("box_chooser.npz"),
+    sha256="41ea71e1cfb812d0d656bad15e239d821e05ad5a9b74335c46f555a072c3b910",
+    form="mobilesam-box-chooser-1",
+    name="chooser of boxes",
+    instead="take the single mask (select='single', --select single)",
+)
 
 LARGEST_DIFFERENCE = 2.0  # of an edge, in sides of the box
-
-
-def knows(weights_id: str) -> bool:
-    """Return whether the chooser was learned on the masks of these weights.
-
-    Raises:
-        WeightsError: the file of the chooser is damaged.
-    """
-    return weights_id in parameters()["weights_ids"].tolist()
 
 
 def confidences(
@@ -52,7 +44,7 @@ def confidences(
         WeightsError: the file of the chooser is damaged.
     """
     values = features_of(low_res_logits, iou_predictions, corners, input_hw, image_size)
-    return chooser.expected_ious(values, parameters())
+    return chooser.expected_ious(values, FILE.arrays)
 
 
 def features_of(
@@ -95,14 +87,3 @@ def _fit(mask: BoolArray, box: FloatArray64, side: int) -> FloatArray:
         values[2] = shared / max(areas - shared, 1.0)
         values[3:] = np.clip((own - box) / sides, -LARGEST_DIFFERENCE, LARGEST_DIFFERENCE)
     return values
-
-
-@functools.cache
-def parameters() -> Mapping[str, Any]:
-    """Return the arrays of the chooser's file.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
-    instead = "take the single mask (select='single', --select single)"
-    return read_arrays(PATH, SHA256, FORMAT, name="chooser of boxes", instead=instead)

@@ -19,11 +19,15 @@ import numpy as np
 
 from mobilesam.arrays import Array, BoolArray, FloatArray
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
-from mobilesam.learned import read_arrays
+from mobilesam.learned import LearnedFile
 
-PATH = Path(__file__).with_name("chooser.npz")
-SHA256 = "f4da3c6563552927105b5020843bf523a2732757bb869f41c107095423f100ae"
-FORMAT = "mobilesam-chooser-1"
+FILE = LearnedFile(
+    Path(__file__).with_name("chooser.npz"),
+    sha256="f4da3c6563552927105b5020843bf523a2732757bb869f41c107095423f100ae",
+    form="mobilesam-chooser-1",
+    name="chooser",
+    instead="select masks by agreement (select='agreement', --select agreement)",
+)
 
 MASKS = len(ALL_MASKS)
 STEP = 2  # every second row and column of the logits is used
@@ -35,15 +39,6 @@ LARGEST_OFFSET, LARGEST_DEPTH = 4.0, 3.0
 FAR = 1e9  # a squared distance, where a mask covers the image
 PAIRS = tuple(itertools.combinations(range(MASKS), 2))
 ORDERED_PAIRS = tuple(itertools.permutations(range(MASKS), 2))
-
-
-def knows(weights_id: str) -> bool:
-    """Return whether the chooser was learned on the masks of these weights.
-
-    Raises:
-        WeightsError: the file of the chooser is damaged.
-    """
-    return weights_id in parameters()["weights_ids"].tolist()
 
 
 def confidences(
@@ -65,7 +60,7 @@ def confidences(
     Raises:
         WeightsError: the file of the chooser is damaged.
     """
-    return expected_ious(features_of(low_res_logits, iou_predictions, point_xy, input_hw, image_size), parameters())
+    return expected_ious(features_of(low_res_logits, iou_predictions, point_xy, input_hw, image_size), FILE.arrays)
 
 
 def features_of(
@@ -154,17 +149,6 @@ def features(logits: FloatArray, iou_predictions: FloatArray, click: tuple[float
         np.array(disks),
     )
     return np.concatenate([np.ravel(group) for group in groups]).astype(np.float32)
-
-
-@functools.cache
-def parameters() -> Mapping[str, Any]:
-    """Return the arrays of the chooser's file.
-
-    Raises:
-        WeightsError: it is missing or damaged.
-    """
-    instead = "select masks by agreement (select='agreement', --select agreement)"
-    return read_arrays(PATH, SHA256, FORMAT, name="chooser", instead=instead)
 
 
 def _with_distance_to_best(values: FloatArray) -> FloatArray:

@@ -42,10 +42,10 @@ def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: 
     if select not in (None, LEARNED):
         return select
     if single_box:
-        return LEARNED if box_chooser.knows(weights_id()) else "single"
+        return LEARNED if box_chooser.FILE.knows(weights_id()) else "single"
     if not single_point:
         return "single"
-    if chooser.knows(weights_id()):
+    if chooser.FILE.knows(weights_id()):
         return LEARNED
     if select is None:
         return "agreement"

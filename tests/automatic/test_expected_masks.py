@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -25,13 +26,13 @@ def generate(model, mode: str, image, **options):
 
 
 def test_it_knows_the_weights_and_the_filters_that_it_was_learned_on(onnx_sam) -> None:
-    assert expected_masks.knows(onnx_sam.source_weights_id)
-    assert not expected_masks.knows(ColorModel().source_weights_id)
+    assert expected_masks.FILE.knows(onnx_sam.source_weights_id)
+    assert not expected_masks.FILE.knows(ColorModel().source_weights_id)
     assert SamAutomaticMaskGenerator(onnx_sam).settings.filters == expected_masks.FILTERS
 
 
 def test_it_is_small_and_its_probabilities_are_probabilities() -> None:
-    assert expected_masks.PATH.stat().st_size < 200_000
+    assert expected_masks.FILE.path.stat().st_size < 200_000
     vectors = np.random.default_rng(0).normal(0, 1, (50, 256)).astype(np.float32)
     log_rates, decays, least = expected_masks.expectation(vectors, "fast")
     assert log_rates.shape == (len(decays), 50)
@@ -58,13 +59,8 @@ def test_other_filters_follow_the_rule(onnx_sam) -> None:
 
 
 def test_a_damaged_file(tmp_path: Path, monkeypatch, onnx_sam) -> None:
-    monkeypatch.setattr(expected_masks, "PATH", tmp_path / "absent.npz")
-    expected_masks.parameters.cache_clear()
-    try:
-        with pytest.raises(WeightsError, match=r"The learned expectation .*absent\.npz cannot be used: No such file"):
-            generate(onnx_sam, "fast", photo("coffee"))
-        records, _ = generate(onnx_sam, "exact", photo("coffee"), points_per_side=2)
-        assert isinstance(records, list)
-    finally:
-        monkeypatch.undo()
-        expected_masks.parameters.cache_clear()
+    monkeypatch.setattr(expected_masks, "FILE", replace(expected_masks.FILE, path=tmp_path / "absent.npz"))
+    with pytest.raises(WeightsError, match=r"The learned expectation .*absent\.npz cannot be used: No such file"):
+        generate(onnx_sam, "fast", photo("coffee"))
+    records, _ = generate(onnx_sam, "exact", photo("coffee"), points_per_side=2)
+    assert isinstance(records, list)
