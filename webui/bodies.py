@@ -7,6 +7,7 @@ stalled clients do not block active ones. A small body, such as a click, is neve
 from __future__ import annotations
 
 import asyncio
+import json
 import time
 from collections import deque
 from collections.abc import Callable
@@ -17,15 +18,17 @@ from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mobilesam.errors import sentence
+from mobilesam.errors import InputError, sentence
 from mobilesam.webui.failures import failure, status_of
 from mobilesam.webui.session_store import SessionExpiredError
 from mobilesam.webui.uploads import UploadError, UploadFolder
 
 IMAGE_PATH = "/service/image"
 FORM_PATH = "/gradio_api/upload"
+SAVE_PATH = "/service/save/"  # and a format
 
 MAX_JSON = 1_000_000  # bytes of a body without a file
+MAX_OBJECTS_JSON = 16_000_000  # bytes of the objects to save
 _FORM = 100_000  # bytes of a form, without its file
 _SMALL = 64_000  # bytes of a body that is not dropped to free memory
 
@@ -76,6 +79,8 @@ class BodyStore:
     def limit(self, path: str) -> int:
         """Return the largest size of the body of a request to a path, bytes."""
         file = self.max_upload_mb * 1_000_000
+        if path.startswith(SAVE_PATH):
+            return MAX_OBJECTS_JSON
         return file if path == IMAGE_PATH else file + _FORM if path == FORM_PATH else MAX_JSON
 
     def add(self, body: _Body, chunk: bytes) -> None:
@@ -127,7 +132,7 @@ class Bodies:
             return
         body = _Body()
         try:
-            if scope["path"] == IMAGE_PATH:
+            if scope["path"] == IMAGE_PATH or scope["path"].startswith(SAVE_PATH):
                 self._store.check_token(headers.get("x-session", ""))
             if not await self._read(body, receive, scope["path"], int(length)):
                 return
@@ -199,9 +204,28 @@ def _replay(body: _Body, receive: Receive) -> Receive:
     return replay
 
 
+def read_json(content: bytes) -> dict[str, Any]:
+    """Return the JSON object in a request body; an empty one for an empty body.
+
+    Raises:
+        InputError: it is not a JSON object.
+    """
+    try:
+        value = json.loads(content or b"{}", parse_constant=_refuse_constant)
+    except (ValueError, RecursionError) as error:
+        raise InputError(sentence("the request body", "be JSON", f"{error}", "correct it")) from error
+    if not isinstance(value, dict):
+        raise InputError(sentence("the request body", "be a JSON object", type(value).__name__, "put it into braces"))
+    return value
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
+
+
 def _too_large(path: str, limit: int, actual: str) -> UploadError:
     if path not in (IMAGE_PATH, FORM_PATH):
-        return UploadError(413, sentence("the request body", f"have at most {MAX_JSON} bytes", actual, "send less"))
+        return UploadError(413, sentence("the request body", f"have at most {limit} bytes", actual, "send less"))
     remedy = "shrink it, or start the server with a larger --max-upload-mb"
     return UploadError(413, sentence("the file", f"have at most {limit / 1e6:.0f} MB", actual, remedy))
 

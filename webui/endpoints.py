@@ -15,14 +15,12 @@ from typing import Any
 import gradio as gr
 
 from mobilesam.errors import InputError, sentence
-from mobilesam.formats.output import describe
-from mobilesam.masks import rle
-from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.failures import explained
-from mobilesam.webui.saving import record_of
+from mobilesam.webui.masks import record_of
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import NOTHING, open_image, prompt_of
+from mobilesam.webui.view import record_view
 
 VERSION = 2  # since version 2 "bbox" is that of COCO: the width and height in pixels that the mask covers
 
@@ -76,7 +74,7 @@ def add_endpoints(service: Service, everything: Everything) -> None:
             candidates, model = service.decode(state, prompt), service.models.get(state.model)
             ious, best = candidates.masks.iou_predictions, candidates.masks.best
             order = sorted(range(len(ious)), key=lambda index: (index != best, -ious[index]))
-            masks = [_mask(record_of(image, prompt, candidates, index, model)) for index in order]
+            masks = [record_view(record_of(image, prompt, candidates, index, model)) for index in order]
             return {"version": VERSION, "masks": masks}
 
     def segment_everything(session: str, mode: str, progress: gr.Progress = gr.Progress()) -> dict[str, Any]:  # noqa: B008
@@ -96,7 +94,7 @@ def add_endpoints(service: Service, everything: Everything) -> None:
 
         with _reported():
             result = everything.start(session, mode, report).result()
-            masks = [_mask(record) for record in result.session.segments]
+            masks = [record_view(record) for record in result.session.segments]
             return {"version": VERSION, "masks": masks, "partial": result.partial}
 
     limit = service.limits.concurrency
@@ -107,10 +105,6 @@ def add_endpoints(service: Service, everything: Everything) -> None:
     button.click(encode, [image, model], result, api_name="encode", concurrency_limit=limit)
     button.click(predict, [session, points, box], result, api_name="predict", concurrency_limit=8)
     button.click(segment_everything, [session, mode], result, api_name="everything", concurrency_limit=limit)
-
-
-def _mask(record: MaskRecord) -> dict[str, Any]:
-    return {"segmentation": rle.coco_encode_rle(record["segmentation"])} | describe(record)
 
 
 @contextmanager

@@ -9,16 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from mobilesam.arrays import UInt8Array
 from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
-from mobilesam.masks.records import MaskRecord
 from mobilesam.model import Embedding, MaskModel, Wrapped
 from mobilesam.visualize import palette
 from mobilesam.webui import view
+from mobilesam.webui.masks import compact, least_region
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import Session, open_image
 from mobilesam.webui.workers import Job
@@ -54,7 +52,13 @@ class Everything:
         self._numbers = itertools.count(1)
 
     def start(
-        self, token: str, mode: object, on_progress: Callable[[int, int, int], object], image_key: object = None
+        self,
+        token: str,
+        mode: object,
+        on_progress: Callable[[int, int, int], object],
+        image_key: object = None,
+        *,
+        clean: bool = False,
     ) -> Job[EverythingResult]:
         """Queue a run, and cancel the earlier run of the session unless the queue is full.
 
@@ -63,6 +67,7 @@ class Everything:
             mode: exact, balanced or fast.
             on_progress: called with the number of points done, of all points, and of masks so far.
             image_key: see ``Service.session``.
+            clean: whether small holes are filled and specks removed.
 
         Raises:
             InputError: there is no such mode, or no image is open.
@@ -79,9 +84,11 @@ class Everything:
             start = time.perf_counter()
             image = service.image(session)
             model = _Encoded(service.models.get(session.model), service.encode(session).embedding)
-            generator = SamAutomaticMaskGenerator(model, output_mode="uncompressed_rle", mode=mode)
+            least = least_region(open_image(session).hw) if clean else 0
+            settings: dict[str, Any] = {"output_mode": "uncompressed_rle", "min_mask_region_area": least}
+            generator = SamAutomaticMaskGenerator(model, mode=mode, **settings)
             records = generator.generate(image, progress=on_progress, cancel=canceled)
-            segments = tuple(map(_compact, records))
+            segments = tuple(map(compact, records))
 
             def take(state: Session) -> Session:
                 """Keep the segments, unless another image is open or a later run has ended before."""
@@ -135,13 +142,6 @@ def everything_view(result: EverythingResult) -> dict[str, Any]:
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
     ]
     return {"segments": views, "partial": result.partial, "ms": round(result.ms, 1), "run": result.session.run}
-
-
-def _compact(record: MaskRecord) -> MaskRecord:
-    """Return a record with its run lengths in an array, which takes a ninth of the memory of a list."""
-    segmentation = record["segmentation"]
-    counts = np.array(segmentation["counts"], np.int32)
-    return {**record, "segmentation": {"size": segmentation["size"], "counts": counts}}
 
 
 class _Encoded(Wrapped):

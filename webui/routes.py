@@ -11,7 +11,7 @@ import asyncio
 import json
 import re
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 from urllib.parse import quote, unquote
@@ -22,17 +22,20 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from mobilesam._version import __version__
-from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
 from mobilesam.webui import view
-from mobilesam.webui.bodies import IMAGE_PATH, BodyStore
+from mobilesam.webui.bodies import IMAGE_PATH, BodyStore, read_json
 from mobilesam.webui.everything import Everything, EverythingResult, everything_view
 from mobilesam.webui.failures import explained, failure, status_of
-from mobilesam.webui.saving import Saved, save
+from mobilesam.webui.sample_photos import read_sample, samples
+from mobilesam.webui.saving import Saved, check_segments, save
 from mobilesam.webui.service import Opened, Service
+from mobilesam.webui.session import open_image, read_prompt
 from mobilesam.webui.workers import Job
 
 STATIC = Path(__file__).parent / "static"
 _TICK = 0.2  # seconds between progress reports
+_IDLE = 1  # decoder jobs; with more, no preview is decoded
 
 _PRIVATE = {"Cache-Control": "no-store"}
 
@@ -79,20 +82,20 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
         return Response(status_code=404)
 
     @app.post(IMAGE_PATH)
-    async def open_image(request: Request) -> StreamingResponse:
+    async def open_file(request: Request) -> StreamingResponse:
         token, _ = _session_of(request)
         content = await request.body()
         name = _file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
-            return service.open(token, content, name, lambda state: emit({"image": view.session_view(state, None)}))
+            return service.open(token, content, name, lambda image: emit({"image": view.image_view(image)}))
 
-        return _follow(start, lambda opened: _opened_view(service, token, opened))
+        return _follow(start, _opened_view)
 
     @app.post("/service/model/{name}")
     async def switch_model(request: Request, name: str) -> StreamingResponse:
         token, key = _session_of(request)
-        return _follow(lambda _: service.switch(token, name, key), lambda opened: _opened_view(service, token, opened))
+        return _follow(lambda _: service.switch(token, name, key), _opened_view)
 
     @app.get("/service/preview")
     async def preview(request: Request) -> Response:
@@ -100,9 +103,58 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
         jpeg: bytes = await _result(service.previews.submit(lambda: view.preview(image)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
+    @app.get("/service/crop")
+    async def crop(request: Request) -> Response:
+        image = service.image(service.session(*_session_of(request)))
+        area, side = crop_of(request.query_params, (image.shape[0], image.shape[1]))
+        jpeg: bytes = await _result(service.previews.submit(lambda: view.crop(image, area, side)))
+        return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
+
+    @app.get("/service/samples/{name}")
+    async def sample(name: str) -> Response:
+        if name not in {each["file"] for each in samples()}:
+            raise InputError(unknown_name("the sample", name, [each["file"] for each in samples()]))
+        return Response(await run_in_threadpool(read_sample, name), media_type="image/jpeg")
+
+    @app.post("/service/predict")
+    async def predict(request: Request) -> dict[str, Any]:
+        session, body = service.session(*_session_of(request)), await _json(request)
+        image = open_image(session)
+        prompt, clean = read_prompt(body.get("prompt"), image.hw), body.get("clean") is True
+        if body.get("hover") is True and service.decoders.busy() > _IDLE:
+            return {"masks": [], "best": 0, "decode_ms": 0.0, "refined": True}
+
+        def work() -> dict[str, Any]:
+            candidates = service.decode(session, prompt)
+            return view.prediction_view(candidates, prompt, image, service.models.get(session.model), clean=clean)
+
+        return await _in_thread(work)
+
+    @app.post("/service/freeze")
+    async def freeze(request: Request) -> dict[str, Any]:
+        session, body = service.session(*_session_of(request)), await _json(request)
+
+        def work() -> dict[str, Any]:
+            if "run" in body:
+                indices = check_segments(session, body.get("run"), body.get("segments"), "segments")
+                records = [session.segments[index] for index in indices]
+            else:
+                prompt = read_prompt(body.get("prompt"), open_image(session).hw)
+                records = [service.freeze(session, prompt, body.get("clean") is True)]
+            return {"objects": [view.frozen_view(record) for record in records]}
+
+        return await _in_thread(work)
+
+    @app.post("/service/cancel")
+    async def cancel(request: Request) -> dict[str, Any]:
+        """End the run of everything mode early; its request returns the segments so far."""
+        everything.cancel(_session_of(request)[0])
+        return {}
+
     @app.post("/service/everything")
     async def run_everything(request: Request) -> StreamingResponse:
-        (token, key), mode = _session_of(request), (await _json(request)).get("mode")
+        (token, key), body = _session_of(request), await _json(request)
+        mode, clean = body.get("mode"), body.get("clean") is True
         reported = 0.0
 
         def start(emit: Emit) -> Job[EverythingResult]:
@@ -112,26 +164,20 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
                     reported = time.monotonic()
                     emit({"progress": {"done": done, "total": total, "candidates": candidates}})
 
-            return everything.start(token, mode, progress, key)
+            return everything.start(token, mode, progress, key, clean=clean)
 
         return _follow(start, everything_view, lambda job: everything.cancel(token, job))
 
     @app.post("/service/save/{kind}")
     async def save_file(request: Request, kind: str) -> Response:
-        (token, key), body = _session_of(request), await _json(request)
-        source, selected, run = body.get("source", "prompt"), body.get("selected", []), body.get("run")
-        get = service.with_candidates if source == "prompt" else service.session
-        session = await run_in_threadpool(get, token, key)
-        saved: Saved = await _result(service.savers.submit(lambda: save(service, session, kind, source, selected, run)))
+        session, content = service.session(*_session_of(request)), await request.body()
+        saved: Saved = await _result(service.savers.submit(lambda: save(service, session, kind, content)))
         headers = {"Content-Disposition": f"attachment; filename*=UTF-8''{quote(saved.name)}"}
         return Response(saved.content, media_type=saved.media_type, headers=headers | _PRIVATE)
 
 
-def _opened_view(service: Service, token: str, opened: Opened) -> dict[str, Any]:
-    """Return the state after encoding, with the masks for its prompt if it has one."""
-    image = opened.session.image
-    session = service.act(token, [], "" if image is None else image.key)
-    return {"encode_ms": round(opened.encode_ms, 1)} | view.result_view(session, service.models.get(session.model))
+def _opened_view(opened: Opened) -> dict[str, Any]:
+    return view.opened_view(opened.session, opened.encode_ms)
 
 
 def _follow(
@@ -190,13 +236,7 @@ def _session_of(request: Request) -> tuple[str, str | None]:
 
 
 async def _json(request: Request) -> dict[str, Any]:
-    try:
-        body = json.loads(await request.body() or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise InputError(sentence("the request body", "be JSON", f"{error}", "correct it")) from error
-    if not isinstance(body, dict):
-        raise InputError(sentence("the request body", "be a JSON object", type(body).__name__, "put it into braces"))
-    return body
+    return read_json(await request.body())
 
 
 async def _result(job: Job[Result]) -> Result:
@@ -212,6 +252,39 @@ async def _result(job: Job[Result]) -> Result:
         return job.result()
     except Exception as error:
         raise explained(error) from error
+
+
+async def _in_thread(work: Callable[[], Result]) -> Result:
+    """Return the result of work that waits for the decoder, without blocking the event loop.
+
+    Raises:
+        MobileSamError: any error of the work; see :func:`explained`.
+    """
+    try:
+        return await run_in_threadpool(work)
+    except Exception as error:
+        raise explained(error) from error
+
+
+def crop_of(query: Mapping[str, str], hw: tuple[int, int]) -> tuple[tuple[int, int, int, int], int]:
+    """Return the area, x y width height, and the longest side of the request for a part of an image.
+
+    Raises:
+        InputError: a number is missing or invalid, or the area does not lie in the image of (height, width).
+    """
+    numbers = {}
+    for name in ("x", "y", "width", "height", "side"):
+        text = query.get(name, "")
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise InputError(sentence(name, "be a whole number of pixels", repr(text), "write it as in x=120"))
+        numbers[name] = int(text)
+    x, y, width, height, side = numbers.values()
+    if not (width and height and x + width <= hw[1] and y + height <= hw[0]):
+        actual = f"x {x}, y {y}, width {width}, height {height}"
+        raise InputError(sentence("the area", f"lie in the image, {hw[1]} x {hw[0]}", actual, "ask for less"))
+    if not 1 <= side <= view.PREVIEW_SIDE:
+        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller picture"))
+    return (x, y, width, height), side
 
 
 def _file_name(header: str) -> str:

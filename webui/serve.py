@@ -131,7 +131,8 @@ def build_app(
         auth_message="mobilesam",
         theme=theme(),
         css_paths=[STATIC / "page.css"],
-        footer_links=["api"],
+        footer_links=[],  # the page itself has the words on scripts
+        favicon_path=str(STATIC / "favicon.svg"),
         run_history=False,
         enable_monitoring=False,
         show_error=True,

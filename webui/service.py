@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from mobilesam.arrays import FloatArray, UInt8Array
-from mobilesam.image.read import count_frames, image_digest, read_image
+from mobilesam.image.read import image_digest
+from mobilesam.masks.records import MaskRecord
 from mobilesam.model import Embedding
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
+from mobilesam.webui.image_files import read_file
+from mobilesam.webui.masks import place_of, record_of
 from mobilesam.webui.models import Models
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage, open_image
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore, showing
@@ -27,7 +29,6 @@ from mobilesam.webui.workers import Job, Workers
 # An embedding is 4 MB, and the image-side work of the decoder for it about 15 MB more.
 _EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
-_ATTEMPTS = 4  # to decode masks for a state that changes at the same time
 
 # Parts of --cache-mb, in bytes a megabyte: images, embeddings, sessions, and the logits of chosen masks that are fed
 # back, 256 KB each; dropped logits are computed again from the steps.
@@ -80,7 +81,7 @@ class Service:
         """Return the token of a new session with a model, by default the first one."""
         return self.sessions.create(Session(model or self.models.default))
 
-    def open(self, token: str, content: bytes, name: str, on_image: Callable[[Session], object]) -> Job[Opened]:
+    def open(self, token: str, content: bytes, name: str, on_image: Callable[[ShownImage], object]) -> Job[Opened]:
         """Queue an image file to be read and encoded for a session.
 
         The earlier image stays open until the file is read, and if it cannot be read. ``on_image`` is called when the
@@ -93,13 +94,11 @@ class Service:
         self.sessions.get(token)
 
         def work() -> Opened:
-            pixels = read_image(content, max_pixels=self.limits.max_pixels)
-            frames = count_frames(content)
-            note = f"The first of {frames} frames is shown." if frames > 1 else ""
+            pixels, note = read_file(content, name, self.limits.max_pixels)
             image = ShownImage(image_digest(pixels), (pixels.shape[0], pixels.shape[1]), name, note)
             self.images.put(image.digest, pixels, pixels.nbytes)
             session = self.sessions.change(token, lambda state: states.opened(state, image))
-            on_image(session)
+            on_image(image)
             return Opened(session, self.encode(session).ms)
 
         return self.encoders.submit(work)
@@ -112,12 +111,12 @@ class Service:
             SessionExpiredError, BusyError: as :meth:`open`, or the open image is not that of ``image_key``.
         """
         name = self.models.check(model)
-        target = states.with_model(self.session(token, image_key), name)
+        target = replace(self.session(token, image_key), model=name)
 
         def work() -> Opened:
             self.models.get(name)
             ms = self.encode(target).ms if target.image is not None else 0.0
-            session = self.sessions.change(token, lambda state: states.with_model(state, name))
+            session = self.sessions.change(token, lambda state: replace(state, model=name))
             return Opened(showing(session, image_key), ms)
 
         return self.encoders.submit(work)
@@ -134,65 +133,6 @@ class Service:
         """
         return showing(self.sessions.get(token), image_key)
 
-    def act(self, token: str, actions: Iterable[Any], image_key: object = None) -> Session:
-        """Apply actions, all or none, and return the state with the masks for its prompt.
-
-        Raises:
-            InputError: an action cannot be applied.
-            SessionExpiredError: the token is unknown, the image was dropped, or another image is open.
-            BusyError: the queue is full.
-        """
-        actions = list(actions)
-        if any(isinstance(action, Mapping) and action.get("do") == "choose" for action in actions):
-            self.with_candidates(token, image_key)
-        before: Session | None = None
-
-        def step(state: Session) -> Session:
-            nonlocal before
-            before = state = showing(state, image_key)
-            for action in actions:
-                after = states.apply(state, action)
-                self._keep_feedback(state, after)
-                state = after
-            return self._supported(states.trimmed(state))
-
-        after = self.sessions.change(token, step)
-        try:
-            return self.with_candidates(token, image_key)
-        except Exception:
-            with suppress(SessionExpiredError):
-                self.sessions.change(token, lambda state: before if before and state is after else state)
-            raise
-
-    def with_candidates(self, token: str, image_key: object = None) -> Session:
-        """Return the state of a session with the masks for its prompt, which are decoded if there are none.
-
-        There are none if the prompt does not locate the object, or if the state changes at every attempt.
-
-        Raises:
-            SessionExpiredError, BusyError: as :meth:`act`.
-        """
-        session = self.session(token, image_key)
-        for _ in range(_ATTEMPTS):
-            if session.candidates is not None or not session.prompt.has_object:
-                break
-            before, target = session, self._supported(session)
-            after = replace(target, candidates=self.decode(target, target.prompt))
-
-            def take(state: Session, before: Session = before, after: Session = after) -> Session:
-                return replace(state, prompt=after.prompt, candidates=after.candidates) if state == before else state
-
-            session = showing(self.sessions.change(token, take), image_key)
-        return session
-
-    def _supported(self, session: Session) -> Session:
-        """Return a state with a prompt that the model supports: points and box alone if it takes no mask_input."""
-        prompt = session.prompt
-        refined = prompt.refines or prompt.chosen is not None
-        if refined and not supports(self.models.get(session.model), prompt):
-            return replace(session, prompt=replace(prompt, steps=(), chosen=None), candidates=None)
-        return session
-
     def decode(self, session: Session, prompt: ObjectPrompt) -> CandidateMasks:
         """Return the candidate masks of a prompt: three if it is ambiguous, else one.
 
@@ -204,6 +144,9 @@ class Service:
         encoded = self.embeddings.get(self._key(session))
         embedding = (encoded or self.encoders.run(lambda: self.encode(session))).embedding
         model = self.models.get(session.model)
+        refined = supports(model, prompt)
+        if not refined:
+            prompt = replace(prompt, steps=(), chosen=None)
 
         def work() -> CandidateMasks:
             start = time.perf_counter()
@@ -218,9 +161,25 @@ class Service:
             (decoded,) = decode(model, embedding, [ready])
             ms = 1000 * (time.perf_counter() - start)
             shown = decoded.only if prompt.boxed else decoded.three
-            return CandidateMasks(shown(prompt.chosen), embedding.input_hw, ms)
+            return CandidateMasks(shown(prompt.chosen), embedding.input_hw, ms, refined)
 
         return self.decoders.run(work)
+
+    def freeze(self, session: Session, prompt: ObjectPrompt, clean: bool) -> MaskRecord:
+        """Return the mask of a prompt at the original size of the image: the chosen one, else the suggested one.
+
+        Args:
+            session: with an image.
+            prompt: with ``chosen`` for another mask than the suggested one.
+            clean: whether small holes are filled and specks removed.
+
+        Raises:
+            InputError, SessionExpiredError, BusyError: as :meth:`decode`.
+        """
+        candidates, image = self.decode(session, prompt), open_image(session)
+        return record_of(
+            image, prompt, candidates, place_of(prompt, candidates), self.models.get(session.model), clean=clean
+        )
 
     def image(self, session: Session) -> UInt8Array:
         """Return the image of a session, (H, W, 3) uint8 RGB.
@@ -264,10 +223,3 @@ class Service:
 
     def _key(self, session: Session) -> tuple[str, str]:
         return session.model, open_image(session).digest
-
-    def _keep_feedback(self, before: Session, after: Session) -> None:
-        """Keep the logits of a chosen mask when an action turns its prompt into a step."""
-        candidates, steps = before.candidates, after.prompt.steps
-        if candidates is not None and before.prompt.chosen is not None and steps == states.steps_to(before.prompt):
-            logits = candidates.masks.low_res_logits[before.chosen][None].copy()
-            self.feedback.put((*self._key(before), steps), logits, logits.nbytes)

@@ -5,8 +5,7 @@ with the same image share, are never accepted in requests.
 
 Sessions are limited in number, in bytes and in age. When there are too many, those without an image are dropped first,
 so that a flood of new sessions does not displace one in use. For the same reason a session has few copies, as they
-arise when a page is reloaded. When the sessions take too many bytes, masks that the model can decode again are dropped
-before sessions.
+arise when a page is reloaded.
 """
 
 from __future__ import annotations
@@ -138,7 +137,7 @@ class SessionStore:
             self._entries.popitem(last=False)
 
     def _make_room(self, newest: str) -> None:
-        """Drop sessions if there are too many, and masks or sessions if they take too many bytes; keep the newest."""
+        """Drop sessions if there are too many or if they take too many bytes; keep the newest."""
         others = [token for token in self._entries if token != newest]
         if len(self._entries) > self.limit:
             dropped = next((token for token in others if self._entries[token].session.image is None), others[0])
@@ -148,22 +147,7 @@ class SessionStore:
         with_image = [token for token in others if self._entries[token].session.image is not None]
         for token in with_image:
             if excess > 0:
-                excess -= self._drop_candidates(self._entries[token])
-        for token in with_image:
-            if excess > 0:
                 excess -= self._entries.pop(token).size
-
-    def _drop_candidates(self, entry: _Entry) -> int:
-        """Drop the masks of a session, unless it is being changed, and return the bytes that this frees."""
-        if entry.session.candidates is None or not entry.lock.acquire(blocking=False):
-            return 0
-        try:
-            before = entry.size
-            entry.session = replace(entry.session, candidates=None)
-            entry.size = size_of(entry.session)
-            return before - entry.size
-        finally:
-            entry.lock.release()
 
 
 def showing(session: Session, image_key: object) -> Session:

@@ -14,35 +14,23 @@ import numpy as np
 from PIL import Image
 
 from mobilesam.arrays import AnyIntArray, BoolArray, IntArray, UInt8Array
+from mobilesam.formats.output import describe
 from mobilesam.masks import rle
+from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
-from mobilesam.prompts.schema import needs_steps
+from mobilesam.webui.masks import place_of, record_of
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage
 
 PREVIEW_SIDE = 2048  # more pixels than most windows show; coordinates stay those of the original
 _JPEG_QUALITY = 92
 
 
-def session_view(session: Session, model: MaskModel | None) -> dict[str, Any]:
-    """Return what the page draws: the image, the prompt, its masks, and whether there is something to undo or redo."""
-    image, candidates = session.image, session.candidates
-    return {
-        "model": session.model,
-        "prompt": prompt_view(session.prompt),
-        "undo": bool(session.past),
-        "redo": bool(session.future),
-        "image": None if image is None else image_view(image),
-        "masks": mask_views(candidates, image, model) if image and candidates and model else [],
-        "chosen": session.chosen,
-    }
-
-
-def result_view(session: Session, model: MaskModel) -> dict[str, Any]:
-    """Return :func:`session_view` and the time of the decoder, null if it did not run."""
-    decode_ms = None if session.candidates is None else round(session.candidates.decode_ms, 1)
-    return {"session": session_view(session, model), "decode_ms": decode_ms}
+def opened_view(session: Session, encode_ms: float) -> dict[str, Any]:
+    """Return the image and the model of a session, and the time of the encoder."""
+    image = None if session.image is None else image_view(session.image)
+    return {"image": image, "model": session.model, "encode_ms": round(encode_ms, 1)}
 
 
 def image_view(image: ShownImage) -> dict[str, Any]:
@@ -58,26 +46,42 @@ def image_view(image: ShownImage) -> dict[str, Any]:
     }
 
 
-def prompt_view(prompt: ObjectPrompt) -> dict[str, Any]:
-    """Return a prompt in the form of the action ``restore``, with its steps and its chosen mask if it has any."""
-    points = [[x, y, label] for (x, y), label in zip(prompt.points, prompt.labels, strict=True)]
-    view: dict[str, Any] = {"points": points, "box": None if prompt.box is None else list(prompt.box)}
-    if needs_steps(prompt):
-        view |= {"steps": [prompt_view(step) for step in prompt.steps], "chosen": prompt.chosen}
-    return view
-
-
-def mask_views(candidates: CandidateMasks, image: ShownImage, model: MaskModel) -> list[dict[str, Any]]:
-    """Return candidate masks at the size at which their image is shown."""
+def prediction_view(
+    candidates: CandidateMasks, prompt: ObjectPrompt, image: ShownImage, model: MaskModel, *, clean: bool
+) -> dict[str, Any]:
+    """Return the candidate masks of a prompt at the size at which their image is shown, and which to show first."""
     masks, hw = candidates.masks, preview_hw(image.hw)
-    shown = upsample(masks.low_res_logits, candidates.input_hw, hw, model.image_size, threshold=model.mask_threshold)
+    if clean:
+        records = [
+            record_of(image, prompt, candidates, place, model, clean=True) for place in range(len(masks.indices))
+        ]
+        shown = [shown_segment(record["segmentation"]) for record in records]
+    else:
+        logits = masks.low_res_logits
+        pixels = upsample(logits, candidates.input_hw, hw, model.image_size, threshold=model.mask_threshold)
+        shown = [pack(mask) for mask in np.asarray(pixels, np.bool_)]
     confidences = [None] * len(shown) if masks.confidences is None else masks.confidences.tolist()
-    return [
-        {"predicted_iou": iou, "confidence": confidence, "rle": pack(mask)}
-        for iou, confidence, mask in zip(
-            masks.iou_predictions.tolist(), confidences, np.asarray(shown, np.bool_), strict=True
-        )
-    ]
+    return {
+        "masks": [
+            {"index": index, "predicted_iou": iou, "confidence": confidence, "rle": text}
+            for index, iou, confidence, text in zip(
+                masks.indices, masks.iou_predictions.tolist(), confidences, shown, strict=True
+            )
+        ],
+        "best": place_of(prompt, candidates),
+        "decode_ms": round(candidates.decode_ms, 1),
+        "refined": candidates.refined,
+    }
+
+
+def record_view(record: MaskRecord) -> dict[str, Any]:
+    """Return a mask at the original size of its image: COCO run lengths and what is known of it."""
+    return {"segmentation": rle.coco_encode_rle(record["segmentation"])} | describe(record)
+
+
+def frozen_view(record: MaskRecord) -> dict[str, Any]:
+    """Return :func:`record_view` and the mask at the size at which its image is shown."""
+    return record_view(record) | {"rle": shown_segment(record["segmentation"])}
 
 
 def preview_hw(original_hw: tuple[int, int]) -> tuple[int, int]:
@@ -89,9 +93,26 @@ def preview_hw(original_hw: tuple[int, int]) -> tuple[int, int]:
 def preview(image: UInt8Array) -> bytes:
     """Return an image, (H, W, 3) uint8 RGB, as a JPEG with sides of at most 2048 pixels."""
     height, width = preview_hw((image.shape[0], image.shape[1]))
+    return _jpeg(image, (width, height))
+
+
+def crop(image: UInt8Array, area: tuple[int, int, int, int], side: int) -> bytes:
+    """Return a part of an image as a JPEG.
+
+    Args:
+        image: (H, W, 3) uint8 RGB.
+        area: x y width height, in the image.
+        side: the most pixels of a side of the JPEG.
+    """
+    x, y, width, height = area
+    scale = min(1.0, side / max(width, height))
+    return _jpeg(image[y : y + height, x : x + width], (max(1, round(width * scale)), max(1, round(height * scale))))
+
+
+def _jpeg(image: UInt8Array, size: tuple[int, int]) -> bytes:
     shown = Image.fromarray(image)
-    if shown.size != (width, height):
-        shown = shown.resize((width, height), Image.Resampling.BOX, reducing_gap=2.0)
+    if shown.size != size:
+        shown = shown.resize(size, Image.Resampling.BOX, reducing_gap=2.0)
     buffer = io.BytesIO()
     shown.save(buffer, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()
