@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.masked_image import OBJECT, read_record
 from mobilesam.masks.records import MaskRecord
-from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.prompts.object_prompt import ObjectPrompt, refuse_without_object
 from mobilesam.webui.masks import compact
 from mobilesam.webui.run_lengths import boundaries_of_text
 from mobilesam.webui.session import read_prompt
@@ -63,8 +63,11 @@ def _object(value: Any, where: str, hw: tuple[int, int]) -> SavedObject:
         record = compact(read_record(boundaries, hw, label=label or OBJECT, **scores))
     except InputError as error:
         raise InputError(sentence(where, "be a mask of this image", f"{error}", "keep the mask again")) from error
-    prompt = None if value.get("prompt") is None else read_prompt(value["prompt"], hw)
-    return SavedObject(record, prompt and replace(prompt, label=label or None))
+    if value.get("prompt") is None:
+        return SavedObject(record)
+    prompt = read_prompt(value["prompt"], hw)
+    refuse_without_object((*prompt.steps, prompt)[0], f"{where}.prompt")
+    return SavedObject(record, replace(prompt, label=label or None))
 
 
 def _label(value: Any, where: str) -> str:

@@ -34,6 +34,8 @@ _ENDINGS = {  # and media types
     "parquet": (".parquet", "application/vnd.apache.parquet"),
     "prompts": (".prompts.json", "application/json"),
 }
+_BY_PIXELS = ("overlay", "indexed", "instances", "labelme", "yolo", "geojson", "masks", "all")  # slow for many masks
+_MAX_PIXELS = 20_000_000_000  # of all masks of one request together, in these formats
 _ZIP = "application/zip"
 _NAMES = "data.yaml"  # of YOLO's classes
 
@@ -79,7 +81,7 @@ def save(service: Service, session: Session, kind: str, content: bytes) -> Saved
     """
     if kind not in KINDS:
         raise InputError(unknown_name("kind", kind, KINDS))
-    image, body = open_image(session), read_json(content)
+    body, image = read_json(content), open_image(session)
     if "run" in body:
         selected = sorted(check_segments(session, body.get("run"), body.get("selected", []), "selected"))
         records, prompts = [session.segments[index] for index in selected] or list(session.segments), []
@@ -87,6 +89,9 @@ def save(service: Service, session: Session, kind: str, content: bytes) -> Saved
         objects = read_objects(body.get("objects", []), image.hw)
         records = [each.record for each in objects]
         prompts = [each.prompt for each in objects if each.prompt is not None]
+    if kind in _BY_PIXELS and len(records) * image.hw[0] * image.hw[1] > _MAX_PIXELS:
+        many = f"{len(records)} masks of {image.hw[1]} x {image.hw[0]} pixels"
+        raise InputError(f"{many} are too many for one file in this format. Save them as COCO, or save fewer at once.")
     source = _Source(MaskedImage(image.name, image.hw, records), prompts, lambda: service.image(session))
     if kind == "all":
         return _archive(source, [*(("prompts",) if prompts else ()), *_IN_ALL, "masks"], ".mobilesam.zip")

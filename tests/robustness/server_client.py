@@ -67,9 +67,19 @@ class Client:
         response = self.request("POST", "/service/image", content=content, headers={"X-Session": self.token})
         return dict(json.loads(response.text.splitlines()[-1]))
 
+    def post(self, path: str, **body: Any) -> Any:
+        """Post JSON to a route of the page and return the whole response."""
+        headers = {"X-Session": self.token}
+        return self.request("POST", f"/service/{path}", content=json.dumps(body), headers=headers)
+
     def point(self, x: int, y: int) -> dict[str, Any]:
-        """Click and return the response."""
-        return self.call("act", actions=[{"do": "restore", "points": [[x, y, 1]]}])
+        """Request the masks of a point and return the response."""
+        return dict(self.post("predict", prompt={"points": [[x, y, 1]]}).json())
+
+    def freeze(self, x: int, y: int) -> dict[str, Any]:
+        """Return the mask of a point at the original size of the image."""
+        (frozen,) = self.post("freeze", prompt={"points": [[x, y, 1]]}).json()["objects"]
+        return dict(frozen)
 
     def health(self) -> dict[str, Any]:
         """Return the response of ``/health``."""

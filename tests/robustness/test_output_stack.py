@@ -174,6 +174,16 @@ def test_a_benchmark_of_the_version_before_is_compared() -> None:
     assert differences({"picture_hw": [3, 4]}, {"image_hw": [3, 5]}) == ["image_hw: [3, 4] -> [3, 5]"]
 
 
+def page_prompt(prompt: Any) -> dict[str, Any]:
+    """Return a prompt in the form that the page sends."""
+    return {
+        "points": [[*point, label] for point, label in zip(prompt.points, prompt.labels, strict=True)],
+        "box": prompt.box and list(prompt.box),
+        "steps": [page_prompt(step) for step in prompt.steps],
+        "chosen": prompt.chosen,
+    }
+
+
 @pytest.fixture(scope="module")
 def service(onnx_sam: Any) -> Iterator[Any]:
     pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
@@ -191,7 +201,8 @@ def test_predict_batch_and_page_write_equal_bytes(
     prompt: Any, command: Any, photo: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, service: Any
 ) -> None:
     from mobilesam.webui.saving import save
-    from mobilesam.webui.view import prompt_view
+    from mobilesam.webui.session import read_prompt
+    from mobilesam.webui.view import frozen_view
 
     monkeypatch.chdir(tmp_path)
     shutil.copy(photo("chelsea.png"), "chelsea.png")
@@ -201,7 +212,10 @@ def test_predict_batch_and_page_write_equal_bytes(
     assert command("batch", "chelsea.png", *arguments, "--out", "batch", "--workers", 1).code == 0
     token = service.new_session()
     service.open(token, Path("chelsea.png").read_bytes(), "chelsea.png", lambda _: None).result()
-    session = service.act(token, [{"do": "restore", **prompt_view(prompt)}])
+    session = service.session(token)
+    sent = page_prompt(prompt)
+    frozen = frozen_view(service.freeze(session, read_prompt(sent, (300, 451)), clean=False))
+    content = json.dumps({"objects": [frozen | {"prompt": sent}]}).encode()
     files = {
         "overlay": ("chelsea-overlay.png",),
         "mask": ("chelsea-mask.png", "chelsea-masks/001.png"),
@@ -211,12 +225,20 @@ def test_predict_batch_and_page_write_equal_bytes(
         "coco": ("coco.json",),
         "yolo": ("chelsea.txt",),
         "geojson": ("chelsea.geojson",),
-        "parquet": ("masks.parquet",),
     }
     for kind, paths in files.items():
-        page = save(service, session, kind).content
+        page = save(service, session, kind, content).content
         assert Path("predict", paths[0]).read_bytes() == page, kind
         assert Path("batch", paths[-1]).read_bytes() == page, kind
+    Path("page.parquet").write_bytes(save(service, session, "parquet", content).content)
+    (page_record,), (record,) = (
+        next(formats.read_parquet(Path(path))).records for path in ("page.parquet", "predict/masks.parquet")
+    )
+    scores = ("predicted_iou", "stability_score", "confidence")
+    for name in page_record.keys() | record.keys():
+        shown, written = page_record.get(name), record.get(name)
+        expected = pytest.approx(written, abs=5.1e-5) if name in scores and written is not None else written
+        assert shown == expected, f"{name}, of which the page has four decimals"
     (annotation,) = json.loads(Path("predict/coco.json").read_text())["annotations"]
     assert annotation["bbox"] == coco_mask.toBbox(annotation["segmentation"]).tolist()
 
@@ -226,13 +248,14 @@ def test_the_page_saves_every_format_of_segments(photo: Any, service: Any, tmp_p
     from mobilesam.webui.everything import Everything, everything_view
     from mobilesam.webui.saving import KINDS, save
 
-    assert set(KINDS) == {*FORMATS, "prompts"}
+    assert set(KINDS) == {*FORMATS, "prompts", "masks", "all"}
     token = service.new_session()
     service.open(token, photo("coins.png").read_bytes(), "coins.png", lambda _: None).result()
     listed = Everything(service).start(token, "fast", lambda *_: None).result()
     assert not keys(everything_view(listed)) & {"picture", "score"}
     session = listed.session
-    saved = {kind: save(service, session, kind, "everything", [0, 2]) for kind in FORMATS}
+    content = json.dumps({"run": session.run, "selected": [2, 0]}).encode()
+    saved = {kind: save(service, session, kind, content) for kind in FORMATS}
     for file in saved.values():
         (tmp_path / file.name).write_bytes(file.content)
     assert {file.name for file in saved.values()} == {

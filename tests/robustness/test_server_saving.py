@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import threading
 import tracemalloc
 from collections.abc import Callable
@@ -14,16 +15,19 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from mobilesam.errors import InputError
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 from mobilesam.webui.models import Models
 from mobilesam.webui.saving import save
 from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Session, ShownImage
+from mobilesam.webui.view import record_view
 from tests.robustness.server_client import Client, serving
 
 HW = (1500, 2000)
 COUNT = 120
+SEGMENTS = b'{"run": 0}'
 
 
 @pytest.fixture(scope="module")
@@ -61,11 +65,13 @@ def service() -> Service:
     return service
 
 
-@pytest.mark.parametrize(("kind", "most"), [("mask", 4), ("cutout", 8), ("coco", 1), ("labelme", 5), ("yolo", 5)])
+@pytest.mark.parametrize(
+    ("kind", "most"), [("mask", 4), ("cutout", 8), ("coco", 1), ("labelme", 5), ("yolo", 5), ("masks", 5)]
+)
 def test_saving_everything_costs_a_few_masks(kind: str, most: int, service: Service, session: Session) -> None:
     tracemalloc.start()
     try:
-        saved = save(service, session, kind, "everything", [])
+        saved = save(service, session, kind, SEGMENTS)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
@@ -80,14 +86,42 @@ def test_what_is_saved_is_the_union_of_the_segments(
     expected = np.zeros(HW, np.bool_)
     for x1, y1, x2, y2 in masks[selected or slice(None)].tolist():
         expected[y1:y2, x1:x2] = True
-    mask = Image.open(io.BytesIO(save(service, session, "mask", "everything", selected).content))
+    content = json.dumps({"run": 0, "selected": selected}).encode()
+    mask = Image.open(io.BytesIO(save(service, session, "mask", content).content))
     assert (mask.mode, np.array_equal(np.asarray(mask), expected * np.uint8(255))) == ("L", True)
-    cutout = np.asarray(Image.open(io.BytesIO(save(service, session, "cutout", "everything", selected).content)))
+    cutout = np.asarray(Image.open(io.BytesIO(save(service, session, "cutout", content).content)))
     image = service.images.get("digest")
     assert image is not None
     assert np.array_equal(cutout[expected][:, :3], image[expected])
     assert set(np.unique(cutout[expected][:, 3])) == {255}
     assert not cutout[~expected].any()
+
+
+def test_objects_take_the_memory_of_their_run_lengths(service: Service, session: Session) -> None:
+    """The objects of a large request are not unpacked into lists of numbers that stay."""
+    frozen = [record_view(record) for record in session.segments]
+    content = json.dumps({"objects": frozen * 20}).encode()
+    tracemalloc.start()
+    try:
+        save(service, session, "mask", content)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 12 * len(content) + 3 * HW[0] * HW[1]
+
+
+def test_more_masks_than_can_be_written_in_a_reasonable_time_are_refused(
+    service: Service, session: Session, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mobilesam.webui.saving._MAX_PIXELS", 119 * HW[0] * HW[1])
+    with pytest.raises(InputError) as caught:
+        save(service, session, "all", SEGMENTS)
+    assert str(caught.value) == (
+        "120 masks of 2000 x 1500 pixels are too many for one file in this format. "
+        "Save them as COCO, or save fewer at once."
+    )
+    assert save(service, session, "coco", SEGMENTS).content
+    assert save(service, session, "labelme", b'{"run": 0, "selected": [1, 2]}').content
 
 
 @pytest.mark.weights
@@ -101,7 +135,7 @@ def test_saves_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]
         client = Client(server.url)
         client.hello()
         client.open(buffer.getvalue())
-        client.point(1147, 713)
+        body = {"objects": [client.freeze(1147, 713)]}
         headers = {"X-Session": client.token}
         saved: list[int] = []
 
@@ -115,7 +149,7 @@ def test_saves_at_the_same_time_wait_for_each_other(photo: Callable[[str], Path]
 
         (status.parent / "clear_refs").write_text("5")  # the highest use of memory is counted anew
         before = megabytes("VmRSS")
-        calls = [("POST", "/service/save/cutout", {"json": {}}), ("GET", "/service/preview", {})] * 3
+        calls = [("POST", "/service/save/cutout", {"json": body}), ("GET", "/service/preview", {})] * 3
         threads = [threading.Thread(target=work, args=call[:2], kwargs=call[2]) for call in calls]
         for thread in threads:
             thread.start()
