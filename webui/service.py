@@ -85,7 +85,8 @@ class Service:
         """Queue an image file to be read and encoded for a session.
 
         The earlier image stays open until the file is read, and if it cannot be read. ``on_image`` is called when the
-        image is read and can be shown. The job raises InputError if the content is not an image within the limits.
+        image is read and can be shown. The job raises InputError if the content is not an image within the limits, and
+        SessionExpiredError if another image was opened in the session meanwhile.
 
         Raises:
             SessionExpiredError: the token is unknown.
@@ -99,7 +100,8 @@ class Service:
             self.images.put(image.digest, pixels, pixels.nbytes)
             session = self.sessions.change(token, lambda state: states.opened(state, image))
             on_image(image)
-            return Opened(session, self.encode(session).ms)
+            ms = self.encode(session).ms
+            return Opened(self.session(token, image.key), ms)
 
         return self.encoders.submit(work)
 

@@ -86,6 +86,16 @@ class Client:
         return dict(self.request("GET", "/health").json())
 
 
+def page_prompt(prompt: Any) -> dict[str, Any]:
+    """Return a prompt in the form that the page sends."""
+    return {
+        "points": [[*point, label] for point, label in zip(prompt.points, prompt.labels, strict=True)],
+        "box": prompt.box and list(prompt.box),
+        "steps": [page_prompt(step) for step in prompt.steps],
+        "chosen": prompt.chosen,
+    }
+
+
 def connect(url: str) -> socket.socket:
     """Return a connection with a timeout."""
     parts = urlsplit(url)

@@ -20,6 +20,7 @@ from mobilesam.formats.output import FORMATS
 from mobilesam.prompts.file import PromptFile, dump
 from tests.automatic.color_model import ColorModel, squares
 from tests.formats.scenes import PHOTO
+from tests.robustness.server_client import page_prompt
 from tests.robustness.test_prompts_steps import EYE_POINT, MIXED
 
 pytestmark = [
@@ -172,16 +173,6 @@ def test_a_benchmark_of_the_version_before_is_compared() -> None:
 
     assert differences({"picture_hw": [3, 4]}, {"image_hw": [3, 4]}) == []
     assert differences({"picture_hw": [3, 4]}, {"image_hw": [3, 5]}) == ["image_hw: [3, 4] -> [3, 5]"]
-
-
-def page_prompt(prompt: Any) -> dict[str, Any]:
-    """Return a prompt in the form that the page sends."""
-    return {
-        "points": [[*point, label] for point, label in zip(prompt.points, prompt.labels, strict=True)],
-        "box": prompt.box and list(prompt.box),
-        "steps": [page_prompt(step) for step in prompt.steps],
-        "chosen": prompt.chosen,
-    }
 
 
 @pytest.fixture(scope="module")

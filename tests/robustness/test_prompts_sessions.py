@@ -1,4 +1,4 @@
-"""Sessions on the server: no mask of another image, and a chosen mask that stays chosen."""
+"""Requests about prompts: no mask of another image, and a chosen mask that is refined."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from pycocotools import mask as coco_mask
 
-from mobilesam.errors import InputError
 from mobilesam.prompts.file import PromptFile, dump, parse_prompts
-from mobilesam.prompts.object_prompt import MAX_STEPS, ObjectPrompt
+from mobilesam.prompts.object_prompt import MAX_STEPS
 
 pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
 
@@ -26,18 +26,20 @@ from mobilesam.webui.bodies import Bodies, BodyStore
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts
 from mobilesam.webui.models import Choice, Models
-from mobilesam.webui.page import server_functions
+from mobilesam.webui.page import hello_function
 from mobilesam.webui.routes import add_routes
-from mobilesam.webui.saving import chosen_record, save
 from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Session, ShownImage
 from mobilesam.webui.session_store import MAX_COPIES, SessionExpiredError, SessionStore
 from mobilesam.webui.uploads import UploadFolder
-from mobilesam.webui.view import prompt_view
 from mobilesam.webui.workers import BusyError, Workers
+from tests.robustness.server_client import page_prompt
 from tests.robustness.test_prompts_steps import MIXED
 
-pytestmark = pytest.mark.weights
+pytestmark = [
+    pytest.mark.weights,
+    pytest.mark.filterwarnings("ignore:__array__ implementation:DeprecationWarning"),  # in pycocotools
+]
 
 EYE, INSIDE, WALL = (172, 107), (183, 107), (430, 40)
 
@@ -64,9 +66,9 @@ def everything(service: Service) -> Everything:
 
 
 @pytest.fixture(scope="module")
-def page(service: Service, everything: Everything) -> dict[str, Any]:
-    """What the page's script calls."""
-    return {function.__name__: function for function in server_functions(service, everything)}
+def hello(service: Service) -> Any:
+    """What the page's script calls first."""
+    return hello_function(service)
 
 
 @pytest.fixture(scope="module")
@@ -99,58 +101,90 @@ def open_image(service: Service, token: str, content: bytes, name: str = "image.
     return service.open(token, content, name, lambda _: None).result().session
 
 
-def point(place: tuple[int, int], label: int = 1) -> dict[str, Any]:
-    return {"do": "point", "x": place[0], "y": place[1], "label": label}
+def prompt_of(*places: tuple[int, int], **rest: Any) -> dict[str, Any]:
+    """Return a prompt of points on the object in the form that the page sends."""
+    return {"points": [[*place, 1] for place in places]} | rest
 
 
 def key_of(service: Service, token: str) -> str:
     return states.open_image(service.session(token)).key
 
 
-def mask_of(service: Service, session: Session) -> Any:
-    from mobilesam.masks import rle
+class Requests:
+    """The page's requests about the open image of a session; with the mask of each prompt."""
 
-    return rle.rle_to_mask(chosen_record(session, service.models.get(session.model))["segmentation"])
+    def __init__(self, client: TestClient, service: Service, token: str) -> None:
+        self._client = client
+        self.headers = {"X-Session": token, "X-Image": key_of(service, token)}
+
+    def post(self, path: str, **body: Any) -> Any:
+        return self._client.post(f"/service/{path}", headers=self.headers, json=body)
+
+    def predict(self, prompt: Any, **options: Any) -> dict[str, Any]:
+        response = self.post("predict", prompt=prompt, **options)
+        assert response.status_code == 200, response.text
+        return dict(response.json())
+
+    def freeze(self, prompt: Any, **options: Any) -> dict[str, Any]:
+        response = self.post("freeze", prompt=prompt, **options)
+        assert response.status_code == 200, response.text
+        (frozen,) = response.json()["objects"]
+        return dict(frozen)
+
+    def mask(self, prompt: Any, **options: Any) -> Any:
+        return coco_mask.decode(self.freeze(prompt, **options)["segmentation"]).astype(bool)
+
+
+@pytest.fixture
+def requests(client: TestClient, service: Service, token: str) -> Requests:
+    return Requests(client, service, token)
 
 
 def iou(one: Any, other: Any) -> float:
     return float(np.count_nonzero(one & other) / np.count_nonzero(one | other))
 
 
-def choose(service: Service, token: str, index: int) -> Session:
-    """Choose by the decoder's own index."""
-    candidates = service.session(token).candidates
-    assert candidates is not None
-    return service.act(token, [{"do": "choose", "index": candidates.masks.indices.index(index)}])
-
-
 def test_a_request_about_another_image_is_refused(
-    service: Service, page: dict[str, Any], client: TestClient, token: str, cup: bytes
+    service: Service, client: TestClient, requests: Requests, token: str, cup: bytes
 ) -> None:
-    service.act(token, [point(EYE)])
-    cat = key_of(service, token)
+    cat = dict(requests.headers)
     open_image(service, token, cup)  # by a tab or a script that has the same token
     before = service.session(token)
-
-    calls = [page["act"]({"token": token, "actions": [point(WALL)], "image": cat})]
-    calls += [page["hover"]({"token": token, "x": 5, "y": 5, "image": cat})]
-    headers = {"X-Session": token, "X-Image": cat}
-    responses = [client.get("/service/preview", headers=headers)]
-    for path in ("save/mask", "save/prompts", "everything", "model/onnx"):
-        responses.append(client.post(f"/service/{path}", headers=headers, json={"mode": "fast"}))
+    body = {"mode": "fast", "prompt": prompt_of(WALL), "objects": []}
+    responses = [
+        client.get(f"/service/{path}", headers=cat) for path in ("preview", "crop?x=0&y=0&width=9&height=9&side=9")
+    ]
+    for path in ("predict", "freeze", "save/mask", "save/prompts", "everything", "model/onnx"):
+        responses.append(client.post(f"/service/{path}", headers=cat, json=body))
     assert {response.status_code for response in responses} == {410}
-    for refused in [*calls, *(response.json() for response in responses)]:
-        assert refused == {
+    for response in responses:
+        assert response.json() == {
             "error": "Another image was opened in this session. Open this image again to continue.",
             "expired": True,
         }
-    assert service.session(token) == before, "nothing was applied to the other image"
-
-    current = key_of(service, token)
-    assert page["act"]({"token": token, "actions": [point(WALL)], "image": current})["session"]["masks"]
-    assert client.get("/service/preview", headers=headers | {"X-Image": current}).status_code == 200
+    assert service.session(token) == before
+    current = Requests(client, service, token)
+    assert current.predict(prompt_of(WALL))["masks"]
+    assert client.get("/service/preview", headers=current.headers).status_code == 200
     with pytest.raises(SessionExpiredError):
         service.session(token, "")
+
+
+@pytest.mark.parametrize("token", ["", "guess"])
+def test_a_request_without_a_session_is_refused(client: TestClient, token: str) -> None:
+    for path in ("predict", "freeze", "save/mask", "everything", "model/onnx", "image"):
+        response = client.post(f"/service/{path}", headers={"X-Session": token}, json={"mode": "fast"})
+        assert (path, response.status_code, response.json()["expired"]) == (path, 410, True)
+    for path in ("preview", "crop?x=0&y=0&width=9&height=9&side=9"):
+        assert client.get(f"/service/{path}", headers={"X-Session": token}).status_code == 410
+
+
+def test_a_request_before_an_image_is_refused(service: Service, client: TestClient) -> None:
+    headers = {"X-Session": service.new_session()}
+    for path in ("predict", "freeze", "save/mask", "everything"):
+        response = client.post(f"/service/{path}", headers=headers, json={"mode": "fast", "prompt": prompt_of(EYE)})
+        assert (path, response.status_code) == (path, 400)
+        assert response.json() == {"error": "No image is open. Open one first.", "expired": False}
 
 
 def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
@@ -173,17 +207,23 @@ def test_an_image_that_another_overtakes_is_not_shown_as_the_other(
     assert "Another image was opened" in last
 
 
-def test_a_page_that_enters_has_a_token_of_its_own(service: Service, page: dict[str, Any], token: str) -> None:
-    service.act(token, [point(EYE)])
-    first, second = (page["hello"]({"token": token}) for _ in range(2))
+def test_a_page_that_enters_has_a_token_of_its_own(service: Service, hello: Any, token: str, cup: bytes) -> None:
+    first, second = (hello({"token": token}) for _ in range(2))
     assert len({token, first["token"], second["token"]}) == 3
-    assert first["session"] == second["session"]
-    assert len(first["session"]["masks"]) == 3
-    page["act"]({"token": first["token"], "actions": [{"do": "clear"}], "image": key_of(service, token)})
-    assert service.session(first["token"]).prompt == ObjectPrompt()
-    assert service.session(second["token"]).prompt == service.session(token).prompt == ObjectPrompt((EYE,), (1,))
-    assert service.act(first["token"], [{"do": "undo"}]).prompt == ObjectPrompt((EYE,), (1,)), "its history came along"
-    assert page["hello"]({"token": "guess"})["session"]["image"] is None
+    assert first["image"] == second["image"] == hello({"token": token})["image"]
+    assert first["image"]["key"] == key_of(service, token)
+    open_image(service, first["token"], cup)
+    assert key_of(service, second["token"]) == key_of(service, token) != key_of(service, first["token"])
+    assert hello({"token": "guess"})["image"] is None
+
+
+@pytest.mark.parametrize(
+    "call", [None, [], "x", {"token": 5}, {"token": {"a": []}}, {"model": ["onnx"]}, {"model": "no"}]
+)
+def test_any_call_gets_a_session(call: Any, hello: Any) -> None:
+    greeting = hello(call)
+    assert (greeting["model"], greeting["image"], len(greeting["token"]) >= 20) == ("onnx", None, True)
+    assert set(greeting) == {"token", "models", "modes", "max_upload_mb", "samples", "model", "image"}
 
 
 def test_segments_are_saved_from_the_run_that_found_them(
@@ -203,120 +243,101 @@ def test_segments_are_saved_from_the_run_that_found_them(
     earlier = late.result().session
     assert earlier.run < later.run == service.session(token).run
     assert service.session(token).segments == later.segments
-    headers = {"X-Session": token, "X-Image": key_of(service, token)}
-
-    def saved(run: Any) -> Any:
-        request = {"source": "everything", "selected": [0], "run": run}
-        return client.post("/service/save/mask", headers=headers, json=request)
-
-    assert saved(later.run).status_code == 200
-    assert saved(earlier.run).status_code == 400
-    assert saved(earlier.run).json()["error"] == (
-        f"run must be the last one, {later.run}, got {earlier.run}; segment everything again"
-    )
+    requests = Requests(client, service, token)
+    for path, name in (("save/mask", "selected"), ("freeze", "segments")):
+        assert requests.post(path, run=later.run, **{name: [0]}).status_code == 200
+        refused = requests.post(path, run=earlier.run, **{name: [0]})
+        assert refused.status_code == 400
+        message = f"run must be the last one, {later.run}, got {earlier.run}; segment again"
+        assert refused.json()["error"] == message
 
 
-def test_a_chosen_mask_stays_chosen_through_marks_undo_and_redo(service: Service, token: str) -> None:
-    service.act(token, [point(EYE)])
-    chosen = mask_of(service, choose(service, token, 2))
-    refined = service.act(token, [point(INSIDE)])
-    assert refined.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=2),)
-    assert refined.prompt.chosen is None
-    mask = mask_of(service, refined)
+@pytest.mark.parametrize("indices", ["all", [-1], [True], [0.0], [None], [0, 0], [10**9], {"0": 1}, [[0]]])
+def test_segments_are_named_by_their_indices(
+    indices: Any, everything: Everything, requests: Requests, token: str
+) -> None:
+    run = everything.start(token, "fast", lambda *_: None).result().session.run
+    for path, name in (("save/mask", "selected"), ("freeze", "segments")):
+        refused = requests.post(path, run=run, **{name: indices})
+        assert (refused.status_code, f"{name} must be a list of indices below" in refused.json()["error"]) == (
+            400,
+            True,
+        )
+
+
+def test_frozen_segments_come_in_the_order_of_the_request(
+    everything: Everything, requests: Requests, token: str
+) -> None:
+    session = everything.start(token, "fast", lambda *_: None).result().session
+    frozen = requests.post("freeze", run=session.run, segments=[3, 0, 1]).json()["objects"]
+    for each, index in zip(frozen, (3, 0, 1), strict=True):
+        assert each["area"] == session.segments[index]["area"] == coco_mask.area(each["segmentation"])
+    assert requests.post("freeze", run=session.run, segments=[]).json() == {"objects": []}
+
+
+def test_a_chosen_mask_is_refined_by_more_points(service: Service, requests: Requests) -> None:
+    chosen = requests.mask(prompt_of(EYE, chosen=2))
+    steps = [prompt_of(EYE, chosen=2)]
+    refined = requests.predict(prompt_of(EYE, INSIDE, steps=steps))
+    assert (len(refined["masks"]), refined["best"], refined["refined"]) == (1, 0, True)
+    mask = requests.mask(prompt_of(EYE, INSIDE, steps=steps))
     assert iou(mask, chosen) > 0.95
-    with_wall = service.act(token, [point(WALL, 0)])
-    assert with_wall.prompt.steps == refined.prompt.steps, "a choice is fed back until another is made"
-    assert iou(mask_of(service, with_wall), chosen) > 0.9
+    assert iou(mask, requests.mask(prompt_of(EYE, INSIDE))) < 0.95, "without the step it is another mask"
 
     service.feedback = type(service.feedback)(service.feedback.limit)  # the logits are computed from the steps again
-    assert np.array_equal(mask_of(service, service.act(token, [{"do": "undo"}])), mask)
-    undone = service.act(token, [{"do": "undo"}])
-    assert (undone.prompt.chosen, undone.prompt.steps) == (2, ())
-    assert np.array_equal(mask_of(service, undone), chosen)
-    assert np.array_equal(mask_of(service, service.act(token, [{"do": "redo"}])), mask)
-    redone = service.act(token, [{"do": "redo"}])
-    assert np.array_equal(mask_of(service, redone), mask_of(service, with_wall))
-
-    service.act(token, [{"do": "undo"}, {"do": "undo"}])
-    other = choose(service, token, 3)
-    assert other.future == (), "what was undone continued from another choice"
-    assert service.act(token, [{"do": "clear"}, point(EYE)]).prompt == ObjectPrompt((EYE,), (1,))
+    assert np.array_equal(requests.mask(prompt_of(EYE, INSIDE, steps=steps)), mask)
+    assert service.feedback.used > 0
 
 
-def test_without_a_choice_the_prompt_is_the_list_of_points(service: Service, token: str) -> None:
-    session = service.act(token, [point(EYE)])
-    session = service.act(token, [point(INSIDE)])
-    assert session.prompt == ObjectPrompt((EYE, INSIDE), (1, 1))
+@pytest.mark.parametrize("chosen", [0, 1, 2, 3])
+def test_a_chosen_mask_is_offered_and_preselected(chosen: int, requests: Requests) -> None:
+    without = requests.predict(prompt_of(EYE))
+    masks = {mask["index"]: mask for mask in without["masks"]}
+    offered = requests.predict(prompt_of(EYE, chosen=chosen))
+    assert len(offered["masks"]) == len(without["masks"]) == 3
+    assert offered["masks"][offered["best"]]["index"] == chosen
+    for mask in offered["masks"]:
+        assert mask == masks.get(mask["index"], mask), "the same masks as without a choice"
+    assert requests.freeze(prompt_of(EYE, chosen=chosen))["rle"] == offered["masks"][offered["best"]]["rle"]
 
 
-def test_a_choice_and_a_mark_in_one_bundle(service: Service, token: str) -> None:
-    candidates = service.act(token, [point(EYE)]).candidates
-    assert candidates is not None
-    session = service.act(token, [{"do": "choose", "index": candidates.masks.indices.index(3)}, point(INSIDE)])
-    assert session.prompt.steps == (ObjectPrompt((EYE,), (1,), chosen=3),)
+def test_the_preselected_mask_is_that_of_predict_one(requests: Requests, photo: Any, onnx_sam: Any) -> None:
+    from mobilesam import SamPredictor
+
+    predictor = SamPredictor(onnx_sam)
+    predictor.set_image(photo("chelsea.png"))
+    for places in ((EYE,), (WALL,), (EYE, INSIDE)):
+        expected = predictor.predict_one(list(places), [1] * len(places)).masks[0]
+        assert np.array_equal(requests.mask(prompt_of(*places)), expected)
+        best = requests.predict(prompt_of(*places))
+        assert best["masks"][best["best"]]["rle"] == requests.freeze(prompt_of(*places))["rle"]
 
 
-def test_the_same_three_masks_are_offered_after_undo(service: Service, token: str) -> None:
-    first = service.act(token, [point(EYE)]).candidates
-    assert first is not None
-    for index in first.masks.indices:
-        choose(service, token, index)
-        service.act(token, [point(INSIDE)])
-        again = service.act(token, [{"do": "undo"}])
-        assert again.candidates is not None
-        assert again.candidates.masks.indices == first.masks.indices
-        assert again.candidates.masks.indices[again.chosen] == index
-        np.testing.assert_array_equal(again.candidates.masks.low_res_logits, first.masks.low_res_logits)
-
-
-def test_choices_and_their_logits_are_bounded(service: Service, token: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    most = 4
-    monkeypatch.setattr(states, "MAX_STEPS", most)
-    for turn in range(most):
-        service.act(token, [point((100 + turn, 100))])
-        candidates = service.session(token).candidates
-        assert candidates is not None
-        choose(service, token, candidates.masks.indices[0])
-    before = service.session(token)
-    with pytest.raises(InputError, match=f"chosen masks must be at most {most - 1}, got {most}; undo some"):
-        service.act(token, [point((5, 5))])
-    assert service.session(token) == before
+def test_the_steps_of_a_prompt_and_their_logits_are_bounded(service: Service, requests: Requests) -> None:
+    steps = [prompt_of((100 + turn, 100), chosen=1) for turn in range(MAX_STEPS - 1)]
+    assert requests.predict(prompt_of(EYE, steps=steps))["refined"]
+    refused = requests.post("predict", prompt=prompt_of(EYE, steps=[*steps, steps[0]]))
+    assert f"steps must be a list of at most {MAX_STEPS - 1}, got {MAX_STEPS}" in refused.json()["error"]
     assert 0 < service.feedback.used <= service.feedback.limit < 20_000_000
-    text = save(service, before, "prompts").content.decode()
-    assert parse_prompts(text).for_image("image.png") == [before.prompt]
 
 
-def test_a_model_switch_follows_the_steps_or_says_that_it_cannot(service: Service, token: str) -> None:
-    service.act(token, [point(EYE)])
-    choose(service, token, 2)
-    refined = service.act(token, [point(INSIDE)])
+def test_a_model_follows_the_steps_or_says_that_it_cannot(
+    service: Service, client: TestClient, requests: Requests, token: str
+) -> None:
+    refined = prompt_of(EYE, INSIDE, steps=[prompt_of(EYE, chosen=2)])
+    mask, alone = requests.mask(refined), requests.mask(prompt_of(EYE, INSIDE))
     service.switch(token, "plain").result()
-    switched = service.act(token, [])
-    assert switched.prompt == ObjectPrompt((EYE, INSIDE), (1, 1)), "the points alone"
-    assert switched.candidates is not None
-    back = service.act(token, [{"do": "undo"}])
-    assert back.prompt == ObjectPrompt((EYE,), (1,), chosen=2), "a choice without feedback is kept"
-    service.act(token, [{"do": "redo"}])
+    switched = Requests(client, service, token)
+    assert switched.predict(refined)["refined"] is False
+    assert np.array_equal(switched.mask(refined), alone), "the points alone"
+    assert switched.predict(prompt_of(EYE, chosen=3))["refined"] is True, "a choice needs no feedback"
     service.switch(token, "onnx").result()
-    service.act(token, [{"do": "undo"}, {"do": "undo"}, {"do": "redo"}])
-    again = service.act(token, [point(INSIDE)])
-    assert again.prompt == refined.prompt
-    assert np.array_equal(mask_of(service, again), mask_of(service, refined))
-
-
-def test_a_restored_prompt_has_its_steps_and_another_image_none(service: Service, token: str, cup: bytes) -> None:
-    service.act(token, [point(EYE)])
-    choose(service, token, 2)
-    refined = service.act(token, [point(INSIDE)])
-    view = prompt_view(refined.prompt)
-    restored = service.act(token, [{"do": "clear"}, {"do": "restore", **view}])
-    assert restored.prompt == refined.prompt
-    assert np.array_equal(mask_of(service, restored), mask_of(service, refined))
-    assert open_image(service, token, cup).prompt == ObjectPrompt()
+    assert requests.predict(refined)["refined"] is True
+    assert np.array_equal(requests.mask(refined), mask)
 
 
 @pytest.mark.parametrize(
-    ("restore", "message"),
+    ("wrong", "message"),
     [
         ({"steps": 5}, f"steps must be a list of at most {MAX_STEPS - 1}, got int"),
         ({"steps": [{}] * MAX_STEPS}, f"steps must be a list of at most {MAX_STEPS - 1}, got {MAX_STEPS}"),
@@ -327,30 +348,30 @@ def test_a_restored_prompt_has_its_steps_and_another_image_none(service: Service
         ({"points": [[1, 1, 1]], "chosen": True}, "chosen must be 0, 1, 2 or 3, got true"),
     ],
 )
-def test_what_cannot_be_restored(restore: dict[str, Any], message: str, service: Service, token: str) -> None:
-    with pytest.raises(InputError) as caught:
-        service.act(token, [{"do": "restore", "points": [[1, 1, 1], [2, 2, 1]]} | restore])
-    assert message in str(caught.value)
-    assert service.session(token).prompt == ObjectPrompt()
+def test_prompts_of_another_form_are_refused(wrong: dict[str, Any], message: str, requests: Requests) -> None:
+    prompt = {"points": [[1, 1, 1], [2, 2, 1]]} | wrong
+    for path in ("predict", "freeze"):
+        refused = requests.post(path, prompt=prompt)
+        assert (refused.status_code, message in refused.json()["error"]) == (400, True), refused.text
+    frozen = requests.freeze(prompt_of(EYE))
+    refused = requests.post("save/prompts", objects=[frozen | {"prompt": prompt}])
+    assert (refused.status_code, message in refused.json()["error"]) == (400, True), refused.text
 
 
-def test_background_alone_waits_for_the_object(service: Service, client: TestClient, token: str) -> None:
-    session = service.act(token, [point(WALL, 0)])
-    assert (session.candidates, session.prompt) == (None, ObjectPrompt((WALL,), (0,)))
-    headers = {"X-Session": token, "X-Image": key_of(service, token)}
-    for kind, what in (("mask", "mask"), ("prompts", "prompt")):
-        refused = client.post(f"/service/save/{kind}", headers=headers, json={})
-        assert refused.status_code == 400
-        assert refused.json()["error"] == f"There is no {what} to save. Click the object first."
-    both = service.act(token, [point(EYE)])
-    assert both.prompt == ObjectPrompt((WALL, EYE), (0, 1))
-    assert both.candidates is not None
-    with pytest.raises(InputError, match="a prompt must have a foreground point or a box, got background points alone"):
-        service.decode(both, ObjectPrompt((WALL,), (0,)))
+def test_background_alone_is_no_prompt(requests: Requests) -> None:
+    background = {"points": [[*WALL, 0]]}
+    message = "must have a foreground point or a box, got background points alone"
+    for path in ("predict", "freeze"):
+        refused = requests.post(path, prompt=background)
+        assert (refused.status_code, f"a prompt {message}" in refused.json()["error"]) == (400, True)
+    frozen = requests.freeze(prompt_of(EYE))
+    refused = requests.post("save/prompts", objects=[frozen | {"prompt": background}])
+    assert (refused.status_code, f"objects[0].prompt {message}" in refused.json()["error"]) == (400, True)
+    assert requests.predict({"points": [[*WALL, 0], [*EYE, 1]]})["masks"]
 
 
 def test_the_page_saves_the_masks_that_the_commands_give(
-    service: Service, token: str, command: Any, photo: Any, tmp_path: Path
+    requests: Requests, command: Any, photo: Any, tmp_path: Path
 ) -> None:
     from mobilesam.formats.png import read_mask
 
@@ -359,13 +380,15 @@ def test_the_page_saves_the_masks_that_the_commands_give(
     options = ("--prompts", tmp_path / "p.json", "--format", "mask", "--backend", "onnx", "--out", tmp_path)
     outcome = command("predict", photo("chelsea.png"), *options)
     assert outcome.code == 0, outcome.err
+    objects = []
     for index, prompt in enumerate(MIXED, start=1):
-        session = service.act(token, [{"do": "clear"}, {"do": "restore", **prompt_view(prompt)}])
+        sent = page_prompt(prompt)
+        objects.append(requests.freeze(sent) | {"prompt": sent, "label": prompt.label})
         page, given = tmp_path / f"page-{index}.png", tmp_path / f"chelsea-mask{'' if index == 1 else f'-{index}'}.png"
-        page.write_bytes(save(service, session, "mask").content)
+        page.write_bytes(requests.post("save/mask", objects=objects[-1:]).content)
         np.testing.assert_array_equal(read_mask(page), read_mask(given))
-        (saved,) = parse_prompts(save(service, session, "prompts").content.decode()).for_image("image.png")
-        assert saved == replace(prompt, label=None)
+    saved = parse_prompts(requests.post("save/prompts", objects=objects).content.decode()).for_image("image.png")
+    assert saved == [replace(prompt, label=prompt.label) for prompt in MIXED]
 
 
 class Held:
@@ -390,62 +413,27 @@ class Held:
         self._workers.close()
 
 
-def without_candidates(service: Service, token: str) -> None:
-    """Leave the state as one whose masks were not computed yet, or dropped."""
-    service.sessions.change(token, lambda state: replace(state, candidates=None))
-
-
-def test_actions_whose_masks_cannot_be_computed_are_not_applied(
-    service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+def test_a_mask_under_the_mouse_does_not_wait_and_a_click_is_refused_when_the_queue_is_full(
+    service: Service, requests: Requests, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = service.act(token, [point(EYE)])
-    call = {"token": token, "actions": [point(WALL, 0)], "image": key_of(service, token)}
     with monkeypatch.context() as patch, Held(patch, service, "decoders"):
-        refused = page["act"](call)
-        assert refused["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."
-    after = service.session(token)
-    assert after == before
-    assert after.candidates is before.candidates
-    assert page["act"](call)["session"]["prompt"]["points"] == [[*EYE, 1], [*WALL, 0]]
-
-
-def test_the_masks_are_those_of_the_state_where_the_model_is_switched_meanwhile(
-    service: Service, token: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    decode = service.decode
-
-    def switching(session: Session, prompt: ObjectPrompt) -> Any:
-        candidates = decode(session, prompt)
-        if session.model == "onnx":
-            service.sessions.change(token, lambda state: states.with_model(state, "plain"))
-        return candidates
-
-    monkeypatch.setattr(service, "decode", switching)
-    session = service.act(token, [point(EYE)])
-    assert (session.model, session.candidates is None) == ("plain", False)
-    assert session.candidates is service.session(token).candidates
-
-
-def test_masks_that_were_dropped_are_computed_again(
-    service: Service, page: dict[str, Any], client: TestClient, token: str
-) -> None:
-    service.act(token, [point(EYE)])
-    expected = save(service, service.session(token), "mask").content
-    headers = {"X-Session": token, "X-Image": key_of(service, token)}
-    without_candidates(service, token)
-    assert client.post("/service/save/mask", headers=headers, json={}).content == expected
-    without_candidates(service, token)
-    assert len(page["hello"]({"token": token})["session"]["masks"]) == 3, "a page that is reloaded"
-    without_candidates(service, token)
-    chosen = service.act(token, [{"do": "choose", "index": 1}])
-    assert chosen.chosen == 1
-    assert np.array_equal(
-        mask_of(service, service.act(token, [{"do": "clear"}, {"do": "undo"}])), mask_of(service, chosen)
-    )
+        refused = requests.post("predict", prompt=prompt_of(EYE))
+        assert refused.status_code == 429
+        assert refused.json()["error"] == "The server is busy: 0 requests are waiting. Try again in a moment."
+    busy = Workers(1, 9, "busy")
+    end = threading.Event()
+    with monkeypatch.context() as patch:
+        patch.setattr(service, "decoders", busy)
+        for _ in range(2):
+            busy.submit(lambda: end.wait(60))
+        assert requests.predict(prompt_of(EYE), hover=True)["masks"] == []
+        end.set()
+        busy.close()
+    assert len(requests.predict(prompt_of(EYE), hover=True)["masks"]) == 3
 
 
 def test_copies_of_one_session_do_not_displace_others(
-    service: Service, page: dict[str, Any], token: str, monkeypatch: pytest.MonkeyPatch
+    service: Service, hello: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "sessions", SessionStore(limit=20))
     image = ShownImage("digest" * 4, (4, 4), "image.png")
@@ -453,7 +441,7 @@ def test_copies_of_one_session_do_not_displace_others(
     others = [service.sessions.create(Session("onnx", image)) for _ in range(10)]
     first = current = service.sessions.create(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
     for _ in range(40):
-        current = page["hello"]({"token": current})["token"]
+        current = hello({"token": current})["token"]
     assert len(service.sessions) == 10 + MAX_COPIES
     assert all(service.session(other).image == image for other in others)
     assert (service.session(current).segments, service.session(current).run) == ((), 0)
@@ -479,6 +467,40 @@ def test_a_run_that_is_refused_does_not_end_the_one_before(
     assert everything._runs == {}
 
 
+def test_a_run_that_fails_leaves_no_entry(
+    service: Service, everything: Everything, token: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: int) -> None:
+        raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        everything.start(token, "fast", fail).result()
+    assert everything._runs == {}
+
+    submit = service.encoders.submit
+
+    def finished(work: Any) -> Any:
+        """Return a job that has failed before its callback is added."""
+        job = submit(work)
+        job.future.exception(60)
+        return job
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.encoders, "submit", finished)
+        with pytest.raises(ValueError, match="no"):
+            everything.start(token, "fast", fail).result()
+    assert everything._runs == {}
+
+    def refused(_: Any) -> Any:
+        raise BusyError("no room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(service.encoders, "submit", refused)
+        with pytest.raises(BusyError):
+            everything.start(token, "fast", lambda *_: None)
+    assert everything._runs == {}
+
+
 def test_a_reader_who_leaves_ends_its_own_run_only(service: Service, everything: Everything, token: str) -> None:
     begun, ended = threading.Event(), threading.Event()
 
@@ -501,6 +523,8 @@ def test_a_preview_does_not_wait_for_files_that_others_save(
     headers = {"X-Session": token, "X-Image": key_of(service, token)}
     with Held(monkeypatch, service, "savers"):
         assert client.get("/service/preview", headers=headers).status_code == 200
+        crop = "/service/crop?x=0&y=0&width=9&height=9&side=9"
+        assert client.get(crop, headers=headers).status_code == 200
 
 
 def test_all_that_is_kept_is_part_of_the_memory_that_was_given(onnx_sam: Any) -> None:
