@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 
 from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError
@@ -30,7 +31,7 @@ def read_file(content: bytes, name: str, max_pixels: int) -> tuple[UInt8Array, s
     except DECODE_ERRORS as error:
         raise InputError(f"{name} is not an image. Open {_KINDS}.") from error
     if width * height > max_pixels:
-        size = f"{width} x {height} = {width * height / 1e6:.0f} million pixels"
+        size = f"{width} x {height} = {math.ceil(width * height / 1e5) / 10:g} million pixels"
         limit = f"This server accepts at most {max_pixels / 1e6:g} million"
         raise InputError(f"{name} has {size}. {limit}. Open a smaller copy.")
     try:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+import reprlib
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -276,7 +277,7 @@ def crop_of(query: Mapping[str, str], hw: tuple[int, int]) -> tuple[tuple[int, i
     for name in ("x", "y", "width", "height", "side"):
         text = query.get(name, "")
         if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise InputError(sentence(name, "be a whole number of pixels", repr(text), "write it as in x=120"))
+            raise InputError(sentence(name, "be a whole number of pixels", reprlib.repr(text), "write it as in x=120"))
         numbers[name] = int(text)
     x, y, width, height, side = numbers.values()
     if not (width and height and x + width <= hw[1] and y + height <= hw[0]):

@@ -84,15 +84,15 @@ def test_everything_reports_its_progress_and_is_saved(client: Any, session: str,
     assert all(pixels(mask).sum() == mask["area"] for mask in result["masks"])
 
     def save(selected: Any) -> Any:
-        request = {"source": "everything", "selected": selected}
+        request = {"run": 1, "selected": selected}
         return get(
             f"{server.url}/service/save/coco", method="POST", json=request, headers={"X-Session": session}
         ).json()
 
     first, last = save([len(result["masks"]) - 1, 0])["annotations"]
     assert [first["area"], last["area"]] == [result["masks"][0]["area"], result["masks"][-1]["area"]]
-    assert "selected must be indices below" in save([len(result["masks"])])["error"]
-    assert "selected must be indices below" in save("all")["error"]
+    assert "selected must be a list of indices below" in save([len(result["masks"])])["error"]
+    assert "selected must be a list of indices below" in save("all")["error"]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_prompts_of_another_shape_are_refused(
 
 def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Path) -> None:
     def refused(*arguments: Any, api_name: str) -> str:
-        with pytest.raises(Exception, match=r"must|expired") as error:
+        with pytest.raises(Exception, match=r"must|expired|is not an image") as error:
             client.predict(*arguments, api_name=api_name)
         return str(error.value)
 
@@ -133,7 +133,9 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
     (tmp_path / "notes.jpg").write_text("no image")
     assert "mode must be one of" in refused(session, "slow", api_name="/everything")
     assert "The session expired. Open the image again." in refused("guess", [[1, 1, 1]], None, api_name="/predict")
-    assert "image must be an image" in refused(handle_file(tmp_path / "notes.jpg"), None, api_name="/encode")
+    assert "image is not an image. Open a JPEG" in refused(
+        handle_file(tmp_path / "notes.jpg"), None, api_name="/encode"
+    )
     assert "image must be a file, got none" in refused(None, None, api_name="/encode")
     shutil.copy(tmp_path / "notes.jpg", tmp_path / "other.jpg")
     assert "model must be one of" in refused(handle_file(tmp_path / "other.jpg"), "big", api_name="/encode")
@@ -172,10 +174,11 @@ def test_routes_need_a_session_and_have_limits(server: Any, session: str) -> Non
         400,
         "the request body must be a JSON object, got list; put it into braces",
     )
-    assert "must have at most 1000000 bytes" in post("save/mask", content=bytes(1_000_001))[1]
+    assert "must have at most 16000000 bytes" in post("save/mask", content=bytes(16_000_001))[1]
+    assert "must have at most 1000000 bytes" in post("predict", content=bytes(1_000_001))[1]
     assert "kind must be one of" in post("save/exe", json={})[1]
     assert "There is no mask to save. Click the object first." in post("save/mask", json={})[1]
-    assert "source must be one of" in post("save/mask", json={"source": "disk"})[1]
+    assert "objects must be a list of at most 5000, got dict" in post("save/mask", json={"objects": {}})[1]
     assert "mode must be one of" in post("everything", json={"mode": ["fast"]})[1]
     assert "model must be one of" in post("model/big")[1]
 

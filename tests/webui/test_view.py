@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from mobilesam.formats import masked_image
 from mobilesam.masks import rle
-from mobilesam.webui import view
+from mobilesam.webui import masks, run_lengths, view
 
 
 def unpack(text: str, hw: tuple[int, int]) -> np.ndarray:
@@ -65,3 +66,40 @@ def test_large_images_are_shown_smaller(hw: tuple[int, int], shown: tuple[int, i
     assert view.preview_hw(hw) == shown
     preview = Image.open(io.BytesIO(view.preview(np.full((*hw, 3), 90, np.uint8))))
     assert (preview.format, preview.size) == ("JPEG", (shown[1], shown[0]))
+
+
+def test_a_crop_is_a_part_of_the_image_of_at_most_so_many_pixels() -> None:
+    image = np.zeros((1000, 3000, 3), np.uint8)
+    image[100:300, 500:900] = 250
+    whole = Image.open(io.BytesIO(view.crop(image, (500, 100, 400, 200), 2048)))
+    assert (whole.format, whole.size, np.asarray(whole).min() > 240) == ("JPEG", (400, 200), True)
+    assert Image.open(io.BytesIO(view.crop(image, (0, 0, 3000, 1000), 300))).size == (300, 100)
+    assert Image.open(io.BytesIO(view.crop(image, (0, 0, 3000, 1), 30))).size == (30, 1)
+    assert Image.open(io.BytesIO(view.crop(image, (2999, 999, 1, 1), 1))).size == (1, 1)
+
+
+@given(MASKS)
+def test_a_frozen_mask_is_shown_as_it_is_saved(mask: np.ndarray) -> None:
+    hw = (mask.shape[0], mask.shape[1])
+    boundaries = rle.boundaries_of(mask)
+    frozen = view.frozen_view(masked_image.read_record(boundaries, hw))
+    assert np.array_equal(unpack(frozen["rle"], hw), mask)
+    assert np.array_equal(run_lengths.boundaries_of_text(frozen["segmentation"]["counts"], hw), boundaries)
+    assert (frozen["area"], frozen["predicted_iou"]) == (mask.sum(), None)
+
+
+def test_a_cleaned_mask_has_no_small_holes_and_specks_and_says_so() -> None:
+    hw = (200, 300)
+    mask = np.zeros(hw, np.bool_)
+    mask[20:120, 30:200] = True
+    expected = mask.copy()
+    mask[50:55, 60:65] = False  # 25 pixels, less than 0.1 % of the image
+    mask[180:184, 280:284] = True
+    mask[90:110, 100:120] = expected[90:110, 100:120] = False  # a hole of 400 pixels is part of the shape
+    record = masked_image.read_record(rle.boundaries_of(mask), hw)
+    cleaned = masks.cleaned(record, hw)
+    assert np.array_equal(rle.rle_to_mask(cleaned["segmentation"]), expected)
+    assert (cleaned["area"], cleaned["bbox"]) == (expected.sum(), [30, 20, 169, 99])
+    assert masks.cleaned(cleaned, hw) == cleaned
+    empty = masked_image.read_record(rle.boundaries_of(np.zeros(hw, np.bool_)), hw)
+    assert masks.cleaned(empty, hw) == empty
