@@ -156,7 +156,7 @@ def serve(service: Service, address: Address, on_ready: Callable[[str], object])
         store = BodyStore(service.limits.max_upload_mb, folder, service.sessions.get)
         app = build_app(service, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
         options: dict[str, Any] = {"http": Connection, "ws": "none", "log_level": "warning", "access_log": False}
-        config = uvicorn.Config(app, timeout_graceful_shutdown=3, **options)
+        config = uvicorn.Config(app, timeout_graceful_shutdown=10, **options)
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
 
         def stop_work() -> None:

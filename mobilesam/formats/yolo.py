@@ -35,8 +35,8 @@ def yolo_labels(records: Iterable[MaskRecord], labels: Sequence[str] = (OBJECT,)
             raise InputError(unknown_name("the label of each mask", label_of(record), labels))
         ring = one_ring_of(rle.rle_to_mask(record["segmentation"]))
         if len(ring):
-            # The middle of a pixel, so that a reader that cuts off decimals finds the pixel again.
-            corners = (f"{(x + 0.5) / width:.6f} {(y + 0.5) / height:.6f}" for x, y in ring.tolist())
+            # A quarter into the pixel, so that readers that cut off decimals and those that round find it again.
+            corners = (f"{(x + 0.25) / width:.6f} {(y + 0.25) / height:.6f}" for x, y in ring.tolist())
             lines.append(f"{labels.index(label_of(record))} {' '.join(corners)}\n")
     return "".join(lines)
 

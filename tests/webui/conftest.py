@@ -53,7 +53,7 @@ class Page:
         self.url = url
         self.context = browser.new_context(**({"viewport": {"width": 1280, "height": 800}} | options))
         self.page = self.context.new_page()
-        self.page.set_default_timeout(120_000)
+        self.page.set_default_timeout(60_000)
         self.requests: list[str] = []
         self.problems: list[str] = []
         self.page.on("request", lambda request: self.requests.append(request.url))
@@ -66,28 +66,28 @@ class Page:
     def open(self, path: Path) -> None:
         """Open an image and wait until it is encoded."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("name => pageOf().file?.name === name", arg=path.name)
         self.settle()
+        assert self.value("state.phase") == "ready", self.message
 
     def offer(self, path: Path) -> str:
         """Try to open a file and return the message of the page."""
         self.page.set_input_files('[data-part="file"]', path)
-        self.page.wait_for_function("() => !pageOf().part('message').hidden")
+        self.page.wait_for_function("() => pageOf().store.state.message")
         self.settle()
         return self.message
 
     def until(self, condition: str) -> None:
-        """Wait until an expression with the variable ``page`` is true."""
-        self.page.wait_for_function(f"() => {{ const page = pageOf(); return {condition}; }}")
+        """Wait until an expression with the variables ``page`` and ``state`` is true."""
+        self.page.wait_for_function(f"() => {{ const page = pageOf(), {{ state }} = page.store; return {condition}; }}")
 
     def value(self, expression: str) -> Any:
-        """Return the value of an expression with the variable ``page``."""
-        return self.page.evaluate(f"() => {{ const page = pageOf(); return {expression}; }}")
+        """Return the value of an expression with the variables ``page`` and ``state``."""
+        return self.page.evaluate(f"() => {{ const page = pageOf(), {{ state }} = page.store; return {expression}; }}")
 
     def color(self, x: int, y: int) -> list[int]:
         """Return the color, [r, g, b], of the canvas at a pixel of the image."""
         script = (
-            "([x, y]) => { const s = pageOf().stage, f = s.fitted, r = s.ratio;"
+            "([x, y]) => { const s = pageOf().painter, f = s.fit, r = s.ratio;"
             " return [...s.context.getImageData((f.left + (x + .5) * f.scale) * r, (f.top + (y + .5) * f.scale) * r,"
             " 1, 1).data.slice(0, 3)]; }"
         )
@@ -96,15 +96,15 @@ class Page:
     def settle(self) -> None:
         """Wait until no request is open and the canvas is painted."""
         self.page.wait_for_function(
-            "() => { const s = pageOf(); return s.root.dataset.state !== 'opening' && !s.queue.open.length"
-            " && !s.stage.frame; }"
+            "() => { const { store: { state, seen }, painter } = pageOf(), { phase } = state;"
+            " return (phase === 'ready' || phase === 'empty') && state === seen && !state.deciding && !painter.frame; }"
         )
 
     def place(self, x: float, y: float) -> tuple[float, float]:
         """Return the position in the window of the center of a pixel of the image."""
         return tuple(
             self.page.evaluate(
-                "([x, y]) => { const f = pageOf().stage.fitted, b = pageOf().stage.canvas.getBoundingClientRect();"
+                "([x, y]) => { const { fit: f, canvas } = pageOf().painter, b = canvas.getBoundingClientRect();"
                 " return [b.left + f.left + (x + .5) * f.scale, b.top + f.top + (y + .5) * f.scale]; }",
                 [x, y],
             )
@@ -149,13 +149,37 @@ class Page:
 
     @property
     def prompt(self) -> dict[str, Any]:
-        """The prompt that the server last sent."""
-        return dict(self.value("page.session.prompt"))
+        """The prompt of the object that is being marked; without steps if it has none and no mask was chosen."""
+        prompt = dict(self.value("state.doc.prompt"))
+        refined = prompt["steps"] or prompt["chosen"] is not None
+        return prompt if refined else {"points": prompt["points"], "box": prompt["box"]}
+
+    @property
+    def masks(self) -> list[dict[str, Any]]:
+        """The candidate masks of the current prompt, as the server sent them."""
+        return list(self.value("state.answer && state.doc.prompt.points.length + !!state.doc.prompt.box ? state.answer.prediction.masks : []"))
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The objects of the list."""
+        return list(self.value("state.doc.objects"))
 
     @property
     def message(self) -> str:
         """The message at the top, or an empty string."""
         return str(self.value("page.part('message').hidden ? '' : page.part('message-text').textContent"))
+
+    @property
+    def status(self) -> str:
+        """The text over the image."""
+        return str(self.page.inner_text('[data-part="status"]'))
+
+    def segment_everything(self, mode: str = "fast") -> None:
+        """Run everything mode and wait for its segments."""
+        self.page.click('[role="tab"][data-tab="everything"]')
+        self.page.click(f'[data-mode="{mode}"]')
+        self.page.click('[data-do="everything"]')
+        self.until("state.run && !state.progress && state === page.store.seen")
 
     def close(self) -> None:
         """Close the page, and check that its script had no error and sent no request to other servers."""

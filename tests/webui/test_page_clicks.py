@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,8 +35,7 @@ def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(open_page: OpenPage,
     assert page.color(*WALL) == wall, "nothing is painted beside the mask"
     assert page.color(*SPOT)[2] > page.color(*SPOT)[0], "the mask is blue"
     timing = page.page.inner_text('[data-part="timing"]')
-    assert "encode" in timing
-    assert "decode" in timing
+    assert re.fullmatch(r"encoded in \d\S* s  ·  mask in \d\S* s", timing)
 
 
 def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(
@@ -117,7 +117,7 @@ def test_every_view_shows_what_it_says(open_page: OpenPage, cat: Path) -> None:
     assert overlay[1] == plain[1]
     page.page.fill('[data-part="opacity"]', "100")
     page.settle()
-    assert page.color(*SPOT) == pytest.approx([46, 125, 255], abs=2)
+    assert page.color(*SPOT) == pytest.approx([51, 131, 250], abs=2)
 
 
 def test_a_hundred_quick_clicks_are_all_kept(open_page: OpenPage, cat: Path, expected: Any) -> None:
@@ -127,12 +127,12 @@ def test_a_hundred_quick_clicks_are_all_kept(open_page: OpenPage, cat: Path, exp
     calls = len(page.requests)
     page.page.evaluate(
         """places => {
-          const { stage } = pageOf(), box = stage.canvas.getBoundingClientRect(), fitted = stage.fitted;
+          const { canvas, fit: fitted } = pageOf().painter, box = canvas.getBoundingClientRect();
           for (const [x, y] of places) {
             const clientX = box.left + fitted.left + (x + 0.5) * fitted.scale;
             const clientY = box.top + fitted.top + (y + 0.5) * fitted.scale;
             const where = { clientX, clientY, button: 0, isPrimary: true, pointerType: "pen", pointerId: 1 };
-            for (const type of ["pointerdown", "pointerup"]) stage.canvas.dispatchEvent(new PointerEvent(type, where));
+            for (const type of ["pointerdown", "pointerup"]) canvas.dispatchEvent(new PointerEvent(type, where));
           }
         }""",
         [list(place) for place in places],
@@ -147,11 +147,11 @@ def test_the_mask_under_the_pointer_is_shown_and_leaves_no_trace(open_page: Open
     page = open_page()
     page.open(cat)
     page.page.mouse.move(*page.place(*EYE))
-    page.until("page.preview.layer !== null")
+    page.until("state.preview !== null")
     assert page.prompt == {"points": [], "box": None}
     assert page.page.is_disabled('[data-save="mask"]')
     page.page.mouse.move(2, 2)
-    page.until("page.preview.layer === null")
+    page.until("state.preview === null")
 
 
 @pytest.mark.parametrize("kind", ["tiny", "portrait", "turned", "twelve megapixels", "very wide"])
@@ -175,8 +175,8 @@ def test_coordinates_are_those_of_the_image(kind: str, open_page: OpenPage, expe
     height, width = image.shape[:2]
     page = open_page()
     page.open(path)
-    assert page.value("page.stage.scene.size") == {"width": width, "height": height}
-    fitted = page.value("page.stage.fitted.scale")
+    assert page.value("[state.image.width, state.image.height]") == [width, height]
+    fitted = page.value("page.painter.fit.scale")
     within = max(0, 1 / fitted)  # pixels of the image under one of the window
     wanted = (width * 4 // 10, height // 2)
     page.click(*wanted)

@@ -38,7 +38,7 @@ def test_clients_never_see_the_work_of_others(open_page: OpenPage, photo: Any, c
     assert np.array_equal(third.save_mask(), expected(photos.photo("chelsea"), [(300, 150, 1)]))
     one.press("Escape")
     assert other.prompt["box"] == [75, 10, 468, 388]
-    assert len({page.value("page.client.token") for page in (one, other, third)}) == 3
+    assert len({page.value("page.engine.token") for page in (one, other, third)}) == 3
 
 
 def test_a_reloaded_page_keeps_its_state(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
@@ -51,7 +51,7 @@ def test_a_reloaded_page_keeps_its_state(open_page: OpenPage, cat: Path, photo: 
     page.click(300, 150)
     assert np.array_equal(page.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1), (300, 150, 1)]))
     page.page.set_input_files('[data-part="file"]', photo("coffee.png"))
-    page.page.wait_for_function("() => pageOf().root.dataset.state === 'opening'")
+    page.page.wait_for_function("() => ['uploading', 'encoding'].includes(pageOf().root.dataset.state)")
     page.page.reload()
     page.page.wait_for_selector('.mobilesam[data-state="ready"]')
     page.open(photo("coffee.png"))
@@ -66,11 +66,12 @@ def test_a_restarted_server_gets_the_image_and_the_prompt_again(open_page: OpenP
         page.click(*EYE)
         assert first.stop() == 0
         page.click(300, 150)
-        assert "The server does not respond" in page.message
+        assert page.message == "The server does not respond. Check that it is running and try again."
+        assert page.prompt["points"] == [[*EYE, 1], [300, 150, 1]], "the click is kept"
     port = re.search(r":(\d+)", first.url)[1]
     with serving("--port", port):
-        page.click(300, 150)
-        page.until("page.session.prompt.points.length === 2 && page.session.masks.length")
+        page.page.click('[data-do="retry"]')
+        page.until("state.doc.prompt.points.length === 2 && state.answer?.prediction.masks.length === 1")
         page.settle()
         assert page.message == ""
         assert page.prompt["points"] == [[*EYE, 1], [300, 150, 1]]
@@ -90,7 +91,7 @@ def test_the_server_ends_cleanly_in_the_middle_of_work(number: signal.Signals, o
         page.until("page.part('count').textContent.includes('candidates')")
         assert server.stop(number) == 0
         assert "Traceback" not in "".join(server.log)
-        page.until("!page.everything.running")
+        page.until("!state.progress")
     page.problems.clear()
 
 
@@ -109,7 +110,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path,
     assert overflows() == []
     page.open(cat)
     page.page.touchscreen.tap(*page.place(*EYE))
-    page.until("page.session.masks.length")
+    page.until("state.answer")
     page.settle()
     assert page.page.evaluate("() => document.documentElement.scrollWidth") == 360
     assert overflows() == []
@@ -130,7 +131,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path,
     touch("touchMove", (200, 120))
     touch("touchMove", (420, 290))
     touch("touchEnd")
-    page.until("page.session.prompt.box !== null && page.session.masks.length")
+    page.until("state.doc.prompt.box !== null && state.answer && !state.deciding")
     assert page.prompt["box"] == pytest.approx([40, 10, 420, 290], abs=2)
     page.page.tap('[role="tab"][data-tab="everything"]')
     assert overflows() == []

@@ -73,35 +73,75 @@ def test_each_download_holds_the_mask(
     assert np.array_equal(replayed, mask)
 
 
-def test_everything_is_found_hovered_selected_and_saved(open_page: OpenPage, cat: Path) -> None:
+def test_everything_is_listed_hovered_selected_and_saved(open_page: OpenPage, cat: Path) -> None:
     page = open_page()
     page.open(cat)
-    page.page.click('[role="tab"][data-tab="everything"]')
-    page.page.click('[data-mode="fast"]')
-    page.page.click('[data-do="everything"]')
-    page.page.wait_for_selector("[data-segment]")
-    count = page.page.locator("[data-segment]").count()
-    assert page.page.inner_text('[data-part="count"]').startswith(f"{count} segment")
-    areas = page.value("page.everything.segments.map((segment) => segment.area)")
-    first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
-    assert areas[int(first)] == max(areas), "sorted by area"
-    page.page.select_option('[data-part="sort"]', "predicted_iou")
-    scores = page.value("page.everything.segments.map((segment) => segment.predicted_iou)")
-    first = page.page.get_attribute("[data-segment] >> nth=0", "data-segment")
-    assert scores[int(first)] == max(scores)
+    page.segment_everything()
+    rows = page.page.locator("[data-segment]")
+    count = rows.count()
+    assert count > 3
+    assert page.page.inner_text('[data-part="count"]').startswith(f"{count} segments")
+    segments = page.value("state.run.segments")
+
+    def order() -> list[int]:
+        return [int(row.get_attribute("data-segment")) for row in rows.all()]
+
+    assert [segments[index]["area"] for index in order()] == sorted((each["area"] for each in segments), reverse=True)
+    thumbnails = "() => [...document.querySelectorAll('[data-segment] canvas')].every((canvas) => canvas.width > 100)"
+    page.page.wait_for_function(thumbnails)
 
     page.page.mouse.move(*page.place(*EYE))
-    page.until("page.everything.hovered !== null")
+    page.until("state.pointed !== null")
     page.click(*EYE)
-    index = page.value("[...page.everything.selected][0]")
+    (index,) = page.value("state.selected")
     assert page.page.inner_text('[data-part="save-title"]') == "Save 1 selected"
     mask = page.save_mask()
     assert mask[EYE[1], EYE[0]]
-    assert mask.sum() == areas[index]
+    assert mask.sum() == segments[index]["area"]
     (annotation,) = page.save_json("coco")["annotations"]
     assert np.array_equal(decoded(annotation), mask)
+
+    page.page.select_option('[data-part="sort"]', "predicted_iou")
+    assert segments[order()[0]]["predicted_iou"] == max(each["predicted_iou"] for each in segments)
+    assert page.page.get_attribute(f'[data-segment="{index}"]', "aria-pressed") == "true", "sorting keeps the mark"
     page.press("Escape")
+    assert page.value("state.selected") == []
     assert len(page.save_json("coco")["annotations"]) == count
+
+
+def test_a_row_of_the_list_shows_and_selects_its_segment(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
+    page.open(cat)
+    page.segment_everything()
+    row = page.page.locator("[data-segment]").first
+    row.focus()
+    index = int(row.get_attribute("data-segment"))
+    assert page.value("state.pointed") == index, "a row with the focus shows its segment"
+    page.page.keyboard.press("ArrowDown")
+    second = int(page.page.evaluate("() => document.activeElement.dataset.segment"))
+    assert second != index
+    assert page.value("state.pointed") == second
+    page.page.keyboard.press("Enter")
+    assert page.value("state.selected") == [second]
+    page.until("page.part('live').textContent.endsWith(' segments, 1 selected')")
+
+    page.page.click('[data-do="everything"]')
+    page.until("state.run && !state.progress && state === page.store.seen")
+    assert page.page.is_hidden('[data-do="unselect"]'), "a second run selects nothing"
+    assert page.value("state.selected") == []
+
+
+def test_what_belongs_to_one_object_is_left_alone_in_everything(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
+    page.open(cat)
+    page.click(*EYE)
+    page.segment_everything()
+    before = page.prompt
+    page.drag(40, 40, 300, 200)
+    page.press("3")
+    page.press("z")
+    assert page.prompt == before
+    assert page.value("state.past.length") == 1
 
 
 def test_everything_can_be_canceled(open_page: OpenPage, cat: Path) -> None:
@@ -109,10 +149,14 @@ def test_everything_can_be_canceled(open_page: OpenPage, cat: Path) -> None:
     page.open(cat)
     page.page.click('[role="tab"][data-tab="everything"]')
     page.page.click('[data-mode="exact"]')
-    page.page.click('[data-do="everything"]')
-    page.until("page.part('count').textContent.includes('candidates')")
-    page.page.click('[data-do="cancel"]')
+    page.page.focus('[data-do="everything"]')
+    page.page.keyboard.press("Enter")
+    page.until("state.progress?.text.includes('candidates')")
+    assert page.page.evaluate("() => document.activeElement.dataset.do") == "everything", "the focus stays"
+    bar = page.page.get_by_role("progressbar", name="Progress")
+    assert 0 <= int(bar.get_attribute("aria-valuenow")) <= 100
+    page.page.keyboard.press("Enter")
     page.until("page.part('count').textContent.includes('before you canceled')")
-    assert page.page.is_visible('[data-do="everything"]')
+    assert page.page.inner_text('[data-do="everything"]') == "Segment everything"
     count = int(page.page.inner_text('[data-part="count"]').split()[0])
-    assert page.value("page.everything.segments.length") == count
+    assert page.value("state.run.segments.length") == count

@@ -37,8 +37,8 @@ def test_a_duplicated_tab_goes_its_own_way(open_page: OpenPage, cat: Path, photo
     one.click(*EYE)
     other = duplicate(one)
     assert other.prompt == one.prompt
-    assert other.value("page.session.masks.length") == 3
-    assert other.value("page.client.token") != one.value("page.client.token")
+    assert len(other.masks) == 3
+    assert other.value("page.engine.token") != one.value("page.engine.token")
     other.press("Escape")
     other.click(300, 150)
     one.click(300, 150)
@@ -60,14 +60,14 @@ def test_tabs_that_share_a_token_never_mix_their_images(
     one, other = open_page(), open_page()
     one.open(cat)
     one.click(*EYE)
-    shared = one.value("page.client.token")
-    other.page.evaluate("token => { pageOf().client.token = token; }", shared)
+    shared = one.value("page.engine.token")
+    other.page.evaluate("token => { pageOf().engine.token = token; }", shared)
     other.open(photo("coffee.png"))
     other.click(*CUP)
 
     if what == "click":
         one.click(300, 150)
-        one.until("page.session.prompt.points.length === 2 && page.session.masks.length === 1")
+        one.until("state.doc.prompt.points.length === 2 && state.answer?.prediction.masks.length === 1")
         points = [(*EYE, 1), (300, 150, 1)]
     elif what == "save":
         one.page.click('[data-save="mask"]')
@@ -76,11 +76,10 @@ def test_tabs_that_share_a_token_never_mix_their_images(
         one.page.click('[role="tab"][data-tab="everything"]')
         one.page.click('[data-do="everything"]')
         points = [(*EYE, 1)]
-    one.page.wait_for_function("token => pageOf().client.token !== token", arg=shared)
-    one.until("page.root.dataset.state === 'ready' && page.session.masks.length && !page.restarting")
+    one.page.wait_for_function("token => pageOf().engine.token !== token", arg=shared)
     one.page.click('[role="tab"][data-tab="prompt"]')
     one.settle()
-    assert one.value("page.session.image.name") == "chelsea.png"
+    assert one.value("state.image.name") == "chelsea.png"
     assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), points))
     assert np.array_equal(other.save_mask(), expected(photos.photo("coffee"), [(*CUP, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]
@@ -91,15 +90,14 @@ def test_a_hover_and_a_model_switch_do_not_show_another_image(
 ) -> None:
     one, other = open_page(), open_page()
     one.open(cat)
-    other.page.evaluate("token => { pageOf().client.token = token; }", one.value("page.client.token"))
+    other.page.evaluate("token => { pageOf().engine.token = token; }", one.value("page.engine.token"))
     other.open(photo("coffee.png"))
-    with one.page.expect_response(lambda response: "component_server" in response.url) as response:
+    with one.page.expect_response(lambda response: "service/predict" in response.url) as response:
         one.page.mouse.move(*one.place(*EYE))
     assert "Another image was opened" in response.value.text()
-    one.until("!page.preview.requesting")
-    assert one.value("page.preview.layer") is None
-    one.page.evaluate("() => pageOf().switchModel('onnx')")
-    one.until("page.root.dataset.state === 'ready' && !page.restarting")
+    assert one.value("state.preview") is None
+    one.page.evaluate("() => pageOf().images.useModel('onnx')")
+    one.settle()
     one.click(*EYE)
     assert np.array_equal(one.save_mask(), expected(photos.photo("chelsea"), [(*EYE, 1)]))
     one.problems[:] = [problem for problem in one.problems if "410" not in problem]

@@ -1,48 +1,61 @@
-// The mask under the pointer, while the prompt is empty.
+// What is under the pointer: the segment, or the mask of a click there.
 
-import { COLOR, Layer } from "./masks.js";
+import { isMarked, NOTHING, withPoint } from "./prompt.js";
+import { segmentAt } from "./scene.js";
 
-const EVERY = 120; // milliseconds between requests while the pointer moves
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./viewport.js").Place} Place */
+
+const EVERY = 120; // milliseconds between previews while the pointer moves
 
 export class Preview {
+  /** @type {Place | null} */
+  #pixel = null;
+  #requesting = false;
+
+  /** @param {Page} page */
   constructor(page) {
-    Object.assign(this, { page, layer: null, pixel: null, requesting: false });
+    this.page = page;
+    this.store = page.store;
   }
 
-  drop() {
-    this.layer = null;
-  }
-
-  /** Show the mask at a pixel of the image, or none for null; one request at a time. */
-  async hover(pixel) {
-    this.pixel = pixel;
-    if (!pixel || !this.#wanted()) {
-      if (this.layer) {
-        this.drop();
-        this.page.redraw();
-      }
+  /** Show what is under the pointer: the segment, or the mask of a click there. @param {Place | null} pixel */
+  hover(pixel) {
+    const { state } = this.store;
+    if (state.tab === "everything") {
+      const pointed = segmentAt(state, pixel);
+      if (pointed !== state.pointed) this.store.set({ pointed });
       return;
     }
-    if (this.requesting) return;
-    this.requesting = true;
-    while (this.pixel && this.#wanted()) {
-      const target = this.pixel;
-      const { image } = this.page.session;
-      const [response] = await Promise.all([
-        this.page.client.call("hover", { ...target, image: image.key }).catch(() => ({})),
-        new Promise((resolve) => setTimeout(resolve, EVERY)),
-      ]);
-      if (!this.pixel || !this.#wanted() || this.page.session.image?.key !== image.key) break;
-      this.layer = response.rle ? new Layer(response.rle, image.shown, COLOR) : null;
-      this.page.redraw();
-      if (this.pixel === target) break;
+    this.#pixel = pixel;
+    if (!pixel || !this.#isWanted) {
+      if (state.preview !== null) this.store.set({ preview: null });
+    } else if (!this.#requesting) {
+      this.#requesting = true;
+      this.#followPointer().finally(() => { this.#requesting = false; });
     }
-    this.requesting = false;
   }
 
-  #wanted() {
-    const { root, all, stage, look } = this.page;
-    const ready = root.dataset.state === "ready" && root.dataset.tool !== "background" && !stage.drag;
-    return ready && !all && root.dataset.marked !== "true" && ["overlay", "outline"].includes(look);
+  /** Preview the mask under the pointer, one request at a time. */
+  async #followPointer() {
+    const { store } = this;
+    for (;;) {
+      const pixel = this.#pixel;
+      const { image } = store.state;
+      if (!pixel || !image || !this.#isWanted) return;
+      const prompt = withPoint(NOTHING, [pixel.x, pixel.y, 1]);
+      const [prediction] = await Promise.all([
+        this.page.engine.predict(image, prompt, { hover: true, clean: store.state.clean }).catch(() => null),
+        new Promise((resolve) => setTimeout(resolve, EVERY)),
+      ]);
+      if (!this.#pixel || !this.#isWanted || store.state.image?.key !== image.key) return;
+      store.set({ preview: prediction?.masks[prediction.best]?.rle ?? null });
+      if (this.#pixel === pixel) return;
+    }
+  }
+
+  get #isWanted() {
+    const { phase, tool, tab, look, doc } = this.store.state;
+    return phase === "ready" && tool !== "background" && tab === "prompt" && !isMarked(doc.prompt) && !this.page.pointer.isDragging && (look === "overlay" || look === "outline");
   }
 }

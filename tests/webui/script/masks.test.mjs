@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { fillRuns, outlines, runEnds, segmentMap, unpack } from "../static/masks.js";
+import { boundsOf, bySize, indexMap, runEnds, traceOutlines, unpack } from "../static/masks.js";
 
 /** Write a mask, rows of "." and "#", as the server does. */
 function packed(rows) {
@@ -26,13 +26,17 @@ function packed(rows) {
 const sizeOf = (rows) => ({ width: rows[0].length, height: rows.length });
 const RING = ["......", ".####.", ".#..#.", ".####.", "......"];
 
-/** The Path2D of a browser, recorded as closed rings of corners. */
-globalThis.Path2D = class {
-  rings = [];
-  moveTo(x, y) { this.rings.push([[x, y]]); }
-  lineTo(x, y) { this.rings.at(-1).push([x, y]); }
-  closePath() { this.rings.at(-1).closed = true; }
-};
+/** Return the outlines of a mask as rings of corners. */
+function outlines(rows) {
+  const rings = [];
+  const whole = { x: 0, y: 0, ...sizeOf(rows) };
+  traceOutlines(unpack(runEnds(packed(rows)), whole.width, whole), whole, {
+    move: (x, y) => rings.push([[x, y]]),
+    line: (x, y) => rings.at(-1).push([x, y]),
+    close: () => { rings.at(-1).closed = true; },
+  });
+  return rings;
+}
 
 const twiceArea = (ring) => ring.reduce((sum, [x, y], index) => {
   const [nextX, nextY] = ring[(index + 1) % ring.length];
@@ -46,20 +50,29 @@ test("runs are read, those longer than a byte too", () => {
   assert.deepEqual(runEnds(packed([long])), [300, 70300]);
 });
 
-test("a mask is unpacked to its pixels", () => {
-  const pixels = unpack(packed(RING), sizeOf(RING));
+test("a mask is unpacked to its pixels, whole or in part", () => {
+  const ends = runEnds(packed(RING));
+  const pixels = unpack(ends, 6, { x: 0, y: 0, width: 6, height: 5 });
   assert.deepEqual([...pixels], [...RING.join("")].map((pixel) => Number(pixel === "#")));
+  assert.deepEqual([...unpack(ends, 6, boundsOf(ends, 6))], [1, 1, 1, 1, 1, 0, 0, 1, 1, 1, 1, 1]);
 });
 
-test("a color is written where the mask is, and nowhere else", () => {
-  const pixels = new Uint32Array(4);
-  fillRuns(pixels, packed([".##."]), [46, 125, 255]);
-  assert.deepEqual([...new Uint8Array(pixels.buffer, 4, 4)], [46, 125, 255, 255]);
-  assert.deepEqual([pixels[0], pixels[1] === pixels[2], pixels[3]], [0, true, 0]);
+test("the bounds of a mask are those of its pixels", () => {
+  const bounds = (rows) => boundsOf(runEnds(packed(rows)), rows[0].length);
+  assert.deepEqual(bounds(RING), { x: 1, y: 1, width: 4, height: 3 });
+  assert.deepEqual(bounds(["...", "..#"]), { x: 2, y: 1, width: 1, height: 1 });
+  assert.deepEqual(bounds(["..#", "#.."]), { x: 0, y: 0, width: 3, height: 2 }, "a run that goes on in the next row");
+  assert.deepEqual(bounds(["...", "..."]), { x: 0, y: 0, width: 0, height: 0 });
+});
+
+test("a run over several rows is unpacked in each of them", () => {
+  const rows = ["..##", "####", "#..."];
+  const ends = runEnds(packed(rows));
+  assert.deepEqual([...unpack(ends, 4, boundsOf(ends, 4))], [...rows.join("")].map((pixel) => Number(pixel === "#")));
 });
 
 test("outlines go around the outside and around each hole, in opposite directions", () => {
-  const { rings } = outlines(packed(RING), sizeOf(RING));
+  const rings = outlines(RING);
   assert.equal(rings.length, 2);
   assert.ok(rings.every((ring) => ring.closed));
   const [outside, hole] = rings.map(twiceArea);
@@ -68,12 +81,11 @@ test("outlines go around the outside and around each hole, in opposite direction
 });
 
 test("pixels that touch at a corner are outlined apart", () => {
-  assert.equal(outlines(packed(["#.", ".#"]), { width: 2, height: 2 }).rings.length, 2);
+  assert.equal(outlines(["#.", ".#"]).length, 2);
 });
 
-test("the smaller of two segments lies on top", () => {
-  const whole = ["####", "####"];
-  const part = ["....", ".##."];
-  const segments = [{ rle: packed(part), area: 2 }, { rle: packed(whole), area: 8 }];
-  assert.deepEqual([...segmentMap(segments, { width: 4, height: 2 })], [2, 2, 2, 2, 2, 1, 1, 2]);
+test("the smaller of two masks lies on top", () => {
+  const layers = [["....", ".##."], ["####", "####"]].map((rows) => ({ ends: runEnds(packed(rows)) }));
+  assert.deepEqual(bySize(layers), [1, 0]);
+  assert.deepEqual([...indexMap(layers, { width: 4, height: 2 })], [2, 2, 2, 2, 2, 1, 1, 2]);
 });

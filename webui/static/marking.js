@@ -1,0 +1,220 @@
+// The prompt of one object and the list of objects: marks, their masks, what is kept and edited.
+
+import { hasObject, MOST_POINTS, MOST_STEPS, withBox, withPoint } from "./prompt.js";
+import * as states from "./state.js";
+import { boxBetween } from "./viewport.js";
+
+/** @typedef {import("./page.js").Page} Page */
+/** @typedef {import("./viewport.js").Place} Place */
+
+const NOT_REFINED = "This model cannot refine the mask that you chose. Its mask comes from the points and the box alone.";
+
+export class Marking {
+  #predicting = false;
+  #keeping = false;
+  /** @type {Promise<unknown>} the mask that is being kept */
+  #kept = Promise.resolve();
+  /** @type {number | null} */
+  #clickedAt = null;
+
+  /** @param {Page} page */
+  constructor(page) {
+    this.page = page;
+    this.store = page.store;
+    this.store.listen((state) => { if (states.isAsking(state)) this.#predict(); });
+  }
+
+  /** Do a task now, or after a mask that is being kept. @param {() => void} task */
+  #next(task) {
+    if (this.#keeping) this.#kept = this.#kept.then(task);
+    else task();
+  }
+
+  get takesMarks() {
+    const { image, phase } = this.store.state;
+    return image !== null && (phase === "ready" || phase === "encoding");
+  }
+
+  /** Mark a pixel. @param {Place} pixel @param {0 | 1} label */
+  point(pixel, label) {
+    const { state } = this.store;
+    if (!this.takesMarks) return;
+    if (state.tab === "prompt") this.#mark((prompt) => withPoint(prompt, [pixel.x, pixel.y, label]));
+  }
+
+  /** @param {Place} from @param {Place} to */
+  box(from, to) {
+    const box = boxBetween(from, to);
+    if (box && this.takesMarks && this.store.state.tab === "prompt") this.#mark((prompt) => withBox(prompt, box));
+  }
+
+  /** @param {(prompt: import("./prompt.js").Prompt) => import("./prompt.js").Prompt} marked */
+  #mark(marked) {
+    this.#clickedAt = performance.now();
+    this.#next(() => {
+      const prompt = marked(this.store.state.doc.prompt);
+      if (prompt.points.length > MOST_POINTS) this.page.say(`A prompt has at most ${MOST_POINTS} points. Undo some, or draw a box.`);
+      else if (prompt.steps.length > MOST_STEPS) this.page.say(`At most ${MOST_STEPS} chosen masks can be refined in turn. Undo some, or clear the prompt.`);
+      else {
+        this.page.say("");
+        this.store.apply(states.change, { prompt });
+      }
+    });
+  }
+
+  /** Ask for the masks of the current prompt, one request at a time; prompts that change meanwhile are asked for next. */
+  async #predict() {
+    if (this.#predicting) return;
+    this.#predicting = true;
+    const { store } = this;
+    try {
+      while (states.isAsking(store.state)) {
+        const { image, doc: { prompt }, clean, model } = store.state;
+        if (!image) break;
+        store.set({ deciding: true });
+        const prediction = await this.page.engine.predict(image, prompt, { clean });
+        if (store.state.image?.key !== image.key) continue;
+        store.set({ answer: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
+        if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
+      }
+    } catch (error) {
+      this.page.fail(error, "", true);
+      const { doc, clean, model } = store.state; // no request again before something changes
+      store.set({ answer: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
+    } finally {
+      this.#predicting = false;
+      store.set({ deciding: false });
+    }
+  }
+
+  /** Ask again for masks that could not be had. */
+  retry() {
+    this.page.say("");
+    this.store.set({ answer: null });
+  }
+
+  undo() {
+    if (this.store.state.tab === "prompt") this.#next(() => this.store.apply(states.undo));
+  }
+
+  redo() {
+    if (this.store.state.tab === "prompt") this.#next(() => this.store.apply(states.redo));
+  }
+
+  clear() {
+    this.#next(() => this.store.apply(states.clear));
+  }
+
+  /** Choose a candidate by its place in the list. @param {number} place */
+  chooseAt(place) {
+    this.#next(() => {
+      const { state } = this.store;
+      const candidate = states.candidatesOf(state)[place];
+      if (candidate && state.tab === "prompt" && states.isAnswered(state)) this.store.apply(states.choose, candidate.mask.index);
+    });
+  }
+
+  painted() {
+    const { state } = this.store;
+    if (this.#clickedAt === null || !states.isAnswered(state) || !states.maskOf(state)) return;
+    this.page.root.dataset.paintedMs = (performance.now() - this.#clickedAt).toFixed(1);
+    this.#clickedAt = null;
+  }
+
+  /** Keep the mask in use as an object; then its label has the focus. */
+  keep() {
+    this.#next(() => this.#keepMask());
+  }
+
+  /** Return the objects to save, with the mask that is being marked as soon as it is there. */
+  async saved() {
+    await this.#kept;
+    const mask = hasObject(this.store.state.doc.prompt) ? await this.#frozen() : null;
+    const { doc } = this.store.state;
+    const objects = doc.objects.map((object) => exported(object.mask, object.label, object.prompt));
+    const edited = doc.objects.findIndex(({ id }) => id === doc.editing);
+    if (mask && edited >= 0) objects[edited] = exported(mask, doc.objects[edited].label, doc.prompt);
+    else if (mask) objects.push(exported(mask, "", doc.prompt));
+    return objects;
+  }
+
+  #keepMask() {
+    const { store } = this;
+    const { doc } = store.state;
+    if (!store.state.image || !hasObject(doc.prompt)) return;
+    const edited = doc.objects.find(({ id }) => id === doc.editing);
+    this.#keeping = true;
+    const label = edited?.label ?? store.state.label;
+    this.#kept = this.#frozen().then(
+      (mask) => {
+        if (!mask) return;
+        store.apply(states.keep, mask, label);
+        const id = edited?.id ?? store.state.doc.objects.at(-1)?.id;
+        this.#focusLabel(id);
+      },
+      (error) => this.page.fail(error),
+    ).finally(() => { this.#keeping = false; });
+  }
+
+  /** Return the mask in use at the original size, as soon as it is there. */
+  async #frozen() {
+    const { image } = this.store.state;
+    await this.#answered();
+    const { doc, clean } = this.store.state;
+    const mask = states.maskOf(this.store.state);
+    if (!mask || !image || this.store.state.image?.key !== image.key) return null;
+    const prompt = { ...doc.prompt, chosen: mask.index };
+    const [frozen] = await this.page.engine.freeze(image, { prompt, clean });
+    return frozen;
+  }
+
+  /** Wait until no prediction is on its way. */
+  async #answered() {
+    while (this.#predicting || states.isAsking(this.store.state)) {
+      await new Promise((resolve) => setTimeout(resolve, 10));
+      if (this.store.state.phase === "empty") return;
+    }
+  }
+
+  /** @param {number | undefined} id */
+  #focusLabel(id) {
+    if (id === undefined || matchMedia("(hover: none)").matches) return; // no keyboard over the image of a phone
+    queueMicrotask(() => {
+      const input = /** @type {HTMLInputElement | null} */ (this.page.root.querySelector(`[data-object="${id}"] input`));
+      input?.focus();
+      input?.select();
+    });
+  }
+
+  /** @param {number} id */
+  edit(id) {
+    this.#next(() => this.store.apply(states.edit, id));
+    this.store.set({ pointedObject: id });
+  }
+
+  /** @param {number} id */
+  remove(id) {
+    this.#next(() => this.store.apply(states.remove, id));
+  }
+
+  /** Remove the object that is being edited or has the focus. */
+  removeCurrent() {
+    const { doc, pointedObject, tab } = this.store.state;
+    const row = document.activeElement?.closest("[data-object]");
+    const id = doc.editing ?? (row ? Number(/** @type {HTMLElement} */ (row).dataset.object) : pointedObject);
+    if (tab === "prompt" && id !== null && doc.objects.some((each) => each.id === id)) this.remove(id);
+  }
+
+  /** @param {number} id @param {string} text */
+  rename(id, text) {
+    const label = text.replace(/\s+/g, " ").trim();
+    const object = this.store.state.doc.objects.find((each) => each.id === id);
+    if (object && object.label !== label) this.#next(() => this.store.apply(states.rename, id, label));
+  }
+}
+
+/** @param {import("./engine.js").Frozen} mask @param {string} label @param {import("./prompt.js").Prompt | null} prompt */
+function exported(mask, label, prompt) {
+  const { rle: _, ...rest } = mask;
+  return { ...rest, ...(label ? { label } : {}), ...(prompt ? { prompt } : {}) };
+}
