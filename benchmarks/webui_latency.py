@@ -23,7 +23,10 @@ from mobilesam.bench import describe_environment
 
 SIZES = ((640, 480), (4000, 3000))
 MARGIN = 0.1  # of each side of the image, without clicks
-SETTLED = "pageOf().root.dataset.state === 'ready' && !pageOf().queue.open.length && !pageOf().stage.frame"
+STATE = "pageOf().store.state"
+SETTLED = (
+    f"{STATE}.phase === 'ready' && {STATE} === pageOf().store.seen && !{STATE}.deciding && !pageOf().painter.frame"
+)
 
 
 def summary(values: list[float]) -> dict[str, Any]:
@@ -54,24 +57,25 @@ def clicks(browser: Any, url: str, photo: Path, count: int) -> dict[str, Any]:
     page.wait_for_selector('.mobilesam[data-state="empty"]')
     start = time.perf_counter()
     page.set_input_files('[data-part="file"]', photo)
-    page.wait_for_function(f"() => pageOf().file && {SETTLED}")
+    page.wait_for_function(f"() => {STATE}.image && {SETTLED}")
     opened = time.perf_counter() - start
     random, times, decode = np.random.default_rng(0), [], []
     for _ in range(count):
         across, down = random.uniform(MARGIN, 1 - MARGIN, 2)
         place = page.evaluate(
-            "([x, y]) => { const { stage } = pageOf(), f = stage.fitted, b = stage.canvas.getBoundingClientRect();"
-            " return [b.left + f.left + x * f.width * f.scale, b.top + f.top + y * f.height * f.scale]; }",
+            "([x, y]) => { const { painter: { fit: f, canvas }, store } = pageOf(), { image } = store.state;"
+            " const b = canvas.getBoundingClientRect();"
+            " return [b.left + f.left + x * image.width * f.scale, b.top + f.top + y * image.height * f.scale]; }",
             [across, down],
         )
         page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
         page.mouse.click(*place)
         page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
         times.append(float(page.evaluate("() => pageOf().root.dataset.paintedMs")))
-        decode.append(float(page.evaluate("() => pageOf().view.clock.decode")))
+        decode.append(float(page.evaluate(f"() => {STATE}.times.decode")))
         page.keyboard.press("Escape")
-        page.wait_for_function(f"() => pageOf().root.dataset.marked === 'false' && {SETTLED}")
-    encode = page.evaluate("() => pageOf().view.clock.encode")
+        page.wait_for_function(f"() => !{STATE}.doc.prompt.points.length && {SETTLED}")
+    encode = page.evaluate(f"() => {STATE}.times.encode")
     context.close()
     return {
         "seconds_to_open": round(opened, 3),

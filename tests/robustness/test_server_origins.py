@@ -36,6 +36,13 @@ ROUTES: dict[str, tuple[str, dict[str, Any]]] = {
     "/service/static/page.js": ("GET", {}),
     "/service/image": ("POST", {"content": b"x"}),
     "/service/save/mask": ("POST", {"json": {}}),
+    "/service/predict": ("POST", {"json": {}}),
+    "/service/freeze": ("POST", {"json": {}}),
+    "/service/everything": ("POST", {"json": {}}),
+    "/service/cancel": ("POST", {"json": {}}),
+    "/service/preview": ("GET", {}),
+    "/service/crop?x=0&y=0&width=1&height=1&side=1": ("GET", {}),
+    "/service/samples/cat.jpg": ("GET", {}),
 }
 FOREIGN = {
     "another web page": ({"Origin": "https://evil.example"}, 403, "Origin must be this server"),

@@ -141,6 +141,20 @@ def test_other_arguments_are_checked_too(client: Any, session: str, tmp_path: Pa
     assert "model must be one of" in refused(handle_file(tmp_path / "other.jpg"), "big", api_name="/encode")
 
 
+def test_arguments_with_a_default_may_be_left_out(client: Any, cat: Path) -> None:
+    from gradio_client import handle_file
+
+    opened = client.predict(handle_file(cat), api_name="/encode")
+    assert len(client.predict(opened["session"], [[*EYE, 1]], api_name="/predict")["masks"]) == 3
+
+
+def test_the_page_has_an_icon_and_no_link_to_what_is_refused(server: Any) -> None:
+    icon = get(f"{server.url}/favicon.ico")
+    assert (icon.status_code, icon.headers["content-type"]) == (200, "image/svg+xml")
+    config = get(f"{server.url}/config").json()
+    assert config["footer_links"] == []
+
+
 def test_files_of_the_server_are_out_of_reach(server: Any, session: str, cat: Path, tmp_path: Path) -> None:
     private = tmp_path / "private.png"
     shutil.copy(cat, private)
