@@ -1,0 +1,52 @@
+// Opening of a model: the runtime, the graphs, and what was learned on its weights.
+
+import { InputError } from "./errors.js";
+import { arraysOf, Files } from "./files.js";
+import { Predictor } from "./predictor.js";
+import { Runner } from "./runner.js";
+
+/** @typedef {import("./runner.js").Role} Role */
+/** @typedef {import("./runner.js").Runtime} Runtime */
+/** @typedef {import("./selection.js").Choosers} Choosers */
+/** @typedef {{ least: { balanced: number, fast: number } }} Expectation the least new masks for which a point is decoded */
+/** @typedef {{ predictor: Predictor, expectation: Expectation | null }} Model */
+
+/**
+ * Open the model of a folder.
+ * @param {string} base the address of the folder
+ * @param {{ threads?: number, onDownload?: import("./files.js").OnDownload }} options
+ * @returns {Promise<Model>}
+ */
+export async function open(base, { threads, onDownload }) {
+  const files = new Files(base, onDownload);
+  await files.open();
+  const runner = new Runner(await runtimeOf(files, threads));
+  for (const [role, file] of Object.entries(files.manifest.graphs)) await runner.open(/** @type {Role} */ (role), await files.read(file));
+  const { choosers, expectation } = await learnedOf(files);
+  return { predictor: new Predictor(runner, choosers), expectation };
+}
+
+/** @param {Files} files @param {number} [threads] @returns {Promise<Runtime>} */
+async function runtimeOf(files, threads) {
+  const { module, mjs, wasm } = files.manifest.runtime;
+  /** @type {Runtime} */
+  let runtime;
+  try {
+    runtime = await import(files.address(module));
+  } catch (error) {
+    throw new InputError(`${files.address(module)} cannot be loaded (${error instanceof Error ? error.message : error}). Write the folder again with: mobilesam site`);
+  }
+  runtime.env.logLevel = "error";
+  runtime.env.wasm.wasmPaths = { mjs: files.address(mjs), wasm: files.address(wasm) };
+  // Several threads share memory, which browsers allow on isolated pages alone.
+  runtime.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads ?? Math.min(4, navigator.hardwareConcurrency || 1) : 1;
+  return runtime;
+}
+
+/** @param {Files} files @returns {Promise<{ choosers: Choosers, expectation: Expectation | null }>} */
+async function learnedOf(files) {
+  if (!files.manifest.learned) return { choosers: {}, expectation: null };
+  const { chooser, box_chooser, expectation } = JSON.parse(new TextDecoder().decode(await files.read(files.manifest.learned)));
+  const arrays = (/** @type {Record<string, string>} */ texts) => /** @type {import("./chooser.js").Learned} */ (/** @type {unknown} */ (arraysOf(texts)));
+  return { choosers: { point: arrays(chooser), box: arrays(box_chooser) }, expectation };
+}
