@@ -19,6 +19,11 @@ export { InputError };
  *   the bytes so far and in all
  */
 
+/**
+ * @typedef {import("./candidate.js").MaskRecord} MaskRecord
+ * @typedef {import("./everything.js").Settings & { signal?: AbortSignal, onProgress?: (done: number, total: number, masks: number) => void }} EverythingOptions
+ */
+
 /** @typedef {{ resolve: (value: any) => void, reject: (error: Error) => void, onProgress?: (...values: any[]) => void }} Waiting */
 
 export class MobileSam {
@@ -66,6 +71,16 @@ export class MobileSam {
   /** Return the mask of the object that is most likely meant, with its `confidence`. @param {Prompt} prompt @returns {Promise<Prediction & { confidence: number | null }>} */
   predictOne(prompt) {
     return this.#call("predictOne", prompt);
+  }
+
+  /**
+   * Return a record for each object of the image, best first. An aborted run resolves with the records so far, and `partial`.
+   * @param {EverythingOptions} [options]
+   * @returns {Promise<MaskRecord[] & { partial: boolean }>}
+   */
+  async everything({ signal, onProgress, ...settings } = {}) {
+    const { records, partial } = await this.#call("everything", settings, { signal, onProgress });
+    return Object.assign(records, { partial });
   }
 
   /** End the worker and free its memory. */

@@ -1,5 +1,6 @@
 // The worker of MobileSam: it opens the model and does what the messages of mobilesam.js ask for, one after another.
 
+import { everything } from "./everything.js";
 import { open } from "./loading.js";
 import { rowsOf } from "./pixels.js";
 
@@ -12,6 +13,7 @@ let model = null;
 let last = Promise.resolve();
 /** The runs of everything mode that are to end. @type {Set<number>} */
 const canceled = new Set();
+const turn = new MessageChannel();
 
 function opened() {
   if (!model) throw new Error("The model is not open.");
@@ -29,6 +31,16 @@ const METHODS = {
   },
   predict: (prompt) => opened().predictor.predict(prompt),
   predictOne: (prompt) => opened().predictor.predictOne(prompt),
+  everything: (settings, id) => everything(opened(), settings, {
+    async mustStop() {
+      await new Promise((resolve) => { // lets messages in
+        turn.port1.onmessage = resolve;
+        turn.port2.postMessage(null);
+      });
+      return canceled.has(id);
+    },
+    onProgress: (...progress) => postMessage({ id, progress }),
+  }),
   async close() {
     await model?.predictor.runner.release();
     model = null;
