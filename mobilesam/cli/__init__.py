@@ -36,6 +36,7 @@ def build_app() -> typer.Typer:
         predict,
         quantize,
         samples,
+        site,
         verify,
         webui,
         weights,
@@ -56,6 +57,7 @@ def build_app() -> typer.Typer:
     app.command("export", cls=Command, no_args_is_help=True)(export.export)
     app.command("quantize", cls=Command, no_args_is_help=True)(quantize.quantize)
     app.command("verify", cls=Command, no_args_is_help=True)(verify.verify)
+    app.command("site", cls=Command, no_args_is_help=True)(site.site)
     app.command("webui", cls=Command)(webui.webui)
     app.command("doctor", cls=Command)(doctor.doctor)
     return app

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def download_bar() -> Iterator[Progress]:
+def download_bar(subject: str = "the weights") -> Iterator[Progress]:
     """Yield a callable for ``progress=`` of :mod:`mobilesam.weights.store`.
 
     It draws a bar for each file on a terminal, and otherwise writes a line for each file.
@@ -29,7 +29,7 @@ def download_bar() -> Iterator[Progress]:
             if not tasks:
                 bars.start()
             if not console.is_terminal:
-                console.print(f"fetching the weights: {what}", highlight=False, soft_wrap=True)
+                console.print(f"fetching {subject}: {what}", highlight=False, soft_wrap=True)
             tasks[what] = bars.add_task(what, total=total)
         bars.update(tasks[what], completed=done, total=total)
 

@@ -86,7 +86,7 @@ def clean(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files and remove nothing.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Remove the files without asking.")] = False,
 ) -> None:
-    """Remove fetched weights, unfinished downloads and saved ONNX files from the weights folder.
+    """Remove fetched weights, unfinished downloads, saved ONNX files and ONNX Runtime for browsers from the folder.
 
     Other files in the folder stay. The weights are fetched again when they are needed.
     """
@@ -96,11 +96,12 @@ def clean(
             "Add --yes to remove the files, or --dry-run to list them."
         )
     from mobilesam import weights
+    from mobilesam.export import site_runtime
     from mobilesam.onnx import templates
     from mobilesam.weights import cache
 
     store = weights.default_store()
-    files = [*cache.fetched_files(store), *templates.saved_files()]
+    files = [*cache.fetched_files(store), *templates.saved_files(), *site_runtime.saved_files()]
     if not files:
         typer.echo(f"nothing to remove in {store.folder}")
         return

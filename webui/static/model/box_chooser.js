@@ -3,7 +3,7 @@
 import { clickFeatures, clip, LOGIT } from "./chooser.js";
 import { LOGITS_SIZE, MASK_THRESHOLD } from "./geometry.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Box} Box */
 
 const LARGEST_DIFFERENCE = 2;

@@ -3,7 +3,7 @@
 import { areaOf, boxOf, Runs, toUncompressed } from "./rle.js";
 import { eachLine, windowAbove } from "./upsampling.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {import("./geometry.js").Frame} Frame */
 /** @typedef {import("./geometry.js").Point} Point */

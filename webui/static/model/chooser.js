@@ -2,7 +2,7 @@
 
 import { IMAGE_SIZE, LOGITS_SIZE, MASK_THRESHOLD, MASKS } from "./geometry.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Point} Point */
 
 /**

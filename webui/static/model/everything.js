@@ -88,7 +88,7 @@ function suppress(candidates, scores, threshold) {
   return nms(candidates.map(({ box }) => box), scores, threshold).map((index) => candidates[index]);
 }
 
-/** Fill small holes, remove small islands, and then remove duplicates; of two, one that did not change is kept. @param {Candidate[]} candidates @param {import("../engine.js").Size} size @param {typeof DEFAULTS} settings */
+/** Fill small holes, remove small islands, and then remove duplicates; of two, one that did not change is kept. @param {Candidate[]} candidates @param {import("./geometry.js").Size} size @param {typeof DEFAULTS} settings */
 function cleanedOf(candidates, size, { minMaskRegionArea, boxNmsThresh }) {
   const parts = candidates.map(({ boundaries }) => clean(boundaries, size, minMaskRegionArea));
   const cleaned = candidates.map((candidate, index) => {

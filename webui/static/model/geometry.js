@@ -1,7 +1,7 @@
 // The frames of an image, as in mobilesam/geometry.py: the original pixels; the model frame, in which the longer side has
 // 1024 pixels; and the low-resolution logits, 256 x 256 of the padded square.
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {{ width: number, height: number }} Size */
 /** @typedef {[number, number]} Point x, y */
 /** @typedef {[number, number, number, number]} Box x1, y1, x2, y2 */
 

@@ -42,10 +42,10 @@ export class MobileSam {
 
   /**
    * Load the model of a folder that `mobilesam site` wrote.
-   * @param {string | URL} url the address of the folder
+   * @param {string | URL} [url] the address of the folder; by default that of this script
    * @param {LoadOptions} [options]
    */
-  static async load(url, { threads, onDownload } = {}) {
+  static async load(url = new URL("..", import.meta.url), { threads, onDownload } = {}) {
     if (!WebAssembly.validate(SIMD)) throw new InputError("This browser has no WebAssembly SIMD, which the model needs. Use a newer browser.");
     const sam = new MobileSam(new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "mobilesam" }));
     try {

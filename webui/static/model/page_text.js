@@ -3,7 +3,7 @@
 import { boxOf, Runs, windowOf } from "./rle.js";
 import { eachLine, windowAbove } from "./upsampling.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Frame} Frame */
 /** @typedef {import("./rle.js").Boundaries} Boundaries */
 

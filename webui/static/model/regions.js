@@ -2,7 +2,7 @@
 
 import { boundariesOf, boxOf, windowOf } from "./rle.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {import("./rle.js").Boundaries} Boundaries */
 

@@ -1,7 +1,7 @@
 // Pillow's antialiased bilinear filter on 8-bit channels. It gives the same pixels, because it uses the same fixed-point
 // coefficients.
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 
 /**
  * An image of which rows can be read.

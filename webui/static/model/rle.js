@@ -1,7 +1,7 @@
 // Run lengths of masks, see mobilesam/masks/rle.py. A mask is its *boundaries*: the start and stop positions of its runs
 // of foreground, column by column. They increase strictly, so that two runs never touch.
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {ArrayLike<number> & Iterable<number>} Boundaries */
 /** @typedef {{ size: [number, number], counts: number[] }} UncompressedRle size: height, width */

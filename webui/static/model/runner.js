@@ -3,7 +3,7 @@
 
 import { coveredTokens, EMBED_DIM, GRID_SIZE, IMAGE_SIZE, LOGITS_SIZE, MASKS } from "./geometry.js";
 
-/** @typedef {import("../engine.js").Size} Size */
+/** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("./prompts.js").ModelPrompt} ModelPrompt */
 
 /**

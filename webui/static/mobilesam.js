@@ -1,0 +1,3 @@
+// MobileSAM for other pages. See model/mobilesam.js.
+
+export * from "./model/mobilesam.js";
