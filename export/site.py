@@ -26,6 +26,7 @@ from mobilesam.export import site_runtime
 from mobilesam.export.expectation_graph import make_expectation
 from mobilesam.export.quantize import quantize
 from mobilesam.export.recipes import Recipe
+from mobilesam.export.site_source import GRAPHS
 from mobilesam.files import exists
 from mobilesam.learned import LearnedFile
 from mobilesam.masks import box_chooser, chooser
@@ -34,7 +35,6 @@ from mobilesam.onnx import contract, metadata, recognition
 MANIFEST = "manifest.json"
 VERSION = 1  # of the manifest; webui/static/model/files.js reads it
 PRECISIONS = (Recipe.weights.value, FLOAT32)
-GRAPHS = (contract.ENCODER, *contract.SPLIT_DECODER)
 
 _WEIGHTS, _RUNTIME, _LEARNED = "weights", "runtime", "weights/learned.json"
 _DATA = ".data"  # the suffix of the weights of a graph that is larger than a file can be
@@ -59,7 +59,7 @@ def write_site(
     """Write the folder. It appears complete or not at all.
 
     Args:
-        source: a folder that ``mobilesam export`` wrote, with an encoder and a split decoder.
+        source: a folder with an encoder and a split decoder, see :mod:`mobilesam.export.site_source`.
         out: the folder to write.
         runtime: the files of :func:`mobilesam.export.site_runtime.fetch`.
         precision: "weights", large weights in int8; or "float32". Files that are quantized stay as they are.

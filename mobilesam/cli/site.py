@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import enum
 import json
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -45,7 +42,7 @@ def site(
     python -m http.server -d web
 
     Images stay in the tab, and nothing is loaded from elsewhere. ONNX Runtime for browsers comes from npm on first use.
-    Needs PyTorch, unless --model is a folder that mobilesam export wrote.
+    Networks other than MobileSAM need PyTorch, and --precision float32.
     """
     if runtime_only == (out is not None):
         actual = "neither" if out is None else "both"
@@ -65,9 +62,12 @@ def site(
         sizes = {path.name: path.stat().st_size for path in runtime}
         _report(site_runtime.folder(), sizes, as_json)
         return
+    from mobilesam.cli.model import fetch_weights
     from mobilesam.export.site import write_site
+    from mobilesam.export.site_source import source_of
 
-    with _exported(model) as source:
+    fetch_weights(model)
+    with source_of(model, _say) as source:
         written = write_site(source, folder, runtime, precision=precision.value, force=force, progress=_say)
     _report(written.path, written.files, as_json)
 
@@ -82,32 +82,3 @@ def _report(folder: Path, files: dict[str, int], as_json: bool) -> None:
         return
     typer.echo(folder)
     typer.echo(f"{len(files)} files, {sum(files.values()):,} bytes", err=True)
-
-
-@contextlib.contextmanager
-def _exported(model: str | None) -> Iterator[Path]:
-    """Yield a folder with the ONNX files of a model: its own folder, or one that is written for the time being."""
-    import importlib.util
-
-    from mobilesam import loading
-    from mobilesam.cli.model import load_model
-    from mobilesam.errors import missing_dependency
-    from mobilesam.export.plan import Plan
-    from mobilesam.files import expanded
-    from mobilesam.onnx import recognition
-
-    path = expanded(model or "")
-    if model and path.is_dir() and recognition.files_of(path):
-        yield path
-        return
-    for package in ("torch", "onnxscript"):
-        if not importlib.util.find_spec(package):
-            raise missing_dependency(package, "export", "mobilesam site")
-    from mobilesam.export.exporter import export_onnx
-
-    network = load_model(model, options.Backend.torch, options.Device.cpu, None)
-    sam = loading.require_torch(network, "site").sam
-    _say("exporting the model")
-    with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
-        export_onnx(sam, folder, Plan(parts=("encoder", "split_decoder")))
-        yield Path(folder)

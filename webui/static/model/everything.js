@@ -67,8 +67,8 @@ export async function everything(model, given, { mustStop, onProgress }) {
   }
   if (exploration.left && !stopped) onProgress(done, total -= exploration.left, distinct.length); // no new masks are expected
   // Among equal scores the order of the grid decides.
-  const found = [...byPoint.keys()].sort((one, other) => one - other).flatMap((index) => byPoint.get(index) ?? []);
-  const kept = suppress(found, found.map(({ predictedIou }) => predictedIou), settings.boxNmsThresh);
+  const candidates = [...byPoint.keys()].sort((one, other) => one - other).flatMap((index) => byPoint.get(index) ?? []);
+  const kept = suppress(candidates, candidates.map(({ predictedIou }) => predictedIou), settings.boxNmsThresh);
   const size = model.predictor.image.frame.original;
   const cleaned = settings.minMaskRegionArea > 0 ? cleanedOf(kept, size, settings) : kept;
   return { records: cleaned.map((candidate) => recordOf(candidate, size)), partial: stopped };
@@ -95,7 +95,7 @@ function cleanedOf(candidates, size, { minMaskRegionArea, boxNmsThresh }) {
     const boundaries = Int32Array.from(parts[index].boundaries);
     return { ...candidate, boundaries, box: boxOf(boundaries, size.height) };
   });
-  return suppress(cleaned, parts.map(({ changed }) => Number(!changed)), boxNmsThresh);
+  return suppress(cleaned, parts.map(({ changed }) => Number(!changed)), Math.max(boxNmsThresh, DEFAULTS.boxNmsThresh));
 }
 
 /** Decodes the points of a grid, and filters their masks. */
@@ -177,6 +177,8 @@ class Points {
 
 /** Return the centers of n x n equal cells, row by row, in 0..1. @param {number} side @returns {Point[]} */
 function gridOf(side) {
-  const places = Array.from({ length: side }, (_, index) => (side === 1 ? 0.5 : 1 / (2 * side) + index * ((1 - 1 / side) / (side - 1))));
+  const [first, last] = [1 / (2 * side), 1 - 1 / (2 * side)];
+  const step = (last - first) / Math.max(1, side - 1);
+  const places = Array.from({ length: side }, (_, index) => (index && index === side - 1 ? last : index * step + first));
   return places.flatMap((y) => places.map((x) => /** @type {Point} */ ([x, y])));
 }

@@ -49,7 +49,7 @@ export class MobileSam {
     if (!WebAssembly.validate(SIMD)) throw new InputError("This browser has no WebAssembly SIMD, which the model needs. Use a newer browser.");
     const sam = new MobileSam(new Worker(new URL("./worker.js", import.meta.url), { type: "module", name: "mobilesam" }));
     try {
-      await sam.#call("open", { base: new URL(url, document.baseURI).href, threads }, { onProgress: onDownload });
+      await sam.#call("open", { base: new URL(url, globalThis.document?.baseURI ?? location.href).href, threads }, { onProgress: onDownload });
     } catch (error) {
       sam.close();
       throw error;
@@ -94,13 +94,14 @@ export class MobileSam {
   #call(method, argument, { transfer = [], onProgress, signal } = {}) {
     if (this.#closed) return Promise.reject(new InputError("The model was closed. Load it again."));
     const id = this.#next++;
-    return new Promise((resolve, reject) => {
+    const cancel = () => this.#worker.postMessage({ method: "cancel", argument: id });
+    signal?.addEventListener("abort", cancel);
+    const response = new Promise((resolve, reject) => {
       this.#waiting.set(id, { resolve, reject, onProgress });
       this.#worker.postMessage({ id, method, argument }, transfer);
-      const cancel = () => this.#worker.postMessage({ method: "cancel", argument: id });
       if (signal?.aborted) cancel();
-      signal?.addEventListener("abort", cancel, { once: true });
     });
+    return response.finally(() => signal?.removeEventListener("abort", cancel));
   }
 
   /** @param {{ id: number, result?: unknown, error?: { name: string, message: string }, progress?: unknown[] }} message */

@@ -48,7 +48,7 @@ const METHODS = {
 };
 
 /** @param {Request} request */
-async function answer({ id, method, argument }) {
+async function respond({ id, method, argument }) {
   try {
     postMessage({ id, result: await METHODS[method](argument, id) });
   } catch (error) {
@@ -60,5 +60,5 @@ async function answer({ id, method, argument }) {
 
 addEventListener("message", ({ data }) => {
   if (data.method === "cancel") canceled.add(data.argument);
-  else last = last.then(() => answer(data));
+  else last = last.then(() => respond(data));
 });
