@@ -45,13 +45,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="module", params=["one thread", "isolated"])
-def tab(request: pytest.FixtureRequest, browser: Any, folder: Path) -> Iterator[Tab]:
-    isolated = request.param == "isolated"
-    with serving(folder, isolated=isolated) as address:
+@pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "isolated, two threads"])
+def threads(request: pytest.FixtureRequest) -> int:
+    return int(request.param)
+
+
+@pytest.fixture(scope="module")
+def tab(threads: int, browser: Any, folder: Path) -> Iterator[Tab]:
+    with serving(folder, isolated=threads > 1) as address:
         opened = Tab(browser, address)
-        assert opened.run("return crossOriginIsolated") is isolated
-        opened.load("{ threads: 2 }")
+        assert opened.run("return crossOriginIsolated") is (threads > 1)
+        opened.load(f"{{ threads: {threads} }}")
         yield opened
         assert opened.problems == []
         assert {url for url in opened.requests if not url.startswith((address, "blob:", "data:"))} == set()
@@ -108,10 +112,9 @@ def test_masks_of_points_and_boxes(tab: Tab, predictor: SamPredictor, name: str)
 
 
 @pytest.mark.parametrize("mode", ["exact", "balanced", "fast"])
-def test_everything(tab: Tab, mode: str) -> None:
-    generator = SamAutomaticMaskGenerator(
-        load(backend="onnx", device="cpu", threads=1), points_per_side=16, mode=mode, output_mode="uncompressed_rle"
-    )
+def test_everything(tab: Tab, threads: int, mode: str) -> None:
+    model = load(backend="onnx", device="cpu", threads=threads)
+    generator = SamAutomaticMaskGenerator(model, points_per_side=16, mode=mode, output_mode="uncompressed_rle")
     expected = generator.generate(photo("cat"))
     code = """
     await sam.setImage(await pixelsOf("cat.png"));
@@ -132,6 +135,23 @@ def test_everything(tab: Tab, mode: str) -> None:
         assert actual["stability_score"] == pytest.approx(record["stability_score"], abs=1e-3)
         assert (actual["point_coords"], actual["crop_box"]) == (record["point_coords"], record["crop_box"])
         assert actual["bbox"] == pytest.approx(record["bbox"], abs=1)
+
+
+def test_everything_with_two_workers_on_a_page_that_is_not_isolated(browser: Any, folder: Path) -> None:
+    code = """
+    await sam.setImage(await pixelsOf("cat.png"));
+    return (await sam.everything({ pointsPerSide: 4, minMaskRegionArea: 50 })).map(({ area }) => area);
+    """
+    with serving(folder) as address:
+        areas = []
+        for threads in (1, 2):
+            tab = Tab(browser, address)
+            tab.load(f"{{ threads: {threads} }}")
+            areas.append(tab.run(code))
+            assert len({url for url in tab.requests if url.endswith("decoder_worker.js")}) == threads - 1
+            tab.close()
+    assert areas[0] == areas[1]
+    assert areas[0]
 
 
 def test_an_aborted_run_gives_the_masks_so_far(tab: Tab) -> None:

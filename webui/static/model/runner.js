@@ -8,8 +8,8 @@ import { coveredTokens, EMBED_DIM, GRID_SIZE, IMAGE_SIZE, LOGITS_SIZE, MASKS } f
 
 /**
  * The part of onnxruntime-web that is used.
- * @typedef {{ data: Float32Array<ArrayBuffer>, dims: readonly number[], dispose(): void }} Tensor
- * @typedef {{ run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>>, release(): Promise<void> }} Session
+ * @typedef {{ data: Float32Array<ArrayBuffer>, dims: readonly number[] }} Tensor
+ * @typedef {{ run(feeds: Record<string, Tensor>): Promise<Record<string, Tensor>> }} Session
  * @typedef {object} Runtime
  * @property {{ wasm: { numThreads: number, wasmPaths: string | { mjs: string, wasm: string } }, logLevel: string }} env
  * @property {new (type: "float32", data: Float32Array, dims: number[]) => Tensor} Tensor
@@ -30,6 +30,13 @@ import { coveredTokens, EMBED_DIM, GRID_SIZE, IMAGE_SIZE, LOGITS_SIZE, MASKS } f
 const TOKENS = GRID_SIZE * GRID_SIZE;
 const NOT_MADE = -1e9; // logits that were not computed: below every threshold, and finite
 
+const OPTIONS = {
+  executionProviders: ["wasm"],
+  graphOptimizationLevel: "all",
+  // As in mobilesam/onnx/sessions.py: a fused kernel is slow, and threads that wait actively would slow other workers.
+  extra: { optimization: { disable_specified_optimizers: "SkipLayerNormFusion" }, session: { force_spinning_stop: "1" } },
+};
+
 export class Runner {
   /** @type {Runtime} */
   #runtime;
@@ -43,17 +50,7 @@ export class Runner {
 
   /** Open a graph. @param {Role} role @param {Uint8Array} model */
   async open(role, model) {
-    this.#sessions[role] = await this.#runtime.InferenceSession.create(model, { executionProviders: ["wasm"], graphOptimizationLevel: "all" });
-  }
-
-  /** @param {Role} role */
-  has(role) {
-    return role in this.#sessions;
-  }
-
-  async release() {
-    for (const session of Object.values(this.#sessions)) await session.release();
-    this.#sessions = {};
+    this.#sessions[role] = await this.#runtime.InferenceSession.create(model, OPTIONS);
   }
 
   /** @param {Role} role @param {Record<string, Tensor>} feeds */
@@ -66,6 +63,11 @@ export class Runner {
   /** @param {Float32Array} data @param {number[]} dims */
   #tensor(data, ...dims) {
     return new this.#runtime.Tensor("float32", data, dims);
+  }
+
+  /** Return tensors of these values. @param {Record<string, { data: Float32Array, dims: readonly number[] }>} values */
+  tensors(values) {
+    return Object.fromEntries(Object.entries(values).map(([name, { data, dims }]) => [name, this.#tensor(data, ...dims)]));
   }
 
   /** Return the embedding, 256 x 64 x 64, of the encoder's input. @param {Float32Array} pixels */
