@@ -34,12 +34,14 @@ window.base64 = (array) => {
 };
 window.plain = ({ masks, lowResLogits, ...rest }) => ({ ...rest, masks: masks.map(runs), logits: lowResLogits.map(base64) });
 window.pixelsOf = async (address) => createImageBitmap(await (await fetch(address)).blob(), { colorSpaceConversion: "none" });
+undefined;
 """
+_BLANK = b'<!doctype html><title>blank</title><link rel="icon" href="data:,">'
 
 
 @contextlib.contextmanager
 def serving(folder: Path, *, isolated: bool = False) -> Iterator[str]:
-    """Serve a folder and yield its address."""
+    """Serve a folder, and a page ``blank.html``, and yield its address."""
 
     class Handler(http.server.SimpleHTTPRequestHandler):
         extensions_map = {  # noqa: RUF012 (as in the base class)
@@ -47,6 +49,15 @@ def serving(folder: Path, *, isolated: bool = False) -> Iterator[str]:
             ".mjs": "text/javascript",
             ".wasm": "application/wasm",
         }
+
+        def do_GET(self) -> None:
+            if self.path != "/blank.html":
+                super().do_GET()
+                return
+            self.send_response(200)
+            self.send_header("Content-Type", "text/html")
+            self.end_headers()
+            self.wfile.write(_BLANK)
 
         def end_headers(self) -> None:
             for name, value in ISOLATED.items() if isolated else ():
@@ -56,7 +67,11 @@ def serving(folder: Path, *, isolated: bool = False) -> Iterator[str]:
         def log_message(self, *_: Any) -> None:
             pass
 
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
+    class Server(http.server.ThreadingHTTPServer):
+        def handle_error(self, *_: Any) -> None:
+            """Ignore that a page was closed during a download."""
+
+    server = Server(("127.0.0.1", 0), functools.partial(Handler, directory=str(folder)))
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:
@@ -73,7 +88,7 @@ class Tab:
     requests: the addresses of all requests, those of its worker too.
     """
 
-    def __init__(self, browser: Any, address: str) -> None:
+    def __init__(self, browser: Any, address: str, name: str = "blank.html") -> None:
         self.context = browser.new_context()
         self.page = self.context.new_page()
         self.page.set_default_timeout(300_000)
@@ -81,7 +96,7 @@ class Tab:
         self.problems: list[str] = []
         self.context.on("request", lambda request: self.requests.append(request.url))
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
-        self.page.goto(f"{address}index.html")
+        self.page.goto(f"{address}{name}")
         self.page.evaluate(_HELPERS)
 
     def load(self, options: str = "{}", folder: str = "./") -> None:
@@ -97,7 +112,9 @@ class Tab:
 
     def error(self, code: str) -> str:
         """Return the name and the message of the error of such a body."""
-        return str(self.run(f"try {{ {code} }} catch (error) {{ return `${{error.name}}: ${{error.message}}`; }} return '';"))
+        return str(
+            self.run(f"try {{ {code} }} catch (error) {{ return `${{error.name}}: ${{error.message}}`; }} return '';")
+        )
 
     def close(self) -> None:
         self.context.close()

@@ -186,7 +186,9 @@ def _refuse_other_graphs(parts: recognition.Parts, source: Path) -> None:
     path, model = parts[contract.ENCODER.role]
     initializers = {tensor.name for tensor in model.graph.initializer}
     inputs = [value for value in model.graph.input if value.name not in initializers]
-    if [value.name for value in inputs] != contract.ENCODER.input_names or len(inputs[0].type.tensor_type.shape.dim) != 4:
+    if [value.name for value in inputs] != contract.ENCODER.input_names or len(
+        inputs[0].type.tensor_type.shape.dim
+    ) != 4:
         actual = f"{path} with other options"
         raise InputError(sentence("encoder", "be one of mobilesam export's default options", actual, remedy))
 

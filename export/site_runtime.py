@@ -59,7 +59,9 @@ def saved_files() -> list[Path]:
 
 
 def _files() -> list[RemoteFile]:
-    return [RemoteFile(folder() / name, size, sha256, f"package/dist/{name}") for name, (size, sha256) in _FILES.items()]
+    return [
+        RemoteFile(folder() / name, size, sha256, f"package/dist/{name}") for name, (size, sha256) in _FILES.items()
+    ]
 
 
 def _is_missing(file: RemoteFile) -> bool:

@@ -45,7 +45,9 @@ def names_in(folder: Path) -> set[str]:
 
 @pytest.mark.weights
 @pytest.mark.parametrize(("precision", "most"), [("weights", 27e6), ("float32", 56e6)])
-def test_the_manifest_lists_every_file(source: Path, runtime: list[Path], tmp_path: Path, precision: str, most: float) -> None:
+def test_the_manifest_lists_every_file(
+    source: Path, runtime: list[Path], tmp_path: Path, precision: str, most: float
+) -> None:
     written = write_site(source, tmp_path / "site", runtime, precision=precision)
     folder = written.path
     manifest = json.loads((folder / "manifest.json").read_text())

@@ -30,7 +30,7 @@ def test_a_run_learns_where_new_masks_are_expected(tmp_path: Path) -> None:
     inside = (random.random((60, len(POINTS))) < 0.3).astype(np.uint8)
     rates = -random.random((4, len(POINTS))).astype(np.float32) * 3
     decays = np.array([0.5, 1, 2, 4], np.float32)
-    least = -1.2
+    least = -0.4
     orders = []
     for expectation in (None, Expectation(rates, decays, least)):
         exploration = Exploration(POINTS, appearance_of(vectors), 40, expectation)
@@ -87,6 +87,8 @@ def test_points_inside_of_the_finest_mask(tmp_path: Path) -> None:
     )));
     """
     result = run(tmp_path, code, cases=cases, cells=(cells[:, 1] * 256 + cells[:, 0]).tolist())
-    expected = [[inside_finest(case, cells[prompt], cells, 0, 1).astype(int).tolist() for prompt in range(3)] for case in cases]
+    expected = [
+        [inside_finest(case, cells[prompt], cells, 0, 1).astype(int).tolist() for prompt in range(3)] for case in cases
+    ]
     assert result == expected
     assert np.any(result)

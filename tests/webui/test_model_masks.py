@@ -114,7 +114,9 @@ def test_run_lengths(tmp_path: Path) -> None:
 def test_the_text_of_the_page(tmp_path: Path) -> None:
     sizes = [(200, 231), (200, 4000), (3001, 231)]
     random = np.random.default_rng(4)
-    wide = [rle.boundaries_of(ndimage.zoom(logits_of(random)[0], [side / 256 for side in hw], order=1) > 0) for hw in sizes]
+    wide = [
+        rle.boundaries_of(ndimage.zoom(logits_of(random)[0], [side / 256 for side in hw], order=1) > 0) for hw in sizes
+    ]
     cases = [
         {"boundaries": boundaries.tolist(), "size": hw[::-1], "shown": view.preview_hw(hw)[::-1]}
         for boundaries, hw in zip(wide, sizes, strict=True)

@@ -12,7 +12,6 @@ import { boxOf } from "./rle.js";
 /** @typedef {import("./geometry.js").Box} Box */
 /** @typedef {import("./loading.js").Model} Model */
 /** @typedef {import("./points.js").CheckedSettings} CheckedSettings */
-/** @typedef {import("./points.js").DecodedPoint} DecodedPoint */
 
 /**
  * @typedef {object} Settings
@@ -42,7 +41,6 @@ export async function everything(model, given, { mustStop, onProgress }) {
   const settings = checked({ ...DEFAULTS, ...given });
   const points = new Points(model, settings);
   const exploration = await points.exploration();
-  const [workers, decode] = await decoderOf(model, points, settings);
   let [done, total] = [0, exploration.left];
   /** @type {Map<number, Candidate[]>} */
   const byPoint = new Map();
@@ -50,9 +48,9 @@ export async function everything(model, given, { mustStop, onProgress }) {
   const distinct = [];
   let stopped = false;
   while (!(stopped = await mustStop())) {
-    const indices = exploration.take(BATCH * workers);
+    const indices = exploration.take(BATCH);
     if (!indices.length) break;
-    for (const { index, candidates, inside } of await decode(indices)) {
+    for (const { index, candidates, inside } of await points.decode(indices)) {
       byPoint.set(index, candidates);
       if (inside) exploration.learn(index, inside);
       for (const { box } of candidates) if (!distinct.some((other) => boxIou(box, other) > settings.boxNmsThresh)) distinct.push(box);
@@ -67,15 +65,6 @@ export async function everything(model, given, { mustStop, onProgress }) {
   const size = model.predictor.image.frame.original;
   const cleaned = settings.minMaskRegionArea > 0 ? cleanedOf(kept, size, settings) : kept;
   return { records: cleaned.map((candidate) => recordOf(candidate, size)), partial: stopped };
-}
-
-/** Return how many workers decode at the same time, and what decodes points. @param {Model} model @param {Points} points @param {CheckedSettings} settings @returns {Promise<[number, (indices: number[]) => Promise<DecodedPoint[]>]>} */
-async function decoderOf({ decoders, predictor }, points, settings) {
-  if (!decoders) return [1, (indices) => points.decode(indices)];
-  const tokens = Object.entries(await predictor.imageTokens()).map(([name, { data, dims }]) => [name, { data, dims }]);
-  await decoders.setImage({ frame: predictor.image.frame, tokens: Object.fromEntries(tokens) }, settings);
-  const parts = (/** @type {number[]} */ indices) => Array.from({ length: Math.ceil(indices.length / BATCH) }, (_, part) => indices.slice(part * BATCH, (part + 1) * BATCH));
-  return [decoders.count, (indices) => decoders.decode(parts(indices))];
 }
 
 /** @param {CheckedSettings} settings */

@@ -1,6 +1,5 @@
 // Opening of a model: the runtime, the graphs, and what was learned on its weights.
 
-import { Decoders } from "./decoders.js";
 import { InputError } from "./errors.js";
 import { arraysOf, Files } from "./files.js";
 import { Predictor } from "./predictor.js";
@@ -10,36 +9,26 @@ import { Runner } from "./runner.js";
 /** @typedef {import("./runner.js").Runtime} Runtime */
 /** @typedef {import("./selection.js").Choosers} Choosers */
 /** @typedef {{ least: { balanced: number, fast: number } }} Expectation the least new masks for which a point is decoded */
-
-/**
- * @typedef {object} Model
- * @property {Predictor} predictor
- * @property {Expectation | null} expectation
- * @property {Decoders | null} decoders the workers of everything mode, if it has more than one thread
- */
+/** @typedef {{ predictor: Predictor, expectation: Expectation | null }} Model */
 
 const DEFAULT_THREADS = 4; // at most: more need more memory, and are hardly faster
-const NOTHING_LEARNED = { choosers: {}, expectation: null };
 
 /**
  * Open the model of a folder.
  * @param {string} base the address of the folder
- * @param {{ threads?: number, roles?: Role[], onDownload?: import("./files.js").OnDownload }} options `roles`: the graphs to
- *   open, without what was learned; by default all
+ * @param {{ threads?: number, onDownload?: import("./files.js").OnDownload }} options
  * @returns {Promise<Model>}
  */
-export async function open(base, { threads, roles, onDownload }) {
+export async function open(base, { threads, onDownload }) {
   const files = new Files(base, onDownload);
   await files.open();
-  const count = threads ?? (globalThis.crossOriginIsolated ? Math.min(DEFAULT_THREADS, navigator.hardwareConcurrency || 1) : 1);
-  const runner = new Runner(await runtimeOf(files, count));
-  const { graphs } = files.manifest;
-  for (const role of roles ?? /** @type {Role[]} */ (Object.keys(graphs))) await runner.open(role, await files.read(graphs[role]));
-  const { choosers, expectation } = roles ? NOTHING_LEARNED : await learnedOf(files);
-  return { predictor: new Predictor(runner, choosers), expectation, decoders: count > 1 ? new Decoders(base, count) : null };
+  const runner = new Runner(await runtimeOf(files, threads));
+  for (const [role, file] of Object.entries(files.manifest.graphs)) await runner.open(/** @type {Role} */ (role), await files.read(file));
+  const { choosers, expectation } = await learnedOf(files);
+  return { predictor: new Predictor(runner, choosers), expectation };
 }
 
-/** @param {Files} files @param {number} threads @returns {Promise<Runtime>} */
+/** @param {Files} files @param {number} [threads] @returns {Promise<Runtime>} */
 async function runtimeOf(files, threads) {
   const { module, mjs, wasm } = files.manifest.runtime;
   /** @type {Runtime} */
@@ -52,13 +41,13 @@ async function runtimeOf(files, threads) {
   runtime.env.logLevel = "error";
   runtime.env.wasm.wasmPaths = { mjs: files.address(mjs), wasm: files.address(wasm) };
   // Several threads share memory, which browsers allow on isolated pages alone.
-  runtime.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads : 1;
+  runtime.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads ?? Math.min(DEFAULT_THREADS, navigator.hardwareConcurrency || 1) : 1;
   return runtime;
 }
 
 /** @param {Files} files @returns {Promise<{ choosers: Choosers, expectation: Expectation | null }>} */
 async function learnedOf(files) {
-  if (!files.manifest.learned) return NOTHING_LEARNED;
+  if (!files.manifest.learned) return { choosers: {}, expectation: null };
   const { chooser, box_chooser, expectation } = JSON.parse(new TextDecoder().decode(await files.read(files.manifest.learned)));
   const arrays = (/** @type {Record<string, string>} */ texts) => /** @type {import("./chooser.js").Learned} */ (/** @type {unknown} */ (arraysOf(texts)));
   return { choosers: { point: arrays(chooser), box: arrays(box_chooser) }, expectation };

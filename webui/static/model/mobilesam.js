@@ -14,8 +14,8 @@ export { InputError };
 
 /**
  * @typedef {object} LoadOptions
- * @property {number} [threads] by default one for each core, at most four, on a cross-origin isolated page, and one on
- *   other pages; there only everything mode uses more
+ * @property {number} [threads] that the model uses on a cross-origin isolated page; by default one for each core, at
+ *   most four. Other pages have one thread.
  * @property {(file: string, done: number, total: number) => void} [onDownload] called with the file that is fetched, and
  *   the bytes so far and in all
  */

@@ -53,11 +53,6 @@ export class Predictor {
     this.#image = { embedding, frame };
   }
 
-  /** Set an image by what all prompts of it share, for points alone. @param {import("./runner.js").ImageTokens} tokens @param {Frame} frame */
-  setTokens(tokens, frame) {
-    this.#image = { embedding: new Float32Array(0), frame, tokens };
-  }
-
   /** The image that is set. */
   get image() {
     if (!this.#image) throw new InputError("No image is set. Call setImage before predicting.");

@@ -35,8 +35,9 @@ export function clean(boundaries, { width, height }, least) {
   const filled = flip(window, holes, (label) => holes.sizes[label] < least && !open.has(label));
   const islands = partsOf(window, columns, 1);
   const largest = islands.sizes.indexOf(Math.max(...islands.sizes));
-  const removed = flip(window, islands, (label) => islands.sizes[label] < least && label !== largest);
-  return filled || removed ? { boundaries: boundariesOf(window, [x1, y1, x2, y2], height), changed: true } : { boundaries, changed: false };
+  flip(window, islands, (label) => islands.sizes[label] < least && label !== largest);
+  const isSmall = islands.sizes.some((size, label) => label > 0 && size < least); // the largest one counts, too
+  return filled || isSmall ? { boundaries: boundariesOf(window, [x1, y1, x2, y2], height), changed: true } : { boundaries, changed: false };
 }
 
 /** Flip the pixels of some parts, and return whether there are any. @param {Uint8Array} window @param {Parts} parts @param {(label: number) => boolean} isChosen */

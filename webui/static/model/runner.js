@@ -33,8 +33,7 @@ const NOT_MADE = -1e9; // logits that were not computed: below every threshold, 
 const OPTIONS = {
   executionProviders: ["wasm"],
   graphOptimizationLevel: "all",
-  // As in mobilesam/onnx/sessions.py: a fused kernel is slow, and threads that wait actively would slow other workers.
-  extra: { optimization: { disable_specified_optimizers: "SkipLayerNormFusion" }, session: { force_spinning_stop: "1" } },
+  extra: { optimization: { disable_specified_optimizers: "SkipLayerNormFusion" } }, // as in mobilesam/onnx/sessions.py
 };
 
 export class Runner {
@@ -63,11 +62,6 @@ export class Runner {
   /** @param {Float32Array} data @param {number[]} dims */
   #tensor(data, ...dims) {
     return new this.#runtime.Tensor("float32", data, dims);
-  }
-
-  /** Return tensors of these values. @param {Record<string, { data: Float32Array, dims: readonly number[] }>} values */
-  tensors(values) {
-    return Object.fromEntries(Object.entries(values).map(([name, { data, dims }]) => [name, this.#tensor(data, ...dims)]));
   }
 
   /** Return the embedding, 256 x 64 x 64, of the encoder's input. @param {Float32Array} pixels */
