@@ -29,11 +29,17 @@ window.runs = (mask) => {
 };
 window.base64 = (array) => {
   let text = "";
-  for (const byte of new Uint8Array(array.buffer, array.byteOffset, array.byteLength)) text += String.fromCharCode(byte);
+  const bytes = new Uint8Array(array.buffer, array.byteOffset, array.byteLength);
+  for (const byte of bytes) text += String.fromCharCode(byte);
   return btoa(text);
 };
-window.plain = ({ masks, lowResLogits, ...rest }) => ({ ...rest, masks: masks.map(runs), logits: lowResLogits.map(base64) });
-window.pixelsOf = async (address) => createImageBitmap(await (await fetch(address)).blob(), { colorSpaceConversion: "none" });
+window.plain = ({ masks, lowResLogits, ...rest }) => (
+  { ...rest, masks: masks.map(runs), logits: lowResLogits.map(base64) }
+);
+window.pixelsOf = async (address) => {
+  const response = await fetch(address);
+  return createImageBitmap(await response.blob(), { colorSpaceConversion: "none" });
+};
 undefined;
 """
 _BLANK = b'<!doctype html><title>blank</title><link rel="icon" href="data:,">'

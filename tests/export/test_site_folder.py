@@ -184,8 +184,8 @@ def test_without_npm_the_command_says_what_to_do(command: Command, home: Path, m
     code, out, err = command("site", "--runtime-only")
     assert (code, out) == (1, "")
     assert err == (
-        f"error: ONNX Runtime for browsers, the npm package {site_runtime.PACKAGE}, could not be fetched: the npm client "
-        "is not installed. Install npm and connect to its registry, or copy ort.wasm.min.mjs, "
+        f"error: ONNX Runtime for browsers, the npm package {site_runtime.PACKAGE}, could not be fetched: the npm "
+        "client is not installed. Install npm and connect to its registry, or copy ort.wasm.min.mjs, "
         "ort-wasm-simd-threaded.mjs, ort-wasm-simd-threaded.wasm from the package's folder dist to "
         f"{home / 'onnxruntime-web-1.30.0'}.\n"
     )

@@ -29,7 +29,7 @@ def test_the_filter_gives_the_pixels_of_pillow(tmp_path: Path) -> None:
     const result = given.cases.map(({ pixels, size: [width, height], resized, to }) => {
       const rows = (top, count) => pixels.subarray(3 * width * top, 3 * width * (top + count));
       const actual = resize({ width, height, rows }, { width: to[0], height: to[1] });
-      return actual.length === resized.length && actual.every((value, index) => value === resized[index]);
+      return actual.length === resized.length && actual.every((value, at) => value === resized[at]);
     });
     """
     assert run(tmp_path, code, cases=cases) == [True] * len(cases)
@@ -42,7 +42,7 @@ def test_the_encoders_input_is_that_of_python(tmp_path: Path) -> None:
     import { encoderInput } from "./static/model/pixels.js";
     const rows = (top, count) => given.image.subarray(3 * 450 * top, 3 * 450 * (top + count));
     const { pixels, frame } = encoderInput({ width: 450, height: 301, rows });
-    const result = { frame, same: pixels.every((value, index) => value === given.pixels[index]), length: pixels.length };
+    const result = { frame, same: pixels.every((value, at) => value === given.pixels[at]), length: pixels.length };
     """
     result = run(tmp_path, code, image=image, pixels=expected.pixels)
     assert result["same"]
@@ -102,19 +102,30 @@ def test_prompts_in_the_model_frame(tmp_path: Path, recwarn: pytest.WarningsReco
         assert actual["single"] == [expected.single_point, expected.single_box]
 
 
+POINTS_NEED_LABELS = (
+    "points must come with labels, got no labels; pass 1 for each foreground point and 0 for each background point"
+)
+UNKNOWN_LABEL = (
+    "labels must be 1, 0 or -1, got 2; use 1 for foreground, 0 for background, -1 for padding; "
+    "corners of a box go in box"
+)
+REVERSED = "box must have x1 < x2 and y1 < y2, got [5, 5, 1, 9]; pass the upper left corner first"
+WRONG_MASK = "maskInput must be a Float32Array of 256 x 256, got length 4; pass one of lowResLogits"
+
+
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
         ("{}", "a prompt must have at least one of points, box and maskInput, got none; pass one of them"),
-        ("{ points: [1, 2], labels: [1] }", 'points must be a list of pairs, got [1,2]; pass [[x, y]] for one point'),
-        ("{ points: [[1, 2]] }", "points must come with labels, got no labels; pass 1 for each foreground point and 0 for each background point"),
+        ("{ points: [1, 2], labels: [1] }", "points must be a list of pairs, got [1,2]; pass [[x, y]] for one point"),
+        ("{ points: [[1, 2]] }", POINTS_NEED_LABELS),
         ("{ points: [[1, 2]], labels: [1, 0] }", "labels must have length 1, got 2; pass one label for each point"),
-        ("{ points: [[1, 2]], labels: [2] }", "labels must be 1, 0 or -1, got 2; use 1 for foreground, 0 for background, -1 for padding; corners of a box go in box"),
+        ("{ points: [[1, 2]], labels: [2] }", UNKNOWN_LABEL),
         ("{ points: [[1, NaN]], labels: [1] }", "points must be finite numbers, got NaN; remove it"),
-        ("{ box: [5, 5, 1, 9] }", "box must have x1 < x2 and y1 < y2, got [5, 5, 1, 9]; pass the upper left corner first"),
-        ("{ maskInput: new Float32Array(4) }", "maskInput must be a Float32Array of 256 x 256, got length 4; pass one of lowResLogits"),
+        ("{ box: [5, 5, 1, 9] }", REVERSED),
+        ("{ maskInput: new Float32Array(4) }", WRONG_MASK),
     ],
-)  # fmt: skip
+)
 def test_prompts_that_cannot_be_used(tmp_path: Path, prompt: str, message: str) -> None:
     code = f"""
     import {{ frameOf }} from "./static/model/geometry.js";

@@ -44,7 +44,8 @@ def test_upsampled_masks(tmp_path: Path) -> None:
     code = """
     import { frameOf } from "./static/model/geometry.js";
     import { maskOf } from "./static/model/upsampling.js";
-    const result = given.cases.map(({ logits, size: [width, height] }) => maskOf(logits, frameOf({ width, height }), 0));
+    const frame = ([width, height]) => frameOf({ width, height });
+    const result = given.cases.map(({ logits, size }) => maskOf(logits, frame(size), 0));
     """
     for hw, case, actual in zip(SIZES, cases, run(tmp_path, code, cases=cases), strict=True):
         expected = upsample(case["logits"], resized_hw(hw, 1024), hw, 1024)  # type: ignore[arg-type]
@@ -152,7 +153,9 @@ def test_small_holes_and_islands(tmp_path: Path, least: int) -> None:
     given = [{"boundaries": rle.boundaries_of(mask).tolist(), "size": mask.shape[::-1]} for mask in noise]
     code = """
     import { clean } from "./static/model/regions.js";
-    const result = given.cases.map(({ boundaries, size: [width, height] }) => clean(boundaries, { width, height }, given.least));
+    const result = given.cases.map(({ boundaries, size: [width, height] }) => (
+      clean(boundaries, { width, height }, given.least)
+    ));
     """
     for mask, actual in zip(noise, run(tmp_path, code, cases=given, least=least), strict=True):
         hw = (mask.shape[0], mask.shape[1])

@@ -93,7 +93,7 @@ def test_masks_of_points_and_boxes(tab: Tab, predictor: SamPredictor, name: str)
     predictor.set_image(image)
     tab.run("await sam.setImage(await pixelsOf(given))", f"{name}.png")
     for prompt in prompts(*image.shape[:2]):
-        arguments = {f"point_{key}": prompt.get(words) for key, words in (("coords", "points"), ("labels", "labels"))}
+        arguments = {f"point_{name}": prompt.get(key) for name, key in (("coords", "points"), ("labels", "labels"))}
         expected = predictor.predict(**arguments, box=prompt.get("box"))
         actual = tab.run("return plain(await sam.predict(given))", prompt)
         compare(actual, expected)
@@ -107,7 +107,10 @@ def test_masks_of_points_and_boxes(tab: Tab, predictor: SamPredictor, name: str)
         else:
             assert chosen["confidence"] == pytest.approx(one.confidence[0], abs=1e-3)
         refined = predictor.predict(**arguments, box=prompt.get("box"), mask_input=expected.low_res_logits[1:2])
-        code = "const { lowResLogits: [, maskInput] } = await sam.predict(given); return plain(await sam.predict({ ...given, maskInput }))"
+        code = """
+        const { lowResLogits: [, maskInput] } = await sam.predict({ ...given, multimask: true });
+        return plain(await sam.predict({ ...given, maskInput }));
+        """
         compare(tab.run(code, prompt), refined)
 
 
@@ -119,7 +122,8 @@ def test_everything(tab: Tab, mode: str) -> None:
     code = """
     await sam.setImage(await pixelsOf("cat.png"));
     const progress = [];
-    const records = await sam.everything({ pointsPerSide: 16, mode: given, onProgress: (...values) => progress.push(values) });
+    const onProgress = (...values) => progress.push(values);
+    const records = await sam.everything({ pointsPerSide: 16, mode: given, onProgress });
     return { records: [...records], partial: records.partial, progress };
     """
     result = tab.run(code, mode)
@@ -219,7 +223,7 @@ def test_the_order_of_calls(browser: Any, folder: Path) -> None:
         assert tab.error("await sam.predict({ points: [[1, 2]], labels: [1] })") == (
             "InputError: No image is set. Call setImage before predicting."
         )
-        pending = "const waiting = sam.setImage(await pixelsOf('cat.png')); await Promise.resolve(); sam.close(); await waiting;"
+        pending = "const waiting = sam.predict({ points: [[1, 2]], labels: [1] }); sam.close(); await waiting;"
         assert tab.error(pending) == "InputError: The model was closed."
         assert tab.error("await sam.predict({})") == "InputError: The model was closed. Load it again."
         tab.close()

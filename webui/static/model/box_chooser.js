@@ -17,7 +17,7 @@ export function boxFeatures(logits, ious, corners, input) {
   return [...ofMasks, ...logits.flatMap((mask) => fit(mask, size, box))];
 }
 
-/** Return how a mask fits a box. @param {Float32Array} logits @param {Size} size @param {number[]} box in logits */
+/** Return the fit of a mask to a box. @param {Float32Array} logits @param {Size} size @param {number[]} box in logits */
 function fit(logits, { width, height }, [x1, y1, x2, y2]) {
   const covers = (/** @type {number} */ place, /** @type {number} */ low, /** @type {number} */ high) => place >= low - 0.5 && place <= high + 0.5;
   const across = Array.from({ length: LOGITS_SIZE }, (_, place) => covers(place, x1, x2));

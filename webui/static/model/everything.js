@@ -25,8 +25,8 @@ import { boxOf } from "./rle.js";
  *
  * @typedef {object} Control
  * @property {() => Promise<boolean>} mustStop whether the run is to end
- * @property {(done: number, total: number, masks: number) => void} onProgress points decoded, points in all, and about how
- *   many masks
+ * @property {(done: number, total: number, masks: number) => void} onProgress points decoded, points in all, and the
+ *   approximate number of masks
  */
 
 /** The records, best first; `partial` if the run was stopped. @typedef {{ records: MaskRecord[], partial: boolean }} Result */
@@ -41,13 +41,14 @@ export async function everything(model, given, { mustStop, onProgress }) {
   const settings = checked({ ...DEFAULTS, ...given });
   const points = new Points(model, settings);
   const exploration = await points.exploration();
-  let [done, total] = [0, exploration.left];
+  const total = exploration.left;
+  let done = 0;
   /** @type {Map<number, Candidate[]>} */
   const byPoint = new Map();
   /** @type {Box[]} */
   const distinct = [];
-  let stopped = false;
-  while (!(stopped = await mustStop())) {
+  let stopped = await mustStop();
+  while (!stopped) {
     const indices = exploration.take(BATCH);
     if (!indices.length) break;
     for (const { index, candidates, inside } of await points.decode(indices)) {
@@ -57,8 +58,9 @@ export async function everything(model, given, { mustStop, onProgress }) {
     }
     done += indices.length;
     onProgress(done, total, distinct.length);
+    stopped = await mustStop();
   }
-  if (exploration.left && !stopped) onProgress(done, total -= exploration.left, distinct.length); // no new masks are expected
+  if (exploration.left && !stopped) onProgress(done, done, distinct.length); // no new masks are expected
   // Among equal scores the order of the grid decides.
   const candidates = [...byPoint.keys()].sort((one, other) => one - other).flatMap((index) => byPoint.get(index) ?? []);
   const kept = suppress(candidates, candidates.map(({ predictedIou }) => predictedIou), settings.boxNmsThresh);

@@ -4,10 +4,10 @@
 /** @typedef {import("./geometry.js").Point} Point */
 
 /**
- * The new masks to expect of points before any is decoded, and how they become fewer.
+ * The new masks to expect of points before any is decoded, and their decrease.
  * @typedef {object} Expectation
  * @property {Float32Array[]} logRates for each kind of mask, the logarithm of the expected masks of each point
- * @property {number[]} decays how fast each kind becomes fewer at a point that becomes known
+ * @property {number[]} decays the decrease of each kind at a point that becomes known
  * @property {number} logLeast points of which fewer new masks are expected are not decoded
  */
 

@@ -101,8 +101,9 @@ async function* chunksOf(response) {
 
 /** Return the SHA-256 of bytes, or `unknown` on an insecure page, where browsers do not compute it. @param {Uint8Array<ArrayBuffer>} content @param {string} unknown */
 async function digest(content, unknown) {
-  if (!globalThis.crypto?.subtle) return unknown;
-  const sum = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+  const { subtle } = globalThis.crypto ?? {};
+  if (!subtle) return unknown;
+  const sum = new Uint8Array(await subtle.digest("SHA-256", content));
   return Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join("");
 }
 

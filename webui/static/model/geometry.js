@@ -6,7 +6,7 @@
 /** @typedef {[number, number, number, number]} Box x1, y1, x2, y2 */
 
 /**
- * How low-resolution logits lie on an image.
+ * The place of low-resolution logits on an image.
  * @typedef {object} Frame
  * @property {Size} original the image as given
  * @property {Size} input the image in the model frame, before padding

@@ -30,7 +30,7 @@ import { PADDING } from "./prompts.js";
 export const SHARE = { exact: 1, balanced: 0.375, fast: 0.171875 };
 const MOST_SHARE = { exact: 1, balanced: 0.625, fast: 0.375 };
 const MIN_PREDICTED_IOU = 0.6; // from here on a mask shows which points are known
-const DECAYS = [0.5, 1, 2, 4]; // how fast the expected masks of each kind become fewer
+const DECAYS = [0.5, 1, 2, 4]; // the decrease of the expected masks of each kind
 const LEARNED_ON = { predIouThresh: 0.88, stabilityScoreThresh: 0.95 }; // the filters of the masks that are expected
 
 /** Decodes the points of a grid, and filters their masks. */

@@ -8,7 +8,7 @@ import { InputError } from "./errors.js";
  * @typedef {object} CallOptions
  * @property {Transferable[]} [transfer] parts of the argument that move to the worker
  * @property {(...values: any[]) => void} [onProgress]
- * @property {AbortSignal} [signal] asks the function to end early
+ * @property {AbortSignal} [signal] requests that the function ends early
  */
 
 export class Remote {

@@ -6,7 +6,7 @@
  *
  * @typedef {object} Context of a call
  * @property {(...values: unknown[]) => void} progress reports to the caller
- * @property {() => Promise<boolean>} isCanceled lets messages in, and returns whether the caller asks to end
+ * @property {() => Promise<boolean>} isCanceled lets messages in, and returns whether the call was canceled
  *
  * @typedef {Record<string, (argument: any, context: Context) => unknown>} Methods
  */
