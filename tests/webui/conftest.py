@@ -157,7 +157,8 @@ class Page:
     @property
     def masks(self) -> list[dict[str, Any]]:
         """The candidate masks of the current prompt, as the server sent them."""
-        return list(self.value("state.answer && state.doc.prompt.points.length + !!state.doc.prompt.box ? state.answer.prediction.masks : []"))
+        marked = "(state.doc.prompt.points.length || state.doc.prompt.box)"
+        return list(self.value(f"{marked} && state.answer ? state.answer.prediction.masks : []"))
 
     @property
     def objects(self) -> list[dict[str, Any]]:

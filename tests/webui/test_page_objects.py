@@ -204,7 +204,9 @@ def test_the_three_masks_are_named_and_the_suggested_one_is_chosen(
         areas.append(int(page.save_mask().sum()))
     assert areas == sorted(areas)
     assert page.page.locator("[data-suggested]").count() == 1, "the suggestion stays where it was"
-    page.page.wait_for_function("() => [...document.querySelectorAll('[data-candidate] canvas')].every((c) => c.width > 100)")
+    page.page.wait_for_function(
+        "() => [...document.querySelectorAll('[data-candidate] canvas')].every((c) => c.width > 100)"
+    )
 
 
 def test_clean_masks_have_no_specks_and_no_holes(open_page: OpenPage, cat: Path) -> None:
@@ -257,7 +259,9 @@ def test_twenty_coins_are_annotated_saved_once_and_read_by_other_tools(open_page
 
     coco = COCO(saved / "coins.coco.json")
     annotations = coco.loadAnns(coco.getAnnIds())
-    assert [np.array_equal(coco.annToMask(each) == 1, mask) for each, mask in zip(annotations, masks, strict=True)] == [True] * 20
+    assert [np.array_equal(coco.annToMask(each) == 1, mask) for each, mask in zip(annotations, masks, strict=True)] == [
+        True
+    ] * 20
     assert {each["name"] for each in coco.loadCats(coco.getCatIds())} == {"large coin", "coin"}
 
     read = read_labelme(saved / "coins.json")
@@ -268,7 +272,9 @@ def test_twenty_coins_are_annotated_saved_once_and_read_by_other_tools(open_page
     labels = tmp_path / "labels"
     labels.mkdir()
     (labels / "coins.txt").write_bytes((saved / "coins.txt").read_bytes())
-    dataset = supervision.DetectionDataset.from_yolo(str(path.parent), str(labels), str(saved / "data.yaml"), force_masks=True)
+    dataset = supervision.DetectionDataset.from_yolo(
+        str(path.parent), str(labels), str(saved / "data.yaml"), force_masks=True
+    )
     (_, _, detections), *_ = dataset
     assert len(detections) == 20
     assert dataset.classes == ["large coin", "coin"]
@@ -279,4 +285,6 @@ def test_twenty_coins_are_annotated_saved_once_and_read_by_other_tools(open_page
     assert sorted(np.unique(instances).tolist()) == list(range(21))
     pngs = sorted(saved.glob("masks/*.png"))
     assert len(pngs) == 20
-    assert sorted(int((np.asarray(Image.open(png)) > 0).sum()) for png in pngs) == sorted(int(mask.sum()) for mask in masks)
+    assert sorted(int((np.asarray(Image.open(png)) > 0).sum()) for png in pngs) == sorted(
+        int(mask.sum()) for mask in masks
+    )

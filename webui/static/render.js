@@ -228,8 +228,9 @@ function renderSegments(page, state) {
     const { area, share, predicted_iou, color } = run.segments[index];
     const size = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
     const score = Math.min(1, predicted_iou).toFixed(2);
-    const button = element("button", { type: "button", "data-segment": `${index}`, "aria-label": `Segment ${index + 1}, ${size} of the image, predicted IoU ${score}` });
-    button.append(element("canvas", { "aria-hidden": "true" }), element("span", {}, size), element("small", {}, score));
+    const words = (/** @type {string} */ text) => element("span", { class: "unseen" }, text);
+    const button = element("button", { type: "button", "data-segment": `${index}` }, element("canvas", { "aria-hidden": "true" }));
+    button.append(words(`Segment ${index + 1}, `), element("span", {}, size), element("small", {}, words("predicted IoU "), score));
     button.style.setProperty("--color", `rgb(${color.join(" ")})`);
     return element("li", {}, button);
   }, (row, index) => {

@@ -1,0 +1,154 @@
+"""Zoom and movement of the view: marks land on the pixel that is shown, in full resolution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from tests import photos
+from tests.robustness.server_client import serving
+
+pytestmark = pytest.mark.weights
+
+OpenPage = Callable[..., Any]
+LONGEST_BLOCK = 100  # milliseconds of the main thread
+
+
+@pytest.fixture(scope="module")
+def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A photo of 24 megapixels with one white pixel in a black square, so that its place can be seen."""
+    pixels = np.asarray(Image.fromarray(photos.photo("coffee")).resize((6000, 4000))).copy()
+    pixels[2900:3000, 4100:4200] = 0
+    pixels[2951, 4167] = 255
+    path = tmp_path_factory.mktemp("large") / "large.png"
+    Image.fromarray(pixels).save(path, compress_level=1)
+    return path
+
+
+def test_a_mark_lands_on_its_pixel_at_full_size(open_page: OpenPage, large: Path, expected: Any) -> None:
+    with serving("--max-upload-mb", "100") as server:
+        page = open_page(server.url)
+        blocks = (
+            "window.blocks = []; new PerformanceObserver((list) => {"
+            " for (const entry of list.getEntries()) window.blocks.push(entry.duration); })"
+            ".observe({ type: 'longtask', buffered: true })"
+        )
+        page.page.evaluate(blocks)
+        page.page.evaluate("() => { for (const end = performance.now() + 150; performance.now() < end;); }")
+        page.page.wait_for_function("() => window.blocks.length > 0")  # the observer works
+        page.page.evaluate("() => { window.blocks = []; }")
+        page.open(large)
+        place = page.place(4167, 2951)
+        page.page.mouse.move(*place)
+        for _ in range(40):
+            if page.value("page.painter.fit.scale") >= 1:
+                break
+            page.page.mouse.wheel(0, -120)
+            page.settle()
+        page.page.click('[data-part="percent"]')
+        page.settle()
+        assert page.page.inner_text('[data-part="percent"]') == "100 %"
+        page.until("state.crop && state.crop.bitmap.width >= state.crop.area.width * 0.99")
+        page.settle()
+        assert min(page.color(4167, 2951)) > 150, "the white pixel is where the fit says"
+        assert max(page.color(4160, 2945)) < 60
+        page.click(4167, 2951)
+        assert page.prompt["points"] == [[4167, 2951, 1]]
+        assert np.array_equal(page.save_mask(), expected(np.asarray(Image.open(large)), [(4167, 2951, 1)]))
+        assert max(page.value("window.blocks"), default=0) < LONGEST_BLOCK
+
+
+def test_the_view_zooms_and_moves_in_every_way(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
+    page.open(cat)
+    whole = page.value("page.painter.fit")
+    page.page.keyboard.press("+")
+    page.settle()
+    assert page.value("page.painter.fit.scale") == pytest.approx(1.5 * whole["scale"])
+    page.page.keyboard.press("-")
+    page.settle()
+    assert page.value("state.viewport") is None, "the whole image again"
+    page.page.mouse.move(*page.place(172, 107))
+    before = page.place(172, 107)
+    page.page.mouse.wheel(0, -400)
+    page.settle()
+    assert page.place(172, 107) == pytest.approx(before, abs=1.5), "the pixel under the pointer stays"
+    at = page.value("page.painter.fit")
+    for how in ("middle", "space"):
+        page.page.mouse.move(600, 400)
+        if how == "space":
+            page.page.keyboard.down(" ")
+        page.page.mouse.down(button="middle" if how == "middle" else "left")
+        page.page.mouse.move(560, 370, steps=4)
+        page.page.mouse.up(button="middle" if how == "middle" else "left")
+        page.page.keyboard.up(" ")
+        page.settle()
+        moved = page.value("page.painter.fit")
+        assert (moved["left"] - at["left"], moved["top"] - at["top"]) == pytest.approx((-40, -30), abs=1), how
+        at = moved
+    assert page.prompt == {"points": [], "box": None}
+    x, y = page.value("[state.viewport.x, state.viewport.y].map(Math.round)")
+    page.drag(x - 40, y - 30, x + 50, y + 20)
+    assert page.prompt["box"] == pytest.approx([x - 40, y - 30, x + 50, y + 20], abs=1), "a drag still draws a box"
+    page.press("0")
+    assert page.value("state.viewport") is None
+
+
+def test_a_box_from_outside_the_image_is_cut_off_at_its_border(open_page: OpenPage, cat: Path) -> None:
+    page = open_page(viewport={"width": 1280, "height": 520})
+    page.open(cat)
+    width = photos.photo("chelsea").shape[1]
+    page.page.mouse.move(*page.place(-60, 40))
+    page.page.mouse.down()
+    page.page.mouse.move(*page.place(200, 150), steps=4)
+    page.page.mouse.move(*page.place(width + 50, 200), steps=4)
+    page.page.mouse.up()
+    page.settle()
+    assert page.prompt["box"] == pytest.approx([0, 40, width - 1, 200], abs=1)
+    page.press("Escape")
+    page.page.mouse.click(*page.place(-60, 40))
+    page.settle()
+    assert page.prompt == {"points": [], "box": None}
+
+
+@pytest.mark.parametrize("tool", ["foreground", "box"])
+def test_two_fingers_zoom_with_every_tool(tool: str, open_page: OpenPage, cat: Path) -> None:
+    page = open_page(viewport={"width": 360, "height": 740}, has_touch=True, is_mobile=True, device_scale_factor=2)
+    page.open(cat)
+    page.page.tap(f'[data-tool="{tool}"]')
+    finger = page.context.new_cdp_session(page.page)
+
+    def touch(kind: str, *places: tuple[float, float]) -> None:
+        points = [{"x": x, "y": y, "id": index} for index, (x, y) in enumerate(places)]
+        finger.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+
+    x, y = page.place(220, 150)
+    whole = page.value("page.painter.fit.scale")
+    touch("touchStart", (x - 20, y))
+    touch("touchStart", (x - 20, y), (x + 20, y))
+    for step in range(1, 9):
+        touch("touchMove", (x - 20 - 5 * step, y), (x + 20 + 5 * step, y))
+    touch("touchEnd", (x - 60, y))
+    touch("touchEnd")
+    page.settle()
+    assert page.value("page.painter.fit.scale") == pytest.approx(3 * whole, rel=0.05)
+    assert page.prompt == {"points": [], "box": None}
+    assert page.place(220, 150) == pytest.approx((x, y), abs=4), "between the fingers nothing moves"
+    if tool == "foreground":
+        before = page.value("page.painter.fit.left")
+        touch("touchStart", (x, y))
+        for step in range(1, 6):
+            touch("touchMove", (x - 8 * step, y))
+        touch("touchEnd")
+        page.settle()
+        assert page.value("page.painter.fit.left") < before - 20, "one finger moves an enlarged image"
+        assert page.prompt == {"points": [], "box": None}
+    page.page.touchscreen.tap(*page.place(220, 150))
+    if tool == "foreground":
+        page.until("state.answer && !state.deciding")
+        assert page.prompt["points"][0][:2] == pytest.approx([220, 150], abs=1)
