@@ -284,7 +284,7 @@ def crop_of(query: Mapping[str, str], hw: tuple[int, int]) -> tuple[tuple[int, i
         actual = f"x {x}, y {y}, width {width}, height {height}"
         raise InputError(sentence("the area", f"lie in the image, {hw[1]} x {hw[0]}", actual, "ask for less"))
     if not 1 <= side <= view.PREVIEW_SIDE:
-        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller picture"))
+        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller image"))
     return (x, y, width, height), side
 
 
