@@ -1,4 +1,4 @@
-"""Take the picture of the page in the documentation, in Chromium: ``python docs/page_figure.py``."""
+"""Take the screenshot of the page in the documentation, in Chromium: ``python docs/page_figure.py``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from benchmarks.webui_server import FLAGS, Server, chromium
 ASSETS = Path(__file__).parent / "assets"
 PHOTO = Path(mobilesam.__file__).parent / "samples" / "coffee.jpg"
 OBJECTS = {"spoon": (363, 286), "coffee": (300, 160), "saucer": (120, 320)}
-WIDTH = 1000  # pixels of the picture
+WIDTH = 1000  # pixels of the screenshot
 
 
 def click(page: Any, x: int, y: int) -> None:
@@ -50,11 +50,11 @@ def main() -> None:
             page.keyboard.press("Enter")
         page.mouse.move(5, 5)
         page.wait_for_timeout(300)
-        picture = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
+        screenshot = Image.open(io.BytesIO(page.screenshot())).convert("RGB")
         browser.close()
     server.stop()
-    size = (WIDTH, round(picture.height * WIDTH / picture.width))
-    picture.resize(size, Image.Resampling.LANCZOS).save(ASSETS / "page.webp", quality=80, method=6)
+    size = (WIDTH, round(screenshot.height * WIDTH / screenshot.width))
+    screenshot.resize(size, Image.Resampling.LANCZOS).save(ASSETS / "page.webp", quality=80, method=6)
 
 
 if __name__ == "__main__":

@@ -32,10 +32,10 @@ def move_crosshair(page: Any, x: int, y: int) -> None:
 def serious(page: Any) -> list[str]:
     """Return the serious violations that axe-core finds in the page, with their elements."""
     page.page.evaluate(AXE.read_text(encoding="utf-8"))
-    found = page.page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
+    violations = page.page.evaluate("() => axe.run(document, { resultTypes: ['violations'] })")
     return [
         f"{each['id']}: {node['html'][:120]}"
-        for each in found["violations"]
+        for each in violations["violations"]
         if each["impact"] in ("serious", "critical")
         for node in each["nodes"]
     ]
@@ -114,19 +114,19 @@ def test_no_serious_violation_in_the_main_states(open_page: OpenPage, cat: Path)
         pytest.skip("axe-core is not installed: make tests/webui/node_modules/.package-lock.json")
     for scheme in ("light", "dark"):
         page = open_page(color_scheme=scheme, reduced_motion="reduce")
-        found = {"empty": serious(page)}
+        violations = {"empty": serious(page)}
         page.open(cat)
-        found["opened"] = serious(page)
+        violations["opened"] = serious(page)
         page.click(*EYE)
-        found["marked"] = serious(page)
+        violations["marked"] = serious(page)
         page.press("k")
         page.until("state.doc.objects.length === 1")
-        found["kept"] = serious(page)
+        violations["kept"] = serious(page)
         page.segment_everything()
-        found["everything"] = serious(page)
+        violations["everything"] = serious(page)
         page.page.click('[data-do="keys"]')
-        found["keys"] = serious(page)
-        assert {state: violations for state, violations in found.items() if violations} == {}, scheme
+        violations["keys"] = serious(page)
+        assert {state: each for state, each in violations.items() if each} == {}, scheme
 
 
 def test_the_page_is_usable_in_forced_colors(open_page: OpenPage, cat: Path) -> None:

@@ -62,7 +62,7 @@ export class Marking {
     });
   }
 
-  /** Ask for the masks of the current prompt, one request at a time; prompts that change meanwhile are asked for next. */
+  /** Request the masks of the current prompt, one request at a time; a prompt that changes meanwhile is the next. */
   async #predict() {
     if (this.#predicting) return;
     this.#predicting = true;
@@ -74,23 +74,23 @@ export class Marking {
         store.set({ deciding: true });
         const prediction = await this.page.engine.predict(image, prompt, { clean });
         if (store.state.image?.key !== image.key) continue;
-        store.set({ answer: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
+        store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
       }
     } catch (error) {
       this.page.fail(error, "", true);
       const { doc, clean, model } = store.state; // no request again before something changes
-      store.set({ answer: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
+      store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
     } finally {
       this.#predicting = false;
       store.set({ deciding: false });
     }
   }
 
-  /** Ask again for masks that could not be had. */
+  /** Request masks again that could not be decoded. */
   retry() {
     this.page.say("");
-    this.store.set({ answer: null });
+    this.store.set({ decoded: null });
   }
 
   undo() {
@@ -110,13 +110,13 @@ export class Marking {
     this.#next(() => {
       const { state } = this.store;
       const candidate = states.candidatesOf(state)[place];
-      if (candidate && state.tab === "prompt" && states.isAnswered(state)) this.store.apply(states.choose, candidate.mask.index);
+      if (candidate && state.tab === "prompt" && states.isDecoded(state)) this.store.apply(states.choose, candidate.mask.index);
     });
   }
 
   painted() {
     const { state } = this.store;
-    if (this.#clickedAt === null || !states.isAnswered(state) || !states.maskOf(state)) return;
+    if (this.#clickedAt === null || !states.isDecoded(state) || !states.maskOf(state)) return;
     this.page.root.dataset.paintedMs = (performance.now() - this.#clickedAt).toFixed(1);
     this.#clickedAt = null;
   }
@@ -159,7 +159,7 @@ export class Marking {
   /** Return the mask in use at the original size, as soon as it is there. */
   async #frozen() {
     const { image } = this.store.state;
-    await this.#answered();
+    await this.#settled();
     const { doc, clean } = this.store.state;
     const mask = states.maskOf(this.store.state);
     if (!mask || !image || this.store.state.image?.key !== image.key) return null;
@@ -169,7 +169,7 @@ export class Marking {
   }
 
   /** Wait until no prediction is on its way. */
-  async #answered() {
+  async #settled() {
     while (this.#predicting || states.isAsking(this.store.state)) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       if (this.store.state.phase === "empty") return;

@@ -3,7 +3,7 @@
 import { element, setAttribute, setRoving, setText, syncList } from "./dom.js";
 import { hasObject, isMarked } from "./prompt.js";
 import { layerOf, layerOfKept, layersOfRun } from "./scene.js";
-import { candidatesOf, colorOf, isAnswered, labelsOf, maskOf, segmentOrder } from "./state.js";
+import { candidatesOf, colorOf, isDecoded, labelsOf, maskOf, segmentOrder } from "./state.js";
 import { drawSoon } from "./thumbnails.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -51,8 +51,8 @@ function renderHeader(page, { settings, model, times, phase }) {
   if (select.value !== model) select.value = model;
   select.disabled = phase === "uploading" || phase === "encoding";
   page.part("model-label").hidden = names.length < 2;
-  const words = { encode: "encoded in", decode: "mask in", everything: "segments in" };
-  const known = Object.entries(words).filter(([name]) => times[name] !== undefined);
+  const steps = { encode: "encoded in", decode: "mask in", everything: "segments in" };
+  const known = Object.entries(steps).filter(([name]) => times[name] !== undefined);
   setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}`).join("  ·  "));
   const script = page.part("script");
   if (!script.textContent) setText(script, scriptOf(location.origin));
@@ -228,9 +228,9 @@ function renderSegments(page, state) {
     const { area, share, predicted_iou, color } = run.segments[index];
     const size = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
     const score = Math.min(1, predicted_iou).toFixed(2);
-    const words = (/** @type {string} */ text) => element("span", { class: "unseen" }, text);
+    const unseen = (/** @type {string} */ text) => element("span", { class: "unseen" }, text);
     const button = element("button", { type: "button", "data-segment": `${index}` }, element("canvas", { "aria-hidden": "true" }));
-    button.append(words(`Segment ${index + 1}, `), element("span", {}, size), element("small", {}, words("predicted IoU "), score));
+    button.append(unseen(`Segment ${index + 1}, `), element("span", {}, size), element("small", {}, unseen("predicted IoU "), score));
     button.style.setProperty("--color", `rgb(${color.join(" ")})`);
     return element("li", {}, button);
   }, (row, index) => {
@@ -277,7 +277,7 @@ function spoken(state) {
     if (progress || !run) return "";
     return `${run.segments.length} segments, ${selected.length} selected`;
   }
-  if (deciding || !isAnswered(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
+  if (deciding || !isDecoded(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
   const candidates = candidatesOf(state);
   if (!candidates.length) return "";
   const chosen = candidates.findIndex((each) => each.chosen) + 1;

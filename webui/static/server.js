@@ -81,8 +81,8 @@ export class ServerEngine {
 
   /** @type {Engine["predict"]} */
   predict(image, prompt, { clean = false, hover = false, signal } = {}) {
-    const ask = () => this.#json("service/predict", { prompt, clean, hover }, { image, signal });
-    return hover ? ask() : this.#again(image.key, ask);
+    const request = () => this.#json("service/predict", { prompt, clean, hover }, { image, signal });
+    return hover ? request() : this.#again(image.key, request);
   }
 
   /** @type {Engine["freeze"]} */
@@ -201,7 +201,7 @@ const STATUS = {
   429: "The server gets too many requests. Try again in a moment.",
   502: "The proxy does not reach the server. Try again in a moment.",
   503: "The server is not available. Try again in a moment.",
-  504: "The server did not answer in time. Try again in a moment.",
+  504: "The server did not respond in time. Try again in a moment.",
 };
 
 /** @param {unknown} error */

@@ -26,7 +26,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Kept[]} objects
  * @property {number | null} editing the id of the object whose prompt this is
  *
- * @typedef {object} Answer the masks of a prompt
+ * @typedef {object} Decoded the masks of a prompt
  * @property {Prompt} prompt without a choice
  * @property {boolean} clean
  * @property {string} model
@@ -44,7 +44,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Doc} doc
  * @property {Doc[]} past
  * @property {Doc[]} future
- * @property {Answer | null} answer
+ * @property {Decoded | null} decoded
  * @property {boolean} deciding whether a prediction is on its way
  * @property {string | null} preview the mask under the pointer
  * @property {Run | null} run
@@ -78,7 +78,7 @@ export const INITIAL = {
   settings: { models: {}, modes: {}, samples: [], max_upload_mb: Infinity, model: "", image: null },
   model: "", image: null, bitmap: null, crop: null,
   doc: EMPTY_DOC, past: [], future: [],
-  answer: null, deciding: false, preview: null,
+  decoded: null, deciding: false, preview: null,
   run: null, progress: null, selected: [], pointed: null, pointedObject: null, mode: "", sort: "area",
   tool: "foreground", tab: "prompt", look: "overlay", opacity: 0.5, clean: false,
   viewport: null, crosshair: null, corner: null, label: "", times: {},
@@ -86,19 +86,19 @@ export const INITIAL = {
 
 // What is derived from a state -----------------------------------------------------------------------------------------
 
-/** Whether the answer is that of the current prompt. @param {State} state */
-export function isAnswered({ doc, answer, clean, model }) {
-  return answer !== null && asked(answer.prompt, doc.prompt) && answer.clean === clean && answer.model === model;
+/** Whether the masks are those of the current prompt. @param {State} state */
+export function isDecoded({ doc, decoded, clean, model }) {
+  return decoded !== null && sameMarks(decoded.prompt, doc.prompt) && decoded.clean === clean && decoded.model === model;
 }
 
 /** Whether two prompts have the same marks, whatever mask is chosen. @param {Prompt} one @param {Prompt} other */
-function asked(one, other) {
+function sameMarks(one, other) {
   return one.points === other.points && one.box === other.box && one.steps === other.steps;
 }
 
 /** Whether the masks of the current prompt are missing. @param {State} state */
 export function isAsking(state) {
-  return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isAnswered(state);
+  return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isDecoded(state);
 }
 
 /**
@@ -107,9 +107,9 @@ export function isAsking(state) {
  * @param {State} state
  */
 export function candidatesOf(state) {
-  const { answer, doc } = state;
-  if (!answer || !hasObject(doc.prompt)) return [];
-  const { masks, best } = answer.prediction;
+  const { decoded, doc } = state;
+  if (!decoded || !hasObject(doc.prompt)) return [];
+  const { masks, best } = decoded.prediction;
   const chosen = doc.prompt.chosen === null ? best : masks.findIndex((mask) => mask.index === doc.prompt.chosen);
   const order = masks.map((_, position) => position).sort((a, b) => sizeOf(masks[a].rle) - sizeOf(masks[b].rle));
   const names = masks.length === 3 ? ["Part", "Whole", "Larger"] : masks.map(() => "Mask");
@@ -257,7 +257,7 @@ export function rename(state, id, label) {
 
 /** Show another image; the document of the earlier one is dropped. @param {State} state @param {ShownImage} image @param {ImageBitmap} bitmap @returns {State} */
 export function show(state, image, bitmap) {
-  const same = state.image?.key === image.key ? {} : { doc: EMPTY_DOC, past: [], future: [], answer: null, times: {} };
+  const same = state.image?.key === image.key ? {} : { doc: EMPTY_DOC, past: [], future: [], decoded: null, times: {} };
   return {
     ...state, ...same, image, bitmap, crop: null, preview: null, run: null, progress: null, selected: [], pointed: null,
     pointedObject: null, viewport: null, crosshair: null, corner: null,
@@ -266,8 +266,8 @@ export function show(state, image, bitmap) {
 
 /** Show no image: it is no longer there. @param {State} state @returns {State} */
 export function close(state) {
-  const { image, bitmap, crop, doc, past, future, answer, run, selected, viewport } = INITIAL;
-  return { ...state, image, bitmap, crop, doc, past, future, answer, run, selected, viewport, phase: "empty" };
+  const { image, bitmap, crop, doc, past, future, decoded, run, selected, viewport } = INITIAL;
+  return { ...state, image, bitmap, crop, doc, past, future, decoded, run, selected, viewport, phase: "empty" };
 }
 
 /** Select a segment, or unselect it; null unselects all. @param {State} state @param {number | null} index @returns {State} */

@@ -11,7 +11,7 @@ const opened = () => ({ ...states.show(states.INITIAL, IMAGE, null), phase: "rea
 const marked = (state, ...points) => points.reduce((each, point) => states.change(each, { prompt: withPoint(each.doc.prompt, point) }), state);
 const rle = (...runs) => Buffer.from(runs).toString("base64");
 const mask = (index, runs, predicted_iou = 0.5) => ({ index, predicted_iou, confidence: null, rle: rle(...runs) });
-const answered = (state, masks, best = 0) => ({ ...state, answer: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
+const decodedState = (state, masks, best = 0) => ({ ...state, decoded: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
 
 test("undo and redo go through marks, kept objects, labels and removals", () => {
   let state = marked(opened(), [1, 1, 1]);
@@ -73,18 +73,18 @@ test("labels are offered once each, the last one first", () => {
 });
 
 test("candidates go from the smallest to the largest, whatever the order of the decoder", () => {
-  const state = answered(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
+  const state = decodedState(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
   const names = states.candidatesOf(state).map(({ mask: { index }, name, suggested, chosen }) => [index, name, suggested, chosen]);
   assert.deepEqual(names, [[0, "Part", false, false], [1, "Whole", true, true], [3, "Larger", false, false]]);
   const other = states.choose(state, 3);
   assert.deepEqual(states.candidatesOf(other).map(({ suggested, chosen }) => [suggested, chosen]), [[false, false], [true, false], [false, true]]);
-  assert.equal(states.isAnswered(other), true, "a choice needs no other masks");
+  assert.equal(states.isDecoded(other), true, "a choice needs no other masks");
   assert.equal(states.maskOf(other).index, 3);
   assert.equal(states.choose(other, 3), other);
 });
 
 test("masks are asked for where the prompt, the model or the cleaning has changed", () => {
-  const state = answered(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
+  const state = decodedState(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
   assert.equal(states.isAsking(state), false);
   assert.equal(states.isAsking(marked(state, [2, 1, 1])), true);
   assert.equal(states.isAsking({ ...state, clean: true }), true);
