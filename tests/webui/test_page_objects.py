@@ -288,3 +288,21 @@ def test_twenty_coins_are_annotated_saved_once_and_read_by_other_tools(open_page
     assert sorted(int((np.asarray(Image.open(png)) > 0).sum()) for png in pngs) == sorted(
         int(mask.sum()) for mask in masks
     )
+
+
+def test_nothing_is_saved_without_a_mask_that_could_not_be_decoded(open_page: OpenPage, cat: Path) -> None:
+    page = open_page()
+    page.open(cat)
+    page.click(*EYE)
+    keep(page, "eye")
+    page.page.route("**/service/predict", lambda route: route.fulfill(status=502, body="<html>Bad gateway</html>"))
+    page.click(*NOSE)
+    assert page.message == "The proxy does not reach the server. Try again in a moment."
+    assert page.prompt["points"] == [[*NOSE, 1]], "the click is kept"
+    page.page.click('[data-save="coco"]')
+    page.until("state.message?.text.startsWith('The masks of this prompt are missing.')")
+    page.page.unroute("**/service/predict")
+    page.page.click('[data-do="retry"]')
+    page.settle()
+    assert len(page.save_json("coco")["annotations"]) == 2
+    page.problems[:] = [problem for problem in page.problems if "502" not in problem]

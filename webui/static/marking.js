@@ -1,5 +1,6 @@
 // The prompt of one object and the list of objects: marks, their masks, what is kept and edited.
 
+import { Refusal } from "./engine.js";
 import { hasObject, MOST_POINTS, MOST_STEPS, withBox, withPoint } from "./prompt.js";
 import * as states from "./state.js";
 import { boxBetween } from "./viewport.js";
@@ -78,7 +79,7 @@ export class Marking {
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
       }
     } catch (error) {
-      this.page.fail(error, "", true);
+      this.page.fail(error);
       const { doc, clean, model } = store.state; // no request again before something changes
       store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
     } finally {
@@ -156,13 +157,14 @@ export class Marking {
     ).finally(() => { this.#keeping = false; });
   }
 
-  /** Return the mask in use at the original size, as soon as it is there. */
+  /** Return the mask in use at the original size, as soon as it is there; null if another image was opened meanwhile. */
   async #frozen() {
     const { image } = this.store.state;
     await this.#settled();
     const { doc, clean } = this.store.state;
     const mask = states.maskOf(this.store.state);
-    if (!mask || !image || this.store.state.image?.key !== image.key) return null;
+    if (!image || this.store.state.image?.key !== image.key) return null;
+    if (!mask) throw new Refusal("The masks of this prompt are missing. Try again.");
     const prompt = { ...doc.prompt, chosen: mask.index };
     const [frozen] = await this.page.engine.freeze(image, { prompt, clean });
     return frozen;

@@ -77,13 +77,13 @@ export class Page {
     if (state.doc !== before.doc || state.past !== before.past) keepDocument(state);
   }
 
-  /** Show an error: what happened and what to do. @param {unknown} error @param {string} [about] the name of a file @param {boolean} [retry] */
-  fail(error, about = "", retry = false) {
+  /** Show an error: what happened and what to do. @param {unknown} error @param {string} [about] the name of a file */
+  fail(error, about = "") {
     if (error instanceof DOMException && error.name === "AbortError") return;
     if (error instanceof Refusal) {
       const named = about !== "" && error.message.startsWith(about);
       const text = named ? error.message : error.message.charAt(0).toUpperCase() + error.message.slice(1);
-      this.store.apply(states.say, named || !about ? text : `${about}: ${text}`, "error", retry);
+      this.store.apply(states.say, named || !about ? text : `${about}: ${text}`);
       if (error.expired) this.store.apply(states.close);
     } else {
       console.error(error);

@@ -3,7 +3,7 @@
 import { element, setAttribute, setRoving, setText, syncList } from "./dom.js";
 import { hasObject, isMarked } from "./prompt.js";
 import { layerOf, layerOfKept, layersOfRun } from "./scene.js";
-import { candidatesOf, colorOf, isDecoded, labelsOf, maskOf, segmentOrder } from "./state.js";
+import { candidatesOf, colorOf, hasFailed, isDecoded, labelsOf, maskOf, segmentOrder } from "./state.js";
 import { drawSoon } from "./thumbnails.js";
 
 /** @typedef {import("./page.js").Page} Page */
@@ -85,7 +85,7 @@ function renderStage(page, state) {
   if (message) {
     setText(page.part("message-text"), message.text);
     setAttribute(box, "data-kind", message.kind);
-    setAttribute(/** @type {Element} */ (box.querySelector('[data-do="retry"]')), "hidden", !message.retry);
+    setAttribute(/** @type {Element} */ (box.querySelector('[data-do="retry"]')), "hidden", !hasFailed(state));
   }
   page.part("zoom").hidden = !image;
   const { fit } = page.painter;

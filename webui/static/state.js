@@ -35,7 +35,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @typedef {object} State
  * @property {"starting" | "empty" | "uploading" | "encoding" | "ready"} phase
  * @property {string} status a text over the image
- * @property {{ text: string, kind: "error" | "note", retry: boolean } | null} message
+ * @property {{ text: string, kind: "error" | "note" } | null} message
  * @property {Settings} settings
  * @property {string} model
  * @property {ShownImage | null} image
@@ -99,6 +99,11 @@ function sameMarks(one, other) {
 /** Whether the masks of the current prompt are missing. @param {State} state */
 export function isAsking(state) {
   return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isDecoded(state);
+}
+
+/** Whether the masks of the current prompt could not be decoded. @param {State} state */
+export function hasFailed(state) {
+  return hasObject(state.doc.prompt) && isDecoded(state) && !maskOf(state);
 }
 
 /**
@@ -181,9 +186,9 @@ export function set(state, changes) {
   return { ...state, ...changes };
 }
 
-/** @param {State} state @param {string} text @param {"error" | "note"} [kind] @param {boolean} [retry] @returns {State} */
-export function say(state, text, kind = "error", retry = false) {
-  return { ...state, message: text ? { text, kind, retry } : null };
+/** @param {State} state @param {string} text @param {"error" | "note"} [kind] @returns {State} */
+export function say(state, text, kind = "error") {
+  return { ...state, message: text ? { text, kind } : null };
 }
 
 /** Change the document, which can be undone. @param {State} state @param {Partial<Doc>} changes @returns {State} */

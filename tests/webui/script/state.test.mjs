@@ -11,7 +11,7 @@ const opened = () => ({ ...states.show(states.INITIAL, IMAGE, null), phase: "rea
 const marked = (state, ...points) => points.reduce((each, point) => states.change(each, { prompt: withPoint(each.doc.prompt, point) }), state);
 const rle = (...runs) => Buffer.from(runs).toString("base64");
 const mask = (index, runs, predicted_iou = 0.5) => ({ index, predicted_iou, confidence: null, rle: rle(...runs) });
-const decodedState = (state, masks, best = 0) => ({ ...state, decoded: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
+const decoded = (state, masks, best = 0) => ({ ...state, decoded: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
 
 test("undo and redo go through marks, kept objects, labels and removals", () => {
   let state = marked(opened(), [1, 1, 1]);
@@ -73,7 +73,7 @@ test("labels are offered once each, the last one first", () => {
 });
 
 test("candidates go from the smallest to the largest, whatever the order of the decoder", () => {
-  const state = decodedState(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
+  const state = decoded(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
   const names = states.candidatesOf(state).map(({ mask: { index }, name, suggested, chosen }) => [index, name, suggested, chosen]);
   assert.deepEqual(names, [[0, "Part", false, false], [1, "Whole", true, true], [3, "Larger", false, false]]);
   const other = states.choose(state, 3);
@@ -84,7 +84,7 @@ test("candidates go from the smallest to the largest, whatever the order of the 
 });
 
 test("masks are asked for where the prompt, the model or the cleaning has changed", () => {
-  const state = decodedState(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
+  const state = decoded(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
   assert.equal(states.isAsking(state), false);
   assert.equal(states.isAsking(marked(state, [2, 1, 1])), true);
   assert.equal(states.isAsking({ ...state, clean: true }), true);
@@ -92,6 +92,14 @@ test("masks are asked for where the prompt, the model or the cleaning has change
   assert.equal(states.isAsking({ ...state, clean: true, phase: "encoding" }), false);
   assert.equal(states.isAsking(marked(opened(), [1, 1, 0])), false, "background alone waits for the object");
   assert.deepEqual(states.candidatesOf(states.clear(state)), []);
+});
+
+test("a prompt whose masks could not be decoded has failed, until it changes", () => {
+  const failed = decoded(marked(opened(), [1, 1, 1]), []);
+  assert.equal(states.hasFailed(failed), true);
+  assert.equal(states.isAsking(failed), false, "it is not requested again by itself");
+  assert.equal(states.hasFailed(marked(failed, [2, 1, 1])), false);
+  assert.equal(states.hasFailed(states.clear(failed)), false);
 });
 
 test("another image starts anew, and the same one does not", () => {
