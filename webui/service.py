@@ -73,6 +73,7 @@ class Service:
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
         self.savers = Workers(1, limits.waiting, "save")  # one image of full size in memory at a time
+        self.full_size = Workers(1, _WAITING_CLICKS, "full-size")  # masks of the size of the image, a prompt at a time
         self.previews = Workers(1, limits.waiting, "preview")
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -220,7 +221,7 @@ class Service:
 
     def close(self, wait: bool = True) -> None:
         """Stop the workers; with ``wait``, return when the running work has ended."""
-        for workers in (self.encoders, self.decoders, self.savers, self.previews):
+        for workers in (self.encoders, self.decoders, self.savers, self.full_size, self.previews):
             workers.close(wait)
 
     def _key(self, session: Session) -> tuple[str, str]:

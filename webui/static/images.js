@@ -43,11 +43,14 @@ export class Images {
       const opened = await this.page.engine.open(file, {
         signal,
         onWaiting: (place) => { if (isLatest()) store.set({ status: `Waiting in the queue, place ${place} …` }); },
-        onImage: (image) => { shown ??= this.#show(image, isLatest, signal); },
+        onImage: (image) => {
+          shown ??= this.#show(image, isLatest, signal);
+          shown.catch(() => {}); // also awaited below, unless the upload fails before
+        },
       });
       await shown;
       if (!isLatest()) return;
-      store.set({ phase: "ready", status: "", model: opened.model, times: { encode: opened.encode_ms } });
+      store.set({ phase: store.state.image ? "ready" : "empty", status: "", model: opened.model, times: { encode: opened.encode_ms } });
       if (opened.image?.note) this.page.say(opened.image.note, "note");
     } catch (error) {
       if (!isLatest()) return;
@@ -68,10 +71,13 @@ export class Images {
 
   /** @param {string} file */
   async openSample(file) {
+    const opening = this.#opening;
     try {
       const response = await fetch(this.page.engine.sample(file)).catch(() => null);
       if (!response?.ok) throw new Refusal("The server does not respond. Check that it is running and try again.");
-      await this.open(new File([await response.blob()], file, { type: "image/jpeg" }));
+      const blob = await response.blob();
+      if (this.#opening !== opening) return; // another file was opened meanwhile
+      await this.open(new File([blob], file, { type: "image/jpeg" }));
     } catch (error) {
       this.page.fail(error);
     }

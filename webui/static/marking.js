@@ -8,13 +8,15 @@ import { boxBetween } from "./viewport.js";
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./viewport.js").Place} Place */
 
+const MOST_LABEL = 100; // characters, as on the server
 const NOT_REFINED = "This model cannot refine the mask that you chose. Its mask comes from the points and the box alone.";
 
 export class Marking {
   #predicting = false;
-  #keeping = false;
-  /** @type {Promise<unknown>} the mask that is being kept */
-  #kept = Promise.resolve();
+  /** @type {Promise<unknown>} what marks and keys wait for: a mask that is being kept, and the tasks after it */
+  #queue = Promise.resolve();
+  #queued = 0;
+  #request = new AbortController();
   /** @type {number | null} */
   #clickedAt = null;
 
@@ -22,13 +24,18 @@ export class Marking {
   constructor(page) {
     this.page = page;
     this.store = page.store;
-    this.store.listen((state) => { if (states.isAsking(state)) this.#predict(); });
+    this.store.listen((state, before) => {
+      if (state.image?.key !== before.image?.key) this.#request.abort();
+      if (states.isAsking(state)) this.#predict();
+    });
   }
 
-  /** Do a task now, or after a mask that is being kept. @param {() => void} task */
+  /** Do a task now, or after those that wait for a mask that is being kept. @param {() => unknown} task */
   #next(task) {
-    if (this.#keeping) this.#kept = this.#kept.then(task);
-    else task();
+    const done = this.#queued ? this.#queue.then(task) : task();
+    if (!(done instanceof Promise)) return;
+    this.#queued++;
+    this.#queue = done.catch((error) => this.page.fail(error)).finally(() => { this.#queued--; });
   }
 
   get takesMarks() {
@@ -73,7 +80,8 @@ export class Marking {
         const { image, doc: { prompt }, clean, model } = store.state;
         if (!image) break;
         store.set({ deciding: true });
-        const prediction = await this.page.engine.predict(image, prompt, { clean });
+        this.#request = new AbortController();
+        const prediction = await this.page.engine.predict(image, prompt, { clean, signal: this.#request.signal });
         if (store.state.image?.key !== image.key) continue;
         store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
@@ -81,11 +89,12 @@ export class Marking {
     } catch (error) {
       this.page.fail(error);
       const { doc, clean, model } = store.state; // no request again before something changes
-      store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
+      if (!this.#request.signal.aborted) store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
     } finally {
       this.#predicting = false;
       store.set({ deciding: false });
     }
+    if (states.isAsking(store.state)) this.#predict();
   }
 
   /** Request masks again that could not be decoded. */
@@ -129,7 +138,7 @@ export class Marking {
 
   /** Return the objects to save, with the mask that is being marked as soon as it is there. */
   async saved() {
-    await this.#kept;
+    await this.#queue;
     const mask = hasObject(this.store.state.doc.prompt) ? await this.#frozen() : null;
     const { doc } = this.store.state;
     const objects = doc.objects.map((object) => exported(object.mask, object.label, object.prompt));
@@ -139,22 +148,16 @@ export class Marking {
     return objects;
   }
 
-  #keepMask() {
+  async #keepMask() {
     const { store } = this;
     const { doc } = store.state;
     if (!store.state.image || !hasObject(doc.prompt)) return;
     const edited = doc.objects.find(({ id }) => id === doc.editing);
-    this.#keeping = true;
     const label = edited?.label ?? store.state.label;
-    this.#kept = this.#frozen().then(
-      (mask) => {
-        if (!mask) return;
-        store.apply(states.keep, mask, label);
-        const id = edited?.id ?? store.state.doc.objects.at(-1)?.id;
-        this.#focusLabel(id);
-      },
-      (error) => this.page.fail(error),
-    ).finally(() => { this.#keeping = false; });
+    const mask = await this.#frozen();
+    if (!mask) return;
+    store.apply(states.keep, mask, label);
+    if (this.#queued === 1) this.#focusLabel(edited?.id ?? store.state.doc.objects.at(-1)?.id); // nothing was marked since
   }
 
   /** Return the mask in use at the original size, as soon as it is there; null if another image was opened meanwhile. */
@@ -201,15 +204,17 @@ export class Marking {
 
   /** Remove the object that is being edited or has the focus. */
   removeCurrent() {
-    const { doc, pointedObject, tab } = this.store.state;
+    const { doc, tab } = this.store.state;
     const row = document.activeElement?.closest("[data-object]");
-    const id = doc.editing ?? (row ? Number(/** @type {HTMLElement} */ (row).dataset.object) : pointedObject);
+    const id = row ? Number(/** @type {HTMLElement} */ (row).dataset.object) : doc.editing;
     if (tab === "prompt" && id !== null && doc.objects.some((each) => each.id === id)) this.remove(id);
   }
 
   /** @param {number} id @param {string} text */
   rename(id, text) {
-    const label = text.replace(/\s+/g, " ").trim();
+    const whole = text.replace(/\s+/g, " ").trim();
+    const label = whole.slice(0, MOST_LABEL).trim();
+    if (label !== whole) this.page.say(`A label has at most ${MOST_LABEL} characters. This one was cut.`, "note");
     const object = this.store.state.doc.objects.find((each) => each.id === id);
     if (object && object.label !== label) this.#next(() => this.store.apply(states.rename, id, label));
   }

@@ -27,6 +27,8 @@ export function start(root, server) {
 }
 
 export class Page {
+  #unkept = false; // whether it was said that the objects do not outlive the page
+
   /** @param {HTMLElement} root @param {(onReopen: (text: string) => void) => Engine} makeEngine */
   constructor(root, makeEngine) {
     this.root = root;
@@ -74,7 +76,10 @@ export class Page {
   #changed(state, before) {
     render(this, state);
     this.painter.invalidate();
-    if (state.doc !== before.doc || state.past !== before.past) keepDocument(state);
+    if ((state.doc !== before.doc || state.past !== before.past) && !keepDocument(state) && !this.#unkept) {
+      this.#unkept = true;
+      this.say("The browser has no room to keep these objects. Save them before you reload the page.", "note");
+    }
   }
 
   /** Show an error: what happened and what to do. @param {unknown} error @param {string} [about] the name of a file */
@@ -84,11 +89,18 @@ export class Page {
       const named = about !== "" && error.message.startsWith(about);
       const text = named ? error.message : error.message.charAt(0).toUpperCase() + error.message.slice(1);
       this.store.apply(states.say, named || !about ? text : `${about}: ${text}`);
-      if (error.expired) this.store.apply(states.close);
+      if (error.expired) this.#closeImage();
     } else {
       console.error(error);
       this.say(`The page failed: ${error instanceof Error ? error.message : error}. Reload it to go on.`);
     }
+  }
+
+  /** Show no image, since the engine no longer has it; its objects come back with it. */
+  #closeImage() {
+    const { image, doc } = this.store.state;
+    this.store.apply(states.close);
+    if (image && doc.objects.length) this.say(`The session expired. Open ${image.name} again; its objects come back with it.`);
   }
 
   /** @param {string} text "" for none @param {"error" | "note"} [kind] */

@@ -10,7 +10,6 @@ import { drawSoon } from "./thumbnails.js";
 /** @typedef {import("./state.js").State} State */
 
 const MOST_ROWS = 200;
-const MOST_LABEL = 100; // characters
 const EMPTY = "Click the object in the image. Its candidate masks appear here; the one most likely meant is chosen.";
 const BACKGROUND = "This marks the background. Now click the object with the tool Object, or drag a box around it.";
 const REFINED = "This mask refines the one that you chose.";
@@ -19,6 +18,9 @@ const HINT = "Click a segment to select it, then keep or save it.";
 
 /** Show a state. @param {Page} page @param {State} state */
 export function render(page, state) {
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const row = focused?.closest("[data-object]");
+  const place = row ? [.../** @type {Element} */ (row.parentElement).children].indexOf(row) : -1;
   renderRoot(page, state);
   renderHeader(page, state);
   renderStage(page, state);
@@ -30,6 +32,16 @@ export function render(page, state) {
   renderView(page, state);
   renderSave(page, state);
   setText(page.part("live"), spoken(state));
+  const at = state.crosshair;
+  setText(page.part("place"), at ? `${at.x}, ${at.y}` : "");
+  if (focused && focused !== document.body && !focused.closest("dialog") && (!focused.isConnected || !focused.offsetParent)) keepFocus(page, place);
+}
+
+/** Move the focus, whose element is no longer shown, to the next row of the objects, or to the canvas. @param {Page} page @param {number} place of the row that had it */
+function keepFocus(page, place) {
+  const rows = page.part("objects").children;
+  const next = place < 0 ? null : rows[Math.min(place, rows.length - 1)];
+  (/** @type {HTMLElement | null} */ (next?.querySelector("[data-edit]")) ?? page.painter.canvas).focus();
 }
 
 /** @param {Page} page @param {State} state */
@@ -170,7 +182,7 @@ function renderObjects(page, state) {
   setText(page.part("objects-title"), doc.objects.length ? `Objects (${doc.objects.length})` : "Objects");
   syncList(list, doc.objects, ({ id }) => `${id}`, ({ id }) => {
     const edit = element("button", { type: "button", class: "object", "data-edit": `${id}` }, element("canvas", { "aria-hidden": "true" }));
-    const label = element("input", { type: "text", list: "mobilesam-labels", maxlength: `${MOST_LABEL}`, placeholder: "label", autocomplete: "off", spellcheck: "false" });
+    const label = element("input", { type: "text", list: "mobilesam-labels", placeholder: "label", autocomplete: "off", spellcheck: "false" });
     const remove = element("button", { type: "button", class: "close", "data-remove": `${id}`, tabindex: "-1" }, "✕");
     return element("li", { "data-object": `${id}` }, edit, label, remove);
   }, (row, object) => {

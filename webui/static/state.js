@@ -181,11 +181,6 @@ export function segmentOrder({ run, sort }) {
 
 // Transitions ----------------------------------------------------------------------------------------------------------
 
-/** @param {State} state @param {Partial<State>} changes @returns {State} */
-export function set(state, changes) {
-  return { ...state, ...changes };
-}
-
 /** @param {State} state @param {string} text @param {"error" | "note"} [kind] @returns {State} */
 export function say(state, text, kind = "error") {
   return { ...state, message: text ? { text, kind } : null };
@@ -194,21 +189,28 @@ export function say(state, text, kind = "error") {
 /** Change the document, which can be undone. @param {State} state @param {Partial<Doc>} changes @returns {State} */
 export function change(state, changes) {
   const past = [...state.past, state.doc].slice(-MOST_UNDO);
-  return { ...state, doc: { ...state.doc, ...changes }, past, future: [], preview: null, corner: null };
+  return { ...moved(state, { ...state.doc, ...changes }), past, future: [] };
+}
+
+/** Show another document. The masks stay until there are new ones if it goes on with the same object. @param {State} state @param {Doc} doc @returns {State} */
+function moved(state, doc) {
+  const [before, after] = [state.doc.prompt, doc.prompt];
+  const same = state.doc.editing === doc.editing && isMarked(before) && isMarked(after) && before.points[0] === after.points[0];
+  return { ...state, doc, decoded: same ? state.decoded : null, preview: null, corner: null };
 }
 
 /** @param {State} state @returns {State} */
 export function undo(state) {
   const doc = state.past.at(-1);
   if (!doc) return state;
-  return { ...state, doc, past: state.past.slice(0, -1), future: [...state.future, state.doc], preview: null, corner: null };
+  return { ...moved(state, doc), past: state.past.slice(0, -1), future: [...state.future, state.doc] };
 }
 
 /** @param {State} state @returns {State} */
 export function redo(state) {
   const doc = state.future.at(-1);
   if (!doc) return state;
-  return { ...state, doc, past: [...state.past, state.doc], future: state.future.slice(0, -1), preview: null, corner: null };
+  return { ...moved(state, doc), past: [...state.past, state.doc], future: state.future.slice(0, -1) };
 }
 
 /** Choose a mask by the decoder's own index. @param {State} state @param {number} index @returns {State} */
@@ -233,11 +235,12 @@ export function keep(state, mask, label) {
   return { ...change(state, { prompt: NOTHING, objects, editing: null }), label: label || state.label };
 }
 
-/** Keep segments of everything mode as objects. @param {State} state @param {Frozen[]} masks @param {string} label @returns {State} */
-export function keepSegments(state, masks, label) {
+/** Keep segments of everything mode, by their indices, as objects. @param {State} state @param {number[]} indices @param {Frozen[]} masks @param {string} label @returns {State} */
+export function keepSegments(state, indices, masks, label) {
   const first = nextId(state.doc);
   const added = masks.map((mask, index) => ({ id: first + index, label, color: colorOfId(first + index), mask, prompt: null }));
-  return { ...change(state, { objects: [...state.doc.objects, ...added] }), selected: [], label: label || state.label };
+  const selected = state.selected.filter((index) => !indices.includes(index));
+  return { ...change(state, { objects: [...state.doc.objects, ...added] }), selected, label: label || state.label };
 }
 
 /** Edit an object: its prompt comes back. @param {State} state @param {number} id @returns {State} */

@@ -59,10 +59,10 @@ test("an object that is edited gets its prompt back and keeps its place, number 
 });
 
 test("segments are kept without a prompt, in colors of their own", () => {
-  const state = states.keepSegments({ ...opened(), selected: [4, 7] }, [frozen("a"), frozen("b")], "leaf");
+  const state = states.keepSegments({ ...opened(), selected: [4, 7, 9] }, [4, 7], [frozen("a"), frozen("b")], "leaf");
   assert.deepEqual(state.doc.objects.map(({ label, prompt }) => [label, prompt]), [["leaf", null], ["leaf", null]]);
   assert.notDeepEqual(state.doc.objects[0].color, state.doc.objects[1].color);
-  assert.deepEqual(state.selected, []);
+  assert.deepEqual(state.selected, [9], "what was selected meanwhile stays");
   assert.equal(states.edit(state, 1), state, "there is no prompt to edit");
 });
 
@@ -81,6 +81,16 @@ test("candidates go from the smallest to the largest, whatever the order of the 
   assert.equal(states.isDecoded(other), true, "a choice needs no other masks");
   assert.equal(states.maskOf(other).index, 3);
   assert.equal(states.choose(other, 3), other);
+});
+
+test("masks of one object are never shown for another", () => {
+  const one = decoded(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
+  assert.equal(states.maskOf(marked(one, [2, 1, 0])).index, 0, "they stay while the prompt is refined");
+  const next = marked(states.keep(one, frozen(), "coin"), [3, 1, 1]);
+  assert.equal(states.maskOf(next), null);
+  assert.equal(states.maskOf(states.edit(decoded(next, [mask(3, [0, 2])]), 1)), null);
+  assert.equal(states.maskOf(states.undo(states.undo(next))), null);
+  assert.equal(states.maskOf(states.change(states.clear(one), { prompt: { ...NOTHING, box: [0, 0, 1, 1] } })), null);
 });
 
 test("masks are asked for where the prompt, the model or the cleaning has changed", () => {
