@@ -27,7 +27,7 @@ export function start(root, server) {
 }
 
 export class Page {
-  #unkept = false; // whether it was said that the objects do not outlive the page
+  #unkept = false; // whether the user was told that the objects do not outlive the page
 
   /** @param {HTMLElement} root @param {(onReopen: (text: string) => void) => Engine} makeEngine */
   constructor(root, makeEngine) {
