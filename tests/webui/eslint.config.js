@@ -1,6 +1,6 @@
 import js from "@eslint/js";
 
-const browser = ["AbortController", "DOMException", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ResizeObserver", "TextDecoderStream", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob"];
+const browser = ["AbortController", "DOMException", "Element", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ResizeObserver", "TextDecoderStream", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob"];
 
 const node = ["Buffer", "setImmediate"];
 

@@ -111,6 +111,8 @@ function listenForFiles(page) {
     open(event.dataTransfer);
   });
   document.addEventListener("paste", (event) => {
-    if (!(/** @type {Element} */ (event.target).matches("input, textarea"))) open(event.clipboardData); // a label may come with an image
+    const { target } = event;
+    if (target instanceof Element && target.matches("input, textarea")) return; // a label may come with an image
+    open(event.clipboardData);
   });
 }
