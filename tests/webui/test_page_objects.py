@@ -321,7 +321,8 @@ def test_objects_that_are_marked_and_kept_in_a_hurry_stay_apart(open_page: OpenP
         page.page.keyboard.press("k")
     page.page.mouse.click(*page.place(220, 200))
     for count in (1, 2, 3):
-        page.page.wait_for_timeout(200)
+        while not held:
+            page.page.wait_for_timeout(50)
         held.pop().continue_()
         page.until(f"state.doc.objects.length === {count}")
     page.page.unroute("**/service/freeze")

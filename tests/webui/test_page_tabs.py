@@ -28,6 +28,7 @@ def duplicate(page: Any) -> Any:
     other.page = opened.value
     other.page.set_default_timeout(120_000)
     other.page.wait_for_selector('.mobilesam[data-state="ready"]')
+    other.settle()
     return other
 
 
