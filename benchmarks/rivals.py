@@ -119,20 +119,11 @@ class RivalWorker(worker.Worker):
         return {"rle": {**rle, "counts": rle["counts"].decode()}, "masks": len(masks), "precision": precision}
 
 
-class RivalProcess(worker.Process):
-    """A process with a :class:`RivalWorker`."""
-
-    def __init__(self, python: Path, package: str, weights: Path, threads: int) -> None:
-        self.package = package
-        offline = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(weights.parent)}
-        self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.rivals", "--worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**packages.environment(threads), **offline},
-        )
-        self.load = self.run("load", package=package, weights=str(weights), threads=threads)
+def start(python: Path, package: str, weights: Path, threads: int) -> worker.Process:
+    """Start a process with a :class:`RivalWorker`."""
+    offline = {"YOLO_OFFLINE": "true", "YOLO_AUTOINSTALL": "false", "YOLO_CONFIG_DIR": str(weights.parent)}
+    command = ("-m", "benchmarks.rivals", "--worker")
+    return worker.Process(python, package, weights, threads, command, offline)
 
 
 @contextlib.contextmanager
@@ -155,8 +146,7 @@ def weights_and_files(python: Path, checkpoint: Path) -> Iterator[Path]:
 def main() -> None:
     """Compare, print the results, and write the JSON."""
     if sys.argv[1:] == ["--worker"]:
-        worker.Worker = RivalWorker
-        worker.main()
+        worker.main(RivalWorker)
         return
     parser = make_parser(__doc__)
     packages.add_arguments(parser)
@@ -169,8 +159,8 @@ def main() -> None:
 
     python = packages.interpreter(arguments)
     with weights_and_files(python, packages.checkpoint(arguments)) as weights, contextlib.ExitStack() as stack:
-        processes: dict[str, worker.Process] = {
-            package: stack.enter_context(RivalProcess(python, package, weights, arguments.threads))
+        processes = {
+            package: stack.enter_context(start(python, package, weights, arguments.threads))
             for package in (OURS_ONNX, *RIVALS, REFERENCE)
         }
         for process in processes.values():

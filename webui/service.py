@@ -20,7 +20,7 @@ from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.image_files import read_file
-from mobilesam.webui.masks import place_of, record_of
+from mobilesam.webui.masks import record_of
 from mobilesam.webui.models import Models
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage, open_image
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore, showing
@@ -180,9 +180,9 @@ class Service:
             InputError, SessionExpiredError, BusyError: as :meth:`decode`.
         """
         candidates, image = self.decode(session, prompt), open_image(session)
-        return record_of(
-            image, prompt, candidates, place_of(prompt, candidates), self.models.get(session.model), clean=clean
-        )
+        masks = candidates.masks
+        place = masks.place_of(prompt.chosen) if prompt.chosen in masks.indices else masks.best
+        return record_of(image, prompt, candidates, place, self.models.get(session.model), clean=clean)
 
     def image(self, session: Session) -> UInt8Array:
         """Return the image of a session, (H, W, 3) uint8 RGB.

@@ -77,7 +77,7 @@ class Page:
         """Wait until no request is open and the canvas is painted."""
         self.page.wait_for_function(
             "() => { const { store: { state, seen }, painter } = pageOf(), { phase } = state;"
-            " return (phase === 'ready' || phase === 'empty') && state === seen && !state.deciding && !painter.frame; }"
+            " return (phase === 'ready' || phase === 'empty') && state === seen && !state.decoding && !painter.frame; }"
         )
 
     def place(self, x: float, y: float) -> tuple[float, float]:

@@ -131,7 +131,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path,
     touch("touchMove", (200, 120))
     touch("touchMove", (420, 290))
     touch("touchEnd")
-    page.until("state.doc.prompt.box !== null && state.decoded && !state.deciding")
+    page.until("state.doc.prompt.box !== null && state.decoded && !state.decoding")
     assert page.prompt["box"] == pytest.approx([40, 10, 420, 290], abs=2)
     page.page.tap('[role="tab"][data-tab="everything"]')
     assert overflows() == []

@@ -50,7 +50,7 @@ def test_a_mark_lands_on_its_pixel_at_full_size(browser: Any, open_page: OpenPag
         with longest_task(browser, page) as sanity:
             page.page.evaluate(
                 "() => new Promise((done) => setTimeout(() => {"
-                " const end = performance.now() + 200; while (performance.now() < end); done(); }))"
+                " let sum = 0; for (let i = 0; i < 5e8; i += 1) sum = (sum + i * i) % 7919; done(sum); }))"
             )
         assert sanity[0] > 20, "a task that keeps the thread busy is seen"
         for _ in range(3):  # a processor that others use may be slow for a moment
@@ -171,5 +171,5 @@ def test_two_fingers_zoom_with_every_tool(tool: str, open_page: OpenPage, cat: P
         assert page.prompt == {"points": [], "box": None}
     page.page.touchscreen.tap(*page.place(220, 150))
     if tool == "foreground":
-        page.until("state.decoded && !state.deciding")
+        page.until("state.decoded && !state.decoding")
         assert page.prompt["points"][0][:2] == pytest.approx([220, 150], abs=1)

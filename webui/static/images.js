@@ -9,11 +9,17 @@ import * as states from "./state.js";
 export class Images {
   /** @type {AbortController | null} */
   #opening = null;
+  #shown = new AbortController();
 
   /** @param {Page} page */
   constructor(page) {
     this.page = page;
     this.store = page.store;
+  }
+
+  /** Aborted when another image is shown. */
+  get signal() {
+    return this.#shown.signal;
   }
 
   /** Show the image that is open from before a reload. @param {import("./engine.js").ShownImage} image */
@@ -65,6 +71,10 @@ export class Images {
     if (!isLatest()) return;
     this.page.segmenting.stop();
     const same = this.store.state.image?.key === image.key;
+    if (!same) {
+      this.#shown.abort();
+      this.#shown = new AbortController();
+    }
     this.store.apply(states.show, image, bitmap);
     this.store.set({ phase: "encoding", status: "Encoding …", ...(same ? {} : keptDocument(image.key)) });
   }

@@ -13,10 +13,9 @@ const NOT_REFINED = "This model cannot refine the mask that you chose. Its mask 
 
 export class Marking {
   #predicting = false;
-  /** @type {Promise<unknown>} what marks and keys wait for: a mask that is being kept, and the tasks after it */
+  /** @type {Promise<unknown>} the mask that is being kept, and the tasks that wait for it */
   #queue = Promise.resolve();
   #queued = 0;
-  #request = new AbortController();
   /** @type {number | null} */
   #clickedAt = null;
 
@@ -24,10 +23,7 @@ export class Marking {
   constructor(page) {
     this.page = page;
     this.store = page.store;
-    this.store.listen((state, before) => {
-      if (state.image?.key !== before.image?.key) this.#request.abort();
-      if (states.isAsking(state)) this.#predict();
-    });
+    this.store.listen((state) => { if (states.needsMasks(state)) this.#predict(); });
   }
 
   /** Do a task now, or after those that wait for a mask that is being kept. @param {() => unknown} task */
@@ -45,9 +41,7 @@ export class Marking {
 
   /** Mark a pixel. @param {Place} pixel @param {0 | 1} label */
   point(pixel, label) {
-    const { state } = this.store;
-    if (!this.takesMarks) return;
-    if (state.tab === "prompt") this.#mark((prompt) => withPoint(prompt, [pixel.x, pixel.y, label]));
+    if (this.takesMarks) this.#mark((prompt) => withPoint(prompt, [pixel.x, pixel.y, label]));
   }
 
   /** @param {Place} from @param {Place} to */
@@ -75,13 +69,14 @@ export class Marking {
     if (this.#predicting) return;
     this.#predicting = true;
     const { store } = this;
+    let { signal } = this.page.images;
     try {
-      while (states.isAsking(store.state)) {
+      while (states.needsMasks(store.state)) {
         const { image, doc: { prompt }, clean, model } = store.state;
         if (!image) break;
-        store.set({ deciding: true });
-        this.#request = new AbortController();
-        const prediction = await this.page.engine.predict(image, prompt, { clean, signal: this.#request.signal });
+        store.set({ decoding: true });
+        signal = this.page.images.signal;
+        const prediction = await this.page.engine.predict(image, prompt, { clean, signal });
         if (store.state.image?.key !== image.key) continue;
         store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
@@ -89,12 +84,12 @@ export class Marking {
     } catch (error) {
       this.page.fail(error);
       const { doc, clean, model } = store.state; // no request again before something changes
-      if (!this.#request.signal.aborted) store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
+      if (!signal.aborted) store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
     } finally {
       this.#predicting = false;
-      store.set({ deciding: false });
+      store.set({ decoding: false });
     }
-    if (states.isAsking(store.state)) this.#predict();
+    if (states.needsMasks(store.state)) this.#predict();
   }
 
   /** Request masks again that could not be decoded. */
@@ -136,7 +131,7 @@ export class Marking {
     this.#next(() => this.#keepMask());
   }
 
-  /** Return the objects to save, with the mask that is being marked as soon as it is there. */
+  /** Return the objects to save. The mask of the current prompt is the last one, or replaces that of the edited object. */
   async saved() {
     await this.#queue;
     const mask = hasObject(this.store.state.doc.prompt) ? await this.#frozen() : null;
@@ -160,7 +155,7 @@ export class Marking {
     if (this.#queued === 1) this.#focusLabel(edited?.id ?? store.state.doc.objects.at(-1)?.id); // nothing was marked since
   }
 
-  /** Return the mask in use at the original size, as soon as it is there; null if another image was opened meanwhile. */
+  /** Wait for the mask in use and return it at the original size, or null if another image was opened meanwhile. */
   async #frozen() {
     const { image } = this.store.state;
     await this.#settled();
@@ -169,13 +164,13 @@ export class Marking {
     if (!image || this.store.state.image?.key !== image.key) return null;
     if (!mask) throw new Refusal("The masks of this prompt are missing. Try again.");
     const prompt = { ...doc.prompt, chosen: mask.index };
-    const [frozen] = await this.page.engine.freeze(image, { prompt, clean });
+    const [frozen] = await this.page.engine.freeze(image, { prompt, clean }, this.page.images.signal);
     return frozen;
   }
 
   /** Wait until no prediction is on its way. */
   async #settled() {
-    while (this.#predicting || states.isAsking(this.store.state)) {
+    while (this.#predicting || states.needsMasks(this.store.state)) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       if (this.store.state.phase === "empty") return;
     }
@@ -213,7 +208,7 @@ export class Marking {
   /** @param {number} id @param {string} text */
   rename(id, text) {
     const whole = text.replace(/\s+/g, " ").trim();
-    const label = whole.slice(0, MOST_LABEL).trim();
+    const label = [...whole].slice(0, MOST_LABEL).join("").trim();
     if (label !== whole) this.page.say(`A label has at most ${MOST_LABEL} characters. This one was cut.`, "note");
     const object = this.store.state.doc.objects.find((each) => each.id === id);
     if (object && object.label !== label) this.#next(() => this.store.apply(states.rename, id, label));

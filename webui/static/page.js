@@ -99,6 +99,7 @@ export class Page {
   /** Show no image, since the engine no longer has it; its objects come back with it. */
   #closeImage() {
     const { image, doc } = this.store.state;
+    this.engine.close();
     this.store.apply(states.close);
     if (image && doc.objects.length) this.say(`The session expired. Open ${image.name} again; its objects come back with it.`);
   }
@@ -136,7 +137,7 @@ export class Page {
     if (!image) return;
     try {
       const what = this.isEverything ? { run: run?.run ?? 0, selected } : { objects: await this.marking.saved() };
-      const { blob, name } = await this.engine.save(image, kind, what);
+      const { blob, name } = await this.engine.save(image, kind, what, this.images.signal);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = name;

@@ -49,7 +49,7 @@ function renderRoot({ root }, state) {
   for (const [name, value] of Object.entries({ state: state.phase, tab: state.tab, tool: state.tool, look: state.look })) {
     if (root.dataset[name] !== value) root.dataset[name] = value;
   }
-  root.dataset.deciding = String(state.deciding);
+  root.dataset.decoding = String(state.decoding);
   root.dataset.zoomed = String(state.viewport !== null);
   if (state.image) root.style.setProperty("--ratio", String(state.image.width / state.image.height));
 }
@@ -284,12 +284,12 @@ function renderSave(page, state) {
 
 /** Return what a screen reader says after a change. @param {State} state */
 function spoken(state) {
-  const { tab, run, selected, progress, doc, deciding } = state;
+  const { tab, run, selected, progress, doc, decoding } = state;
   if (tab === "everything") {
     if (progress || !run) return "";
     return `${run.segments.length} segments, ${selected.length} selected`;
   }
-  if (deciding || !isDecoded(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
+  if (decoding || !isDecoded(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
   const candidates = candidatesOf(state);
   if (!candidates.length) return "";
   const chosen = candidates.findIndex((each) => each.chosen) + 1;

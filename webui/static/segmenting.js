@@ -70,7 +70,7 @@ export class Segmenting {
     if (!image || !run || !selected.length || this.#keeping) return;
     this.#keeping = true;
     try {
-      const masks = await this.page.engine.freeze(image, { run: run.run, segments: selected });
+      const masks = await this.page.engine.freeze(image, { run: run.run, segments: selected }, this.page.images.signal);
       if (store.state.image?.key !== image.key) return;
       store.apply(states.keepSegments, selected, masks, store.state.label);
       this.page.say(masks.length === 1 ? "Kept 1 segment as an object." : `Kept ${masks.length} segments as objects.`, "note");

@@ -93,9 +93,8 @@ export class ServerEngine {
   /** @type {Engine["everything"]} */
   everything(image, mode, { clean = false, signal, onWaiting, onProgress } = {}) {
     const stop = () => this.#json("service/cancel", {}, {}).catch(() => {});
-    signal?.addEventListener("abort", stop);
     const options = { body: JSON.stringify({ mode, clean }), headers: { "X-Image": image.key, "Content-Type": "application/json" } };
-    signal?.throwIfAborted();
+    signal?.addEventListener("abort", stop);
     const run = () => this.#follow("service/everything", options, ({ waiting, progress }) => {
       if (signal?.aborted) stop(); // again, where the first came before the run
       if (waiting) onWaiting?.(waiting);

@@ -1,6 +1,6 @@
 // The state of the page, and the transitions from one state to the next: pure functions that return a new state.
 
-import { runEnds } from "./masks.js";
+import { runEnds, sizeOf } from "./masks.js";
 import { NOTHING, hasObject, isMarked } from "./prompt.js";
 
 /**
@@ -45,7 +45,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Doc[]} past
  * @property {Doc[]} future
  * @property {Decoded | null} decoded
- * @property {boolean} deciding whether a prediction is on its way
+ * @property {boolean} decoding whether a prediction is on its way
  * @property {string | null} preview the mask under the pointer
  * @property {Run | null} run
  * @property {{ share: number, text: string } | null} progress of a run
@@ -78,7 +78,7 @@ export const INITIAL = {
   settings: { models: {}, modes: {}, samples: [], max_upload_mb: Infinity, model: "", image: null },
   model: "", image: null, bitmap: null, crop: null,
   doc: EMPTY_DOC, past: [], future: [],
-  decoded: null, deciding: false, preview: null,
+  decoded: null, decoding: false, preview: null,
   run: null, progress: null, selected: [], pointed: null, pointedObject: null, mode: "", sort: "area",
   tool: "foreground", tab: "prompt", look: "overlay", opacity: 0.5, clean: false,
   viewport: null, crosshair: null, corner: null, label: "", times: {},
@@ -97,7 +97,7 @@ function sameMarks(one, other) {
 }
 
 /** Whether the masks of the current prompt are missing. @param {State} state */
-export function isAsking(state) {
+export function needsMasks(state) {
   return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isDecoded(state);
 }
 
@@ -116,27 +116,23 @@ export function candidatesOf(state) {
   if (!decoded || !hasObject(doc.prompt)) return [];
   const { masks, best } = decoded.prediction;
   const chosen = doc.prompt.chosen === null ? best : masks.findIndex((mask) => mask.index === doc.prompt.chosen);
-  const order = masks.map((_, position) => position).sort((a, b) => sizeOf(masks[a].rle) - sizeOf(masks[b].rle));
   const names = masks.length === 3 ? ["Part", "Whole", "Larger"] : masks.map(() => "Mask");
-  return order.map((position, place) => ({
+  return orderOf(decoded.prediction).map((position, place) => ({
     mask: masks[position], name: names[place], suggested: position === best, chosen: position === (chosen < 0 ? best : chosen),
   }));
 }
 
-/** @type {Map<string, number>} */
-const sizes = new Map();
+/** @type {WeakMap<Prediction, number[]>} the positions of a prediction's masks, from the smallest to the largest */
+const orders = new WeakMap();
 
-/** Return the pixels of a mask; see masks.js. @param {string} rle */
-function sizeOf(rle) {
-  let size = sizes.get(rle);
-  if (size === undefined) {
-    const ends = runEnds(rle);
-    size = 0;
-    for (let index = 0; index + 1 < ends.length; index += 2) size += ends[index + 1] - ends[index];
-    if (sizes.size > 64) sizes.clear();
-    sizes.set(rle, size);
+/** @param {Prediction} prediction */
+function orderOf(prediction) {
+  let order = orders.get(prediction);
+  if (!order) {
+    const sizes = prediction.masks.map(({ rle }) => sizeOf(runEnds(rle)));
+    orders.set(prediction, (order = sizes.map((_, position) => position).sort((a, b) => sizes[a] - sizes[b])));
   }
-  return size;
+  return order;
 }
 
 /** Return the mask in use of the current prompt, or null. @param {State} state */

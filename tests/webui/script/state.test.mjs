@@ -95,19 +95,19 @@ test("masks of one object are never shown for another", () => {
 
 test("masks are asked for where the prompt, the model or the cleaning has changed", () => {
   const state = decoded(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
-  assert.equal(states.isAsking(state), false);
-  assert.equal(states.isAsking(marked(state, [2, 1, 1])), true);
-  assert.equal(states.isAsking({ ...state, clean: true }), true);
-  assert.equal(states.isAsking({ ...state, model: "other" }), true);
-  assert.equal(states.isAsking({ ...state, clean: true, phase: "encoding" }), false);
-  assert.equal(states.isAsking(marked(opened(), [1, 1, 0])), false, "background alone waits for the object");
+  assert.equal(states.needsMasks(state), false);
+  assert.equal(states.needsMasks(marked(state, [2, 1, 1])), true);
+  assert.equal(states.needsMasks({ ...state, clean: true }), true);
+  assert.equal(states.needsMasks({ ...state, model: "other" }), true);
+  assert.equal(states.needsMasks({ ...state, clean: true, phase: "encoding" }), false);
+  assert.equal(states.needsMasks(marked(opened(), [1, 1, 0])), false, "background alone waits for the object");
   assert.deepEqual(states.candidatesOf(states.clear(state)), []);
 });
 
 test("a prompt whose masks could not be decoded has failed, until it changes", () => {
   const failed = decoded(marked(opened(), [1, 1, 1]), []);
   assert.equal(states.hasFailed(failed), true);
-  assert.equal(states.isAsking(failed), false, "it is not requested again by itself");
+  assert.equal(states.needsMasks(failed), false, "it is not requested again by itself");
   assert.equal(states.hasFailed(marked(failed, [2, 1, 1])), false);
   assert.equal(states.hasFailed(states.clear(failed)), false);
 });
