@@ -29,7 +29,7 @@ demo: .venv/for-demo ## install, fetch the weights, segment three photos, say wh
 	$(BIN)/mobilesam everything $(DEMO)/photos/rocket.jpg --mode fast --out $(DEMO) --format overlay --force
 	@echo "Open the images in $(CURDIR)/$(DEMO)"
 
-test: .venv/for-development ## install what the tests need and run them all; ARGS="-k box" chooses some
+test: .venv/for-development tests/webui/node_modules/.package-lock.json ## install what the tests need and run them all; ARGS="-k box" chooses some
 	$(BIN)/python -m pytest $(SPREAD) $(ARGS)
 
 test-without-torch: .venv/without-torch/ready ## run the quick tests that need no torch where there is none
@@ -42,10 +42,12 @@ bench-gpu: .venv/for-development ## measure precisions on a GPU; ARGS="--device 
 	$(BIN)/mobilesam samples $(DEMO)/photos --force
 	$(BIN)/python -m benchmarks.gpu --image $(DEMO)/photos/coffee.jpg --out $(DEMO)/gpu.json $(ARGS)
 
-lint: .venv/for-development ## check style and types
+lint: .venv/for-development tests/webui/node_modules/.package-lock.json ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+	tests/webui/node_modules/.bin/tsc --project tests/webui/tsconfig.json
+	tests/webui/node_modules/.bin/eslint --config tests/webui/eslint.config.js webui/static tests/webui/script
 
 format: .venv/for-development ## rewrite the sources in the common style
 	$(BIN)/ruff check --fix
@@ -68,7 +70,7 @@ docs-serve: docs ## build the documentation and serve it, with its search, at ht
 	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory site 8000
 
 clean: ## remove the virtual environment, caches and the demo's images
-	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
+	rm -rf .venv tests/webui/node_modules .pytest_cache .mypy_cache .ruff_cache build dist site *.egg-info $(DEMO)
 
 # Dependency groups need pip 25.1.
 .venv/created:
@@ -97,3 +99,8 @@ clean: ## remove the virtual environment, caches and the demo's images
 .venv/for-development: .venv/created pyproject.toml
 	$(BIN)/python $(PIP_INSTALL) --editable '.[all]' --group dev
 	@touch $@
+
+# For the types, the style and the accessibility of the page's script, which are not checked where there is no npm.
+tests/webui/node_modules/.package-lock.json: tests/webui/package.json tests/webui/package-lock.json
+	@if command -v npm >/dev/null; then npm ci --prefix tests/webui --ignore-scripts --silent && touch $@; \
+	else echo "npm is not installed: the page's script is tested without its types and accessibility"; fi

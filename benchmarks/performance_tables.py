@@ -72,6 +72,34 @@ def side_by_side(results: Results) -> str:
     return table([*head, "turns"], rows)
 
 
+def rivals(results: Results) -> str:
+    """Return the times of other programs, how many times faster each is than the reference, and the IoU of its mask."""
+    result = results["rivals"]
+    encode, click = result["tasks"]
+    *others, reference = result["order"]
+    head = ["", "precision", "set_image ms: times faster (range)", "one click ms: times faster (range)"]
+    rows = []
+    for package in (reference, *others):
+        about, cells = result["click"][package], []
+        for task in (encode, click):
+            cells.append(ms(task["reference"]) if package == reference else _with_range(task, result["order"], package))
+        rows.append([package, about["precision"], *cells, str(about["masks"]), f"{about['iou']:.3f}"])
+    load = ", ".join(f"{value:.1f}" for value in result["load"])
+    turns = f"{len(encode['turns'])} and {len(click['turns'])} turns"
+    form = (
+        f"- {MACHINE}, {{threads}} threads, image: {{image}}, {turns}, load average at the end {load}\n- {{versions}}"
+    )
+    listed = table([*head, "masks at full size", "IoU with the reference's best mask"], rows)
+    return f"{listed}\n\n{conditions(result, form)}"
+
+
+def _with_range(task: dict[str, Any], order: list[str], package: str) -> str:
+    place = order.index(package)
+    ratios = [turn[-1] / turn[place] for turn in task["turns"]]
+    middle = task["packages"][package]
+    return f"{ms(middle['seconds'])}: {middle['ratio']:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+
+
 def share_of_peak(results: Results) -> str:
     """Return the GFLOP/s of the network, and their share of what large matrix products reach."""
     side = results["side_by_side"]

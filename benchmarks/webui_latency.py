@@ -25,7 +25,7 @@ SIZES = ((640, 480), (4000, 3000))
 MARGIN = 0.1  # of each side of the image, without clicks
 STATE = "pageOf().store.state"
 SETTLED = (
-    f"{STATE}.phase === 'ready' && {STATE} === pageOf().store.seen && !{STATE}.deciding && !pageOf().painter.frame"
+    f"{STATE}.phase === 'ready' && {STATE} === pageOf().store.seen && !{STATE}.decoding && !pageOf().painter.frame"
 )
 
 

@@ -8,8 +8,9 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Self
 
 import numpy as np
@@ -23,19 +24,30 @@ LABELS = np.array([1, 1])
 
 
 class Process:
-    """A worker with a package loaded; use it in a ``with`` statement."""
+    """A worker with a package loaded; use it in a ``with`` statement.
 
-    def __init__(self, python: Path, package: str, weights: Path, threads: int) -> None:
+    command: the arguments of the interpreter. variables: of the environment, besides those of the package.
+    """
+
+    def __init__(
+        self,
+        python: Path,
+        package: str,
+        weights: Path,
+        threads: int,
+        command: Sequence[str] = ("-m", "benchmarks.worker"),
+        variables: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         self.package = package
         self._process = subprocess.Popen(
-            [python, "-m", "benchmarks.worker"],
+            [python, *command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
             cwd=ROOT,
-            env=environment(threads),
+            env={**environment(threads), **variables},
         )
-        self.load = self.run("load", package=package, weights=str(weights.resolve()), threads=threads)
+        self.load = self.run("load", package=package, weights=str(weights.absolute()), threads=threads)
 
     def run(self, task: str, **arguments: Any) -> dict[str, Any]:
         """Run a task of :class:`Worker`.
@@ -138,11 +150,11 @@ def places(count: int) -> np.ndarray:
     return np.stack(np.meshgrid(steps, steps), axis=-1).reshape(-1, 2)[:count]
 
 
-def main() -> None:
+def main(kind: type[Worker] = Worker) -> None:
     """Run requests {"task": name, ...arguments} until stdin ends; see :meth:`Process.run` for the responses."""
     responses = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # keeps whatever a package prints apart from the responses
-    worker = Worker()
+    worker = kind()
     for line in sys.stdin:
         request = json.loads(line)
         result = getattr(worker, request.pop("task"))(**request) or {}

@@ -6,6 +6,7 @@ a failure: nothing that should run is left out silently.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import importlib.util
 import os
@@ -19,7 +20,7 @@ from typing import Any, NamedTuple
 import hypothesis
 import pytest
 
-from tests.cores import take_share
+from tests.cores import on_all_cores, take_share
 from tests.shared_models import SharedModels, encode_once
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -120,6 +121,25 @@ def photo() -> Callable[[str], Path]:
     assert spec.submodule_search_locations is not None
     folder = Path(spec.submodule_search_locations[0]) / "data"
     return lambda name: folder / name
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Chromium, started once in a process: Playwright does not start a second time beside itself."""
+    from benchmarks.webui_server import FLAGS, chromium
+
+    if not importlib.util.find_spec("playwright"):
+        pytest.skip("Playwright is not installed: pip install playwright")
+    if (path := chromium()) is None:
+        pytest.skip("Chromium is not installed: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    with contextlib.ExitStack() as stack:
+        with on_all_cores():
+            playwright = stack.enter_context(sync_playwright())
+            running = playwright.chromium.launch(executable_path=path, args=FLAGS)
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Image files that visitors open: read, or refused in words that name the file."""
+"""Image files that users open: read, or refused with a message that names the file."""
 
 from __future__ import annotations
 

@@ -30,12 +30,6 @@ def record_of(
     return cleaned(record, image.hw) if clean else record
 
 
-def place_of(prompt: ObjectPrompt, candidates: CandidateMasks) -> int:
-    """Return the position of the chosen mask of a prompt, or of the suggested one if there is no such mask."""
-    masks = candidates.masks
-    return masks.place_of(prompt.chosen) if prompt.chosen in masks.indices else masks.best
-
-
 def least_region(hw: tuple[int, int]) -> float:
     """Return the pixels below which a hole is filled and a speck removed, in an image of (height, width)."""
     return _SPECK * hw[0] * hw[1]

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from mobilesam.errors import InputError, sentence
 from mobilesam.formats.masked_image import OBJECT, read_record
 from mobilesam.masks.records import MaskRecord
+from mobilesam.masks.run_lengths import boundaries_of_text
 from mobilesam.prompts.object_prompt import ObjectPrompt, refuse_without_object
 from mobilesam.webui.masks import compact
-from mobilesam.webui.run_lengths import boundaries_of_text
 from mobilesam.webui.session import read_prompt
 
 MAX_OBJECTS = 5000  # in one request

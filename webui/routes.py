@@ -121,15 +121,16 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
     async def predict(request: Request) -> dict[str, Any]:
         session, body = service.session(*_session_of(request)), await _json(request)
         image = open_image(session)
-        prompt, clean = read_prompt(body.get("prompt"), image.hw), body.get("clean") is True
-        if body.get("hover") is True and service.decoders.busy() > _IDLE:
+        prompt, hover = read_prompt(body.get("prompt"), image.hw), body.get("hover") is True
+        clean = body.get("clean") is True and not hover
+        if hover and service.decoders.busy() > _IDLE:
             return {"masks": [], "best": 0, "decode_ms": 0.0, "refined": True}
 
         def work() -> dict[str, Any]:
             candidates = service.decode(session, prompt)
             return view.prediction_view(candidates, prompt, image, service.models.get(session.model), clean=clean)
 
-        return await _in_thread(work)
+        return await (_result(service.full_size.submit(work)) if clean else _in_thread(work))
 
     @app.post("/service/freeze")
     async def freeze(request: Request) -> dict[str, Any]:
@@ -144,7 +145,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
                 records = [service.freeze(session, prompt, body.get("clean") is True)]
             return {"objects": [view.frozen_view(record) for record in records]}
 
-        return await _in_thread(work)
+        return await _result(service.full_size.submit(work))
 
     @app.post("/service/cancel")
     async def cancel(request: Request) -> dict[str, Any]:
@@ -284,7 +285,7 @@ def crop_of(query: Mapping[str, str], hw: tuple[int, int]) -> tuple[tuple[int, i
         actual = f"x {x}, y {y}, width {width}, height {height}"
         raise InputError(sentence("the area", f"lie in the image, {hw[1]} x {hw[0]}", actual, "ask for less"))
     if not 1 <= side <= view.PREVIEW_SIDE:
-        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller picture"))
+        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller image"))
     return (x, y, width, height), side
 
 

@@ -20,7 +20,7 @@ from mobilesam.segment import decode, feedback, supports
 from mobilesam.webui import session as states
 from mobilesam.webui.cache import ByteCache
 from mobilesam.webui.image_files import read_file
-from mobilesam.webui.masks import place_of, record_of
+from mobilesam.webui.masks import record_of
 from mobilesam.webui.models import Models
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage, open_image
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore, showing
@@ -73,6 +73,7 @@ class Service:
         self.encoders = Workers(limits.concurrency, limits.waiting, "encode")
         self.decoders = Workers(1, _WAITING_CLICKS, "decode")  # a click takes 20 ms; two at once take 40 each
         self.savers = Workers(1, limits.waiting, "save")  # one image of full size in memory at a time
+        self.full_size = Workers(1, _WAITING_CLICKS, "full-size")  # masks of the size of the image, a prompt at a time
         self.previews = Workers(1, limits.waiting, "preview")
         self._encoding: dict[tuple[str, str], threading.Lock] = {}
         self._lock = threading.Lock()
@@ -179,9 +180,9 @@ class Service:
             InputError, SessionExpiredError, BusyError: as :meth:`decode`.
         """
         candidates, image = self.decode(session, prompt), open_image(session)
-        return record_of(
-            image, prompt, candidates, place_of(prompt, candidates), self.models.get(session.model), clean=clean
-        )
+        masks = candidates.masks
+        place = masks.place_of(prompt.chosen) if prompt.chosen in masks.indices else masks.best
+        return record_of(image, prompt, candidates, place, self.models.get(session.model), clean=clean)
 
     def image(self, session: Session) -> UInt8Array:
         """Return the image of a session, (H, W, 3) uint8 RGB.
@@ -220,7 +221,7 @@ class Service:
 
     def close(self, wait: bool = True) -> None:
         """Stop the workers; with ``wait``, return when the running work has ended."""
-        for workers in (self.encoders, self.decoders, self.savers, self.previews):
+        for workers in (self.encoders, self.decoders, self.savers, self.full_size, self.previews):
             workers.close(wait)
 
     def _key(self, session: Session) -> tuple[str, str]:

@@ -20,7 +20,7 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
-from mobilesam.webui.masks import place_of, record_of
+from mobilesam.webui.masks import record_of
 from mobilesam.webui.session import CandidateMasks, Session, ShownImage
 
 PREVIEW_SIDE = 2048  # more pixels than most windows show; coordinates stay those of the original
@@ -49,7 +49,7 @@ def image_view(image: ShownImage) -> dict[str, Any]:
 def prediction_view(
     candidates: CandidateMasks, prompt: ObjectPrompt, image: ShownImage, model: MaskModel, *, clean: bool
 ) -> dict[str, Any]:
-    """Return the candidate masks of a prompt at the size at which their image is shown, and which to show first."""
+    """Return the candidate masks of a prompt at the size at which their image is shown, and which is suggested."""
     masks, hw = candidates.masks, preview_hw(image.hw)
     if clean:
         records = [
@@ -68,7 +68,7 @@ def prediction_view(
                 masks.indices, masks.iou_predictions.tolist(), confidences, shown, strict=True
             )
         ],
-        "best": place_of(prompt, candidates),
+        "best": masks.best,
         "decode_ms": round(candidates.decode_ms, 1),
         "refined": candidates.refined,
     }

@@ -11,7 +11,8 @@ from pycocotools import mask as coco_mask
 from mobilesam.arrays import BoolArray
 from mobilesam.errors import InputError
 from mobilesam.files import is_number
-from mobilesam.masks.rle import rle_to_mask
+from mobilesam.masks.rle import mask_of, rle_to_mask
+from mobilesam.masks.run_lengths import WRONG_COUNTS, boundaries_of_text
 
 # pycocotools walks along a polygon's edges in steps of a fifth of a pixel, counted in 32 bits and all held in memory.
 _FARTHEST = 1e7  # from the origin, in pixels
@@ -52,28 +53,11 @@ def _from_run_lengths(rle: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
     size = rle.get("size")
     if not isinstance(size, list) or size != list(hw):
         raise InputError(f"the RLE is for height and width {reprlib.repr(size)}, the image has {list(hw)}")
-    counts = _expand(rle["counts"]) if isinstance(rle["counts"], str) else rle["counts"]
+    counts = rle["counts"]
+    if isinstance(counts, str):
+        return mask_of(boundaries_of_text(counts, hw), hw)
     # pycocotools returns uninitialized memory for runs that do not fill the frame, so the sum is checked first.
     valid = isinstance(counts, list) and all(is_number(run) and isinstance(run, int) and run >= 0 for run in counts)
     if not valid or sum(counts) != hw[0] * hw[1]:
-        raise InputError("the RLE counts do not add up to the size of the image")
+        raise InputError(WRONG_COUNTS)
     return rle_to_mask({"size": hw, "counts": counts})
-
-
-def _expand(text: str) -> list[int]:
-    """Return the run lengths of COCO's compressed string: 5 bits a character, deltas to the run before the last."""
-    counts: list[int] = []
-    value, shift = 0, 0
-    for character in text:
-        code = ord(character) - 48
-        if not 0 <= code < 64 or shift > 60:
-            raise InputError("the RLE counts do not add up to the size of the image")
-        value |= (code & 31) << shift
-        shift += 5
-        if code & 32:
-            continue
-        if code & 16:
-            value -= 1 << shift
-        counts.append(value + counts[-2] if len(counts) > 2 else value)
-        value, shift = 0, 0
-    return counts

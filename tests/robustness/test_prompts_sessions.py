@@ -290,15 +290,17 @@ def test_a_chosen_mask_is_refined_by_more_points(service: Service, requests: Req
 
 
 @pytest.mark.parametrize("chosen", [0, 1, 2, 3])
-def test_a_chosen_mask_is_offered_and_preselected(chosen: int, requests: Requests) -> None:
+def test_a_chosen_mask_is_offered_beside_the_suggested_one(chosen: int, requests: Requests) -> None:
     without = requests.predict(prompt_of(EYE))
     masks = {mask["index"]: mask for mask in without["masks"]}
     offered = requests.predict(prompt_of(EYE, chosen=chosen))
     assert len(offered["masks"]) == len(without["masks"]) == 3
-    assert offered["masks"][offered["best"]]["index"] == chosen
+    (position,) = [place for place, mask in enumerate(offered["masks"]) if mask["index"] == chosen]
+    suggested = without["masks"][without["best"]]
+    assert offered["masks"][offered["best"]] == suggested, "a choice does not change the suggestion"
     for mask in offered["masks"]:
         assert mask == masks.get(mask["index"], mask), "the same masks as without a choice"
-    assert requests.freeze(prompt_of(EYE, chosen=chosen))["rle"] == offered["masks"][offered["best"]]["rle"]
+    assert requests.freeze(prompt_of(EYE, chosen=chosen))["rle"] == offered["masks"][position]["rle"]
 
 
 def test_the_preselected_mask_is_that_of_predict_one(requests: Requests, photo: Any, onnx_sam: Any) -> None:

@@ -23,9 +23,9 @@ from tests.robustness.server_client import Client, serving
 
 pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
 
+from mobilesam.masks.run_lengths import boundaries_of_text
 from mobilesam.webui.image_files import read_file
 from mobilesam.webui.objects import MAX_LABEL, MAX_OBJECTS, read_objects
-from mobilesam.webui.run_lengths import boundaries_of_text
 
 HW = (300, 451)
 EYE, WALL = (172, 107), (430, 40)
@@ -187,7 +187,7 @@ WHOLE = {"segmentation": MASK}
             "objects[0].segmentation.size must be [300, 451] as the image",
         ),
         ([{"segmentation": MASK | {"size": None}}], "size must be [300, 451] as the image, got None"),
-        ([{"segmentation": MASK | {"counts": ""}}], "the run lengths do not add up to the size of the image"),
+        ([{"segmentation": MASK | {"counts": ""}}], "the RLE counts do not add up to the size of the image"),
         ([WHOLE | {"label": 5}], "objects[0].label must be text, got int"),
         ([WHOLE | {"label": ["x"]}], "objects[0].label must be text, got list"),
         ([WHOLE | {"label": "x" * 101}], "objects[0].label must have at most 100 characters, got 101"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import http.server
-import importlib.util
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -138,28 +137,22 @@ def evil(server: Any, tmp_path: Path) -> Iterator[str]:
         thread.join()
 
 
-def test_a_hostile_page_in_a_real_browser_reaches_nothing_but_its_link_works(server: Any, evil: str) -> None:
-    from benchmarks.webui_server import FLAGS, chromium
-
-    path = chromium()
-    if not importlib.util.find_spec("playwright") or path is None:
-        pytest.skip("Playwright or Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
+def test_a_hostile_page_in_a_real_browser_reaches_nothing_but_its_link_works(
+    server: Any, evil: str, browser: Any
+) -> None:
     client = Client(server.url)
     before = client.health()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        page = browser.new_page()
-        page.goto(evil)
-        page.wait_for_function("() => document.title.includes('fulfilled')")
-        assert page.title() == " ".join(["fulfilled"] * 21), "the browser sent them all"
-        assert client.health() == before
-        page.click("a")
-        page.wait_for_selector('.mobilesam[data-state="empty"]')
-        assert page.url.startswith(server.url)
-        assert client.health()["sessions"] == before["sessions"] + 1
-        browser.close()
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(evil)
+    page.wait_for_function("() => document.title.includes('fulfilled')")
+    assert page.title() == " ".join(["fulfilled"] * 21), "the browser sent them all"
+    assert client.health() == before
+    page.click("a")
+    page.wait_for_selector('.mobilesam[data-state="empty"]')
+    assert page.url.startswith(server.url)
+    assert client.health()["sessions"] == before["sessions"] + 1
+    context.close()
 
 
 def refused(hosts: Any, **headers: str) -> int:

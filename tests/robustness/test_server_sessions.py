@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib.util
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -109,23 +107,14 @@ def test_a_session_counts_all_that_it_holds() -> None:
 
 
 @pytest.fixture
-def page(photo: Callable[[str], Path]) -> Iterator[Any]:
+def page(browser: Any) -> Iterator[Any]:
     """A page in a browser, at a server that has room for one image."""
-    from benchmarks.webui_server import FLAGS, chromium
-
-    path = chromium()
-    if not importlib.util.find_spec("playwright") or path is None:
-        pytest.skip("Playwright or Chromium is not installed")
-    from playwright.sync_api import sync_playwright
-
     from tests.webui.conftest import Page
 
-    with serving("--cache-mb", "1") as server, sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=FLAGS)
+    with serving("--cache-mb", "1") as server:
         opened = Page(browser, server.url)
         yield opened
         opened.close()
-        browser.close()
 
 
 @pytest.mark.weights

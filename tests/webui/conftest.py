@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -14,8 +12,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from benchmarks.webui_server import FLAGS, Server, chromium
-from tests.cores import on_all_cores
+from benchmarks.webui_server import Server
 from tests.robustness.server_client import serving
 
 
@@ -24,23 +21,6 @@ def server() -> Iterator[Server]:
     """One server for all tests that do not change it."""
     with serving("--max-pixels", "20000000", "--max-upload-mb", "30") as running:
         yield running
-
-
-@pytest.fixture(scope="session")
-def browser() -> Iterator[Any]:
-    """Chromium, started once."""
-    if not importlib.util.find_spec("playwright"):
-        pytest.skip("Playwright is not installed: pip install playwright")
-    if (path := chromium()) is None:
-        pytest.skip("Chromium is not installed: apt-get install chromium")
-    from playwright.sync_api import sync_playwright
-
-    with contextlib.ExitStack() as stack:
-        with on_all_cores():
-            playwright = stack.enter_context(sync_playwright())
-            running = playwright.chromium.launch(executable_path=path, args=FLAGS)
-        yield running
-        running.close()
 
 
 class Page:
@@ -97,7 +77,7 @@ class Page:
         """Wait until no request is open and the canvas is painted."""
         self.page.wait_for_function(
             "() => { const { store: { state, seen }, painter } = pageOf(), { phase } = state;"
-            " return (phase === 'ready' || phase === 'empty') && state === seen && !state.deciding && !painter.frame; }"
+            " return (phase === 'ready' || phase === 'empty') && state === seen && !state.decoding && !painter.frame; }"
         )
 
     def place(self, x: float, y: float) -> tuple[float, float]:
@@ -157,7 +137,8 @@ class Page:
     @property
     def masks(self) -> list[dict[str, Any]]:
         """The candidate masks of the current prompt, as the server sent them."""
-        return list(self.value("state.answer && state.doc.prompt.points.length + !!state.doc.prompt.box ? state.answer.prediction.masks : []"))
+        marked = "(state.doc.prompt.points.length || state.doc.prompt.box)"
+        return list(self.value(f"{marked} && state.decoded ? state.decoded.prediction.masks : []"))
 
     @property
     def objects(self) -> list[dict[str, Any]]:

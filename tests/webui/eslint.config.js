@@ -1,11 +1,13 @@
 import js from "@eslint/js";
 
-const browser = ["AbortController", "DOMException", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ResizeObserver", "TextDecoderStream", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob", "btoa", "HTMLImageElement", "ImageData", "MessageChannel", "TextDecoder", "WebAssembly", "Worker", "addEventListener", "navigator", "postMessage"];
+const browser = ["AbortController", "DOMException", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ResizeObserver", "TextDecoderStream", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob", "btoa", "HTMLImageElement", "ImageData", "MessageChannel", "TextDecoder", "WebAssembly", "Worker", "addEventListener", "navigator", "postMessage", "Element"];
+
+const node = ["Buffer", "setImmediate"];
 
 export default [
   js.configs.recommended,
   {
-    languageOptions: { ecmaVersion: 2025, sourceType: "module", globals: Object.fromEntries(browser.map((name) => [name, "readonly"])) },
+    languageOptions: { ecmaVersion: 2025, sourceType: "module", globals: Object.fromEntries([...browser, ...node].map((name) => [name, "readonly"])) },
     rules: { eqeqeq: "error", "no-var": "error", "prefer-const": "error", "no-unused-vars": ["error", { varsIgnorePattern: "^_", argsIgnorePattern: "^_" }] },
   },
 ];

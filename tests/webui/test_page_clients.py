@@ -71,7 +71,7 @@ def test_a_restarted_server_gets_the_image_and_the_prompt_again(open_page: OpenP
     port = re.search(r":(\d+)", first.url)[1]
     with serving("--port", port):
         page.page.click('[data-do="retry"]')
-        page.until("state.doc.prompt.points.length === 2 && state.answer?.prediction.masks.length === 1")
+        page.until("state.doc.prompt.points.length === 2 && state.decoded?.prediction.masks.length === 1")
         page.settle()
         assert page.message == ""
         assert page.prompt["points"] == [[*EYE, 1], [300, 150, 1]]
@@ -110,7 +110,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path,
     assert overflows() == []
     page.open(cat)
     page.page.touchscreen.tap(*page.place(*EYE))
-    page.until("state.answer")
+    page.until("state.decoded")
     page.settle()
     assert page.page.evaluate("() => document.documentElement.scrollWidth") == 360
     assert overflows() == []
@@ -131,7 +131,7 @@ def test_the_page_fits_a_phone_and_takes_fingers(open_page: OpenPage, cat: Path,
     touch("touchMove", (200, 120))
     touch("touchMove", (420, 290))
     touch("touchEnd")
-    page.until("state.doc.prompt.box !== null && state.answer && !state.deciding")
+    page.until("state.doc.prompt.box !== null && state.decoded && !state.decoding")
     assert page.prompt["box"] == pytest.approx([40, 10, 420, 290], abs=2)
     page.page.tap('[role="tab"][data-tab="everything"]')
     assert overflows() == []

@@ -97,6 +97,19 @@ def test_an_image_is_dropped_and_pasted(open_page: OpenPage, cat: Path) -> None:
         page.settle()
 
 
+def test_the_last_of_several_images_is_shown(open_page: OpenPage, cat: Path, photo: Any, expected: Any) -> None:
+    page = open_page()
+    page.open(cat)
+    page.click(*EYE)
+    for path in (photo("coffee.png"), cat, photo("coffee.png")):
+        page.page.set_input_files('[data-part="file"]', path)
+    page.settle()
+    assert page.value("state.image.name") == "coffee.png"
+    assert page.prompt == {"points": [], "box": None}
+    page.click(300, 150)
+    assert np.array_equal(page.save_mask(), expected(photos.photo("coffee"), [(300, 150, 1)]))
+
+
 def test_the_sample_photos_open(open_page: OpenPage) -> None:
     page = open_page()
     samples = page.page.locator("[data-sample]")

@@ -154,7 +154,7 @@ def test_a_save_waits_for_the_masks_that_are_on_their_way(open_page: OpenPage, c
     saves: list[str] = []
     page.page.on("request", lambda request: saves.append(request.url) if "/save/" in request.url else None)
     page.page.mouse.click(*page.place(300, 150))
-    page.until("state.deciding")
+    page.until("state.decoding")
     with page.page.expect_download() as download:
         page.page.click('[data-save="mask"]')
         page.value("new Promise((resolve) => setTimeout(resolve, 100))")

@@ -28,6 +28,7 @@ def duplicate(page: Any) -> Any:
     other.page = opened.value
     other.page.set_default_timeout(120_000)
     other.page.wait_for_selector('.mobilesam[data-state="ready"]')
+    other.settle()
     return other
 
 
@@ -67,7 +68,7 @@ def test_tabs_that_share_a_token_never_mix_their_images(
 
     if what == "click":
         one.click(300, 150)
-        one.until("state.doc.prompt.points.length === 2 && state.answer?.prediction.masks.length === 1")
+        one.until("state.doc.prompt.points.length === 2 && state.decoded?.prediction.masks.length === 1")
         points = [(*EYE, 1), (300, 150, 1)]
     elif what == "save":
         one.page.click('[data-save="mask"]')

@@ -13,8 +13,8 @@ from hypothesis.extra import numpy as arrays
 from PIL import Image
 
 from mobilesam.formats import masked_image
-from mobilesam.masks import rle
-from mobilesam.webui import masks, run_lengths, view
+from mobilesam.masks import rle, run_lengths
+from mobilesam.webui import masks, view
 
 
 def unpack(text: str, hw: tuple[int, int]) -> np.ndarray:

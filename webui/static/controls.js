@@ -37,6 +37,7 @@ export function listenToControls(page) {
     else if (edit) page.marking.edit(Number(edit));
     else if (remove) page.marking.remove(Number(remove));
     else if (tool || tab || look || mode) store.set(/** @type {any} */ ({ ...(tool && { tool }), ...(tab && { tab, preview: null, corner: null }), ...(look && { look }), ...(mode && { mode }) }));
+    if (event.detail > 0 && (tool || look || candidate)) canvas.focus({ preventScroll: true }); // so that Space moves the image
   });
   for (const [group, selector] of [["tools", "[data-tool]"], ["tabs", "[data-tab]"], ["modes", "[data-mode]"], ["looks", "[data-look]"], ["candidates", "[data-candidate]"]]) {
     rove(page.part(group), selector, (button) => button.click());
@@ -82,7 +83,7 @@ function listenToLists(page) {
   });
   objects.addEventListener("keydown", (event) => {
     const input = /** @type {HTMLInputElement} */ (event.target);
-    if (!input.matches("input") || (event.key !== "Enter" && event.key !== "Escape")) return;
+    if (event.isComposing || !input.matches("input") || (event.key !== "Enter" && event.key !== "Escape")) return;
     if (event.key === "Escape") input.value = input.dataset.label ?? "";
     page.painter.canvas.focus();
     event.preventDefault();
@@ -109,5 +110,9 @@ function listenForFiles(page) {
     over(-depth);
     open(event.dataTransfer);
   });
-  document.addEventListener("paste", (event) => open(event.clipboardData));
+  document.addEventListener("paste", (event) => {
+    const { target } = event;
+    if (target instanceof Element && target.matches("input, textarea")) return; // a label may come with an image
+    open(event.clipboardData);
+  });
 }

@@ -1,6 +1,6 @@
 // The interface between the page and what runs the model. All coordinates are pixels of the original image.
 
-/** An error in a person's words. `expired`: the image must be opened again, and the page has no file of it. */
+/** An error with a message for the user. `expired`: the image must be opened again, and the page has no file of it. */
 export class Refusal extends Error {
   /** @param {string} message @param {boolean} [expired] */
   constructor(message, expired = false) {
@@ -18,7 +18,7 @@ export class Refusal extends Error {
  * @typedef {object} ShownImage
  * @property {string} key names the image in requests
  * @property {string} name of the file
- * @property {string} note a remark on how the file was read, or ""
+ * @property {string} note for the user, such as "The first of 3 frames is shown.", or ""
  * @property {number} width of the original
  * @property {number} height of the original
  * @property {Size} shown the size at which the image and its masks are sent
@@ -77,5 +77,5 @@ export class Refusal extends Error {
  *   an aborted run returns the segments so far
  * @property {(image: ShownImage, kind: string, what: Saved, signal?: AbortSignal) => Promise<{ blob: Blob, name: string }>} save
  * @property {(file: string) => string} sample the address of a sample photo
- * @property {() => void} close
+ * @property {() => void} close forgets the open image
  */

@@ -9,11 +9,17 @@ import * as states from "./state.js";
 export class Images {
   /** @type {AbortController | null} */
   #opening = null;
+  #shown = new AbortController();
 
   /** @param {Page} page */
   constructor(page) {
     this.page = page;
     this.store = page.store;
+  }
+
+  /** Aborted when another image is shown. */
+  get signal() {
+    return this.#shown.signal;
   }
 
   /** Show the image that is open from before a reload. @param {import("./engine.js").ShownImage} image */
@@ -43,11 +49,14 @@ export class Images {
       const opened = await this.page.engine.open(file, {
         signal,
         onWaiting: (place) => { if (isLatest()) store.set({ status: `Waiting in the queue, place ${place} …` }); },
-        onImage: (image) => { shown ??= this.#show(image, isLatest, signal); },
+        onImage: (image) => {
+          shown ??= this.#show(image, isLatest, signal);
+          shown.catch(() => {}); // also awaited below, unless the upload fails before
+        },
       });
       await shown;
       if (!isLatest()) return;
-      store.set({ phase: "ready", status: "", model: opened.model, times: { encode: opened.encode_ms } });
+      store.set({ phase: store.state.image ? "ready" : "empty", status: "", model: opened.model, times: { encode: opened.encode_ms } });
       if (opened.image?.note) this.page.say(opened.image.note, "note");
     } catch (error) {
       if (!isLatest()) return;
@@ -62,16 +71,23 @@ export class Images {
     if (!isLatest()) return;
     this.page.segmenting.stop();
     const same = this.store.state.image?.key === image.key;
+    if (!same) {
+      this.#shown.abort();
+      this.#shown = new AbortController();
+    }
     this.store.apply(states.show, image, bitmap);
     this.store.set({ phase: "encoding", status: "Encoding …", ...(same ? {} : keptDocument(image.key)) });
   }
 
   /** @param {string} file */
   async openSample(file) {
+    const opening = this.#opening;
     try {
       const response = await fetch(this.page.engine.sample(file)).catch(() => null);
       if (!response?.ok) throw new Refusal("The server does not respond. Check that it is running and try again.");
-      await this.open(new File([await response.blob()], file, { type: "image/jpeg" }));
+      const blob = await response.blob();
+      if (this.#opening !== opening) return; // another file was opened meanwhile
+      await this.open(new File([blob], file, { type: "image/jpeg" }));
     } catch (error) {
       this.page.fail(error);
     }

@@ -12,7 +12,7 @@ const ZOOM = 1.5; // of a key
 /** Handle the keys of a page. @param {Page} page */
 export function listenToKeys(page) {
   page.painter.canvas.addEventListener("keydown", (event) => pressOnCanvas(page, event));
-  page.painter.canvas.addEventListener("blur", () => page.store.set({ crosshair: null, corner: null }));
+  for (const kind of ["focus", "blur"]) page.painter.canvas.addEventListener(kind, () => page.painter.invalidate());
   document.addEventListener("keydown", (event) => press(page, event));
   document.addEventListener("keyup", (event) => { if (event.key === " ") page.pointer.space = false; });
   window.addEventListener("blur", () => { page.pointer.space = false; });
@@ -63,7 +63,7 @@ function finishBox(page) {
 /** @param {Page} page @param {KeyboardEvent} event */
 function press(page, event) {
   const target = /** @type {Element} */ (event.target);
-  if (event.defaultPrevented || event.altKey || target.closest("dialog")) return;
+  if (event.defaultPrevented || event.altKey || /** @type {HTMLDialogElement} */ (page.part("keys")).open) return;
   if (target.matches("input:not([type=range]):not([type=checkbox]), textarea, select")) return;
   const key = event.key.toLowerCase();
   if ((event.ctrlKey || event.metaKey) && key !== "z" && key !== "y") return;

@@ -1,5 +1,6 @@
 // The prompt of one object and the list of objects: marks, their masks, what is kept and edited.
 
+import { Refusal } from "./engine.js";
 import { hasObject, MOST_POINTS, MOST_STEPS, withBox, withPoint } from "./prompt.js";
 import * as states from "./state.js";
 import { boxBetween } from "./viewport.js";
@@ -7,13 +8,14 @@ import { boxBetween } from "./viewport.js";
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./viewport.js").Place} Place */
 
+const MOST_LABEL = 100; // characters, as on the server
 const NOT_REFINED = "This model cannot refine the mask that you chose. Its mask comes from the points and the box alone.";
 
 export class Marking {
   #predicting = false;
-  #keeping = false;
-  /** @type {Promise<unknown>} the mask that is being kept */
-  #kept = Promise.resolve();
+  /** @type {Promise<unknown>} the mask that is being kept, and the tasks that wait for it */
+  #queue = Promise.resolve();
+  #queued = 0;
   /** @type {number | null} */
   #clickedAt = null;
 
@@ -21,13 +23,15 @@ export class Marking {
   constructor(page) {
     this.page = page;
     this.store = page.store;
-    this.store.listen((state) => { if (states.isAsking(state)) this.#predict(); });
+    this.store.listen((state) => { if (states.needsMasks(state)) this.#predict(); });
   }
 
-  /** Do a task now, or after a mask that is being kept. @param {() => void} task */
+  /** Do a task now, or after those that wait for a mask that is being kept. @param {() => unknown} task */
   #next(task) {
-    if (this.#keeping) this.#kept = this.#kept.then(task);
-    else task();
+    const done = this.#queued ? this.#queue.then(task) : task();
+    if (!(done instanceof Promise)) return;
+    this.#queued++;
+    this.#queue = done.catch((error) => this.page.fail(error)).finally(() => { this.#queued--; });
   }
 
   get takesMarks() {
@@ -37,9 +41,7 @@ export class Marking {
 
   /** Mark a pixel. @param {Place} pixel @param {0 | 1} label */
   point(pixel, label) {
-    const { state } = this.store;
-    if (!this.takesMarks) return;
-    if (state.tab === "prompt") this.#mark((prompt) => withPoint(prompt, [pixel.x, pixel.y, label]));
+    if (this.takesMarks) this.#mark((prompt) => withPoint(prompt, [pixel.x, pixel.y, label]));
   }
 
   /** @param {Place} from @param {Place} to */
@@ -62,35 +64,38 @@ export class Marking {
     });
   }
 
-  /** Ask for the masks of the current prompt, one request at a time; prompts that change meanwhile are asked for next. */
+  /** Request the masks of the current prompt, one request at a time; a prompt that changes meanwhile is the next. */
   async #predict() {
     if (this.#predicting) return;
     this.#predicting = true;
     const { store } = this;
+    let { signal } = this.page.images;
     try {
-      while (states.isAsking(store.state)) {
+      while (states.needsMasks(store.state)) {
         const { image, doc: { prompt }, clean, model } = store.state;
         if (!image) break;
-        store.set({ deciding: true });
-        const prediction = await this.page.engine.predict(image, prompt, { clean });
+        store.set({ decoding: true });
+        signal = this.page.images.signal;
+        const prediction = await this.page.engine.predict(image, prompt, { clean, signal });
         if (store.state.image?.key !== image.key) continue;
-        store.set({ answer: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
+        store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
       }
     } catch (error) {
-      this.page.fail(error, "", true);
+      this.page.fail(error);
       const { doc, clean, model } = store.state; // no request again before something changes
-      store.set({ answer: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
+      if (!signal.aborted) store.set({ decoded: { prompt: doc.prompt, clean, model, prediction: { masks: [], best: 0, decode_ms: 0, refined: true } } });
     } finally {
       this.#predicting = false;
-      store.set({ deciding: false });
+      store.set({ decoding: false });
     }
+    if (states.needsMasks(store.state)) this.#predict();
   }
 
-  /** Ask again for masks that could not be had. */
+  /** Request masks again that could not be decoded. */
   retry() {
     this.page.say("");
-    this.store.set({ answer: null });
+    this.store.set({ decoded: null });
   }
 
   undo() {
@@ -110,13 +115,13 @@ export class Marking {
     this.#next(() => {
       const { state } = this.store;
       const candidate = states.candidatesOf(state)[place];
-      if (candidate && state.tab === "prompt" && states.isAnswered(state)) this.store.apply(states.choose, candidate.mask.index);
+      if (candidate && state.tab === "prompt" && states.isDecoded(state)) this.store.apply(states.choose, candidate.mask.index);
     });
   }
 
   painted() {
     const { state } = this.store;
-    if (this.#clickedAt === null || !states.isAnswered(state) || !states.maskOf(state)) return;
+    if (this.#clickedAt === null || !states.isDecoded(state) || !states.maskOf(state)) return;
     this.page.root.dataset.paintedMs = (performance.now() - this.#clickedAt).toFixed(1);
     this.#clickedAt = null;
   }
@@ -126,9 +131,9 @@ export class Marking {
     this.#next(() => this.#keepMask());
   }
 
-  /** Return the objects to save, with the mask that is being marked as soon as it is there. */
+  /** Return the objects to save. The mask of the current prompt is the last one, or replaces that of the edited object. */
   async saved() {
-    await this.#kept;
+    await this.#queue;
     const mask = hasObject(this.store.state.doc.prompt) ? await this.#frozen() : null;
     const { doc } = this.store.state;
     const objects = doc.objects.map((object) => exported(object.mask, object.label, object.prompt));
@@ -138,39 +143,34 @@ export class Marking {
     return objects;
   }
 
-  #keepMask() {
+  async #keepMask() {
     const { store } = this;
     const { doc } = store.state;
     if (!store.state.image || !hasObject(doc.prompt)) return;
     const edited = doc.objects.find(({ id }) => id === doc.editing);
-    this.#keeping = true;
     const label = edited?.label ?? store.state.label;
-    this.#kept = this.#frozen().then(
-      (mask) => {
-        if (!mask) return;
-        store.apply(states.keep, mask, label);
-        const id = edited?.id ?? store.state.doc.objects.at(-1)?.id;
-        this.#focusLabel(id);
-      },
-      (error) => this.page.fail(error),
-    ).finally(() => { this.#keeping = false; });
+    const mask = await this.#frozen();
+    if (!mask) return;
+    store.apply(states.keep, mask, label);
+    if (this.#queued === 1) this.#focusLabel(edited?.id ?? store.state.doc.objects.at(-1)?.id); // nothing was marked since
   }
 
-  /** Return the mask in use at the original size, as soon as it is there. */
+  /** Wait for the mask in use and return it at the original size, or null if another image was opened meanwhile. */
   async #frozen() {
     const { image } = this.store.state;
-    await this.#answered();
+    await this.#settled();
     const { doc, clean } = this.store.state;
     const mask = states.maskOf(this.store.state);
-    if (!mask || !image || this.store.state.image?.key !== image.key) return null;
+    if (!image || this.store.state.image?.key !== image.key) return null;
+    if (!mask) throw new Refusal("The masks of this prompt are missing. Try again.");
     const prompt = { ...doc.prompt, chosen: mask.index };
-    const [frozen] = await this.page.engine.freeze(image, { prompt, clean });
+    const [frozen] = await this.page.engine.freeze(image, { prompt, clean }, this.page.images.signal);
     return frozen;
   }
 
   /** Wait until no prediction is on its way. */
-  async #answered() {
-    while (this.#predicting || states.isAsking(this.store.state)) {
+  async #settled() {
+    while (this.#predicting || states.needsMasks(this.store.state)) {
       await new Promise((resolve) => setTimeout(resolve, 10));
       if (this.store.state.phase === "empty") return;
     }
@@ -199,15 +199,17 @@ export class Marking {
 
   /** Remove the object that is being edited or has the focus. */
   removeCurrent() {
-    const { doc, pointedObject, tab } = this.store.state;
+    const { doc, tab } = this.store.state;
     const row = document.activeElement?.closest("[data-object]");
-    const id = doc.editing ?? (row ? Number(/** @type {HTMLElement} */ (row).dataset.object) : pointedObject);
+    const id = row ? Number(/** @type {HTMLElement} */ (row).dataset.object) : doc.editing;
     if (tab === "prompt" && id !== null && doc.objects.some((each) => each.id === id)) this.remove(id);
   }
 
   /** @param {number} id @param {string} text */
   rename(id, text) {
-    const label = text.replace(/\s+/g, " ").trim();
+    const whole = text.replace(/\s+/g, " ").trim();
+    const label = [...whole].slice(0, MOST_LABEL).join("").trim();
+    if (label !== whole) this.page.say(`A label has at most ${MOST_LABEL} characters. This one was cut.`, "note");
     const object = this.store.state.doc.objects.find((each) => each.id === id);
     if (object && object.label !== label) this.#next(() => this.store.apply(states.rename, id, label));
   }

@@ -182,13 +182,16 @@ export function indexMap(layers, { width, height }) {
   return map;
 }
 
+/** Return the number of pixels of a mask. @param {number[]} ends */
+export function sizeOf(ends) {
+  let size = 0;
+  eachRun(ends, (start, end) => { size += end - start; });
+  return size;
+}
+
 /** Return the indices of masks, the largest first. @param {Layer[]} layers */
 export function bySize(layers) {
-  const pixels = layers.map(({ ends }) => {
-    let count = 0;
-    eachRun(ends, (start, end) => { count += end - start; });
-    return count;
-  });
+  const pixels = layers.map(({ ends }) => sizeOf(ends));
   return layers.map((_, index) => index).sort((a, b) => pixels[b] - pixels[a]);
 }
 

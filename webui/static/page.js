@@ -27,6 +27,8 @@ export function start(root, server) {
 }
 
 export class Page {
+  #unkept = false; // whether the user was told that the objects do not outlive the page
+
   /** @param {HTMLElement} root @param {(onReopen: (text: string) => void) => Engine} makeEngine */
   constructor(root, makeEngine) {
     this.root = root;
@@ -74,21 +76,32 @@ export class Page {
   #changed(state, before) {
     render(this, state);
     this.painter.invalidate();
-    if (state.doc !== before.doc || state.past !== before.past) keepDocument(state);
+    if ((state.doc !== before.doc || state.past !== before.past) && !keepDocument(state) && !this.#unkept) {
+      this.#unkept = true;
+      this.say("The browser has no room to keep these objects. Save them before you reload the page.", "note");
+    }
   }
 
-  /** Show an error: what happened and what to do. @param {unknown} error @param {string} [about] the name of a file @param {boolean} [retry] */
-  fail(error, about = "", retry = false) {
+  /** Show an error: what happened and what to do. @param {unknown} error @param {string} [about] the name of a file */
+  fail(error, about = "") {
     if (error instanceof DOMException && error.name === "AbortError") return;
     if (error instanceof Refusal) {
       const named = about !== "" && error.message.startsWith(about);
       const text = named ? error.message : error.message.charAt(0).toUpperCase() + error.message.slice(1);
-      this.store.apply(states.say, named || !about ? text : `${about}: ${text}`, "error", retry);
-      if (error.expired) this.store.apply(states.close);
+      this.store.apply(states.say, named || !about ? text : `${about}: ${text}`);
+      if (error.expired) this.#closeImage();
     } else {
       console.error(error);
       this.say(`The page failed: ${error instanceof Error ? error.message : error}. Reload it to go on.`);
     }
+  }
+
+  /** Show no image, since the engine no longer has it; its objects come back with it. */
+  #closeImage() {
+    const { image, doc } = this.store.state;
+    this.engine.close();
+    this.store.apply(states.close);
+    if (image && doc.objects.length) this.say(`The session expired. Open ${image.name} again; its objects come back with it.`);
   }
 
   /** @param {string} text "" for none @param {"error" | "note"} [kind] */
@@ -124,7 +137,7 @@ export class Page {
     if (!image) return;
     try {
       const what = this.isEverything ? { run: run?.run ?? 0, selected } : { objects: await this.marking.saved() };
-      const { blob, name } = await this.engine.save(image, kind, what);
+      const { blob, name } = await this.engine.save(image, kind, what, this.images.signal);
       const link = document.createElement("a");
       link.href = URL.createObjectURL(blob);
       link.download = name;

@@ -72,7 +72,7 @@ export class Painter {
       for (const [x, y, label] of scene.points) this.#point(fit, x, y, label);
     }
     if (this.drag) this.#live(fit, this.drag.from, this.drag.to);
-    if (state.crosshair) {
+    if (state.crosshair && document.activeElement === this.canvas) {
       if (state.corner) this.#live(fit, state.corner, state.crosshair);
       this.#crosshair(fit, state.crosshair);
     }
@@ -86,12 +86,13 @@ export class Painter {
     if (state.look === "mask") {
       context.fillStyle = "#000";
       context.fillRect(...whole);
-      context.filter = "brightness(0) invert(1)";
-      for (const layer of scene.shapes) this.#layer(layer, fit);
-      context.filter = "none";
+      if (scene.shapes.length) this.#union(scene.shapes, whole, (inside, size) => {
+        inside.fillStyle = "#fff";
+        inside.fillRect(0, 0, size.width, size.height);
+      });
     } else if (state.look === "cutout") {
       this.#checkerboard(whole);
-      if (scene.shapes.length) this.#cutout(scene.shapes, bitmap, whole);
+      if (scene.shapes.length) this.#union(scene.shapes, whole, (inside, size) => inside.drawImage(bitmap, 0, 0, size.width, size.height));
     } else {
       this.#image(state, fit, bitmap, whole);
       if (state.look !== "overlay") return;
@@ -134,14 +135,19 @@ export class Painter {
     this.context.drawImage(layer.canvas, fit.left + area.x * scaleX, fit.top + area.y * scaleY, area.width * scaleX, area.height * scaleY);
   }
 
-  /** @param {Layer[]} layers @param {ImageBitmap} bitmap @param {[number, number, number, number]} whole */
-  #cutout(layers, bitmap, whole) {
+  /**
+   * Paint what `fill` draws, where any of the masks is.
+   * @param {Layer[]} layers
+   * @param {[number, number, number, number]} whole
+   * @param {(inside: CanvasRenderingContext2D | OffscreenCanvasRenderingContext2D, size: import("./engine.js").Size) => void} fill
+   */
+  #union(layers, whole, fill) {
     const { size } = layers[0];
     const canvas = new OffscreenCanvas(size.width, size.height);
     const context = contextOf(canvas);
     for (const layer of layers) if (!layer.isEmpty) context.drawImage(layer.canvas, layer.area.x, layer.area.y);
     context.globalCompositeOperation = "source-in";
-    context.drawImage(bitmap, 0, 0, size.width, size.height);
+    fill(context, size);
     this.#smooth(whole[2] / size.width);
     this.context.drawImage(canvas, ...whole);
   }

@@ -27,7 +27,11 @@ export class Pointer {
     canvas.addEventListener("pointerdown", (event) => this.#down(event));
     canvas.addEventListener("pointermove", (event) => this.#move(event));
     canvas.addEventListener("pointerup", (event) => this.#up(event));
-    canvas.addEventListener("pointercancel", (event) => { this.#fingers.delete(event.pointerId); this.cancel(); });
+    canvas.addEventListener("pointercancel", (event) => {
+      this.#fingers.delete(event.pointerId);
+      if (!this.#fingers.size) this.#pinched = false;
+      this.cancel();
+    });
     canvas.addEventListener("pointerleave", () => page.preview.hover(null));
     canvas.addEventListener("wheel", (event) => this.#wheel(event), { passive: false });
     canvas.addEventListener("touchmove", (event) => { if (event.touches.length > 1 || this.page.store.state.viewport) event.preventDefault(); }, { passive: false });

@@ -45,7 +45,7 @@ export class Preview {
       if (!pixel || !image || !this.#isWanted) return;
       const prompt = withPoint(NOTHING, [pixel.x, pixel.y, 1]);
       const [prediction] = await Promise.all([
-        this.page.engine.predict(image, prompt, { hover: true, clean: store.state.clean }).catch(() => null),
+        this.page.engine.predict(image, prompt, { hover: true }).catch(() => null),
         new Promise((resolve) => setTimeout(resolve, EVERY)),
       ]);
       if (!this.#pixel || !this.#isWanted || store.state.image?.key !== image.key) return;

@@ -3,14 +3,13 @@
 import { element, setAttribute, setRoving, setText, syncList } from "./dom.js";
 import { hasObject, isMarked } from "./prompt.js";
 import { layerOf, layerOfKept, layersOfRun } from "./scene.js";
-import { candidatesOf, colorOf, isAnswered, labelsOf, maskOf, segmentOrder } from "./state.js";
+import { candidatesOf, colorOf, hasFailed, isDecoded, labelsOf, maskOf, segmentOrder } from "./state.js";
 import { drawSoon } from "./thumbnails.js";
 
 /** @typedef {import("./page.js").Page} Page */
 /** @typedef {import("./state.js").State} State */
 
 const MOST_ROWS = 200;
-const MOST_LABEL = 100; // characters
 const EMPTY = "Click the object in the image. Its candidate masks appear here; the one most likely meant is chosen.";
 const BACKGROUND = "This marks the background. Now click the object with the tool Object, or drag a box around it.";
 const REFINED = "This mask refines the one that you chose.";
@@ -19,6 +18,9 @@ const HINT = "Click a segment to select it, then keep or save it.";
 
 /** Show a state. @param {Page} page @param {State} state */
 export function render(page, state) {
+  const focused = /** @type {HTMLElement | null} */ (document.activeElement);
+  const row = focused?.closest("[data-object]");
+  const place = row ? [.../** @type {Element} */ (row.parentElement).children].indexOf(row) : -1;
   renderRoot(page, state);
   renderHeader(page, state);
   renderStage(page, state);
@@ -30,6 +32,16 @@ export function render(page, state) {
   renderView(page, state);
   renderSave(page, state);
   setText(page.part("live"), spoken(state));
+  const at = state.crosshair;
+  setText(page.part("place"), at ? `${at.x}, ${at.y}` : "");
+  if (focused && focused !== document.body && !focused.closest("dialog") && (!focused.isConnected || !focused.offsetParent)) keepFocus(page, place);
+}
+
+/** Move the focus, whose element is no longer shown, to the next row of the objects, or to the canvas. @param {Page} page @param {number} place of the row that had it */
+function keepFocus(page, place) {
+  const rows = page.part("objects").children;
+  const next = place < 0 ? null : rows[Math.min(place, rows.length - 1)];
+  (/** @type {HTMLElement | null} */ (next?.querySelector("[data-edit]")) ?? page.painter.canvas).focus();
 }
 
 /** @param {Page} page @param {State} state */
@@ -37,7 +49,7 @@ function renderRoot({ root }, state) {
   for (const [name, value] of Object.entries({ state: state.phase, tab: state.tab, tool: state.tool, look: state.look })) {
     if (root.dataset[name] !== value) root.dataset[name] = value;
   }
-  root.dataset.deciding = String(state.deciding);
+  root.dataset.decoding = String(state.decoding);
   root.dataset.zoomed = String(state.viewport !== null);
   if (state.image) root.style.setProperty("--ratio", String(state.image.width / state.image.height));
 }
@@ -51,8 +63,8 @@ function renderHeader(page, { settings, model, times, phase }) {
   if (select.value !== model) select.value = model;
   select.disabled = phase === "uploading" || phase === "encoding";
   page.part("model-label").hidden = names.length < 2;
-  const words = { encode: "encoded in", decode: "mask in", everything: "segments in" };
-  const known = Object.entries(words).filter(([name]) => times[name] !== undefined);
+  const steps = { encode: "encoded in", decode: "mask in", everything: "segments in" };
+  const known = Object.entries(steps).filter(([name]) => times[name] !== undefined);
   setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}`).join("  ·  "));
   const script = page.part("script");
   if (!script.textContent) setText(script, scriptOf(location.origin));
@@ -85,7 +97,7 @@ function renderStage(page, state) {
   if (message) {
     setText(page.part("message-text"), message.text);
     setAttribute(box, "data-kind", message.kind);
-    setAttribute(/** @type {Element} */ (box.querySelector('[data-do="retry"]')), "hidden", !message.retry);
+    setAttribute(/** @type {Element} */ (box.querySelector('[data-do="retry"]')), "hidden", !hasFailed(state));
   }
   page.part("zoom").hidden = !image;
   const { fit } = page.painter;
@@ -170,7 +182,7 @@ function renderObjects(page, state) {
   setText(page.part("objects-title"), doc.objects.length ? `Objects (${doc.objects.length})` : "Objects");
   syncList(list, doc.objects, ({ id }) => `${id}`, ({ id }) => {
     const edit = element("button", { type: "button", class: "object", "data-edit": `${id}` }, element("canvas", { "aria-hidden": "true" }));
-    const label = element("input", { type: "text", list: "mobilesam-labels", maxlength: `${MOST_LABEL}`, placeholder: "label", autocomplete: "off", spellcheck: "false" });
+    const label = element("input", { type: "text", list: "mobilesam-labels", placeholder: "label", autocomplete: "off", spellcheck: "false" });
     const remove = element("button", { type: "button", class: "close", "data-remove": `${id}`, tabindex: "-1" }, "✕");
     return element("li", { "data-object": `${id}` }, edit, label, remove);
   }, (row, object) => {
@@ -228,8 +240,9 @@ function renderSegments(page, state) {
     const { area, share, predicted_iou, color } = run.segments[index];
     const size = share >= 0.001 ? `${(100 * share).toFixed(1)} %` : `${area} px`;
     const score = Math.min(1, predicted_iou).toFixed(2);
-    const button = element("button", { type: "button", "data-segment": `${index}`, "aria-label": `Segment ${index + 1}, ${size} of the image, predicted IoU ${score}` });
-    button.append(element("canvas", { "aria-hidden": "true" }), element("span", {}, size), element("small", {}, score));
+    const unseen = (/** @type {string} */ text) => element("span", { class: "unseen" }, text);
+    const button = element("button", { type: "button", "data-segment": `${index}` }, element("canvas", { "aria-hidden": "true" }));
+    button.append(unseen(`Segment ${index + 1}, `), element("span", {}, size), element("small", {}, unseen("predicted IoU "), score));
     button.style.setProperty("--color", `rgb(${color.join(" ")})`);
     return element("li", {}, button);
   }, (row, index) => {
@@ -271,12 +284,12 @@ function renderSave(page, state) {
 
 /** Return what a screen reader says after a change. @param {State} state */
 function spoken(state) {
-  const { tab, run, selected, progress, doc, deciding } = state;
+  const { tab, run, selected, progress, doc, decoding } = state;
   if (tab === "everything") {
     if (progress || !run) return "";
     return `${run.segments.length} segments, ${selected.length} selected`;
   }
-  if (deciding || !isAnswered(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
+  if (decoding || !isDecoded(state)) return doc.objects.length ? `${doc.objects.length} objects` : "";
   const candidates = candidatesOf(state);
   if (!candidates.length) return "";
   const chosen = candidates.findIndex((each) => each.chosen) + 1;

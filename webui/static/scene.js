@@ -2,7 +2,7 @@
 
 import { bySize, indexMap, Layer, paintAll } from "./masks.js";
 import { NOTHING } from "./prompt.js";
-import { colorOf, isAnswered, maskOf } from "./state.js";
+import { colorOf, isDecoded, maskOf } from "./state.js";
 
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./engine.js").Size} Size */
@@ -85,7 +85,7 @@ function sceneOfPrompt(state) {
   const edited = doc.objects.find(({ id }) => id === doc.editing);
   if (mask) {
     const layer = layerOf(mask.rle, image.shown, colorOf(state));
-    fills.push({ layer, alpha: isAnswered(state) ? opacity : opacity * 0.7 });
+    fills.push({ layer, alpha: isDecoded(state) ? opacity : opacity * 0.7 });
     outlines.push(layer);
   } else if (edited && doc.prompt !== NOTHING) {
     const layer = layerOfKept(edited, image.shown); // until its masks are there

@@ -9,6 +9,7 @@ import * as states from "./state.js";
 export class Segmenting {
   /** @type {AbortController | null} */
   #running = null;
+  #keeping = false;
 
   /** @param {Page} page */
   constructor(page) {
@@ -20,7 +21,7 @@ export class Segmenting {
   async run() {
     const { store } = this;
     const { image, mode, clean } = store.state;
-    if (!image || this.#running) return;
+    if (!image || (this.#running && !this.#running.signal.aborted)) return;
     const running = (this.#running = new AbortController());
     const isLatest = () => this.#running === running && store.state.image?.key === image.key;
     this.page.say("");
@@ -59,21 +60,32 @@ export class Segmenting {
   select(index) {
     if (index === null) return;
     this.store.apply(states.select, index);
-    queueMicrotask(() => this.page.root.querySelector(`[data-segment="${index}"]`)?.scrollIntoView({ block: "nearest" }));
+    queueMicrotask(() => scrollTo(this.page.part("segments"), this.page.root.querySelector(`[data-segment="${index}"]`)));
   }
 
   /** Keep the selected segments as objects. */
   async keep() {
     const { store } = this;
     const { image, run, selected } = store.state;
-    if (!image || !run || !selected.length) return;
+    if (!image || !run || !selected.length || this.#keeping) return;
+    this.#keeping = true;
     try {
-      const masks = await this.page.engine.freeze(image, { run: run.run, segments: selected });
+      const masks = await this.page.engine.freeze(image, { run: run.run, segments: selected }, this.page.images.signal);
       if (store.state.image?.key !== image.key) return;
-      store.apply(states.keepSegments, masks, store.state.label);
+      store.apply(states.keepSegments, selected, masks, store.state.label);
       this.page.say(masks.length === 1 ? "Kept 1 segment as an object." : `Kept ${masks.length} segments as objects.`, "note");
     } catch (error) {
       this.page.fail(error);
+    } finally {
+      this.#keeping = false;
     }
   }
+}
+
+/** Scroll a list, and nothing around it, to one of its rows. @param {HTMLElement} list @param {Element | null} row */
+function scrollTo(list, row) {
+  if (!row) return;
+  const [outer, inner] = [list.getBoundingClientRect(), row.getBoundingClientRect()];
+  if (inner.top < outer.top) list.scrollTop += inner.top - outer.top;
+  else if (inner.bottom > outer.bottom) list.scrollTop += inner.bottom - outer.bottom;
 }

@@ -70,19 +70,19 @@ export class ServerEngine {
 
   /** @type {Engine["preview"]} */
   preview(image, signal) {
-    return this.#again(image.key, async () => (await this.#request("service/preview", { signal, image })).blob());
+    return this.#again(image.key, async () => reached((await this.#request("service/preview", { signal, image })).blob()));
   }
 
   /** @type {Engine["crop"]} */
   crop(image, area, side, signal) {
     const query = new URLSearchParams(Object.entries({ ...area, side }).map(([name, value]) => [name, String(value)]));
-    return this.#again(image.key, async () => (await this.#request(`service/crop?${query}`, { signal, image })).blob());
+    return this.#again(image.key, async () => reached((await this.#request(`service/crop?${query}`, { signal, image })).blob()));
   }
 
   /** @type {Engine["predict"]} */
   predict(image, prompt, { clean = false, hover = false, signal } = {}) {
-    const ask = () => this.#json("service/predict", { prompt, clean, hover }, { image, signal });
-    return hover ? ask() : this.#again(image.key, ask);
+    const request = () => this.#json("service/predict", { prompt, clean, hover }, { image, signal });
+    return hover ? request() : this.#again(image.key, request);
   }
 
   /** @type {Engine["freeze"]} */
@@ -93,9 +93,10 @@ export class ServerEngine {
   /** @type {Engine["everything"]} */
   everything(image, mode, { clean = false, signal, onWaiting, onProgress } = {}) {
     const stop = () => this.#json("service/cancel", {}, {}).catch(() => {});
-    signal?.addEventListener("abort", stop);
     const options = { body: JSON.stringify({ mode, clean }), headers: { "X-Image": image.key, "Content-Type": "application/json" } };
+    signal?.addEventListener("abort", stop);
     const run = () => this.#follow("service/everything", options, ({ waiting, progress }) => {
+      if (signal?.aborted) stop(); // again, where the first came before the run
       if (waiting) onWaiting?.(waiting);
       if (progress) onProgress?.(progress.done / progress.total, progress.candidates);
     });
@@ -107,7 +108,7 @@ export class ServerEngine {
     return this.#again(image.key, async () => {
       const response = await this.#request(`service/save/${kind}`, { method: "POST", body: JSON.stringify(what), type: "application/json", image, signal });
       const match = /filename\*=UTF-8''([^;]+)/.exec(response.headers.get("content-disposition") ?? "");
-      return { blob: await response.blob(), name: match ? decodeURIComponent(match[1]) : "mobilesam" };
+      return { blob: await reached(response.blob()), name: match ? decodeURIComponent(match[1]) : "mobilesam" };
     });
   }
 
@@ -132,7 +133,8 @@ export class ServerEngine {
       return await task();
     } catch (error) {
       if (!isExpired(error)) throw error;
-      if (key !== undefined && this.#source?.key !== key) throw error;
+      if (key !== undefined && this.#source && this.#source.key !== key) throw new DOMException("Another image was opened.", "AbortError");
+      if (key !== undefined && !this.#source) throw error;
       this.#reopening ??= this.#reopen().finally(() => { this.#reopening = null; });
       await this.#reopening;
       return task();
@@ -183,7 +185,7 @@ export class ServerEngine {
       const lines = (rest + value).split("\n");
       rest = lines.pop() ?? "";
       for (const line of lines) {
-        const event = JSON.parse(line);
+        const event = eventOf(line);
         if (event.error) throw new Refusal(event.error, event.expired);
         if (event.done) return event.done;
         onEvent(event);
@@ -196,13 +198,23 @@ export class ServerEngine {
 const UNREACHABLE = "The server does not respond. Check that it is running and try again.";
 /** @type {Record<number, string>} */
 const STATUS = {
+  200: "Something between this page and the server responds in its place. Reload the page.",
   401: "The login has expired. Reload the page and log in again.",
   413: "The file is too large for the server or for a proxy before it. Open a smaller one.",
   429: "The server gets too many requests. Try again in a moment.",
   502: "The proxy does not reach the server. Try again in a moment.",
   503: "The server is not available. Try again in a moment.",
-  504: "The server did not answer in time. Try again in a moment.",
+  504: "The server did not respond in time. Try again in a moment.",
 };
+
+/** Return a line of a stream as an object. @param {string} line */
+function eventOf(line) {
+  try {
+    return JSON.parse(line);
+  } catch {
+    throw refusalOf(line, 200); // of a proxy, such as its login page
+  }
+}
 
 /** @param {unknown} error */
 function isExpired(error) {

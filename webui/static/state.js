@@ -1,6 +1,6 @@
 // The state of the page, and the transitions from one state to the next: pure functions that return a new state.
 
-import { runEnds } from "./masks.js";
+import { runEnds, sizeOf } from "./masks.js";
 import { NOTHING, hasObject, isMarked } from "./prompt.js";
 
 /**
@@ -26,7 +26,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Kept[]} objects
  * @property {number | null} editing the id of the object whose prompt this is
  *
- * @typedef {object} Answer the masks of a prompt
+ * @typedef {object} Decoded the masks of a prompt
  * @property {Prompt} prompt without a choice
  * @property {boolean} clean
  * @property {string} model
@@ -35,7 +35,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @typedef {object} State
  * @property {"starting" | "empty" | "uploading" | "encoding" | "ready"} phase
  * @property {string} status a text over the image
- * @property {{ text: string, kind: "error" | "note", retry: boolean } | null} message
+ * @property {{ text: string, kind: "error" | "note" } | null} message
  * @property {Settings} settings
  * @property {string} model
  * @property {ShownImage | null} image
@@ -44,8 +44,8 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Doc} doc
  * @property {Doc[]} past
  * @property {Doc[]} future
- * @property {Answer | null} answer
- * @property {boolean} deciding whether a prediction is on its way
+ * @property {Decoded | null} decoded
+ * @property {boolean} decoding whether a prediction is on its way
  * @property {string | null} preview the mask under the pointer
  * @property {Run | null} run
  * @property {{ share: number, text: string } | null} progress of a run
@@ -78,7 +78,7 @@ export const INITIAL = {
   settings: { models: {}, modes: {}, samples: [], max_upload_mb: Infinity, model: "", image: null },
   model: "", image: null, bitmap: null, crop: null,
   doc: EMPTY_DOC, past: [], future: [],
-  answer: null, deciding: false, preview: null,
+  decoded: null, decoding: false, preview: null,
   run: null, progress: null, selected: [], pointed: null, pointedObject: null, mode: "", sort: "area",
   tool: "foreground", tab: "prompt", look: "overlay", opacity: 0.5, clean: false,
   viewport: null, crosshair: null, corner: null, label: "", times: {},
@@ -86,19 +86,24 @@ export const INITIAL = {
 
 // What is derived from a state -----------------------------------------------------------------------------------------
 
-/** Whether the answer is that of the current prompt. @param {State} state */
-export function isAnswered({ doc, answer, clean, model }) {
-  return answer !== null && asked(answer.prompt, doc.prompt) && answer.clean === clean && answer.model === model;
+/** Whether the masks are those of the current prompt. @param {State} state */
+export function isDecoded({ doc, decoded, clean, model }) {
+  return decoded !== null && sameMarks(decoded.prompt, doc.prompt) && decoded.clean === clean && decoded.model === model;
 }
 
 /** Whether two prompts have the same marks, whatever mask is chosen. @param {Prompt} one @param {Prompt} other */
-function asked(one, other) {
+function sameMarks(one, other) {
   return one.points === other.points && one.box === other.box && one.steps === other.steps;
 }
 
 /** Whether the masks of the current prompt are missing. @param {State} state */
-export function isAsking(state) {
-  return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isAnswered(state);
+export function needsMasks(state) {
+  return state.image !== null && state.phase === "ready" && hasObject(state.doc.prompt) && !isDecoded(state);
+}
+
+/** Whether the masks of the current prompt could not be decoded. @param {State} state */
+export function hasFailed(state) {
+  return hasObject(state.doc.prompt) && isDecoded(state) && !maskOf(state);
 }
 
 /**
@@ -107,31 +112,27 @@ export function isAsking(state) {
  * @param {State} state
  */
 export function candidatesOf(state) {
-  const { answer, doc } = state;
-  if (!answer || !hasObject(doc.prompt)) return [];
-  const { masks, best } = answer.prediction;
+  const { decoded, doc } = state;
+  if (!decoded || !hasObject(doc.prompt)) return [];
+  const { masks, best } = decoded.prediction;
   const chosen = doc.prompt.chosen === null ? best : masks.findIndex((mask) => mask.index === doc.prompt.chosen);
-  const order = masks.map((_, position) => position).sort((a, b) => sizeOf(masks[a].rle) - sizeOf(masks[b].rle));
   const names = masks.length === 3 ? ["Part", "Whole", "Larger"] : masks.map(() => "Mask");
-  return order.map((position, place) => ({
+  return orderOf(decoded.prediction).map((position, place) => ({
     mask: masks[position], name: names[place], suggested: position === best, chosen: position === (chosen < 0 ? best : chosen),
   }));
 }
 
-/** @type {Map<string, number>} */
-const sizes = new Map();
+/** @type {WeakMap<Prediction, number[]>} the positions of a prediction's masks, from the smallest to the largest */
+const orders = new WeakMap();
 
-/** Return the pixels of a mask; see masks.js. @param {string} rle */
-function sizeOf(rle) {
-  let size = sizes.get(rle);
-  if (size === undefined) {
-    const ends = runEnds(rle);
-    size = 0;
-    for (let index = 0; index + 1 < ends.length; index += 2) size += ends[index + 1] - ends[index];
-    if (sizes.size > 64) sizes.clear();
-    sizes.set(rle, size);
+/** @param {Prediction} prediction */
+function orderOf(prediction) {
+  let order = orders.get(prediction);
+  if (!order) {
+    const sizes = prediction.masks.map(({ rle }) => sizeOf(runEnds(rle)));
+    orders.set(prediction, (order = sizes.map((_, position) => position).sort((a, b) => sizes[a] - sizes[b])));
   }
-  return size;
+  return order;
 }
 
 /** Return the mask in use of the current prompt, or null. @param {State} state */
@@ -176,34 +177,36 @@ export function segmentOrder({ run, sort }) {
 
 // Transitions ----------------------------------------------------------------------------------------------------------
 
-/** @param {State} state @param {Partial<State>} changes @returns {State} */
-export function set(state, changes) {
-  return { ...state, ...changes };
-}
-
-/** @param {State} state @param {string} text @param {"error" | "note"} [kind] @param {boolean} [retry] @returns {State} */
-export function say(state, text, kind = "error", retry = false) {
-  return { ...state, message: text ? { text, kind, retry } : null };
+/** @param {State} state @param {string} text @param {"error" | "note"} [kind] @returns {State} */
+export function say(state, text, kind = "error") {
+  return { ...state, message: text ? { text, kind } : null };
 }
 
 /** Change the document, which can be undone. @param {State} state @param {Partial<Doc>} changes @returns {State} */
 export function change(state, changes) {
   const past = [...state.past, state.doc].slice(-MOST_UNDO);
-  return { ...state, doc: { ...state.doc, ...changes }, past, future: [], preview: null, corner: null };
+  return { ...moved(state, { ...state.doc, ...changes }), past, future: [] };
+}
+
+/** Show another document. The masks stay until there are new ones if it goes on with the same object. @param {State} state @param {Doc} doc @returns {State} */
+function moved(state, doc) {
+  const [before, after] = [state.doc.prompt, doc.prompt];
+  const same = state.doc.editing === doc.editing && isMarked(before) && isMarked(after) && before.points[0] === after.points[0];
+  return { ...state, doc, decoded: same ? state.decoded : null, preview: null, corner: null };
 }
 
 /** @param {State} state @returns {State} */
 export function undo(state) {
   const doc = state.past.at(-1);
   if (!doc) return state;
-  return { ...state, doc, past: state.past.slice(0, -1), future: [...state.future, state.doc], preview: null, corner: null };
+  return { ...moved(state, doc), past: state.past.slice(0, -1), future: [...state.future, state.doc] };
 }
 
 /** @param {State} state @returns {State} */
 export function redo(state) {
   const doc = state.future.at(-1);
   if (!doc) return state;
-  return { ...state, doc, past: [...state.past, state.doc], future: state.future.slice(0, -1), preview: null, corner: null };
+  return { ...moved(state, doc), past: [...state.past, state.doc], future: state.future.slice(0, -1) };
 }
 
 /** Choose a mask by the decoder's own index. @param {State} state @param {number} index @returns {State} */
@@ -228,11 +231,12 @@ export function keep(state, mask, label) {
   return { ...change(state, { prompt: NOTHING, objects, editing: null }), label: label || state.label };
 }
 
-/** Keep segments of everything mode as objects. @param {State} state @param {Frozen[]} masks @param {string} label @returns {State} */
-export function keepSegments(state, masks, label) {
+/** Keep segments of everything mode, by their indices, as objects. @param {State} state @param {number[]} indices @param {Frozen[]} masks @param {string} label @returns {State} */
+export function keepSegments(state, indices, masks, label) {
   const first = nextId(state.doc);
   const added = masks.map((mask, index) => ({ id: first + index, label, color: colorOfId(first + index), mask, prompt: null }));
-  return { ...change(state, { objects: [...state.doc.objects, ...added] }), selected: [], label: label || state.label };
+  const selected = state.selected.filter((index) => !indices.includes(index));
+  return { ...change(state, { objects: [...state.doc.objects, ...added] }), selected, label: label || state.label };
 }
 
 /** Edit an object: its prompt comes back. @param {State} state @param {number} id @returns {State} */
@@ -257,7 +261,7 @@ export function rename(state, id, label) {
 
 /** Show another image; the document of the earlier one is dropped. @param {State} state @param {ShownImage} image @param {ImageBitmap} bitmap @returns {State} */
 export function show(state, image, bitmap) {
-  const same = state.image?.key === image.key ? {} : { doc: EMPTY_DOC, past: [], future: [], answer: null, times: {} };
+  const same = state.image?.key === image.key ? {} : { doc: EMPTY_DOC, past: [], future: [], decoded: null, times: {} };
   return {
     ...state, ...same, image, bitmap, crop: null, preview: null, run: null, progress: null, selected: [], pointed: null,
     pointedObject: null, viewport: null, crosshair: null, corner: null,
@@ -266,8 +270,8 @@ export function show(state, image, bitmap) {
 
 /** Show no image: it is no longer there. @param {State} state @returns {State} */
 export function close(state) {
-  const { image, bitmap, crop, doc, past, future, answer, run, selected, viewport } = INITIAL;
-  return { ...state, image, bitmap, crop, doc, past, future, answer, run, selected, viewport, phase: "empty" };
+  const { image, bitmap, crop, doc, past, future, decoded, run, selected, viewport } = INITIAL;
+  return { ...state, image, bitmap, crop, doc, past, future, decoded, run, selected, viewport, phase: "empty" };
 }
 
 /** Select a segment, or unselect it; null unselects all. @param {State} state @param {number | null} index @returns {State} */

@@ -1,4 +1,4 @@
-// Small pictures of masks, cropped to the mask. They are drawn after the page was painted, a few at a time.
+// Thumbnails of masks, cropped to the mask. They are drawn after the page was painted, a few at a time.
 
 import { contextOf } from "./masks.js";
 

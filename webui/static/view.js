@@ -1,6 +1,6 @@
 // The part of the image that is shown, in full resolution where it is enlarged.
 
-import { cropOf, zoomed, zoomedTo } from "./viewport.js";
+import { cropOf, shows, zoomed, zoomedTo } from "./viewport.js";
 
 /** @typedef {import("./page.js").Page} Page */
 
@@ -62,10 +62,7 @@ export class View {
       return;
     }
     const side = Math.min(CROP_SIDE, Math.ceil(Math.max(area.width, area.height) * Math.min(1, fit.scale * ratio)));
-    const has = crop && crop.area.x <= Math.max(0, area.x + area.width * 0.1) && crop.area.y <= Math.max(0, area.y + area.height * 0.1)
-      && crop.area.x + crop.area.width >= Math.min(image.width, area.x + area.width * 0.9) && crop.area.y + crop.area.height >= Math.min(image.height, area.y + area.height * 0.9)
-      && crop.bitmap.width / crop.area.width >= 0.9 * (side / Math.max(area.width, area.height));
-    if (has) return;
+    if (crop && shows(crop.area, crop.bitmap.width / crop.area.width, area, side / Math.max(area.width, area.height))) return;
     const cropping = (this.#cropping = new AbortController());
     try {
       const bitmap = await createImageBitmap(await this.page.engine.crop(image, area, side, cropping.signal));

@@ -27,7 +27,8 @@ export function fitOf(view, image, viewport) {
 
 /** @param {Size} view @param {Size} image @param {number} scale @param {number} x @param {number} y @returns {Fit} */
 function centered(view, image, scale, x, y) {
-  return { scale, left: view.width / 2 - x * scale, top: view.height / 2 - y * scale, width: image.width, height: image.height };
+  const snap = Number.isInteger(scale) ? Math.round : (/** @type {number} */ place) => place; // pixels on pixels are sharp
+  return { scale, left: snap(view.width / 2 - x * scale), top: snap(view.height / 2 - y * scale), width: image.width, height: image.height };
 }
 
 /**
@@ -117,4 +118,15 @@ export function cropOf(view, image, viewport, shown, ratio) {
   const right = Math.min(image.width, Math.ceil(((1 + margin) * view.width - fit.left) / fit.scale));
   const bottom = Math.min(image.height, Math.ceil(((1 + margin) * view.height - fit.top) / fit.scale));
   return right > x && bottom > y ? { x, y, width: right - x, height: bottom - y } : null;
+}
+
+/**
+ * Return whether a crop, with its scale, shows an area as sharply as wanted. It may lack some of the area's margin.
+ * @param {Area} crop @param {number} scale @param {Area} area @param {number} wanted
+ */
+export function shows(crop, scale, area, wanted) {
+  const [dx, dy] = [0.08 * area.width, 0.08 * area.height];
+  return scale >= 0.99 * wanted
+    && crop.x <= (area.x ? area.x + dx : 0) && crop.x + crop.width >= area.x + area.width - dx
+    && crop.y <= (area.y ? area.y + dy : 0) && crop.y + crop.height >= area.y + area.height - dy;
 }

@@ -11,7 +11,7 @@ const opened = () => ({ ...states.show(states.INITIAL, IMAGE, null), phase: "rea
 const marked = (state, ...points) => points.reduce((each, point) => states.change(each, { prompt: withPoint(each.doc.prompt, point) }), state);
 const rle = (...runs) => Buffer.from(runs).toString("base64");
 const mask = (index, runs, predicted_iou = 0.5) => ({ index, predicted_iou, confidence: null, rle: rle(...runs) });
-const answered = (state, masks, best = 0) => ({ ...state, answer: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
+const decoded = (state, masks, best = 0) => ({ ...state, decoded: { prompt: state.doc.prompt, clean: state.clean, model: state.model, prediction: { masks, best, decode_ms: 1, refined: true } } });
 
 test("undo and redo go through marks, kept objects, labels and removals", () => {
   let state = marked(opened(), [1, 1, 1]);
@@ -59,10 +59,10 @@ test("an object that is edited gets its prompt back and keeps its place, number 
 });
 
 test("segments are kept without a prompt, in colors of their own", () => {
-  const state = states.keepSegments({ ...opened(), selected: [4, 7] }, [frozen("a"), frozen("b")], "leaf");
+  const state = states.keepSegments({ ...opened(), selected: [4, 7, 9] }, [4, 7], [frozen("a"), frozen("b")], "leaf");
   assert.deepEqual(state.doc.objects.map(({ label, prompt }) => [label, prompt]), [["leaf", null], ["leaf", null]]);
   assert.notDeepEqual(state.doc.objects[0].color, state.doc.objects[1].color);
-  assert.deepEqual(state.selected, []);
+  assert.deepEqual(state.selected, [9], "what was selected meanwhile stays");
   assert.equal(states.edit(state, 1), state, "there is no prompt to edit");
 });
 
@@ -73,25 +73,43 @@ test("labels are offered once each, the last one first", () => {
 });
 
 test("candidates go from the smallest to the largest, whatever the order of the decoder", () => {
-  const state = answered(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
+  const state = decoded(marked(opened(), [1, 1, 1]), [mask(1, [0, 3]), mask(0, [2, 1]), mask(3, [0, 8])], 0);
   const names = states.candidatesOf(state).map(({ mask: { index }, name, suggested, chosen }) => [index, name, suggested, chosen]);
   assert.deepEqual(names, [[0, "Part", false, false], [1, "Whole", true, true], [3, "Larger", false, false]]);
   const other = states.choose(state, 3);
   assert.deepEqual(states.candidatesOf(other).map(({ suggested, chosen }) => [suggested, chosen]), [[false, false], [true, false], [false, true]]);
-  assert.equal(states.isAnswered(other), true, "a choice needs no other masks");
+  assert.equal(states.isDecoded(other), true, "a choice needs no other masks");
   assert.equal(states.maskOf(other).index, 3);
   assert.equal(states.choose(other, 3), other);
 });
 
+test("masks of one object are never shown for another", () => {
+  const one = decoded(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
+  assert.equal(states.maskOf(marked(one, [2, 1, 0])).index, 0, "they stay while the prompt is refined");
+  const next = marked(states.keep(one, frozen(), "coin"), [3, 1, 1]);
+  assert.equal(states.maskOf(next), null);
+  assert.equal(states.maskOf(states.edit(decoded(next, [mask(3, [0, 2])]), 1)), null);
+  assert.equal(states.maskOf(states.undo(states.undo(next))), null);
+  assert.equal(states.maskOf(states.change(states.clear(one), { prompt: { ...NOTHING, box: [0, 0, 1, 1] } })), null);
+});
+
 test("masks are asked for where the prompt, the model or the cleaning has changed", () => {
-  const state = answered(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
-  assert.equal(states.isAsking(state), false);
-  assert.equal(states.isAsking(marked(state, [2, 1, 1])), true);
-  assert.equal(states.isAsking({ ...state, clean: true }), true);
-  assert.equal(states.isAsking({ ...state, model: "other" }), true);
-  assert.equal(states.isAsking({ ...state, clean: true, phase: "encoding" }), false);
-  assert.equal(states.isAsking(marked(opened(), [1, 1, 0])), false, "background alone waits for the object");
+  const state = decoded(marked(opened(), [1, 1, 1]), [mask(0, [0, 1])]);
+  assert.equal(states.needsMasks(state), false);
+  assert.equal(states.needsMasks(marked(state, [2, 1, 1])), true);
+  assert.equal(states.needsMasks({ ...state, clean: true }), true);
+  assert.equal(states.needsMasks({ ...state, model: "other" }), true);
+  assert.equal(states.needsMasks({ ...state, clean: true, phase: "encoding" }), false);
+  assert.equal(states.needsMasks(marked(opened(), [1, 1, 0])), false, "background alone waits for the object");
   assert.deepEqual(states.candidatesOf(states.clear(state)), []);
+});
+
+test("a prompt whose masks could not be decoded has failed, until it changes", () => {
+  const failed = decoded(marked(opened(), [1, 1, 1]), []);
+  assert.equal(states.hasFailed(failed), true);
+  assert.equal(states.needsMasks(failed), false, "it is not requested again by itself");
+  assert.equal(states.hasFailed(marked(failed, [2, 1, 1])), false);
+  assert.equal(states.hasFailed(states.clear(failed)), false);
 });
 
 test("another image starts anew, and the same one does not", () => {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { boxBetween, cropOf, fitOf, fitWhole, nearestPixel, panned, pixelAt, placeOf, showing, zoomed, zoomedTo } from "../static/viewport.js";
+import { boxBetween, cropOf, fitOf, fitWhole, nearestPixel, panned, pixelAt, placeOf, showing, shows, zoomed, zoomedTo } from "../static/viewport.js";
 
 const VIEWS = [{ width: 900, height: 600 }, { width: 360, height: 300 }, { width: 1613, height: 77 }];
 const IMAGES = [{ width: 451, height: 300 }, { width: 1, height: 1 }, { width: 4000, height: 3000 }, { width: 7, height: 900 }];
@@ -96,4 +96,13 @@ test("a crop is fetched where the preview is enlarged, and lies in the image", (
   assert.ok(area.width > 900 && area.height > 600 && area.width < 1200);
   assert.equal(cropOf(view, shown, zoomedTo(view, shown, null, 4, { x: 0, y: 0 }), shown, 1), null, "the preview is the image");
   assert.ok(cropOf(view, image, null, shown, 3), "on a screen with small pixels it is enlarged sooner");
+});
+
+test("a crop that shows the view is kept, and one that is blurred or beside it is not", () => {
+  const area = { x: 100, y: 0, width: 1000, height: 500 };
+  assert.equal(shows(area, 1, area, 1), true);
+  assert.equal(shows({ ...area, x: 150, width: 900 }, 1, area, 1), true);
+  assert.equal(shows({ ...area, x: 250 }, 1, area, 1), false);
+  assert.equal(shows({ ...area, y: 10 }, 1, area, 1), false, "at the border of the image there is no margin");
+  assert.equal(shows(area, 0.9, area, 1), false);
 });
