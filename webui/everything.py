@@ -21,13 +21,6 @@ from mobilesam.webui.service import Service
 from mobilesam.webui.session import Session, open_image
 from mobilesam.webui.workers import Job
 
-_LABELS = {
-    "exact": ("Exact", "Prompts with 32 x 32 points, as SAM does"),
-    "balanced": ("Balanced", "Skips points that a good mask covers already"),
-    "fast": ("Fast", "Prompts with few points; may miss small objects"),
-}
-OFFERED_MODES = {name: _LABELS.get(name, (name, "")) for name in MODES}
-
 
 class EverythingResult(NamedTuple):
     """A session with the segments of a run; partial if the run was canceled."""
@@ -73,8 +66,8 @@ class Everything:
             InputError: there is no such mode, or no image is open.
             SessionExpiredError, BusyError: as ``Service.open``.
         """
-        if not isinstance(mode, str) or mode not in OFFERED_MODES:
-            raise InputError(unknown_name("mode", mode, OFFERED_MODES))
+        if not isinstance(mode, str) or mode not in MODES:
+            raise InputError(unknown_name("mode", mode, MODES))
         service = self._service
         session = service.session(token, image_key)
         service.image(session)

@@ -22,10 +22,11 @@ Load = Callable[[str | None, str], MaskModel]
 
 
 class Choice(NamedTuple):
-    """label: the text on the page. load: returns the model."""
+    """label: the text on the page. load: returns the model. source: the model as :func:`mobilesam.load` takes it."""
 
     label: str
     load: Callable[[], MaskModel]
+    source: str | None = None
 
 
 class Models:
@@ -44,6 +45,10 @@ class Models:
     def labels(self) -> dict[str, str]:
         """Return the label of each name."""
         return {name: choice.label for name, choice in self._choices.items()}
+
+    def source(self, name: str) -> str | None:
+        """Return a model as :func:`mobilesam.load` takes it."""
+        return self._choices[name].source
 
     def check(self, name: object) -> str:
         """Return a name if it is known.
@@ -83,7 +88,7 @@ def choices(models: Sequence[str], backend: str, device: str, load: Load) -> Mod
             name = f"{each}-{suffix}" if suffix else each
             names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
             unused = next(candidate for candidate in names if candidate not in offered)
-            offered[unused] = Choice(f"{label} · {suffix}" if suffix else label, partial(load, model, each))
+            offered[unused] = Choice(f"{label} · {suffix}" if suffix else label, partial(load, model, each), model)
     return Models(offered)
 
 

@@ -8,9 +8,11 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder, is_in_or_equal
 
+from mobilesam.automatic.settings import MODES
 from mobilesam.errors import sentence
+from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.endpoints import add_endpoints
-from mobilesam.webui.everything import OFFERED_MODES, Everything
+from mobilesam.webui.everything import Everything
 from mobilesam.webui.failures import explained, failure
 from mobilesam.webui.routes import STATIC
 from mobilesam.webui.sample_photos import samples
@@ -67,7 +69,7 @@ def _is_upload(path: Any) -> bool:
         return False
 
 
-def build_page(service: Service, everything: Everything) -> gr.Blocks:
+def build_page(service: Service, everything: Everything, decoders: Decoders) -> gr.Blocks:
     """Return the Gradio application."""
     page = _Blocks(title="mobilesam", analytics_enabled=False, fill_width=True, delete_cache=(60, UPLOADS_KEPT))
     page.state_session_capacity = _GRADIO_SESSIONS
@@ -76,7 +78,7 @@ def build_page(service: Service, everything: Everything) -> gr.Blocks:
             html_template=(STATIC / "page.html").read_text(encoding="utf-8"),
             js_on_load=_START,
             apply_default_css=False,
-            server_functions=[hello_function(service)],
+            server_functions=[hello_function(service, decoders)],
             elem_id="mobilesam",
         )
         add_endpoints(service, everything)
@@ -88,7 +90,7 @@ def theme() -> gr.themes.Base:
     return gr.themes.Base(font=_SYSTEM_FONTS, font_mono=_MONO_FONTS)
 
 
-def hello_function(service: Service) -> Callable[[Any], dict[str, Any]]:
+def hello_function(service: Service, decoders: Decoders) -> Callable[[Any], dict[str, Any]]:
     """Return the server function with which the script gets a session; it takes and returns an object."""
 
     def hello(call: Any) -> dict[str, Any]:
@@ -103,9 +105,10 @@ def hello_function(service: Service) -> Callable[[Any], dict[str, Any]]:
             return {
                 "token": token,
                 "models": service.models.labels(),
-                "modes": OFFERED_MODES,
+                "modes": list(MODES),
                 "max_upload_mb": service.limits.max_upload_mb,
                 "samples": samples(),
+                "decoders": decoders.addresses(),
                 "model": session.model,
                 "image": None if session.image is None else image_view(session.image),
             }

@@ -9,13 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
-import reprlib
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
-from pathlib import Path
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path, PurePath
 from typing import Any, TypeVar
-from urllib.parse import quote, unquote
+from urllib.parse import quote
 
 from fastapi import FastAPI, Request, Response
 from fastapi.responses import JSONResponse, StreamingResponse
@@ -23,11 +21,13 @@ from starlette.concurrency import run_in_threadpool
 from starlette.staticfiles import StaticFiles
 
 from mobilesam._version import __version__
-from mobilesam.errors import InputError, MobileSamError, sentence, unknown_name
+from mobilesam.errors import InputError, MobileSamError, unknown_name
 from mobilesam.webui import view
 from mobilesam.webui.bodies import IMAGE_PATH, BodyStore, read_json
+from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything, EverythingResult, everything_view
 from mobilesam.webui.failures import explained, failure, status_of
+from mobilesam.webui.parameters import crop_of, file_name
 from mobilesam.webui.sample_photos import read_sample, samples
 from mobilesam.webui.saving import Saved, check_segments, save
 from mobilesam.webui.service import Opened, Service
@@ -38,13 +38,14 @@ STATIC = Path(__file__).parent / "static"
 _TICK = 0.2  # seconds between progress reports
 _IDLE = 1  # decoder jobs; with more, no preview is decoded
 
+_MEDIA_TYPES = {".mjs": "text/javascript", ".wasm": "application/wasm", ".json": "application/json"}
 _PRIVATE = {"Cache-Control": "no-store"}
 
 Emit = Callable[[dict[str, Any]], object]
 Result = TypeVar("Result")
 
 
-def add_routes(app: FastAPI, service: Service, everything: Everything, store: BodyStore) -> None:
+def add_routes(app: FastAPI, service: Service, everything: Everything, decoders: Decoders, store: BodyStore) -> None:
     """Add the routes of the page and ``/health`` to an application."""
     app.mount("/service/static", StaticFiles(directory=STATIC), name="service-static")
 
@@ -86,7 +87,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
     async def open_file(request: Request) -> StreamingResponse:
         token, _ = _session_of(request)
         content = await request.body()
-        name = _file_name(request.headers.get("x-file-name", ""))
+        name = file_name(request.headers.get("x-file-name", ""))
 
         def start(emit: Emit) -> Job[Opened]:
             return service.open(token, content, name, lambda image: emit({"image": view.image_view(image)}))
@@ -111,10 +112,23 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, store: Bo
         jpeg: bytes = await _result(service.previews.submit(lambda: view.crop(image, area, side)))
         return Response(jpeg, media_type="image/jpeg", headers=_PRIVATE)
 
+    @app.get("/service/embedding")
+    async def embedding(request: Request) -> Response:
+        """Send the embedding, (256, 64, 64) little-endian float16, with which a tab decodes the masks of the image."""
+        session = service.session(*_session_of(request))
+        halves: bytes = await _in_thread(lambda: service.half_embedding(session))
+        return Response(halves, media_type="application/octet-stream", headers=_PRIVATE)
+
+    @app.get("/service/decoder/{secret}/{name}/{file:path}")
+    async def decoder(secret: str, name: str, file: str) -> Response:
+        content: bytes = await _in_thread(lambda: decoders.read(secret, name, file))
+        media_type = _MEDIA_TYPES.get(PurePath(file).suffix, "application/octet-stream")
+        return Response(content, media_type=media_type, headers={"Cache-Control": "private, no-cache"})
+
     @app.get("/service/samples/{name}")
     async def sample(name: str) -> Response:
-        if name not in {each["file"] for each in samples()}:
-            raise InputError(unknown_name("the sample", name, [each["file"] for each in samples()]))
+        if name not in samples():
+            raise InputError(unknown_name("the sample", name, samples()))
         return Response(await run_in_threadpool(read_sample, name), media_type="image/jpeg")
 
     @app.post("/service/predict")
@@ -266,30 +280,3 @@ async def _in_thread(work: Callable[[], Result]) -> Result:
         return await run_in_threadpool(work)
     except Exception as error:
         raise explained(error) from error
-
-
-def crop_of(query: Mapping[str, str], hw: tuple[int, int]) -> tuple[tuple[int, int, int, int], int]:
-    """Return the area, x y width height, and the longest side of the request for a part of an image.
-
-    Raises:
-        InputError: a number is missing or invalid, or the area does not lie in the image of (height, width).
-    """
-    numbers = {}
-    for name in ("x", "y", "width", "height", "side"):
-        text = query.get(name, "")
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise InputError(sentence(name, "be a whole number of pixels", reprlib.repr(text), "write it as in x=120"))
-        numbers[name] = int(text)
-    x, y, width, height, side = numbers.values()
-    if not (width and height and x + width <= hw[1] and y + height <= hw[0]):
-        actual = f"x {x}, y {y}, width {width}, height {height}"
-        raise InputError(sentence("the area", f"lie in the image, {hw[1]} x {hw[0]}", actual, "ask for less"))
-    if not 1 <= side <= view.PREVIEW_SIDE:
-        raise InputError(sentence("side", f"be from 1 to {view.PREVIEW_SIDE}", side, "ask for a smaller image"))
-    return (x, y, width, height), side
-
-
-def _file_name(header: str) -> str:
-    """Return the last part of a file name, without characters that file systems refuse."""
-    name = re.sub(r'[\x00-\x1f<>:"|?*]', "", unquote(header).replace("\\", "/").rpartition("/")[2]).strip(". ")
-    return name[-100:] or "image"

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import importlib.resources
-from pathlib import PurePath
 
 from mobilesam import samples as package
 
 
-def samples() -> list[dict[str, str]]:
-    """Return the file name and the title of each photo."""
-    photos = [name for name in package.NAMES if name.endswith(".jpg")]
-    return [{"file": name, "title": PurePath(name).stem.capitalize()} for name in photos]
+def samples() -> list[str]:
+    """Return the file name of each photo."""
+    return list(package.PHOTOS)
 
 
 def read_sample(name: str) -> bytes:

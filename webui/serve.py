@@ -19,6 +19,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mobilesam.errors import InputError, sentence
 from mobilesam.webui.bodies import Bodies, BodyStore
 from mobilesam.webui.connections import Connection
+from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts, checked_name
 from mobilesam.webui.page import build_page, theme
@@ -75,6 +76,9 @@ class _Headers:
                 message["headers"] = [
                     *message["headers"],
                     (b"content-security-policy", _POLICY.encode()),
+                    # Isolated pages may use several threads.
+                    (b"cross-origin-opener-policy", b"same-origin"),
+                    (b"cross-origin-embedder-policy", b"require-corp"),
                     (b"referrer-policy", b"same-origin"),
                     (b"x-content-type-options", b"nosniff"),
                 ]
@@ -113,15 +117,20 @@ class _Server(uvicorn.Server):
 
 
 def build_app(
-    service: Service, everything: Everything, hosts: Hosts, store: BodyStore, auth: tuple[str, str] | None = None
+    service: Service,
+    everything: Everything,
+    decoders: Decoders,
+    hosts: Hosts,
+    store: BodyStore,
+    auth: tuple[str, str] | None = None,
 ) -> FastAPI:
     """Return the whole application."""
     app = FastAPI(openapi_url=None)
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=hosts)  # middleware that is added later runs earlier
     app.add_middleware(_Headers)
-    add_routes(app, service, everything, store)
-    page = build_page(service, everything)
+    add_routes(app, service, everything, decoders, store)
+    page = build_page(service, everything, decoders)
     page.queue(max_size=service.limits.waiting, default_concurrency_limit=service.limits.concurrency)
     gr.mount_gradio_app(
         app,
@@ -144,7 +153,7 @@ def build_app(
     return app
 
 
-def serve(service: Service, address: Address, on_ready: Callable[[str], object]) -> None:
+def serve(service: Service, decoders: Decoders, address: Address, on_ready: Callable[[str], object]) -> None:
     """Serve until the process gets SIGINT or SIGTERM; ``on_ready`` is called with the URL.
 
     Raises:
@@ -154,7 +163,7 @@ def serve(service: Service, address: Address, on_ready: Callable[[str], object])
         host, port = listener.getsockname()[:2]
         everything = Everything(service)
         store = BodyStore(service.limits.max_upload_mb, folder, service.sessions.get)
-        app = build_app(service, everything, Hosts.of(host, address.allowed_hosts), store, address.auth)
+        app = build_app(service, everything, decoders, Hosts.of(host, address.allowed_hosts), store, address.auth)
         options: dict[str, Any] = {"http": Connection, "ws": "none", "log_level": "warning", "access_log": False}
         config = uvicorn.Config(app, timeout_graceful_shutdown=10, **options)
         url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"

@@ -168,6 +168,16 @@ class Service:
 
         return self.decoders.run(work)
 
+    def half_embedding(self, session: Session) -> bytes:
+        """Return the embedding of the image of a session as little-endian float16, 2 MB.
+
+        Raises:
+            SessionExpiredError, InputError, BusyError: as :meth:`decode`.
+        """
+        encoded = self.embeddings.get(self._key(session)) or self.encoders.run(lambda: self.encode(session))
+        features = self.models.get(session.model).dump_features(encoded.embedding.features)
+        return features.astype("<f2").tobytes()
+
     def freeze(self, session: Session, prompt: ObjectPrompt, clean: bool) -> MaskRecord:
         """Return the mask of a prompt at the original size of the image: the chosen one, else the suggested one.
 

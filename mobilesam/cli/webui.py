@@ -11,7 +11,10 @@ from mobilesam.cli import options
 from mobilesam.errors import missing_dependency, sentence
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mobilesam.model import MaskModel
+    from mobilesam.webui.decoders import Make
 
 
 def webui(
@@ -44,6 +47,13 @@ def webui(
     auth: Annotated[
         str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Require a login.")
     ] = None,
+    tab_decoding: Annotated[
+        bool,
+        typer.Option(
+            "--tab-decoding/--no-tab-decoding",
+            help="Decode masks in the browser where it can, with the files of mobilesam site --runtime-only.",
+        ),
+    ] = True,
     max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest image file, in MB.")] = 50,
     max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Largest number of pixels of an image.")] = (
         50_000_000
@@ -67,6 +77,7 @@ def webui(
     from mobilesam.cli.model import load_model
     from mobilesam.embedding import with_embeddings
     from mobilesam.webui import serve
+    from mobilesam.webui.decoders import Decoders
     from mobilesam.webui.models import choices
     from mobilesam.webui.service import Limits, Service
 
@@ -76,9 +87,31 @@ def webui(
     address = serve.Address(host, port, login, tuple(allow_host or ()))
     models = choices(model or [], backend.value, device.value, load)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
+    decoders = Decoders(models, _decoder_maker() if tab_decoding else None)
     typer.echo("loading the model ...", err=True)
     models.get(models.default)
-    serve.serve(Service(models, limits), address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
+    serve.serve(
+        Service(models, limits), decoders, address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True)
+    )
+
+
+def _decoder_maker() -> Make | None:
+    """Return what makes the files of a decoder for browsers, or None if ONNX Runtime for browsers was not fetched."""
+    from mobilesam.export import site_runtime
+
+    runtime = site_runtime.find()
+    if runtime is None:
+        remedy = "to decode them in the browser, run mobilesam site --runtime-only first"
+        typer.echo(f"masks are decoded on this server; {remedy}", err=True)
+        return None
+
+    def make(model: str | None) -> Mapping[str, bytes]:
+        from mobilesam.export.decoder_files import decoder_files
+
+        files: Mapping[str, bytes] = decoder_files(model, runtime)
+        return files
+
+    return make
 
 
 def _login(text: str | None) -> tuple[str, str] | None:

@@ -10,7 +10,8 @@ from pathlib import Path
 
 from mobilesam.files import refuse_existing, write_bytes
 
-NAMES = ("cat.jpg", "coffee.jpg", "rocket.jpg", "astronaut.jpg", "prompts.json", "instances.json")
+PHOTOS = ("cat.jpg", "coffee.jpg", "rocket.jpg", "astronaut.jpg")
+NAMES = (*PHOTOS, "prompts.json", "instances.json")
 
 
 def write_samples(folder: Path, *, force: bool = False) -> list[Path]:

@@ -18,11 +18,11 @@ from tests.cores import on_all_cores
 
 @contextlib.contextmanager
 def serving(*options: str) -> Iterator[Server]:
-    """Serve during a block, and check that the log has no traceback."""
+    """Serve during a block, without decoding in tabs by default, and check that the log has no traceback."""
     if not importlib.util.find_spec("gradio"):
         pytest.skip("Gradio is not installed: run make test")
     with on_all_cores():
-        server = Server("--backend", "onnx", *options)
+        server = Server("--backend", "onnx", "--no-tab-decoding", *options)
     try:
         yield server
     finally:

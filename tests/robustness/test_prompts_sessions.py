@@ -23,6 +23,7 @@ from fastapi.testclient import TestClient
 from mobilesam.model import Capabilities, Wrapped
 from mobilesam.webui import session as states
 from mobilesam.webui.bodies import Bodies, BodyStore
+from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything
 from mobilesam.webui.guard import Guard, Hosts
 from mobilesam.webui.models import Choice, Models
@@ -68,7 +69,7 @@ def everything(service: Service) -> Everything:
 @pytest.fixture(scope="module")
 def hello(service: Service) -> Any:
     """What the page's script calls first."""
-    return hello_function(service)
+    return hello_function(service, Decoders(service.models))
 
 
 @pytest.fixture(scope="module")
@@ -79,7 +80,7 @@ def client(service: Service, everything: Everything) -> Iterator[TestClient]:
     app = FastAPI()
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
-    add_routes(app, service, everything, store)
+    add_routes(app, service, everything, Decoders(service.models), store)
     yield TestClient(app, base_url="http://127.0.0.1")
     folder.close()
 

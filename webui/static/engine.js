@@ -25,8 +25,11 @@ export class Refusal extends Error {
  *
  * @typedef {object} Settings
  * @property {Record<string, string>} models name to label
- * @property {Record<string, [string, string]>} modes of everything mode: name to label and description
- * @property {{ file: string, title: string }[]} samples
+ * @property {string[]} modes of everything mode
+ * @property {string[]} samples the file names of the sample photos
+ * @property {"server" | "tab"} [runs] where the model runs
+ * @property {string[]} [formats] that can be saved; all if it is absent
+ * @property {Record<string, string>} [decoders] model to the address of a decoder that can run in this tab
  * @property {number} max_upload_mb
  * @property {string} model the name of the model in use
  * @property {ShownImage | null} image that is open from before a reload
@@ -41,11 +44,17 @@ export class Refusal extends Error {
  * @property {Mask[]} masks
  * @property {number} best the position of the mask that is suggested
  * @property {number} decode_ms
+ * @property {"tab"} [place] where the masks were decoded, if not on the server
  * @property {boolean} refined false if the model cannot refine a chosen mask, and used points and box alone
  *
  * @typedef {object} Frozen a mask at the original size, as COCO run lengths
  * @property {{ size: [number, number], counts: string }} segmentation
  * @property {number} area
+ * @property {number[]} bbox COCO's: x, y, width, height
+ * @property {number} predicted_iou
+ * @property {number} stability_score
+ * @property {number | null} confidence
+ * @property {number[][]} point_coords
  * @property {string} rle at the size at which the image is shown
  *
  * @typedef {object} Segment of everything mode

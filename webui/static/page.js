@@ -2,6 +2,7 @@
 
 import { listenToControls } from "./controls.js";
 import { Refusal } from "./engine.js";
+import { HybridEngine } from "./hybrid_engine.js";
 import { Images } from "./images.js";
 import { listenToKeys } from "./keyboard.js";
 import { Marking } from "./marking.js";
@@ -11,7 +12,6 @@ import { Pointer } from "./pointer.js";
 import { Preview } from "./preview.js";
 import { render } from "./render.js";
 import { Segmenting } from "./segmenting.js";
-import { ServerEngine } from "./server.js";
 import * as states from "./state.js";
 import { Store } from "./store.js";
 import { View } from "./view.js";
@@ -19,17 +19,22 @@ import { View } from "./view.js";
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./state.js").State} State */
 
-/** Start the page: `root` is its element, `server` has the server function `hello`. @param {any} root @param {{ hello: (call: object) => Promise<any> }} server */
+/** Start the page of a server: `root` is its element, `server` has the server function `hello`. @param {any} root @param {{ hello: (call: object) => Promise<any> }} server */
 export function start(root, server) {
+  startWith(root, (onStatus) => new HybridEngine((call) => server.hello(call), onStatus));
+}
+
+/** Start the page in an element, with the engine that a function makes. @param {any} root @param {(onStatus: (text: string) => void) => Engine} makeEngine */
+export function startWith(root, makeEngine) {
   if (root.page) return;
-  root.page = new Page(root, (onReopen) => new ServerEngine((call) => server.hello(call), onReopen));
+  root.page = new Page(root, makeEngine);
   root.page.start();
 }
 
 export class Page {
   #unkept = false; // whether the user was told that the objects do not outlive the page
 
-  /** @param {HTMLElement} root @param {(onReopen: (text: string) => void) => Engine} makeEngine */
+  /** @param {HTMLElement} root @param {(onStatus: (text: string) => void) => Engine} makeEngine it gets a function that shows a text while something takes long */
   constructor(root, makeEngine) {
     this.root = root;
     this.store = new Store(states.INITIAL);
@@ -63,7 +68,7 @@ export class Page {
   async start() {
     try {
       const settings = await this.engine.start();
-      this.store.set({ settings, model: settings.model, mode: Object.keys(settings.modes)[0] ?? "" });
+      this.store.set({ settings, model: settings.model, mode: settings.modes[0] ?? "" });
       if (settings.image) await this.images.resume(settings.image);
       else this.store.set({ phase: "empty" });
     } catch (error) {

@@ -14,6 +14,12 @@ const EMPTY = "Click the object in the image. Its candidate masks appear here; t
 const BACKGROUND = "This marks the background. Now click the object with the tool Object, or drag a box around it.";
 const REFINED = "This mask refines the one that you chose.";
 const CONFIDENCE = "Confidence: the IoU to expect with the object that you mean, from 0 to 1";
+/** @type {Record<string, [string, string]>} the label and the description of each mode of everything mode */
+const MODES = {
+  exact: ["Exact", "Prompts with 32 x 32 points, as SAM does"],
+  balanced: ["Balanced", "Skips points that a good mask covers already"],
+  fast: ["Fast", "Prompts with few points; may miss small objects"],
+};
 const HINT = "Click a segment to select it, then keep or save it.";
 
 /** Show a state. @param {Page} page @param {State} state */
@@ -49,13 +55,14 @@ function renderRoot({ root }, state) {
   for (const [name, value] of Object.entries({ state: state.phase, tab: state.tab, tool: state.tool, look: state.look })) {
     if (root.dataset[name] !== value) root.dataset[name] = value;
   }
+  root.dataset.runs = state.settings.runs ?? "server";
   root.dataset.decoding = String(state.decoding);
   root.dataset.zoomed = String(state.viewport !== null);
   if (state.image) root.style.setProperty("--ratio", String(state.image.width / state.image.height));
 }
 
 /** @param {Page} page @param {State} state */
-function renderHeader(page, { settings, model, times, phase }) {
+function renderHeader(page, { settings, model, times, phase, decoded }) {
   const { models } = settings;
   const select = /** @type {HTMLSelectElement} */ (page.part("model"));
   const names = Object.keys(models);
@@ -65,7 +72,8 @@ function renderHeader(page, { settings, model, times, phase }) {
   page.part("model-label").hidden = names.length < 2;
   const steps = { encode: "encoded in", decode: "mask in", everything: "segments in" };
   const known = Object.entries(steps).filter(([name]) => times[name] !== undefined);
-  setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}`).join("  ·  "));
+  const place = decoded?.prediction.place === "tab" ? " in this tab" : " on the server";
+  setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}${name === "decode" ? place : ""}`).join("  ·  "));
   const script = page.part("script");
   if (!script.textContent) setText(script, scriptOf(location.origin));
 }
@@ -103,10 +111,17 @@ function renderStage(page, state) {
   const { fit } = page.painter;
   if (fit) setText(page.part("percent"), `${Math.round(100 * fit.scale)} %`);
   setAttribute(page.painter.canvas, "aria-label", image ? `Image ${image.name}, ${image.width} by ${image.height} pixels` : "Image");
-  syncList(page.part("samples"), state.settings.samples, ({ file }) => file, ({ file, title }) => {
+  syncList(page.part("samples"), state.settings.samples, (file) => file, (file) => {
+    const title = titleOf(file);
     const photo = element("img", { src: page.engine.sample(file), alt: "", loading: "lazy" });
     return element("button", { type: "button", "data-sample": file, "aria-label": `Open the sample photo: ${title}`, title }, photo);
   }, () => {});
+}
+
+/** Return the name of a file as a title. @param {string} file */
+function titleOf(file) {
+  const stem = file.replace(/\.[^.]*$/, "");
+  return stem.charAt(0).toUpperCase() + stem.slice(1);
 }
 
 /** @param {Page} page @param {State} state */
@@ -204,10 +219,10 @@ function renderObjects(page, state) {
 
 /** @param {Page} page @param {State} state */
 function renderRun(page, { settings, mode, run, progress, image }) {
-  const names = Object.keys(settings.modes);
+  const names = settings.modes;
   const modes = page.part("modes");
   modes.hidden = names.length < 2;
-  syncList(modes, names, (name) => name, (name) => element("button", { type: "button", role: "radio", "data-mode": name, title: settings.modes[name][1] }, settings.modes[name][0]), () => {});
+  syncList(modes, names, (name) => name, (name) => element("button", { type: "button", role: "radio", "data-mode": name, title: MODES[name]?.[1] ?? "" }, MODES[name]?.[0] ?? name), () => {});
   checkOne(modes, "mode", mode);
   const button = /** @type {HTMLButtonElement} */ (page.root.querySelector('[data-do="everything"]'));
   disable(page, button, !image);
@@ -271,11 +286,12 @@ function disableInput(input, disabled) {
 
 /** @param {Page} page @param {State} state */
 function renderSave(page, state) {
-  const { tab, run, selected, doc } = state;
+  const { tab, run, selected, doc, settings } = state;
   const all = tab === "everything";
   const count = all ? selected.length || (run?.segments.length ?? 0) : doc.objects.length + (maskOf(state) && doc.editing === null ? 1 : 0);
   const prompts = !all && (hasObject(doc.prompt) || doc.objects.some(({ prompt }) => prompt));
   for (const button of /** @type {NodeListOf<HTMLButtonElement>} */ (page.root.querySelectorAll("[data-save]"))) {
+    button.hidden = !(settings.formats ?? [button.dataset.save]).includes(button.dataset.save);
     disable(page, button, !count || (button.dataset.save === "prompts" && !prompts));
   }
   const what = all ? (selected.length ? "selected" : "segments") : "objects";

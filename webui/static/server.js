@@ -85,6 +85,11 @@ export class ServerEngine {
     return hover ? request() : this.#again(image.key, request);
   }
 
+  /** Return the embedding of an image, 256 x 64 x 64 float16 numbers. @param {ShownImage} image */
+  embedding(image) {
+    return this.#again(image.key, async () => reached((await this.#request("service/embedding", { image })).arrayBuffer()));
+  }
+
   /** @type {Engine["freeze"]} */
   freeze(image, what, signal) {
     return this.#again(image.key, async () => (await this.#json("service/freeze", what, { image, signal })).objects);

@@ -75,7 +75,7 @@ export const EMPTY_DOC = { prompt: NOTHING, objects: [], editing: null };
 /** @type {State} */
 export const INITIAL = {
   phase: "starting", status: "", message: null,
-  settings: { models: {}, modes: {}, samples: [], max_upload_mb: Infinity, model: "", image: null },
+  settings: { models: {}, modes: [], samples: [], max_upload_mb: Infinity, model: "", image: null },
   model: "", image: null, bitmap: null, crop: null,
   doc: EMPTY_DOC, past: [], future: [],
   decoded: null, decoding: false, preview: null,

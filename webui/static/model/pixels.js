@@ -53,15 +53,33 @@ export async function transferable(source) {
   if (!(size.width > 0 && size.height > 0)) {
     throw refused("image", "be an ImageBitmap, ImageData, canvas or <img> with pixels", describe(source), "wait until it has loaded");
   }
-  if (size.width * size.height > MAX_PIXELS) {
-    throw refused("image", `have at most ${MAX_PIXELS / 1e6} million pixels`, `${size.width} x ${size.height}`, "resize it first");
-  }
+  checkSize(size);
   if (source instanceof ImageData) return source;
   try {
     return await createImageBitmap(source, { colorSpaceConversion: "none" });
   } catch (error) {
     throw refused("image", "be one that the browser can read", `${describe(source)} (${error instanceof Error ? error.message : error})`, "open another file");
   }
+}
+
+/** Check the size of an image file before all of it is decoded. @param {File} file */
+export async function checkPixels(file) {
+  const element = new Image();
+  element.src = URL.createObjectURL(file);
+  try {
+    await new Promise((resolve, reject) => {
+      element.onload = resolve;
+      element.onerror = () => reject(refused("image", "be one that the browser can decode", file.name, "open a JPEG, PNG or WebP"));
+    });
+    checkSize({ width: element.naturalWidth, height: element.naturalHeight });
+  } finally {
+    URL.revokeObjectURL(element.src);
+  }
+}
+
+/** @param {import("./geometry.js").Size} size */
+function checkSize({ width, height }) {
+  if (width * height > MAX_PIXELS) throw refused("image", `have at most ${MAX_PIXELS / 1e6} million pixels`, `${width} x ${height}`, "resize it first");
 }
 
 /** @param {HTMLImageElement} element */

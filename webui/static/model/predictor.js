@@ -4,7 +4,7 @@ import { InputError } from "./errors.js";
 import { MASK_THRESHOLD } from "./geometry.js";
 import { encoderInput } from "./pixels.js";
 import { modelPrompt } from "./prompts.js";
-import { chosenMask } from "./selection.js";
+import { confidencesOf, keptMask } from "./selection.js";
 import { maskOf } from "./upsampling.js";
 
 /** @typedef {import("./geometry.js").Frame} Frame */
@@ -69,20 +69,21 @@ export class Predictor {
 
   /** Return three masks of a prompt, or one without `multimask`. @param {Prompt & { multimask?: boolean }} prompt @returns {Promise<Prediction>} */
   async predict({ multimask = true, ...prompt }) {
-    const { logits, ious } = await this.#decode(modelPrompt(prompt, this.image.frame));
+    const { logits, ious } = await this.decode(modelPrompt(prompt, this.image.frame));
     return this.#prediction(multimask ? MULTIMASK : SINGLE_MASK, logits, ious);
   }
 
   /** Return the mask of a prompt that most likely shows the object that is meant. @param {Prompt} prompt @returns {Promise<Prediction>} */
   async predictOne(prompt) {
     const ready = modelPrompt(prompt, this.image.frame);
-    const { logits, ious } = await this.#decode(ready);
-    const { index, confidence } = chosenMask(this.choosers, ready, logits, ious, this.image.frame);
-    return { ...this.#prediction([index], logits, ious), confidence };
+    const { logits, ious } = await this.decode(ready);
+    const confidences = confidencesOf(this.choosers, ready, logits, ious, this.image.frame);
+    const index = keptMask(confidences, ready, logits, ious);
+    return { ...this.#prediction([index], logits, ious), confidence: confidences?.[index] ?? null };
   }
 
-  /** @param {ModelPrompt} prompt */
-  async #decode(prompt) {
+  /** Return the logits and predicted IoUs of the four masks of a prompt. @param {ModelPrompt} prompt */
+  async decode(prompt) {
     const scored = await this.runner.score(await this.imageTokens(prompt.maskInput), [prompt]);
     return { logits: await this.runner.upscale(scored, 0), ious: Array.from(scored.ious) };
   }

@@ -121,3 +121,20 @@ export function fromUncompressed({ counts }) {
   for (const count of counts) boundaries.push((position += count));
   return boundaries.slice(0, boundaries.length - (boundaries.length % 2));
 }
+
+/** Return the boundaries of COCO's compressed run lengths. @param {CocoRle} rle */
+export function fromCoco({ size, counts }) {
+  /** @type {number[]} */
+  const lengths = [];
+  for (let place = 0; place < counts.length;) {
+    let [value, shift] = [0, 0];
+    let code = 32;
+    for (; code & 32; shift += 5) {
+      code = counts.charCodeAt(place++) - 48;
+      value |= (code & 31) << shift;
+    }
+    if (code & 16 && shift < 32) value |= -1 << shift;
+    lengths.push(lengths.length > 2 ? value + lengths[lengths.length - 2] : value);
+  }
+  return fromUncompressed({ size, counts: lengths });
+}

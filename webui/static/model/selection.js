@@ -13,22 +13,10 @@ import { isSingleBox, isSinglePoint } from "./prompts.js";
  * @typedef {{ point?: Learned, box?: Learned }} Choosers
  */
 
-/**
- * Return the index of the mask to keep, and the IoU to expect of it where it is known.
- * @param {Choosers} choosers
- * @param {ModelPrompt} prompt
- * @param {Float32Array[]} logits 256 x 256 for each mask
- * @param {number[]} ious
- * @param {Frame} frame
- * @returns {{ index: number, confidence: number | null }}
- */
-export function chosenMask(choosers, prompt, logits, ious, frame) {
-  const confidences = confidencesOf(choosers, prompt, logits, ious, frame);
-  if (confidences) {
-    const index = highest(confidences);
-    return { index, confidence: confidences[index] };
-  }
-  return { index: isSinglePoint(prompt) ? mostAgreeing(logits, ious) : 0, confidence: null };
+/** Return the index of the mask to keep. @param {number[] | null} confidences of {@link confidencesOf} @param {ModelPrompt} prompt @param {Float32Array[]} logits 256 x 256 for each mask @param {number[]} ious */
+export function keptMask(confidences, prompt, logits, ious) {
+  if (confidences) return highest(confidences);
+  return isSinglePoint(prompt) ? mostAgreeing(logits, ious) : 0;
 }
 
 /** Return the IoU to expect of each mask, or null where it is not known. @param {Choosers} choosers @param {ModelPrompt} prompt @param {Float32Array[]} logits @param {number[]} ious @param {Frame} frame */

@@ -1,4 +1,4 @@
-// The functions of a worker, which remote.js calls. They run one after another.
+// The functions of a worker, which remote.js calls. They run one after another, but for quick ones, which do not wait for the end of a long one.
 
 /**
  * @typedef {{ id: number, method: string, argument: any }} Call
@@ -15,21 +15,31 @@
 const canceled = new Set();
 const turn = new MessageChannel();
 
-/** Run these functions when they are called. @param {Methods} methods */
-export function serve(methods) {
-  /** @type {Promise<unknown>} */
-  let last = Promise.resolve();
-  addEventListener("message", ({ data }) => {
-    if (data.method === "cancel") canceled.add(data.argument);
-    else last = last.then(() => respond(methods, data));
+/** @type {Call[]} */
+const queue = [];
+
+/** Run these functions when they are called. @param {Methods} methods @param {string[]} [quick] those that may run in the middle of a long one, whenever it tests whether it was canceled */
+export function serve(methods, quick = []) {
+  let running = false;
+  addEventListener("message", async ({ data }) => {
+    if (data.method === "cancel") {
+      canceled.add(data.argument);
+      return;
+    }
+    queue.push(data);
+    if (running) return;
+    running = true;
+    for (let call = queue.shift(); call; call = queue.shift()) await respond(methods, call, quick);
+    running = false;
   });
 }
 
-/** @param {Methods} methods @param {Call} call */
-async function respond(methods, { id, method, argument }) {
+/** @param {Methods} methods @param {Call} call @param {string[]} quick */
+async function respond(methods, { id, method, argument }, quick) {
   const progress = (/** @type {unknown[]} */ ...values) => postMessage({ id, progress: values });
   const isCanceled = async () => {
     await nextTurn();
+    while (queue.length && quick.includes(queue[0].method)) await respond(methods, /** @type {Call} */ (queue.shift()), []);
     return canceled.has(id);
   };
   try {

@@ -1,0 +1,156 @@
+"""The model in a folder for a browser: its graphs, what was learned on its weights, ONNX Runtime, and the manifest."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from mobilesam._version import __version__
+from mobilesam.automatic import expected_masks
+from mobilesam.config import DEFAULT, FLOAT32
+from mobilesam.errors import InputError, sentence
+from mobilesam.export import site_runtime
+from mobilesam.export.expectation_graph import make_expectation
+from mobilesam.export.quantize import quantize
+from mobilesam.export.site_source import GRAPHS
+from mobilesam.learned import LearnedFile
+from mobilesam.masks import box_chooser, chooser
+from mobilesam.onnx import contract, metadata, recognition
+
+VERSION = 1  # of the manifest
+
+_WEIGHTS, _RUNTIME, _LEARNED = "weights", "runtime", "weights/learned.json"
+_DATA = ".data"  # the suffix of the weights of a graph that is larger than a file can be
+
+
+def model_files(
+    source: Path,
+    graphs: Sequence[contract.Graph],
+    precision: str = FLOAT32,
+    progress: Callable[[str], object] = lambda stage: None,
+) -> dict[str, bytes]:
+    """Return graphs of a model, and what was learned on its weights.
+
+    Args:
+        source: a folder with an encoder and a split decoder.
+        graphs: those that are wanted.
+        precision: a recipe of quantization, or "float32", which leaves the graphs as they are.
+        progress: called with a description of each stage.
+
+    Raises:
+        InputError: the source has other graphs.
+    """
+    parts = recognition.whole_model(recognition.files_of(source))
+    _refuse_other_graphs(parts, source)
+    about = metadata.of(parts[contract.ENCODER.role][1])
+    with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
+        paths = {graph.role: parts[graph.role][0] for graph in graphs}
+        if precision != FLOAT32 and about["precision"] == FLOAT32:
+            for file in quantize(source, Path(folder), progress=progress):
+                paths[file.role] = Path(folder) / file.name
+        contents = {_graph_file(graph): paths[graph.role].read_bytes() for graph in graphs}
+    return contents | _learned(about["weights_sha256"], with_expectation=contract.ENCODER in graphs)
+
+
+def _refuse_other_graphs(parts: recognition.Parts, source: Path) -> None:
+    remedy = "write it with: mobilesam export --parts encoder,split_decoder"
+    for graph in GRAPHS:
+        if graph.role not in parts:
+            requirement = "have an encoder and a split decoder"
+            raise InputError(sentence("model", requirement, f"{source} without {graph.role}", remedy))
+        path, model = parts[graph.role]
+        if path.with_name(path.name + _DATA).exists():
+            remedy = "choose a smaller model, such as mobile_sam"
+            raise InputError(sentence("model", "be small enough for a browser", f"{path} of over 2 GB", remedy))
+        if metadata.of(model).get("contract") != str(contract.VERSION):
+            raise InputError(sentence("model", "be written by mobilesam export", path, remedy))
+    path, model = parts[contract.ENCODER.role]
+    initializers = {tensor.name for tensor in model.graph.initializer}
+    inputs = [value for value in model.graph.input if value.name not in initializers]
+    if [value.name for value in inputs] != contract.ENCODER.input_names or len(
+        inputs[0].type.tensor_type.shape.dim
+    ) != 4:
+        actual = f"{path} with other options"
+        raise InputError(sentence("encoder", "be one of mobilesam export's default options", actual, remedy))
+
+
+def _learned(weights_id: str, *, with_expectation: bool) -> dict[str, bytes]:
+    """Return the files of what was learned on weights, if it was learned on these.
+
+    with_expectation: whether everything mode is among them.
+    """
+    files = (chooser.FILE, box_chooser.FILE, expected_masks.FILE)
+    if not all(file.knows(weights_id) for file in files):
+        return {}
+    learned = expected_masks.FILE.arrays
+    about = {
+        "chooser": _arrays(chooser.FILE),
+        "box_chooser": _arrays(box_chooser.FILE),
+        "expectation": {"least": {mode: float(learned[f"least_{mode}"]) for mode in ("balanced", "fast")}},
+    }
+    if not with_expectation:
+        return {_LEARNED: _as_json(about)}
+    model, _ = make_expectation()
+    return {_graph_file(contract.EXPECTATION): model.SerializeToString(), _LEARNED: _as_json(about)}
+
+
+def _arrays(file: LearnedFile) -> dict[str, str]:
+    """Return the arrays of numbers as base64 of little-endian float32."""
+    arrays = {key: np.asarray(array, "<f4") for key, array in file.arrays.items() if array.dtype.kind == "f"}
+    return {key: base64.b64encode(array.tobytes()).decode() for key, array in arrays.items()}
+
+
+def _graph_file(graph: contract.Graph) -> str:
+    return f"{_WEIGHTS}/{graph.file_name}"
+
+
+def runtime_files(paths: Sequence[Path]) -> dict[str, bytes]:
+    """Return the files of :func:`mobilesam.export.site_runtime.fetch`."""
+    return {f"{_RUNTIME}/{path.name}": path.read_bytes() for path in paths}
+
+
+def manifest(contents: Mapping[str, bytes], about_page: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+    """Return what webui/static/model/files.js reads: the names, sizes and digests of files, and the model.
+
+    about_page: what else the page reads.
+    """
+    import onnx
+
+    graphs = {graph.role: _graph_file(graph) for graph in (*GRAPHS, contract.EXPECTATION)}
+    about = metadata.of(onnx.load_from_string(contents[_graph_file(contract.SPLIT_DECODER[0])]))
+    content: dict[str, Any] = {
+        **about_page,
+        "version": VERSION,
+        "mobilesam": __version__,
+        "model": {
+            "name": about.get("model", DEFAULT),
+            "weights_sha256": about["weights_sha256"],
+            "precision": about["precision"],
+        },
+        "graphs": {role: name for role, name in graphs.items() if name in contents},
+        **({"learned": _LEARNED} if _LEARNED in contents else {}),
+        "runtime": {
+            "package": site_runtime.PACKAGE,
+            "module": f"{_RUNTIME}/{site_runtime.MODULE}",
+            "mjs": f"{_RUNTIME}/{site_runtime.LOADER}",
+            "wasm": f"{_RUNTIME}/{site_runtime.WASM}",
+        },
+        "files": [
+            {"file": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+            for name, content in contents.items()
+        ],
+    }
+    return _as_json(content)
+
+
+def _as_json(value: object) -> bytes:
+    """Return a value as indented JSON."""
+    return json.dumps(value, indent=2).encode() + b"\n"

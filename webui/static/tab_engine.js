@@ -1,0 +1,165 @@
+// The engine that runs in this tab: the model of a folder that `mobilesam site` wrote. Images stay in the tab.
+
+import { Refusal } from "./engine.js";
+import { checkPixels } from "./model/pixels.js";
+import { Remote } from "./model/remote.js";
+import { keepFile, keptFile } from "./kept_file.js";
+import { colorOfId } from "./state.js";
+
+/** @typedef {import("./engine.js").Engine} Engine */
+/** @typedef {import("./engine.js").ShownImage} ShownImage */
+
+/** @implements {Engine} */
+export class TabEngine {
+  #worker = new Remote(new URL("./model/page_worker.js", import.meta.url));
+  #key = "";
+  /** @type {Blob | null} */
+  #preview = null;
+  #run = 0;
+  #model = "";
+
+  /** @param {string} base the address of the folder @param {(text: string) => void} onStatus called with a text while something takes long, then with "" */
+  constructor(base, onStatus) {
+    this.base = base;
+    this.onStatus = onStatus;
+  }
+
+  /** @returns {Promise<import("./engine.js").Settings>} */
+  async start() {
+    const manifest = await (await fetched(new URL("manifest.json", this.base))).json().catch(() => null);
+    if (!manifest?.model) throw new Refusal("The file manifest.json of this page is damaged. Write the folder again with: mobilesam site");
+    this.#model = manifest.model.name;
+    this.onStatus("Loading the model …");
+    await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`) });
+    this.onStatus("");
+    return {
+      models: { [this.#model]: this.#model }, modes: manifest.modes, samples: manifest.samples, runs: "tab", formats: FORMATS,
+      max_upload_mb: Infinity, model: this.#model, image: await this.#resumed(),
+    };
+  }
+
+  /** Return the image that was open when the page was closed or ended by the system, which is encoded in the background. */
+  async #resumed() {
+    const file = await keptFile();
+    if (!file) return null;
+    try {
+      const image = await this.#opened(file);
+      this.#call("encode").catch(() => {}); // the next prediction says what is missing
+      return image;
+    } catch {
+      return null;
+    }
+  }
+
+  /** @param {File} file @returns {Promise<ShownImage>} */
+  async #opened(file) {
+    const { preview, ...image } = await refusing(async () => {
+      await checkPixels(file);
+      return this.#worker.call("openImage", file);
+    });
+    this.#key = image.key;
+    this.#preview = preview;
+    return { ...image, name: file.name, note: "" };
+  }
+
+  /** @type {Engine["open"]} */
+  async open(file, { signal, onImage } = {}) {
+    const image = await this.#opened(file);
+    signal?.throwIfAborted();
+    keepFile(file);
+    onImage?.(image);
+    const encode_ms = await this.#call("encode");
+    return { image, model: this.#model, encode_ms };
+  }
+
+  /** @type {Engine["use"]} */
+  async use() {
+    return { image: null, model: this.#model, encode_ms: 0 };
+  }
+
+  /** @type {Engine["preview"]} */
+  async preview(image) {
+    this.#check(image);
+    return /** @type {Blob} */ (this.#preview);
+  }
+
+  /** @type {Engine["crop"]} */
+  crop(image, area, side) {
+    return this.#of(image, "crop", { area, side });
+  }
+
+  /** @type {Engine["predict"]} */
+  async predict(image, prompt, { clean = false } = {}) {
+    return { ...await this.#of(image, "predict", { prompt, clean, shown: image.shown }), place: "tab" };
+  }
+
+  /** @type {Engine["freeze"]} */
+  freeze(image, what) {
+    if ("prompt" in what) return this.#of(image, "freeze", { ...what, shown: image.shown });
+    return this.#of(image, "freezeSegments", { segments: what.segments, shown: image.shown });
+  }
+
+  /** @type {Engine["everything"]} */
+  async everything(image, mode, { clean = false, signal, onProgress } = {}) {
+    const start = performance.now();
+    const request = { mode, clean, shown: image.shown };
+    const { segments, partial } = await this.#of(image, "everything", request, { signal, onProgress: (done, total, masks) => onProgress?.(done / total, masks) });
+    const colored = segments.map((/** @type {object} */ segment, /** @type {number} */ index) => ({ ...segment, color: colorOfId(index + 1) }));
+    this.#run += 1;
+    return { segments: colored, partial, ms: performance.now() - start, run: this.#run };
+  }
+
+  /** @type {Engine["save"]} */
+  save(image, kind, what) {
+    return this.#of(image, "save", { kind, name: image.name, what });
+  }
+
+  /** @type {Engine["sample"]} */
+  sample(file) {
+    return new URL(`samples/${encodeURIComponent(file)}`, this.base).href;
+  }
+
+  close() {
+    this.#key = "";
+  }
+
+  /** @param {ShownImage} image @param {string} method @param {object} argument @param {import("./model/remote.js").CallOptions} [options] */
+  #of(image, method, argument, options) {
+    this.#check(image);
+    return this.#call(method, argument, options);
+  }
+
+  /** @param {ShownImage} image */
+  #check({ key }) {
+    if (key !== this.#key) throw new DOMException("Another image was opened.", "AbortError");
+  }
+
+  /** @param {string} method @param {unknown} [argument] @param {import("./model/remote.js").CallOptions} [options] */
+  #call(method, argument, options) {
+    return refusing(() => this.#worker.call(method, argument, options));
+  }
+}
+
+/** Do a task; an error for the user becomes a Refusal. @param {() => Promise<any>} task */
+async function refusing(task) {
+  try {
+    return await task();
+  } catch (error) {
+    if (error instanceof Error && error.name === "InputError") throw new Refusal(error.message);
+    throw error;
+  }
+}
+
+const FORMATS = ["all", "mask", "cutout", "coco", "labelme", "yolo", "prompts", "masks", "instances", "indexed", "overlay", "csv", "geojson"];
+
+/** @param {number} bytes */
+function megabytes(bytes) {
+  return (bytes / 1e6).toFixed(0);
+}
+
+/** @param {URL} address */
+async function fetched(address) {
+  const response = await fetch(address).catch(() => null);
+  if (!response?.ok) throw new Refusal(`${address.href} cannot be fetched. Check the connection and reload the page.`);
+  return response;
+}
