@@ -1,6 +1,7 @@
-// The files of a model, as `mobilesam site` writes them: fetched and verified.
+// The files of a model, as `mobilesam site` writes them: fetched once, kept by the browser, and verified.
 
 import { InputError } from "./errors.js";
+import { Store } from "./store.js";
 
 /**
  * @typedef {{ file: string, size: number, sha256: string }} Entry
@@ -12,7 +13,7 @@ import { InputError } from "./errors.js";
  * @property {{ package: string, module: string, mjs: string, wasm: string }} runtime
  * @property {Entry[]} files
  *
- * @typedef {(file: string, done: number, total: number) => void} OnDownload bytes so far and in all, of all files
+ * @typedef {(file: string, done: number, total: number) => void} OnDownload bytes so far and in all, of the files that are not kept yet
  */
 
 const VERSION = 1;
@@ -20,12 +21,16 @@ const VERSION = 1;
 export class Files {
   /** @type {Manifest | null} */
   #manifest = null;
+  /** The SHA-256 of the files that are kept. @type {Set<string>} */
+  #kept = new Set();
   #done = 0;
+  #store;
 
   /** @param {string} base the address of the folder @param {OnDownload} [onDownload] */
   constructor(base, onDownload = () => {}) {
     this.base = base.endsWith("/") ? base : `${base}/`;
     this.onDownload = onDownload;
+    this.#store = new Store(this.base);
   }
 
   get manifest() {
@@ -33,9 +38,14 @@ export class Files {
     return this.#manifest;
   }
 
+  /** Why files are not kept, or null. */
+  get note() {
+    return this.#store.note;
+  }
+
   /** Read the manifest. */
   async open() {
-    const response = await request(this.address("manifest.json"));
+    const response = await request(this.address("manifest.json"), "no-cache");
     let manifest;
     try {
       manifest = await response.json();
@@ -46,6 +56,7 @@ export class Files {
       throw new InputError(`${response.url} is a manifest of version ${manifest.version}, and this script reads version ${VERSION}. Reload the page, or write the folder again with: mobilesam site`);
     }
     this.#manifest = manifest;
+    this.#kept = new Set(await this.#store.list());
   }
 
   /** @param {string} file */
@@ -57,35 +68,48 @@ export class Files {
   async read(file) {
     const entry = this.manifest.files.find((each) => each.file === file);
     if (!entry) throw new InputError(`${this.address("manifest.json")} does not list ${file}. Write the folder again with: mobilesam site`);
-    const response = await request(this.address(file));
+    const kept = this.#kept.has(entry.sha256) ? await this.#store.get(entry.sha256) : null;
+    if (kept && !(await damageOf(kept, kept.length, entry))) return kept;
+    this.#kept.delete(entry.sha256);
+    const content = await this.#fetch(entry);
+    await this.#store.put(entry.sha256, content);
+    return content;
+  }
+
+  /** Remove the files of other versions. */
+  async removeOthers() {
+    await this.#store.keepOnly(new Set(this.manifest.files.map(({ sha256 }) => sha256)));
+  }
+
+  /** @param {Entry} entry */
+  async #fetch(entry) {
+    // What is kept here is not also kept by the browser's HTTP cache.
+    const response = await request(this.address(entry.file), this.note ? "no-cache" : "no-store");
     const content = new Uint8Array(entry.size);
     let size = 0;
     for await (const chunk of chunksOf(response)) {
       if (size + chunk.length <= entry.size) content.set(chunk, size);
       size += chunk.length;
       this.#done += chunk.length;
-      this.onDownload(file, this.#done, this.#total());
+      this.onDownload(entry.file, this.#done, this.#total());
     }
-    const isWhole = size === entry.size;
-    if (!isWhole || (await digest(content, entry.sha256)) !== entry.sha256) {
-      const reason = isWhole ? "its SHA-256 differs from the manifest's" : `${size} bytes instead of ${entry.size}`;
-      throw new InputError(`${this.address(file)} is damaged or of another version (${reason}). Reload the page; if it stays, write the folder again with: mobilesam site`);
-    }
+    const damage = await damageOf(content, size, entry);
+    if (damage) throw new InputError(`${this.address(entry.file)} is damaged or of another version (${damage}). Reload the page; if it stays, write the folder again with: mobilesam site`);
     return content;
   }
 
   #total() {
-    const { graphs, learned, files } = this.manifest;
-    const read = new Set([...Object.values(graphs), learned]);
-    return files.reduce((sum, { file, size }) => (read.has(file) ? sum + size : sum), 0);
+    const { graphs, learned, runtime, files } = this.manifest;
+    const read = new Set([...Object.values(graphs), learned, runtime.wasm]);
+    return files.reduce((sum, { file, size, sha256 }) => (read.has(file) && !this.#kept.has(sha256) ? sum + size : sum), 0);
   }
 }
 
-/** @param {string} address */
-async function request(address) {
+/** @param {string} address @param {RequestCache} cache */
+async function request(address, cache) {
   let response;
   try {
-    response = await fetch(address);
+    response = await fetch(address, { cache });
   } catch (error) {
     throw new InputError(`${address} cannot be fetched (${error instanceof Error ? error.message : error}). Check the connection and the address.`);
   }
@@ -97,6 +121,12 @@ async function request(address) {
 async function* chunksOf(response) {
   const reader = response.body?.getReader();
   for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) yield part.value;
+}
+
+/** Return the difference between a file and its entry, or null. @param {Uint8Array<ArrayBuffer>} content @param {number} size @param {Entry} entry */
+async function damageOf(content, size, entry) {
+  if (size !== entry.size) return `${size} bytes instead of ${entry.size}`;
+  return (await digest(content, entry.sha256)) === entry.sha256 ? null : "its SHA-256 differs from the manifest's";
 }
 
 /** Return the SHA-256 of bytes, or `unknown` on an insecure page, where browsers do not compute it. @param {Uint8Array<ArrayBuffer>} content @param {string} unknown */

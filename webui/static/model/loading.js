@@ -9,7 +9,7 @@ import { Runner } from "./runner.js";
 /** @typedef {import("./runner.js").Runtime} Runtime */
 /** @typedef {import("./selection.js").Choosers} Choosers */
 /** @typedef {{ least: { balanced: number, fast: number } }} Expectation the least new masks for which a point is decoded */
-/** @typedef {{ predictor: Predictor, expectation: Expectation | null }} Model */
+/** @typedef {{ predictor: Predictor, expectation: Expectation | null, note: string | null }} Model note: why the browser does not keep the files, or null */
 
 const DEFAULT_THREADS = 4; // at most: more need more memory, and are hardly faster
 
@@ -25,7 +25,8 @@ export async function open(base, { threads, onDownload }) {
   const runner = new Runner(await runtimeOf(files, threads));
   for (const [role, file] of Object.entries(files.manifest.graphs)) await runner.open(/** @type {Role} */ (role), await files.read(file));
   const { choosers, expectation } = await learnedOf(files);
-  return { predictor: new Predictor(runner, choosers), expectation };
+  await files.removeOthers();
+  return { predictor: new Predictor(runner, choosers), expectation, note: files.note };
 }
 
 /** @param {Files} files @param {number} [threads] @returns {Promise<Runtime>} */
@@ -39,7 +40,7 @@ async function runtimeOf(files, threads) {
     throw new InputError(`${files.address(module)} cannot be loaded (${error instanceof Error ? error.message : error}). Write the folder again with: mobilesam site`);
   }
   runtime.env.logLevel = "error";
-  runtime.env.wasm.wasmPaths = { mjs: files.address(mjs), wasm: files.address(wasm) };
+  Object.assign(runtime.env.wasm, { wasmPaths: { mjs: files.address(mjs) }, wasmBinary: await files.read(wasm) });
   // Several threads share memory, which browsers allow on isolated pages alone.
   runtime.env.wasm.numThreads = globalThis.crossOriginIsolated ? threads ?? Math.min(DEFAULT_THREADS, navigator.hardwareConcurrency || 1) : 1;
   return runtime;

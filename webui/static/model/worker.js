@@ -16,6 +16,7 @@ function opened() {
 serve({
   async open({ base, threads }, { progress }) {
     model = await open(base, { threads, onDownload: progress });
+    return model.note;
   },
   async setImage(/** @type {ImageData | ImageBitmap} */ source) {
     await opened().predictor.setImage(rowsOf(source));
