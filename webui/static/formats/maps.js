@@ -12,7 +12,7 @@ import { encodePng } from "./png.js";
 /** Return what lies in any of the masks as an 8-bit gray PNG of 0 and 255. @param {SavedMask[]} masks @param {Size} size */
 export function maskPng(masks, size) {
   const map = new MaskMap(masks, size);
-  return encodePng(size, "gray", (top, count) => Uint8Array.from(map.rows(top, count), (number) => (number ? 255 : 0)));
+  return encodePng(size, "gray", (top, count) => new Uint8Array(map.rows(top, count).map((number) => (number ? 255 : 0))));
 }
 
 /** Return what lies in any of the masks as an RGBA PNG; elsewhere all channels are 0. @param {SavedMask[]} masks @param {Rows} image */
@@ -35,7 +35,7 @@ export function indexedPng(masks, size) {
   refuseMany(masks, 255, "write the 16-bit map instead");
   const map = new MaskMap(masks, size);
   const colors = Uint8Array.from([0, 0, 0, ...palette(255).flat()]);
-  return encodePng(size, "indexed", (top, count) => Uint8Array.from(map.rows(top, count)), colors);
+  return encodePng(size, "indexed", (top, count) => new Uint8Array(map.rows(top, count)), colors);
 }
 
 /** Return a map of at most 65535 masks as a 16-bit gray PNG. @param {SavedMask[]} masks @param {Size} size */

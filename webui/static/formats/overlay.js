@@ -7,12 +7,14 @@ import { encodePng } from "./png.js";
 import { contoursOf } from "./polygons.js";
 
 /** @typedef {import("../model/geometry.js").Size} Size */
+/** @typedef {import("../model/geometry.js").Box} Box */
 /** @typedef {import("../model/resize.js").Rows} Rows */
 /** @typedef {import("../prompt.js").Prompt} Prompt */
 /** @typedef {import("./palette.js").Color} Color */
 /** @typedef {import("./saving.js").SavedMask} SavedMask */
 /** @typedef {{ rgb: Uint8Array, source: Uint8Array, top: number, count: number }} Band rows of the result and of the image */
-/** @typedef {{ color: Color, radius: number, lines: Float32Array[], top: number, bottom: number }} Strokes `lines`: x, y, x, y, ... */
+/** @typedef {{ color: Color, radius: number, lines: Float32Array[], box: Box }} Strokes `lines`: x, y, x, y, ...; `box`: of all they cover */
+/** @typedef {{ covered: Float32Array, box: Box }} Cover the share of each pixel of a window that lines cover; x2 and y2 are exclusive */
 
 const FOREGROUND_COLOR = /** @type {Color} */ ([24, 160, 88]);
 const BACKGROUND_COLOR = /** @type {Color} */ ([220, 50, 60]);
@@ -52,7 +54,7 @@ function tableOf(color) {
   return color.map((channel) => Uint8Array.from({ length: 256 }, (_, value) => roundEven(value * (1 - ALPHA) + channel * ALPHA)));
 }
 
-/** Blend the image, not the masks below, with a color. @param {Band} band @param {Size} image @param {import("../model/rle.js").Boundaries} boundaries @param {import("../model/geometry.js").Box} box @param {Uint8Array[]} table */
+/** Blend the image, not the masks below, with a color. @param {Band} band @param {Size} image @param {import("../model/rle.js").Boundaries} boundaries @param {Box} box @param {Uint8Array[]} table */
 function fill({ rgb, source, top, count }, image, boundaries, [x1, y1, x2, y2], table) {
   const [first, last] = [Math.max(top, y1), Math.min(top + count, y2 + 1)];
   if (first >= last) return;
@@ -125,45 +127,49 @@ function radiusOf(thickness) {
 
 /** @param {Color} color @param {number} radius @param {Float32Array[]} lines @returns {Strokes} */
 function strokesOf(color, radius, lines) {
-  let [top, bottom] = [Infinity, -Infinity];
+  let [x1, y1, x2, y2] = [Infinity, Infinity, -Infinity, -Infinity];
   for (const line of lines) {
-    for (let index = 1; index < line.length; index += 2) {
-      top = Math.min(top, line[index]);
-      bottom = Math.max(bottom, line[index]);
+    for (let index = 0; index < line.length; index += 2) {
+      [x1, x2] = [Math.min(x1, line[index]), Math.max(x2, line[index])];
+      [y1, y2] = [Math.min(y1, line[index + 1]), Math.max(y2, line[index + 1])];
     }
   }
-  return { color, radius, lines, top, bottom };
+  const reach = radius + FADED;
+  return { color, radius, lines, box: [Math.ceil(x1 - reach), Math.ceil(y1 - reach), Math.floor(x2 + reach) + 1, Math.floor(y2 + reach) + 1] };
 }
 
 /** Draw lines with round ends. @param {Band} band @param {number} width of the image @param {Strokes} strokes */
-function draw({ rgb, top, count }, width, { color, radius, lines, top: first, bottom: last }) {
-  if (last + radius + FADED < top || first - radius - FADED > top + count) return;
-  const covered = new Float32Array(width * count); // by any of the lines, so that their ends are not blended twice
+function draw({ rgb, top, count }, width, { color, radius, lines, box }) {
+  const [x1, y1, x2, y2] = [Math.max(0, box[0]), Math.max(top, box[1]), Math.min(width, box[2]), Math.min(top + count, box[3])];
+  if (x1 >= x2 || y1 >= y2) return;
+  const covered = new Float32Array((x2 - x1) * (y2 - y1)); // by any of the lines, so that their ends are not blended twice
   for (const line of lines) {
-    for (let index = 0; index + 3 < line.length; index += 2) cover(covered, width, top, count, line, index, radius);
+    for (let index = 0; index + 3 < line.length; index += 2) cover({ covered, box: [x1, y1, x2, y2] }, line, index, radius);
   }
-  for (let index = 0; index < covered.length; index++) {
-    const share = covered[index];
-    if (!share) continue;
-    for (let channel = 0; channel < 3; channel++) rgb[3 * index + channel] += Math.round((color[channel] - rgb[3 * index + channel]) * share);
+  for (let index = 0, y = y1; y < y2; y++) {
+    for (let place = 3 * ((y - top) * width + x1), x = x1; x < x2; x++, place += 3) {
+      const share = covered[index++];
+      if (!share) continue;
+      for (let channel = 0; channel < 3; channel++) rgb[place + channel] += Math.round((color[channel] - rgb[place + channel]) * share);
+    }
   }
 }
 
-/** Cover the pixels near a segment of a line. @param {Float32Array} covered @param {number} width @param {number} top @param {number} count @param {Float32Array} line @param {number} index of the segment's first number @param {number} radius */
-function cover(covered, width, top, count, line, index, radius) {
+/** Cover the pixels near a segment of a line. @param {Cover} target @param {Float32Array} line @param {number} index of the segment's first number @param {number} radius */
+function cover({ covered, box }, line, index, radius) {
   const [x1, y1, x2, y2] = [line[index], line[index + 1], line[index + 2], line[index + 3]];
   const reach = radius + FADED;
   const [dx, dy] = [x2 - x1, y2 - y1];
   const square = dx * dx + dy * dy;
-  const left = Math.max(0, Math.ceil(Math.min(x1, x2) - reach));
-  const right = Math.min(width - 1, Math.floor(Math.max(x1, x2) + reach));
-  const bottom = Math.min(top + count - 1, Math.floor(Math.max(y1, y2) + reach));
-  for (let y = Math.max(top, Math.ceil(Math.min(y1, y2) - reach)); y <= bottom; y++) {
+  const left = Math.max(box[0], Math.ceil(Math.min(x1, x2) - reach));
+  const right = Math.min(box[2] - 1, Math.floor(Math.max(x1, x2) + reach));
+  const bottom = Math.min(box[3] - 1, Math.floor(Math.max(y1, y2) + reach));
+  for (let y = Math.max(box[1], Math.ceil(Math.min(y1, y2) - reach)); y <= bottom; y++) {
     for (let x = left; x <= right; x++) {
       const along = square ? Math.min(Math.max(((x - x1) * dx + (y - y1) * dy) / square, 0), 1) : 0;
       const distance = Math.hypot(x - x1 - along * dx, y - y1 - along * dy);
       const share = Math.min(reach - distance, 1);
-      const place = (y - top) * width + x;
+      const place = (y - box[1]) * (box[2] - box[0]) + x - box[0];
       if (share > covered[place]) covered[place] = share;
     }
   }
