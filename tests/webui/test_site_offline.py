@@ -245,6 +245,20 @@ def test_a_damaged_file_is_fetched_again(browser: Any, folder: Path) -> None:
         assert fetched(tab, folder) == []
 
 
+def test_folders_of_one_host(browser: Any, folder: Path) -> None:
+    """Each keeps its version of the model; equal files are kept once."""
+    shutil.copytree(folder, folder / "second")
+    change_model(folder / "second")
+    with opened(browser, folder, "#plain") as (tab, reload):
+        tab.load(folder="second/", options="{ onDownload: (...values) => downloads.push(values) }")
+        changed = manifest_of(folder)["graphs"]["score"]
+        size = model_of(folder / "second")[changed]["size"]
+        assert tab.run("return downloads.at(-1)") == [changed, size, size]
+        assert kept(tab) == sorted({*digests_of(folder), *digests_of(folder / "second")})
+        reload()
+        assert fetched(tab, folder) == []
+
+
 def test_a_browser_without_room(browser: Any, folder: Path) -> None:
     with opened(browser, folder, "#plain") as (tab, reload):
         address = tab.page.url.split("/page.html")[0]

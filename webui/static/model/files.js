@@ -8,6 +8,7 @@ import { Store } from "./store.js";
  *
  * @typedef {object} Manifest
  * @property {number} version of this format
+ * @property {{ name: string }} model
  * @property {Record<string, string>} graphs role to file
  * @property {string} [learned] the file of what was learned on the weights
  * @property {{ package: string, module: string, mjs: string, wasm: string }} runtime
@@ -21,16 +22,16 @@ const VERSION = 1;
 export class Files {
   /** @type {Manifest | null} */
   #manifest = null;
+  /** @type {Store | null} */
+  #store = null;
   /** The SHA-256 of the files that are kept. @type {Set<string>} */
   #kept = new Set();
   #done = 0;
-  #store;
 
   /** @param {string} base the address of the folder @param {OnDownload} [onDownload] */
   constructor(base, onDownload = () => {}) {
     this.base = base.endsWith("/") ? base : `${base}/`;
     this.onDownload = onDownload;
-    this.#store = new Store(this.base);
   }
 
   get manifest() {
@@ -38,9 +39,14 @@ export class Files {
     return this.#manifest;
   }
 
+  get store() {
+    if (!this.#store) throw new Error("open() comes first");
+    return this.#store;
+  }
+
   /** Why files are not kept, or null. */
   get note() {
-    return this.#store.note;
+    return this.store.note;
   }
 
   /** Read the manifest. */
@@ -56,7 +62,8 @@ export class Files {
       throw new InputError(`${response.url} is a manifest of version ${manifest.version}, and this script reads version ${VERSION}. Reload the page, or write the folder again with: mobilesam site`);
     }
     this.#manifest = manifest;
-    this.#kept = new Set(await this.#store.list());
+    this.#store = new Store(manifest.model.name);
+    this.#kept = new Set(await this.store.list());
   }
 
   /** @param {string} file */
@@ -68,17 +75,17 @@ export class Files {
   async read(file) {
     const entry = this.manifest.files.find((each) => each.file === file);
     if (!entry) throw new InputError(`${this.address("manifest.json")} does not list ${file}. Write the folder again with: mobilesam site`);
-    const kept = this.#kept.has(entry.sha256) ? await this.#store.get(entry.sha256) : null;
+    const kept = this.#kept.has(entry.sha256) ? await this.store.get(entry.sha256) : null;
     if (kept && !(await damageOf(kept, kept.length, entry))) return kept;
     this.#kept.delete(entry.sha256);
     const content = await this.#fetch(entry);
-    await this.#store.put(entry.sha256, content);
+    await this.store.put(entry.sha256, content);
     return content;
   }
 
-  /** Remove the files of other versions. */
+  /** Remove the files of other versions of the model. */
   async removeOthers() {
-    await this.#store.keepOnly(new Set(this.manifest.files.map(({ sha256 }) => sha256)));
+    await this.store.removeOthers(new Set(this.manifest.files.map(({ sha256 }) => sha256)));
   }
 
   /** @param {Entry} entry */
