@@ -29,5 +29,6 @@ export function geojsonText({ name, width, height, masks }) {
 /** @param {import("./outlines.js").Ring[][]} polygons */
 function geometryOf(polygons) {
   if (!polygons.length) return null;
-  return polygons.length === 1 ? { type: "Polygon", coordinates: polygons[0] } : { type: "MultiPolygon", coordinates: polygons };
+  if (polygons.length === 1) return { type: "Polygon", coordinates: polygons[0] };
+  return { type: "MultiPolygon", coordinates: polygons };
 }

@@ -16,8 +16,8 @@ export function labelmeText({ name, width, height, masks }) {
     flags: {},
     mask: null,
   })));
-  const document = { version: VERSION, flags: {}, shapes, imagePath: name, imageData: null, imageHeight: height, imageWidth: width };
-  return `${JSON.stringify(document, null, 1)}\n`;
+  const image = { imagePath: name, imageData: null, imageHeight: height, imageWidth: width };
+  return `${JSON.stringify({ version: VERSION, flags: {}, shapes, ...image }, null, 1)}\n`;
 }
 
 /** @param {import("./saving.js").SavedMask} mask */

@@ -12,7 +12,8 @@ import { encodePng } from "./png.js";
 /** Return what lies in any of the masks as an 8-bit gray PNG of 0 and 255. @param {SavedMask[]} masks @param {Size} size */
 export function maskPng(masks, size) {
   const map = new MaskMap(masks, size);
-  return encodePng(size, "gray", (top, count) => new Uint8Array(map.rows(top, count).map((number) => (number ? 255 : 0))));
+  const white = (/** @type {number} */ number) => (number ? 255 : 0);
+  return encodePng(size, "gray", (top, count) => new Uint8Array(map.rows(top, count).map(white)));
 }
 
 /** Return what lies in any of the masks as an RGBA PNG; elsewhere all channels are 0. @param {SavedMask[]} masks @param {Rows} image */
@@ -59,7 +60,9 @@ class MaskMap {
   /** @param {SavedMask[]} masks @param {Size} size */
   constructor(masks, size) {
     this.#size = size;
-    this.#masks = masks.map(({ boundaries }, index) => ({ boundaries, number: index + 1, area: areaOf(boundaries), box: boxOf(boundaries, size.height) }));
+    this.#masks = masks.map(({ boundaries }, index) => (
+      { boundaries, number: index + 1, area: areaOf(boundaries), box: boxOf(boundaries, size.height) }
+    ));
     this.#masks.sort((a, b) => b.area - a.area);
   }
 
@@ -73,7 +76,9 @@ class MaskMap {
       const window = windowOf(boundaries, height, [x1, first, x2 + 1, last]);
       const columns = x2 + 1 - x1;
       for (let index = 0, y = first; y < last; y++) {
-        for (let place = (y - top) * width + x1, end = place + columns; place < end; place++) if (window[index++]) numbers[place] = number;
+        for (let place = (y - top) * width + x1, end = place + columns; place < end; place++) {
+          if (window[index++]) numbers[place] = number;
+        }
       }
     }
     return numbers;

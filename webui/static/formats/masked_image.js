@@ -38,7 +38,8 @@ export function pixelBox({ boundaries }, { height }) {
 /** Return a number with this many decimals; ties are rounded to even as in Python. @param {number} value @param {number} digits */
 export function decimals(value, digits) {
   // A tie has one binary digit more than the decimals; then the product is exact.
-  return (Number.isInteger(value * 2 ** (digits + 1)) ? roundEven(value * 10 ** digits) / 10 ** digits : value).toFixed(digits);
+  const isExact = Number.isInteger(value * 2 ** (digits + 1));
+  return (isExact ? roundEven(value * 10 ** digits) / 10 ** digits : value).toFixed(digits);
 }
 
 /** Round to the next whole number, to an even one if two are equally near. @param {number} value */

@@ -17,13 +17,16 @@ export function outlinesOf(boundaries, height) {
   /** @type {Map<number, Ring[]>} */
   const holes = new Map();
   for (const corners of ringsOf(mask)) {
-    const ring = corners.map((corner) => /** @type {[number, number]} */ ([corner % mask.width, Math.floor(corner / mask.width)]));
+    /** @type {Ring} */
+    const ring = corners.map((corner) => [corner % mask.width, Math.floor(corner / mask.width)]);
+    /** @type {Ring} */
+    const placed = ring.map(([x, y]) => [x + mask.x, y + mask.y]);
     const part = partRightOf(parts, ring[0], ring[1]);
-    const placed = ring.map(([x, y]) => /** @type {[number, number]} */ ([x + mask.x, y + mask.y]));
     if (isExterior(ring)) exteriors.set(part, placed);
     else addTo(holes, part, placed);
   }
-  return [...exteriors].sort(([a], [b]) => a - b).map(([part, exterior]) => ({ exterior, holes: holes.get(part) ?? [] }));
+  const sorted = [...exteriors].sort(([a], [b]) => a - b);
+  return sorted.map(([part, exterior]) => ({ exterior, holes: holes.get(part) ?? [] }));
 }
 
 /** Return the part of the pixel to the right of an edge's beginning. @param {Parts} parts @param {[number, number]} begin @param {[number, number]} end */
@@ -86,17 +89,18 @@ function turned(direction, width) {
 function edgesOf({ pixels, width, height }) {
   /** @type {Edges} */
   const following = new Map();
-  // Edges of a line of `count` pixels; pixels of a line are `along` apart, those of both sides `across`.
-  const addLines = (/** @type {number} */ lines, /** @type {number} */ count, /** @type {number} */ along, /** @type {number} */ across, /** @type {number} */ kind, /** @type {boolean} */ forwards) => {
+  // A line has `count` pixels, which are `along` apart; `across` is the distance to the line before it.
+  /** @type {(lines: number, count: number, along: number, across: number, kind: 1 | -1, forwards: boolean) => void} */
+  const addLines = (lines, count, along, across, kind, forwards) => {
     for (let line = 1; line < lines; line++) {
-      const isEdge = (/** @type {number} */ place) => pixels[line * across + place * along] - pixels[(line - 1) * across + place * along] === kind;
-      for (let place = 0; place < count; place++) {
-        if (!isEdge(place)) continue;
-        const first = line * across + place * along;
-        while (place < count && isEdge(place)) place++;
-        const last = line * across + place * along;
-        if (forwards) addTo(following, first, last);
-        else addTo(following, last, first);
+      const placeOf = (/** @type {number} */ index) => line * across + index * along;
+      const isEdge = (/** @type {number} */ index) => pixels[placeOf(index)] - pixels[placeOf(index) - across] === kind;
+      for (let index = 0; index < count; index++) {
+        if (!isEdge(index)) continue;
+        const first = placeOf(index);
+        while (index < count && isEdge(index)) index++;
+        if (forwards) addTo(following, first, placeOf(index));
+        else addTo(following, placeOf(index), first);
       }
     }
   };

@@ -27,16 +27,20 @@ const FADED = 1.2; // pixels beside a line, where it fades from the color to not
 export function overlayPng(masks, image) {
   const width = Math.max(1.5, 0.003 * Math.sqrt(image.width * image.height));
   const colors = palette(masks.length);
-  const painted = masks.map(({ boundaries }, index) => ({ boundaries, color: colors[index], area: areaOf(boundaries) })).filter(({ area }) => area);
+  const painted = masks.map(({ boundaries }, index) => (
+    { boundaries, color: colors[index], area: areaOf(boundaries) }
+  ));
   painted.sort((a, b) => b.area - a.area);
-  const layers = painted.map(({ boundaries, color }) => ({
+  const layers = painted.filter(({ area }) => area).map(({ boundaries, color }) => ({
     boundaries,
     table: tableOf(color),
     box: boxOf(boundaries, image.height),
     strokes: outlineStrokes(boundaries, image.height, color, width),
   }));
   const prompts = masks.flatMap(({ prompt }) => (prompt ? [prompt] : []));
-  const marks = [...prompts.flatMap((prompt) => boxStrokes(prompt, image, width)), ...prompts.flatMap((prompt) => pointStrokes(prompt, image, width))];
+  const marks = [boxStrokes, pointStrokes].flatMap((strokesOfPrompt) => (
+    prompts.flatMap((prompt) => strokesOfPrompt(prompt, image, width))
+  ));
   return encodePng(image, "rgb", (top, count) => {
     const source = image.rows(top, count);
     const band = { rgb: Uint8Array.from(source), source, top, count };
@@ -51,7 +55,10 @@ export function overlayPng(masks, image) {
 
 /** Return the values of each channel blended with a color. @param {Color} color */
 function tableOf(color) {
-  return color.map((channel) => Uint8Array.from({ length: 256 }, (_, value) => roundEven(value * (1 - ALPHA) + channel * ALPHA)));
+  const blended = (/** @type {number} */ channel) => (
+    Uint8Array.from({ length: 256 }, (_, value) => roundEven(value * (1 - ALPHA) + channel * ALPHA))
+  );
+  return color.map(blended);
 }
 
 /** Blend the image, not the masks below, with a color. @param {Band} band @param {Size} image @param {import("../model/rle.js").Boundaries} boundaries @param {Box} box @param {Uint8Array[]} table */
@@ -72,9 +79,11 @@ function outlineStrokes(boundaries, height, color, width) {
   const contours = contoursOf(boundaries, height, true).map(({ ring }) => smoothed(ring, width));
   const isSpeckle = (/** @type {Float32Array} */ line) => line.length / 2 - 1 <= 6 * width;
   const outlines = contours.filter((line) => !isSpeckle(line));
-  const edge = width > 2 ? [strokesOf(SHADOW, radiusOf(Math.round(width) + 1), outlines)] : []; // visible on any background
+  // The edge makes the outline visible on any background.
+  const edge = width > 2 ? [strokesOf(SHADOW, radiusOf(Math.round(width) + 1), outlines)] : [];
   // Speckles have thinner lines, because a full line would enlarge them.
-  return [...edge, strokesOf(color, radiusOf(Math.round(width)), outlines), strokesOf(color, radiusOf(1), contours.filter(isSpeckle))];
+  const speckles = strokesOf(color, radiusOf(1), contours.filter(isSpeckle));
+  return [...edge, strokesOf(color, radiusOf(Math.round(width)), outlines), speckles];
 }
 
 /** Return a closed line: the contour as a moving average, so that it has no steps of pixels. @param {number[]} ring @param {number} width */
@@ -96,7 +105,8 @@ function smoothed(ring, width) {
 /** @param {Prompt} prompt @param {Size} size @param {number} width */
 function boxStrokes({ box }, size, width) {
   if (!box) return [];
-  const [x1, y1, x2, y2] = box.map((value, index) => Math.min(Math.max(value, 0), (index % 2 ? size.height : size.width) - 1));
+  const limits = [size.width - 1, size.height - 1];
+  const [x1, y1, x2, y2] = box.map((value, index) => Math.min(Math.max(value, 0), limits[index % 2]));
   const line = Float32Array.of(x1, y1, x2, y1, x2, y2, x1, y2, x1, y1);
   const thickness = Math.max(1, Math.round(0.7 * width));
   return [strokesOf(SHADOW, radiusOf(thickness + 2), [line]), strokesOf(WHITE, radiusOf(thickness), [line])];
@@ -107,10 +117,12 @@ function pointStrokes({ points }, size, width) {
   const radius = Math.max(6, 3.2 * width);
   const arm = radius * 0.55;
   const stroke = Math.max(1, Math.round(radius * 0.3));
-  return points.filter(([x, y]) => x >= 0 && y >= 0 && x < size.width && y < size.height).flatMap(([x, y, label]) => {
+  const shown = points.filter(([x, y]) => x >= 0 && y >= 0 && x < size.width && y < size.height);
+  return shown.flatMap(([x, y, label]) => {
     const isForeground = label === 1;
     const dot = [Float32Array.of(x, y, x, y)];
-    const sign = [Float32Array.of(x - arm, y, x + arm, y), ...(isForeground ? [Float32Array.of(x, y - arm, x, y + arm)] : [])];
+    const sign = [Float32Array.of(x - arm, y, x + arm, y)];
+    if (isForeground) sign.push(Float32Array.of(x, y - arm, x, y + arm));
     return [
       strokesOf(SHADOW, radius * 1.42, dot),
       strokesOf(WHITE, radius * 1.32, dot),
@@ -135,22 +147,28 @@ function strokesOf(color, radius, lines) {
     }
   }
   const reach = radius + FADED;
-  return { color, radius, lines, box: [Math.ceil(x1 - reach), Math.ceil(y1 - reach), Math.floor(x2 + reach) + 1, Math.floor(y2 + reach) + 1] };
+  const [left, top, right, bottom] = [x1 - reach, y1 - reach, x2 + reach, y2 + reach].map(Math.ceil);
+  return { color, radius, lines, box: [left, top, right + 1, bottom + 1] };
 }
 
 /** Draw lines with round ends. @param {Band} band @param {number} width of the image @param {Strokes} strokes */
 function draw({ rgb, top, count }, width, { color, radius, lines, box }) {
-  const [x1, y1, x2, y2] = [Math.max(0, box[0]), Math.max(top, box[1]), Math.min(width, box[2]), Math.min(top + count, box[3])];
+  const [x1, y1] = [Math.max(0, box[0]), Math.max(top, box[1])];
+  const [x2, y2] = [Math.min(width, box[2]), Math.min(top + count, box[3])];
   if (x1 >= x2 || y1 >= y2) return;
-  const covered = new Float32Array((x2 - x1) * (y2 - y1)); // by any of the lines, so that their ends are not blended twice
+  // The largest share of any of the lines, so that their ends are not blended twice.
+  const covered = new Float32Array((x2 - x1) * (y2 - y1));
+  const target = { covered, box: /** @type {Box} */ ([x1, y1, x2, y2]) };
   for (const line of lines) {
-    for (let index = 0; index + 3 < line.length; index += 2) cover({ covered, box: [x1, y1, x2, y2] }, line, index, radius);
+    for (let index = 0; index + 3 < line.length; index += 2) cover(target, line, index, radius);
   }
   for (let index = 0, y = y1; y < y2; y++) {
     for (let place = 3 * ((y - top) * width + x1), x = x1; x < x2; x++, place += 3) {
       const share = covered[index++];
       if (!share) continue;
-      for (let channel = 0; channel < 3; channel++) rgb[place + channel] += Math.round((color[channel] - rgb[place + channel]) * share);
+      for (let channel = place; channel < place + 3; channel++) {
+        rgb[channel] += Math.round((color[channel - place] - rgb[channel]) * share);
+      }
     }
   }
 }

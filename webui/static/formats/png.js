@@ -29,8 +29,9 @@ export async function encodePng(size, layout, rows, palette) {
   new DataView(header.buffer).setUint32(4, size.height);
   header.set([depth, color], 8);
   const pixels = await compressed(filtered(size, FORMS[layout], rows), "deflate");
-  const chunks = [chunk("IHDR", header), ...(palette ? [chunk("PLTE", palette)] : []), chunk("IDAT", pixels), chunk("IEND", new Uint8Array(0))];
-  return joined([SIGNATURE, ...chunks.flat()]);
+  const colors = palette ? chunk("PLTE", palette) : [];
+  const end = chunk("IEND", new Uint8Array(0));
+  return joined([SIGNATURE, ...chunk("IHDR", header), ...colors, ...chunk("IDAT", pixels), ...end]);
 }
 
 /** Yield the filtered rows of a band at a time. @param {Size} size @param {Form} form @param {ReadRows} rows */

@@ -45,7 +45,8 @@ const FORMATS = {
 };
 export const KINDS = [...Object.keys(FORMATS), "masks", "all"];
 const IN_ALL = ["coco", "labelme", "yolo", "instances", "csv", "geojson", "masks"];
-const BY_PIXELS = ["overlay", "indexed", "instances", "labelme", "yolo", "geojson", "masks", "all"]; // slow for many masks
+// The formats that are slow for many masks.
+const BY_PIXELS = ["overlay", "indexed", "instances", "labelme", "yolo", "geojson", "masks", "all"];
 const MAX_PIXELS = 20e9; // of all masks of one file together, in these formats
 const MAX_MASKS = 5000;
 const MAX_LABEL = 100; // characters
@@ -77,13 +78,17 @@ export async function saveRows(kind, image, masks) {
 
 /** Return masks with clean labels. @param {SavedMask[]} masks */
 function checked(masks) {
-  if (masks.length > MAX_MASKS) throw refused("objects", `be a list of at most ${MAX_MASKS}`, masks.length, "save fewer at once");
+  if (masks.length > MAX_MASKS) {
+    throw refused("objects", `be a list of at most ${MAX_MASKS}`, masks.length, "save fewer at once");
+  }
   if (!masks.length) throw new InputError("There is no mask to save. Click the object first.");
   return masks.map((mask, index) => {
     const where = `objects[${index}]`;
     const label = mask.label.replace(/[\p{C}\p{Z}]+/gu, " ").trim();
     const { length } = [...label];
-    if (length > MAX_LABEL) throw refused(`${where}.label`, `have at most ${MAX_LABEL} characters`, length, "write a shorter one");
+    if (length > MAX_LABEL) {
+      throw refused(`${where}.label`, `have at most ${MAX_LABEL} characters`, length, "write a shorter one");
+    }
     if (mask.prompt) checkPrompt(mask.prompt, where);
     return { ...mask, label };
   });

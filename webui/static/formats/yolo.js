@@ -8,8 +8,10 @@ export function yoloText({ width, height, masks }) {
   const labels = labelsOf(masks);
   const lines = masks.map((mask) => {
     // A quarter of a pixel more, so that readers that cut off decimals and those that round get the same pixel.
-    const corners = cornersOf(oneRingOf(mask.boundaries, height)).map(([x, y]) => `${decimals((x + 0.25) / width, 6)} ${decimals((y + 0.25) / height, 6)}`);
-    return corners.length ? `${labels.indexOf(labelOf(mask))} ${corners.join(" ")}\n` : "";
+    const ring = cornersOf(oneRingOf(mask.boundaries, height));
+    const shares = ring.flatMap(([x, y]) => [(x + 0.25) / width, (y + 0.25) / height]);
+    const corners = shares.map((share) => decimals(share, 6)).join(" ");
+    return corners && `${labels.indexOf(labelOf(mask))} ${corners}\n`;
   });
   return lines.join("");
 }
@@ -21,5 +23,6 @@ export function yoloNamesText(labels) {
 
 /** Return a string in quotes, in ASCII. @param {string} text */
 function quoted(text) {
-  return JSON.stringify(text).replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  const escaped = (/** @type {string} */ unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`;
+  return JSON.stringify(text).replace(/[\u007f-\uffff]/g, escaped);
 }

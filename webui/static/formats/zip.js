@@ -29,7 +29,8 @@ export class Zip {
     ];
     const header = fields([LOCAL_HEADER, 4], ...common);
     // After the common fields: comment, disk, attributes of two kinds, and the place of the local header.
-    this.#directory.push(fields([CENTRAL_HEADER, 4], [VERSION, 2], ...common, [0, 2], [0, 2], [0, 2], [0, 4], [this.#size, 4]), encoded);
+    const rest = /** @type {[number, 2 | 4][]} */ ([[0, 2], [0, 2], [0, 2], [0, 4], [this.#size, 4]]);
+    this.#directory.push(fields([CENTRAL_HEADER, 4], [VERSION, 2], ...common, ...rest), encoded);
     this.#parts.push(header, encoded, packed);
     this.#size += header.length + encoded.length + packed.length;
   }
