@@ -227,21 +227,3 @@ def test_the_order_of_calls(browser: Any, folder: Path) -> None:
         assert tab.error(pending) == "InputError: The model was closed."
         assert tab.error("await sam.predict({})") == "InputError: The model was closed. Load it again."
         tab.close()
-
-
-def test_the_example(browser: Any, folder: Path) -> None:
-    with serving(folder) as address:
-        tab = Tab(browser, address, "index.html")
-        status = tab.page.locator("[role=status]")
-        tab.page.wait_for_selector("input:enabled")
-        tab.page.set_input_files("input", folder / "manifest.json")
-        tab.page.wait_for_function("() => document.querySelector('[role=status]').textContent.includes('decode')")
-        tab.page.set_input_files("input", folder / "cat.png")
-        tab.page.wait_for_selector("canvas:visible")
-        before = tab.run("return document.querySelector('canvas').toDataURL()")
-        tab.page.locator("canvas").click(position={"x": 200, "y": 100})
-        tab.page.wait_for_function("() => document.querySelector('[role=status]').textContent.includes('IoU')")
-        assert status.inner_text().startswith("Expected IoU 0.")
-        assert tab.run("return document.querySelector('canvas').toDataURL()") != before
-        assert tab.problems == []
-        tab.close()

@@ -27,6 +27,7 @@ export class Refusal extends Error {
  * @property {Record<string, string>} models name to label
  * @property {string[]} modes of everything mode
  * @property {string[]} samples the file names of the sample photos
+ * @property {string} [note] for the user
  * @property {"server" | "tab"} [runs] where the model runs
  * @property {string[]} [formats] that can be saved; all if it is absent
  * @property {Record<string, string>} [decoders] model to the address of a decoder that can run in this tab

@@ -71,6 +71,7 @@ export class Page {
       this.store.set({ settings, model: settings.model, mode: settings.modes[0] ?? "" });
       if (settings.image) await this.images.resume(settings.image);
       else this.store.set({ phase: "empty" });
+      if (settings.note) this.say(settings.note, "note");
     } catch (error) {
       this.store.set({ phase: "empty" });
       this.fail(error);

@@ -1,5 +1,6 @@
 // Starts the page of a folder that `mobilesam site` wrote: the model runs in this tab.
 
+import { register } from "./offline.js";
 import { startWith } from "./page.js";
 import { TabEngine } from "./tab_engine.js";
 
@@ -8,4 +9,5 @@ const follow = () => document.body.classList.toggle("dark", dark.matches);
 follow();
 dark.addEventListener("change", follow);
 
+await register();
 startWith(document.querySelector(".mobilesam"), (onStatus) => new TabEngine(new URL(".", import.meta.url).href, onStatus));

@@ -30,11 +30,11 @@ export class TabEngine {
     if (!manifest?.model) throw new Refusal("The file manifest.json of this page is damaged. Write the folder again with: mobilesam site");
     this.#model = manifest.model.name;
     this.onStatus("Loading the model …");
-    await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`) });
+    const note = await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`) });
     this.onStatus("");
     return {
       models: { [this.#model]: this.#model }, modes: manifest.modes, samples: manifest.samples, runs: "tab", formats: FORMATS,
-      max_upload_mb: Infinity, model: this.#model, image: await this.#resumed(),
+      max_upload_mb: Infinity, model: this.#model, image: await this.#resumed(), note: note ?? "",
     };
   }
 

@@ -11,6 +11,8 @@ import { Runner } from "./runner.js";
 /** @typedef {{ least: { balanced: number, fast: number } }} Expectation the least new masks for which a point is decoded */
 /** @typedef {{ predictor: Predictor, expectation: Expectation | null, note: string | null }} Model note: why the browser does not keep the files, or null */
 
+// A module with one function that uses a vector instruction.
+const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);
 const DEFAULT_THREADS = 4; // at most: more need more memory, and are hardly faster
 
 /**
@@ -20,6 +22,7 @@ const DEFAULT_THREADS = 4; // at most: more need more memory, and are hardly fas
  * @returns {Promise<Model>}
  */
 export async function open(base, { threads, onDownload }) {
+  if (!globalThis.WebAssembly?.validate(SIMD)) throw new InputError("This browser has no WebAssembly SIMD, which the model needs. Use a newer browser.");
   const files = new Files(base, onDownload);
   await files.open();
   const runner = new Runner(await runtimeOf(files, threads));

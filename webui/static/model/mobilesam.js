@@ -38,7 +38,6 @@ export class MobileSam {
    * @param {LoadOptions} [options]
    */
   static async load(url = new URL("..", import.meta.url), { threads, onDownload, onNote } = {}) {
-    if (!WebAssembly.validate(SIMD)) throw new InputError("This browser has no WebAssembly SIMD, which the model needs. Use a newer browser.");
     if (threads !== undefined) checkWhole("threads", threads, 1, MOST_THREADS);
     const sam = new MobileSam();
     try {
@@ -82,6 +81,3 @@ export class MobileSam {
     this.#worker.close();
   }
 }
-
-// A module with one function that uses a vector instruction.
-const SIMD = Uint8Array.of(0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11);

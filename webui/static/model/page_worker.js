@@ -29,6 +29,7 @@ serve({
   async open({ base, threads }, { progress }) {
     const model = await open(base, { threads, onDownload: (_, done, total) => progress(done, total) });
     objects = new Objects(model);
+    return model.note;
   },
 
   /** Decode a file and return what the page shows of it. The earlier image stays if it cannot be decoded. */
