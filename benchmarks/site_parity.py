@@ -92,6 +92,7 @@ def main() -> None:
     parser.add_argument("--site", type=Path, required=True, help="folder of mobilesam site")
     parser.add_argument("--images", type=Path, required=True)
     parser.add_argument("--annotations", type=Path, required=True, help="COCO JSON")
+    parser.add_argument("--model", help="of Python; by default MobileSAM in float32")
     parser.add_argument("--count", type=int, default=20, help="of images")
     parser.add_argument("--jpeg", action="store_true", help="let the browser decode the files")
     parser.add_argument("--everything", action=argparse.BooleanOptionalAction, default=True)
@@ -99,7 +100,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     objects = objects_of(arguments.annotations, arguments.count)
-    model = load(backend="onnx", device="cpu")
+    model = load(arguments.model, backend="onnx", device="cpu")
     with tempfile.TemporaryDirectory() as temporary:
         site = Path(shutil.copytree(arguments.site, Path(temporary) / "site"))
         (site / "images").mkdir()

@@ -121,8 +121,7 @@ def measure(arguments: argparse.Namespace, *, in_tab: bool) -> dict[str, Any]:
     """Return the times of the tab's clicks, and the processor time of the server for each image of a user."""
     from playwright.sync_api import sync_playwright
 
-    option = "--tab-decoding" if in_tab else "--no-tab-decoding"
-    server = Server("--backend", "onnx", option)
+    server = Server("--backend", "onnx", "--decode", "tab" if in_tab else "server")
     try:
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             users = [User(each, decodes=not in_tab) for each in contents(arguments.users, Path(folder))]

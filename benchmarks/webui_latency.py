@@ -93,7 +93,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     if path is None:
         raise SystemExit("Chromium is not installed: apt-get install chromium")
     threads = ["--threads", str(arguments.threads)] if arguments.threads else []
-    server = Server("--backend", "onnx", "--no-tab-decoding", *threads)
+    server = Server("--backend", "onnx", "--decode", "server", *threads)
     try:
         with sync_playwright() as playwright, tempfile.TemporaryDirectory() as folder:
             browser = playwright.chromium.launch(executable_path=path, args=FLAGS)

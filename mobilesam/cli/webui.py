@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import importlib.util
 from typing import TYPE_CHECKING, Annotated
 
@@ -15,6 +16,13 @@ if TYPE_CHECKING:
 
     from mobilesam.model import MaskModel
     from mobilesam.webui.decoders import Make
+
+
+class DecodingPlace(enum.StrEnum):
+    """Where masks are decoded."""
+
+    tab = "tab"
+    server = "server"
 
 
 def webui(
@@ -47,13 +55,10 @@ def webui(
     auth: Annotated[
         str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Require a login.")
     ] = None,
-    tab_decoding: Annotated[
-        bool,
-        typer.Option(
-            "--tab-decoding/--no-tab-decoding",
-            help="Decode masks in the browser where it can, with the files of mobilesam site --runtime-only.",
-        ),
-    ] = True,
+    decode: Annotated[
+        DecodingPlace,
+        typer.Option("--decode", help="Where masks are decoded: in browser tabs that can, or all on this server."),
+    ] = DecodingPlace.tab,
     max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest image file, in MB.")] = 50,
     max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Largest number of pixels of an image.")] = (
         50_000_000
@@ -87,7 +92,7 @@ def webui(
     address = serve.Address(host, port, login, tuple(allow_host or ()))
     models = choices(model or [], backend.value, device.value, load)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
-    decoders = Decoders(models, _decoder_maker() if tab_decoding else None)
+    decoders = Decoders(models, _decoder_maker() if decode is DecodingPlace.tab else None)
     typer.echo("loading the model ...", err=True)
     models.get(models.default)
     serve.serve(

@@ -22,7 +22,7 @@ def serving(*options: str) -> Iterator[Server]:
     if not importlib.util.find_spec("gradio"):
         pytest.skip("Gradio is not installed: run make test")
     with on_all_cores():
-        server = Server("--backend", "onnx", "--no-tab-decoding", *options)
+        server = Server("--backend", "onnx", "--decode", "server", *options)
     try:
         yield server
     finally:

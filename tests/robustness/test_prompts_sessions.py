@@ -224,7 +224,7 @@ def test_a_page_that_enters_has_a_token_of_its_own(service: Service, hello: Any,
 def test_any_call_gets_a_session(call: Any, hello: Any) -> None:
     greeting = hello(call)
     assert (greeting["model"], greeting["image"], len(greeting["token"]) >= 20) == ("onnx", None, True)
-    assert set(greeting) == {"token", "models", "modes", "max_upload_mb", "samples", "model", "image"}
+    assert set(greeting) == {*("token", "models", "modes", "max_upload_mb", "samples", "decoders", "model", "image")}
 
 
 def test_segments_are_saved_from_the_run_that_found_them(

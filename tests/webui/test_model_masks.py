@@ -202,18 +202,16 @@ def test_choosers(tmp_path: Path) -> None:
         for name, file in (("point", chooser.FILE), ("box", box_chooser.FILE))
     }
     code = """
-    import { chosenMask, confidencesOf } from "./static/model/selection.js";
+    import { confidencesOf, keptMask } from "./static/model/selection.js";
     const result = given.cases.map(({ logits, ious, box, input: [width, height] }) => {
       const masks = [0, 1, 2, 3].map((mask) => logits.subarray(65536 * mask, 65536 * (mask + 1)));
       const frame = { input: { width, height } };
       const coords = Float32Array.from(box);
       const point = { coords, labels: Float32Array.of(1, -1) };
       const prompts = [point, { coords, labels: Float32Array.of(2, 3) }];
-      return {
-        confidences: prompts.map((prompt) => confidencesOf(given.learned, prompt, masks, Array.from(ious), frame)),
-        chosen: prompts.map((prompt) => chosenMask(given.learned, prompt, masks, Array.from(ious), frame)),
-        others: prompts.map((prompt) => chosenMask({}, prompt, masks, Array.from(ious), frame)),
-      };
+      const confidences = prompts.map((prompt) => confidencesOf(given.learned, prompt, masks, Array.from(ious), frame));
+      const kept = (all) => prompts.map((prompt, place) => keptMask(all[place], prompt, masks, Array.from(ious)));
+      return { confidences, chosen: kept(confidences), others: kept([null, null]) };
     });
     """
     for case, actual in zip(cases, run(tmp_path, code, cases=cases, learned=learned), strict=True):
@@ -225,7 +223,6 @@ def test_choosers(tmp_path: Path) -> None:
         ]
         assert np.abs(np.array(actual["confidences"]) - expected).max() < 1e-4
         for chosen, each in zip(actual["chosen"], expected, strict=True):
-            assert each[chosen["index"]] > each.max() - 1e-4
-            assert chosen["confidence"] == pytest.approx(each.max(), abs=1e-4)
+            assert each[chosen] > each.max() - 1e-4
         agreement = choose("agreement", logits, ious)
-        assert actual["others"] == [{"index": agreement, "confidence": None}, {"index": 0, "confidence": None}]
+        assert actual["others"] == [agreement, 0]

@@ -35,7 +35,7 @@ def test_a_click_on_the_cat_gives_the_mask_of_the_predictor(open_page: OpenPage,
     assert page.color(*WALL) == wall, "nothing is painted beside the mask"
     assert page.color(*SPOT)[2] > page.color(*SPOT)[0], "the mask is blue"
     timing = page.page.inner_text('[data-part="timing"]')
-    assert re.fullmatch(r"encoded in \d\S* s  ·  mask in \d\S* s", timing)
+    assert re.fullmatch(r"encoded in \d\S* s  ·  mask in \d\S* s on the server", timing)
 
 
 def test_right_click_shift_click_and_the_tool_mark_what_is_not_part(

@@ -244,7 +244,7 @@ def test_it_works_offline_and_isolates_itself(browser: Any, folder: Path, cat: P
 
 @pytest.fixture(scope="module")
 def hybrid() -> Iterator[Any]:
-    with serving_page("--tab-decoding", "--max-upload-mb", "100") as server:
+    with serving_page("--decode", "tab", "--max-upload-mb", "100") as server:
         yield server
 
 

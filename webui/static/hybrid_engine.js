@@ -7,6 +7,8 @@ import { ServerEngine } from "./server.js";
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./engine.js").ShownImage} ShownImage */
 
+const THREADS = 1; // a decode is short, and several threads that wait for one another are slow on a busy machine
+
 /** @implements {Engine} */
 export class HybridEngine extends ServerEngine {
   /** @type {Remote | null} */
@@ -70,7 +72,7 @@ export class HybridEngine extends ServerEngine {
     const base = this.#decoders[name];
     if (!base || typeof Worker === "undefined" || typeof WebAssembly === "undefined") return;
     const worker = (this.#worker = new Remote(new URL("./model/page_worker.js", import.meta.url)));
-    this.#decoder = worker.call("open", { base: new URL(base, document.baseURI).href }).then(
+    this.#decoder = worker.call("open", { base: new URL(base, document.baseURI).href, threads: THREADS }).then(
       () => true,
       (error) => {
         if (this.#worker === worker) this.#stop(error);

@@ -18,13 +18,14 @@ import { View } from "./view.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./state.js").State} State */
+/** @typedef {(text: string, share?: number | null) => void} OnStatus shows a text while something takes long, and the share that is done; "" at its end */
 
 /** Start the page of a server: `root` is its element, `server` has the server function `hello`. @param {any} root @param {{ hello: (call: object) => Promise<any> }} server */
 export function start(root, server) {
   startWith(root, (onStatus) => new HybridEngine((call) => server.hello(call), onStatus));
 }
 
-/** Start the page in an element, with the engine that a function makes. @param {any} root @param {(onStatus: (text: string) => void) => Engine} makeEngine */
+/** Start the page in an element, with the engine that a function makes. @param {any} root @param {(onStatus: OnStatus) => Engine} makeEngine */
 export function startWith(root, makeEngine) {
   if (root.page) return;
   root.page = new Page(root, makeEngine);
@@ -34,12 +35,12 @@ export function startWith(root, makeEngine) {
 export class Page {
   #unkept = false; // whether the user was told that the objects do not outlive the page
 
-  /** @param {HTMLElement} root @param {(onStatus: (text: string) => void) => Engine} makeEngine it gets a function that shows a text while something takes long */
+  /** @param {HTMLElement} root @param {(onStatus: OnStatus) => Engine} makeEngine it gets a function that shows a text while something takes long */
   constructor(root, makeEngine) {
     this.root = root;
     this.store = new Store(states.INITIAL);
     this.store.listen((state, before) => this.#changed(state, before));
-    this.engine = makeEngine((text) => this.store.set({ status: text }));
+    this.engine = makeEngine((status, share = null) => this.store.set({ status, share }));
     this.images = new Images(this);
     this.marking = new Marking(this);
     this.segmenting = new Segmenting(this);

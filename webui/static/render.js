@@ -99,7 +99,10 @@ function scriptOf(origin) {
 function renderStage(page, state) {
   const { message, image, doc, phase } = state;
   const waits = phase === "ready" && state.tab === "prompt" && isMarked(doc.prompt) && !hasObject(doc.prompt);
-  setText(page.part("status"), state.status || (waits ? "Now mark the object" : ""));
+  const status = page.part("status");
+  setText(status, state.status || (waits ? "Now mark the object" : ""));
+  setAttribute(status, "data-share", state.share === null ? null : String(state.share));
+  status.style.setProperty("--share", String(state.share ?? 0));
   const box = page.part("message");
   box.hidden = !message;
   if (message) {

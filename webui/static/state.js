@@ -42,6 +42,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {ImageBitmap | null} bitmap of the whole image
  * @property {{ area: import("./engine.js").Area, bitmap: ImageBitmap } | null} crop part of the image in full resolution
  * @property {Doc} doc
+ * @property {number | null} share of what the status is about that is done
  * @property {Doc[]} past
  * @property {Doc[]} future
  * @property {Decoded | null} decoded
@@ -74,7 +75,7 @@ export const EMPTY_DOC = { prompt: NOTHING, objects: [], editing: null };
 
 /** @type {State} */
 export const INITIAL = {
-  phase: "starting", status: "", message: null,
+  phase: "starting", status: "", share: null, message: null,
   settings: { models: {}, modes: [], samples: [], max_upload_mb: Infinity, model: "", image: null },
   model: "", image: null, bitmap: null, crop: null,
   doc: EMPTY_DOC, past: [], future: [],

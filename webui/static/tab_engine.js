@@ -18,7 +18,7 @@ export class TabEngine {
   #run = 0;
   #model = "";
 
-  /** @param {string} base the address of the folder @param {(text: string) => void} onStatus called with a text while something takes long, then with "" */
+  /** @param {string} base the address of the folder @param {import("./page.js").OnStatus} onStatus */
   constructor(base, onStatus) {
     this.base = base;
     this.onStatus = onStatus;
@@ -30,7 +30,7 @@ export class TabEngine {
     if (!manifest?.model) throw new Refusal("The file manifest.json of this page is damaged. Write the folder again with: mobilesam site");
     this.#model = manifest.model.name;
     this.onStatus("Loading the model …");
-    const note = await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`) });
+    const note = await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`, done / total) });
     this.onStatus("");
     return {
       models: { [this.#model]: this.#model }, modes: manifest.modes, samples: manifest.samples, runs: "tab", formats: FORMATS,

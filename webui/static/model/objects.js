@@ -40,6 +40,8 @@ const FEEDBACK_KEPT = 8; // chosen masks, 256 kB each
 export class Objects {
   /** @type {Map<string, Float32Array>} the last chosen masks, by their steps */
   #feedback = new Map();
+  /** @type {{ key: string, logits: Float32Array[], ious: number[] } | null} the last prompt: a click often follows the preview of the same pixel, and the mask is kept after it */
+  #last = null;
   /** @type {Measured[]} the segments of the last run */
   segments = [];
 
@@ -55,6 +57,7 @@ export class Objects {
   /** Forget what belongs to the image before. */
   reset() {
     this.#feedback.clear();
+    this.#last = null;
     this.segments = [];
   }
 
@@ -118,7 +121,9 @@ export class Objects {
   async #decode({ points, box, steps, chosen }) {
     const { predictor } = this.model;
     const ready = modelPrompt({ ...marksOf({ points, box }), maskInput: await this.#feedbackOf(steps) }, this.#frame);
-    const { logits, ious } = await predictor.decode(ready);
+    const key = JSON.stringify({ points, box, steps });
+    if (this.#last?.key !== key) this.#last = { key, ...await predictor.decode(ready) };
+    const { logits, ious } = this.#last;
     const confidences = confidencesOf(predictor.choosers, ready, logits, ious, this.#frame);
     const kept = keptMask(confidences, ready, logits, ious);
     if (!confidences && !isSinglePoint(ready) && !chosen) return { logits, ious, indices: [0], best: 0, confidences: null };
