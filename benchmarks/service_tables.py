@@ -1,11 +1,11 @@
-"""The tables of the page and of many images: see benchmarks/webui_latency.py, webui_clients.py and batch.py."""
+"""The tables of the page, of the model in a tab and of many images: see webui_*.py, site*.py and batch.py."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from benchmarks.batch import CAMERA_MEGAPIXELS
-from benchmarks.tables import where
+from benchmarks.tables import conditions, where
 from mobilesam.evaluate.report import table
 
 Results = Any  # the JSON files by name: benchmarks.render.Results
@@ -45,6 +45,69 @@ def page_clients(results: Results) -> str:
         ["its growth in the second half, MB a minute", f"{growth:.1f}"],
     ]
     return table(["", ""], rows)
+
+
+def tab_times(results: Results) -> str:
+    """Return the times in a browser tab beside those of Python, by the number of threads."""
+    rows = []
+    for threads in ("1 threads", "2 threads"):
+        measured = results["site"][threads]
+        parts = {"encode": measured["encode"], "click": measured["click"]}
+        for name, times in parts.items():
+            tab, python = times["tab"], times["python"]
+            p95 = f"{tab['p95']:.0f}"
+            rows.append([threads[0], name, *_ratio(tab["median"], python["median"]), p95])
+        for mode in ("exact", "balanced", "fast"):
+            times = measured[f"everything, {mode}"]
+            rows.append([threads[0], f"everything, 16 x 16, {mode}", *_ratio(times["tab"], times["python"]), ""])
+    return table(["threads", "", "tab ms", "Python ms", "ratio", "95th percentile in the tab"], rows)
+
+
+def tab_memory(results: Results) -> str:
+    """Return the peak memory of the tab, and the time to load the model."""
+    by_threads = [results["site"][threads] for threads in ("1 threads", "2 threads")]
+    peaks = [f"{measured['peak_bytes'] / 1e6:.0f} MB" for measured in by_threads]
+    loads = [f"{measured['load'] / 1000:.1f} s" for measured in by_threads]
+    loaded = f"The model is loaded from this machine in {loads[0]} with one thread and {loads[1]} with two."
+    return f"{loaded} The peak memory of the tab is {peaks[0]} and {peaks[1]}."
+
+
+def tab_parity(results: Results) -> str:
+    """Return the IoU of a tab's masks with Python's."""
+    kinds = {
+        "site_parity": "float32, from PNG",
+        "site_parity_jpeg": "float32, from JPEG",
+        "site_parity_weights_same": "recipe `weights`, against the same in Python",
+        "site_parity_weights": "recipe `weights`, against float32",
+    }
+    rows = []
+    for name, label in kinds.items():
+        summary = results[name]["summary"]
+        ious = [f"{summary[key]:.5f}" for key in ("least_iou", "median_iou")]
+        difference = f"{summary['largest_difference_of_predicted_iou']:.0e}"
+        rows.append([label, str(summary["prompts"]), *ious, difference])
+    return table(["", "prompts", "lowest IoU", "median IoU", "largest difference of a predicted IoU"], rows)
+
+
+def tab_beside_users(results: Results) -> str:
+    """Return the clicks of a tab beside users of the same server, decoded in the tab and on the server."""
+    rows = []
+    for place in ("tab", "server"):
+        measured = results["webui_hybrid"][place]
+        cpu = f"{measured['server_cpu_seconds_an_image']:.2f}"
+        count = str(len(measured["click_ms"]["values"]))
+        rows.append([place, _both(measured["click_ms"]), count, str(measured["wrong"]), str(measured["images"]), cpu])
+    head = ["masks decoded in the", "click to mask ms, median and 95th percentile", "clicks", "wrong"]
+    return table([*head, "images of the others", "processor seconds of the server an image"], rows)
+
+
+def conditions_tab(results: Results) -> str:
+    """Return where and on what the tab was measured."""
+    return conditions(results["site"], "{machine}, commit {commit}, {versions}")
+
+
+def _ratio(tab: float, python: float) -> list[str]:
+    return [f"{tab:.0f}", f"{python:.0f}", f"{tab / python:.1f}"]
 
 
 def batch(results: Results) -> str:
