@@ -17,7 +17,7 @@ from mobilesam import samples
 from mobilesam._version import __version__
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, sentence
-from mobilesam.export import site_model
+from mobilesam.export import site_model, site_runtime
 from mobilesam.export.recipes import Recipe
 from mobilesam.export.site_source import GRAPHS
 from mobilesam.files import exists
@@ -57,6 +57,8 @@ def write_site(
     refuse_out(out, force=force)
     contents = _page() | site_model.model_files(source, GRAPHS, precision, progress)
     contents |= site_model.runtime_files(runtime)
+    if any(path.name in site_runtime.GPU for path in runtime):
+        contents |= site_model.webgpu_check(contents)
     about = {"modes": list(MODES), "samples": list(samples.PHOTOS)}
     progress("writing the folder")
     with _replaced(out) as made:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -28,6 +29,8 @@ from mobilesam.onnx import contract, metadata, recognition
 VERSION = 1  # of the manifest
 
 _WEIGHTS, _RUNTIME, _LEARNED = "weights", "runtime", "weights/learned.json"
+_CHECK, _CHECK_STEP = "weights/webgpu_check.bin", 128  # one of so many values of an embedding
+_INPUT_SIDE = 1024  # of the encoder
 _DATA = ".data"  # the suffix of the weights of a graph that is larger than a file can be
 
 
@@ -117,10 +120,27 @@ def runtime_files(paths: Sequence[Path]) -> dict[str, bytes]:
     return {f"{_RUNTIME}/{path.name}": path.read_bytes() for path in paths}
 
 
-def manifest(contents: Mapping[str, bytes], about_page: Mapping[str, Any] = MappingProxyType({})) -> bytes:
+def webgpu_check(contents: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Return the file with which a page tests WebGPU: part of the embedding of ``knownInput`` in webgpu.js."""
+    import onnxruntime
+
+    session = onnxruntime.InferenceSession(contents[_graph_file(contract.ENCODER)], providers=["CPUExecutionProvider"])
+    shape = (1, 3, _INPUT_SIDE, _INPUT_SIDE)
+    values = (np.arange(math.prod(shape)) % 1021 * 31 % 509 / 254 - 1).astype(np.float32).reshape(shape)
+    (embedding,) = session.run(None, {contract.ENCODER.input_names[0]: values})
+    return {_CHECK: embedding.ravel()[::_CHECK_STEP].astype("<f4").tobytes()}
+
+
+def _places(module: str, loader: str, wasm: str) -> dict[str, str]:
+    return {"module": f"{_RUNTIME}/{module}", "mjs": f"{_RUNTIME}/{loader}", "wasm": f"{_RUNTIME}/{wasm}"}
+
+
+def manifest(
+    contents: Mapping[str, bytes], about_page: Mapping[str, Any] = MappingProxyType({}), name: str | None = None
+) -> bytes:
     """Return what webui/static/model/files.js reads: the names, sizes and digests of files, and the model.
 
-    about_page: what else the page reads.
+    about_page: what else the page reads. name: of the model, by default that in its graphs.
     """
     import onnx
 
@@ -131,7 +151,7 @@ def manifest(contents: Mapping[str, bytes], about_page: Mapping[str, Any] = Mapp
         "version": VERSION,
         "mobilesam": __version__,
         "model": {
-            "name": about.get("model", DEFAULT),
+            "name": name or about.get("model", DEFAULT),
             "weights_sha256": about["weights_sha256"],
             "precision": about["precision"],
         },
@@ -139,10 +159,9 @@ def manifest(contents: Mapping[str, bytes], about_page: Mapping[str, Any] = Mapp
         **({"learned": _LEARNED} if _LEARNED in contents else {}),
         "runtime": {
             "package": site_runtime.PACKAGE,
-            "module": f"{_RUNTIME}/{site_runtime.MODULE}",
-            "mjs": f"{_RUNTIME}/{site_runtime.LOADER}",
-            "wasm": f"{_RUNTIME}/{site_runtime.WASM}",
+            **_places(site_runtime.MODULE, site_runtime.LOADER, site_runtime.WASM),
         },
+        **({"webgpu": {**_places(*site_runtime.GPU), "check": _CHECK}} if _CHECK in contents else {}),
         "files": [
             {"file": name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
             for name, content in contents.items()

@@ -6,7 +6,7 @@ import secrets
 import threading
 from collections.abc import Callable, Mapping
 
-from mobilesam.errors import InputError, unknown_name
+from mobilesam.errors import InputError, MobileSamError, unknown_name
 from mobilesam.webui.models import Models
 
 Make = Callable[[str | None], Mapping[str, bytes]]
@@ -22,7 +22,7 @@ class Decoders:
         self._models = models
         self._make = make
         self._secret = secrets.token_urlsafe(16)
-        self._files: dict[str | None, Mapping[str, bytes]] = {}
+        self._files: dict[str | None, Mapping[str, bytes] | MobileSamError] = {}
         self._lock = threading.Lock()
 
     def addresses(self) -> dict[str, str]:
@@ -43,8 +43,13 @@ class Decoders:
         source = self._models.source(self._models.check(name))
         with self._lock:
             if source not in self._files:
-                self._files[source] = self._make(source)
+                try:
+                    self._files[source] = self._make(source)
+                except MobileSamError as error:  # kept, so that no later request tries again
+                    self._files[source] = error
             files = self._files[source]
+        if isinstance(files, MobileSamError):
+            raise files
         if file not in files:
             raise InputError(unknown_name("the file", file, sorted(files)))
         return files[file]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path, PurePath
 from typing import Any, TypeVar
@@ -120,10 +121,14 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, decoders:
         return Response(halves, media_type="application/octet-stream", headers=_PRIVATE)
 
     @app.get("/service/decoder/{secret}/{name}/{file:path}")
-    async def decoder(secret: str, name: str, file: str) -> Response:
+    async def decoder(request: Request, secret: str, name: str, file: str) -> Response:
         content: bytes = await _in_thread(lambda: decoders.read(secret, name, file))
+        tag = f'"{zlib.crc32(content):08x}-{len(content)}"'
+        headers = {"Cache-Control": "private, no-cache", "ETag": tag}
+        if request.headers.get("if-none-match") == tag:
+            return Response(status_code=304, headers=headers)
         media_type = _MEDIA_TYPES.get(PurePath(file).suffix, "application/octet-stream")
-        return Response(content, media_type=media_type, headers={"Cache-Control": "private, no-cache"})
+        return Response(content, media_type=media_type, headers=headers)
 
     @app.get("/service/samples/{name}")
     async def sample(name: str) -> Response:

@@ -76,9 +76,6 @@ class _Headers:
                 message["headers"] = [
                     *message["headers"],
                     (b"content-security-policy", _POLICY.encode()),
-                    # Isolated pages may use several threads.
-                    (b"cross-origin-opener-policy", b"same-origin"),
-                    (b"cross-origin-embedder-policy", b"require-corp"),
                     (b"referrer-policy", b"same-origin"),
                     (b"x-content-type-options", b"nosniff"),
                 ]

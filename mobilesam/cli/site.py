@@ -32,6 +32,10 @@ def site(
     runtime_only: Annotated[
         bool, typer.Option("--runtime-only", help="Only fetch ONNX Runtime for browsers, which is kept for later.")
     ] = False,
+    webgpu: Annotated[
+        bool,
+        typer.Option("--webgpu", help="Add 27 MB for encoding on a GPU, where the address ends in ?webgpu."),
+    ] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace a folder that mobilesam site wrote.")] = False,
     as_json: options.JsonOption = False,
 ) -> None:
@@ -57,7 +61,7 @@ def site(
 
         refuse_out(folder, force=force)
     with download_bar("ONNX Runtime for browsers") as progress:
-        runtime = site_runtime.find() or site_runtime.fetch(progress)
+        runtime = site_runtime.find(webgpu=webgpu) or site_runtime.fetch(progress, webgpu=webgpu)
     if folder is None:
         sizes = {path.name: path.stat().st_size for path in runtime}
         _report(site_runtime.folder(), sizes, as_json)

@@ -157,6 +157,10 @@ def test_objects_and_segments_are_saved_and_come_back(page: Page, cat: Path) -> 
     count = page.value("state.run.segments.length")
     assert count > 3
     assert len(page.save_json("coco")["annotations"]) == count
+    assert "server" not in page.page.inner_text('[data-part="timing"]')
+    wrong_run = "pageOf().engine.freeze(pageOf().store.state.image, { run: 0, segments: [0] })"
+    refusal = page.page.evaluate(f"() => {wrong_run}.catch(({{ message }}) => message)")
+    assert refusal == "These segments are not those of the last run. Segment everything again."
     page.page.click('[data-segment="0"]')
     page.press("k")
     page.until("state.doc.objects.length === 2")
@@ -190,10 +194,11 @@ def test_a_click_is_decoded_during_a_run(page: Page, cat: Path) -> None:
     assert page.value("state.run.partial")
 
 
-def test_files_that_cannot_be_opened(page: Page, cat: Path, tmp_path: Path) -> None:
+def test_files_that_cannot_be_opened(page: Page, cat: Path, photo: Any, tmp_path: Path) -> None:
     text = tmp_path / "notes.jpg"
     text.write_text("not an image")
     page.open(cat)
+    page.page.set_input_files('[data-part="file"]', photo("coffee.png"))  # ended by the next file
     assert (
         page.offer(text)
         == "notes.jpg: Image must be one that the browser can decode, got notes.jpg; open a JPEG, PNG or WebP"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -216,6 +217,21 @@ def test_a_model_that_is_not_ready(browser: Any, folder: Path, tmp_path: Path) -
         tab.close()
 
 
+def test_webgpu_is_left_alone_where_it_cannot_be_used(browser: Any, folder: Path, tmp_path: Path) -> None:
+    site = Path(shutil.copytree(folder, tmp_path / "site"))
+    load = "let note = ''; const { MobileSam } = await import(new URL('mobilesam.js', location));"
+    load += "const sam = await MobileSam.load('./', { webgpu: true, onNote: (text) => { note = text; } });"
+    load += "await sam.setImage(await pixelsOf('cat.png')); sam.close(); return note;"
+    with serving(site) as address:
+        tab = Tab(browser, address)
+        assert tab.run(load).startswith("This folder has no files for WebGPU, so the processor encodes.")
+        manifest = json.loads((site / "manifest.json").read_text())
+        manifest["webgpu"] = manifest["runtime"] | {"check": "weights/webgpu_check.bin"}
+        (site / "manifest.json").write_text(json.dumps(manifest))
+        assert tab.run(load) == "This browser or device has no WebGPU, so the processor encodes."
+        tab.close()
+
+
 def test_the_order_of_calls(browser: Any, folder: Path) -> None:
     with serving(folder) as address:
         tab = Tab(browser, address)
@@ -224,6 +240,6 @@ def test_the_order_of_calls(browser: Any, folder: Path) -> None:
             "InputError: No image is set. Call setImage before predicting."
         )
         pending = "const waiting = sam.predict({ points: [[1, 2]], labels: [1] }); sam.close(); await waiting;"
-        assert tab.error(pending) == "InputError: The model was closed."
+        assert tab.error(pending) == "InputError: The model was closed. Load it again."
         assert tab.error("await sam.predict({})") == "InputError: The model was closed. Load it again."
         tab.close()

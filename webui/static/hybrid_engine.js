@@ -15,6 +15,7 @@ export class HybridEngine extends ServerEngine {
   #worker = null;
   /** @type {Promise<boolean>} whether the worker has the decoder of the model in use */
   #decoder = Promise.resolve(false);
+  #address = ""; // of the decoder that the worker has
   #model = "";
   /** @type {Record<string, string>} the address of the decoder of each model that a tab can run */
   #decoders = {};
@@ -23,10 +24,14 @@ export class HybridEngine extends ServerEngine {
 
   async start() {
     const settings = await super.start();
-    this.#decoders = settings.decoders ?? {};
-    this.#useModel(settings.model);
     if (settings.image) this.#fetchEmbedding(settings.image);
     return settings;
+  }
+
+  /** Take what the server says of itself; after a restart, its decoders are others. @param {import("./engine.js").Settings} settings */
+  greeted({ model, decoders = {} }) {
+    this.#model = model;
+    this.#decoders = decoders;
   }
 
   /** @type {Engine["open"]} */
@@ -39,7 +44,7 @@ export class HybridEngine extends ServerEngine {
   /** @type {Engine["use"]} */
   async use(name, options) {
     const opened = await super.use(name, options);
-    this.#useModel(opened.model);
+    this.#model = opened.model;
     if (opened.image) this.#fetchEmbedding(opened.image);
     return opened;
   }
@@ -64,15 +69,15 @@ export class HybridEngine extends ServerEngine {
     this.#wanted = this.#ready = "";
   }
 
-  /** Load the decoder of a model in the background. @param {string} name */
-  #useModel(name) {
-    if (name === this.#model) return;
-    this.#model = name;
+  /** Load the decoder of the model in use, in the background. */
+  #load() {
+    const address = this.#decoders[this.#model] ?? "";
+    if (address === this.#address) return;
     this.#stop();
-    const base = this.#decoders[name];
-    if (!base || typeof Worker === "undefined" || typeof WebAssembly === "undefined") return;
+    this.#address = address;
+    if (!address || typeof Worker === "undefined" || typeof WebAssembly === "undefined") return;
     const worker = (this.#worker = new Remote(new URL("./model/page_worker.js", import.meta.url)));
-    this.#decoder = worker.call("open", { base: new URL(base, document.baseURI).href, threads: THREADS }).then(
+    this.#decoder = worker.call("open", { base: new URL(address, document.baseURI).href, threads: THREADS }).then(
       () => true,
       (error) => {
         if (this.#worker === worker) this.#stop(error);
@@ -85,12 +90,13 @@ export class HybridEngine extends ServerEngine {
   async #fetchEmbedding(image) {
     this.#wanted = image.key;
     this.#ready = "";
+    this.#load();
     const worker = this.#worker;
     if (!worker) return;
     try {
       const [content, isOpen] = await Promise.all([this.embedding(image), this.#decoder]);
       if (!isOpen || this.#wanted !== image.key || this.#worker !== worker) return;
-      await worker.call("setEmbedding", { embedding: content, size: { width: image.width, height: image.height } }, { transfer: [content] });
+      await worker.call("setEmbedding", { key: image.key, embedding: content, size: { width: image.width, height: image.height } }, { transfer: [content] });
       if (this.#wanted === image.key) this.#ready = image.key;
     } catch {
       // The server decodes this image.
@@ -102,9 +108,10 @@ export class HybridEngine extends ServerEngine {
     const worker = this.#worker;
     if (!worker || this.#ready !== image.key) return null;
     try {
-      return await worker.call(method, request);
+      return await worker.call(method, { key: image.key, ...request });
     } catch (error) {
-      this.#stop(error);
+      const isOfRequest = error instanceof Error && error.name === "InputError";
+      if (this.#worker === worker && !isOfRequest) this.#stop(error);
       return null;
     }
   }

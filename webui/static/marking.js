@@ -78,7 +78,7 @@ export class Marking {
         signal = this.page.images.signal;
         const prediction = await this.page.engine.predict(image, prompt, { clean, signal });
         if (store.state.image?.key !== image.key) continue;
-        store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms } });
+        store.set({ decoded: { prompt, clean, model, prediction }, times: { ...store.state.times, decode: prediction.decode_ms }, place: prediction.place ?? "server" });
         if (prompt.steps.length && !prediction.refined) this.page.say(NOT_REFINED, "note");
       }
     } catch (error) {

@@ -62,7 +62,7 @@ function renderRoot({ root }, state) {
 }
 
 /** @param {Page} page @param {State} state */
-function renderHeader(page, { settings, model, times, phase, decoded }) {
+function renderHeader(page, { settings, model, times, phase, place }) {
   const { models } = settings;
   const select = /** @type {HTMLSelectElement} */ (page.part("model"));
   const names = Object.keys(models);
@@ -72,8 +72,8 @@ function renderHeader(page, { settings, model, times, phase, decoded }) {
   page.part("model-label").hidden = names.length < 2;
   const steps = { encode: "encoded in", decode: "mask in", everything: "segments in" };
   const known = Object.entries(steps).filter(([name]) => times[name] !== undefined);
-  const place = decoded?.prediction.place === "tab" ? " in this tab" : " on the server";
-  setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}${name === "decode" ? place : ""}`).join("  ·  "));
+  const where = settings.runs === "tab" ? "" : place === "tab" ? " in this tab" : " on the server";
+  setText(page.part("timing"), known.map(([name, text]) => `${text} ${seconds(times[name])}${name === "decode" ? where : ""}`).join("  ·  "));
   const script = page.part("script");
   if (!script.textContent) setText(script, scriptOf(location.origin));
 }

@@ -38,8 +38,12 @@ export class ServerEngine {
     if (response.error) throw new Refusal(response.error);
     this.token = response.token;
     sessionStorage.setItem(TOKEN, this.token);
+    this.greeted(response);
     return response;
   }
+
+  /** Called with the settings at each start of a session. @param {import("./engine.js").Settings} _settings */
+  greeted(_settings) {}
 
   /** @type {Engine["open"]} */
   async open(file, { signal, onWaiting, onImage } = {}) {

@@ -10,4 +10,4 @@ follow();
 dark.addEventListener("change", follow);
 
 await register();
-startWith(document.querySelector(".mobilesam"), (onStatus) => new TabEngine(new URL(".", import.meta.url).href, onStatus));
+startWith(document.querySelector(".mobilesam"), (onStatus) => new TabEngine(new URL(".", import.meta.url).href, onStatus, new URLSearchParams(location.search).has("webgpu")));

@@ -65,6 +65,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {Place | null} corner of a box that was started with the keyboard
  * @property {string} label the last one
  * @property {Record<string, number>} times of steps, milliseconds
+ * @property {"tab" | "server"} place where the last mask was decoded
  */
 
 const MOST_UNDO = 200;
@@ -82,7 +83,7 @@ export const INITIAL = {
   decoded: null, decoding: false, preview: null,
   run: null, progress: null, selected: [], pointed: null, pointedObject: null, mode: "", sort: "area",
   tool: "foreground", tab: "prompt", look: "overlay", opacity: 0.5, clean: false,
-  viewport: null, crosshair: null, corner: null, label: "", times: {},
+  viewport: null, crosshair: null, corner: null, label: "", times: {}, place: "server",
 };
 
 // What is derived from a state -----------------------------------------------------------------------------------------

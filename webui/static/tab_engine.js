@@ -12,15 +12,19 @@ import { colorOfId } from "./state.js";
 /** @implements {Engine} */
 export class TabEngine {
   #worker = new Remote(new URL("./model/page_worker.js", import.meta.url));
-  #key = "";
-  /** @type {Blob | null} */
-  #preview = null;
-  #run = 0;
+  /** @type {AbortController | null} */
+  #running = null;
+  /** @type {Promise<string | null> | null} */
+  #loading = null;
+  /** @type {Map<string, Blob>} the previews of the image that is shown, and of one that is being opened */
+  #previews = new Map();
+  #opens = 0;
   #model = "";
 
-  /** @param {string} base the address of the folder @param {import("./page.js").OnStatus} onStatus */
-  constructor(base, onStatus) {
+  /** @param {string} base the address of the folder @param {import("./page.js").OnStatus} onStatus @param {boolean} [webgpu] whether to encode on the GPU */
+  constructor(base, onStatus, webgpu = false) {
     this.base = base;
+    this.webgpu = webgpu;
     this.onStatus = onStatus;
   }
 
@@ -29,46 +33,70 @@ export class TabEngine {
     const manifest = await (await fetched(new URL("manifest.json", this.base))).json().catch(() => null);
     if (!manifest?.model) throw new Refusal("The file manifest.json of this page is damaged. Write the folder again with: mobilesam site");
     this.#model = manifest.model.name;
-    this.onStatus("Loading the model …");
-    const note = await this.#call("open", { base: this.base }, { onProgress: (done, total) => this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`, done / total) });
-    this.onStatus("");
+    const note = await this.#load();
     return {
       models: { [this.#model]: this.#model }, modes: manifest.modes, samples: manifest.samples, runs: "tab", formats: FORMATS,
       max_upload_mb: Infinity, model: this.#model, image: await this.#resumed(), note: note ?? "",
     };
   }
 
+  /** Load the model, again if it failed before, and return a note for the user. */
+  #load() {
+    this.#loading ??= this.#loaded().catch((error) => {
+      this.#loading = null;
+      throw error;
+    });
+    return this.#loading;
+  }
+
+  /** @returns {Promise<string | null>} */
+  async #loaded() {
+    this.onStatus("Loading the model …");
+    try {
+      const onProgress = (/** @type {number} */ done, /** @type {number} */ total) => (
+        this.onStatus(`Loading the model: ${megabytes(done)} of ${megabytes(total)} MB …`, done / total)
+      );
+      return await this.#call("open", { base: this.base, webgpu: this.webgpu }, { onProgress });
+    } finally {
+      this.onStatus("");
+    }
+  }
+
   /** Return the image that was open when the page was closed or ended by the system, which is encoded in the background. */
   async #resumed() {
-    const file = await keptFile();
-    if (!file) return null;
+    const file = await keptFile(this.base);
+    if (!file || this.#opens) return null;
     try {
       const image = await this.#opened(file);
-      this.#call("encode").catch(() => {}); // the next prediction says what is missing
+      this.#call("encode", { key: image.key }).catch(() => {}); // the next prediction says what is missing
       return image;
     } catch {
       return null;
     }
   }
 
-  /** @param {File} file @returns {Promise<ShownImage>} */
-  async #opened(file) {
+  /** @param {File} file @param {AbortSignal} [signal] @returns {Promise<ShownImage>} */
+  async #opened(file, signal) {
     const { preview, ...image } = await refusing(async () => {
       await checkPixels(file);
+      signal?.throwIfAborted();
       return this.#worker.call("openImage", file);
     });
-    this.#key = image.key;
-    this.#preview = preview;
+    signal?.throwIfAborted();
+    this.#previews.set(image.key, preview);
+    for (const key of this.#previews.keys()) if (this.#previews.size > 2) this.#previews.delete(key);
     return { ...image, name: file.name, note: "" };
   }
 
   /** @type {Engine["open"]} */
   async open(file, { signal, onImage } = {}) {
-    const image = await this.#opened(file);
-    signal?.throwIfAborted();
-    keepFile(file);
+    this.#opens += 1;
+    await this.#load();
+    const image = await this.#opened(file, signal);
+    this.#running?.abort();
     onImage?.(image);
-    const encode_ms = await this.#call("encode");
+    const encode_ms = await this.#call("encode", { key: image.key });
+    if (!signal?.aborted) await keepFile(this.base, file);
     return { image, model: this.#model, encode_ms };
   }
 
@@ -79,8 +107,9 @@ export class TabEngine {
 
   /** @type {Engine["preview"]} */
   async preview(image) {
-    this.#check(image);
-    return /** @type {Blob} */ (this.#preview);
+    const preview = this.#previews.get(image.key);
+    if (!preview) throw new DOMException("Another image was opened.", "AbortError");
+    return preview;
   }
 
   /** @type {Engine["crop"]} */
@@ -90,23 +119,24 @@ export class TabEngine {
 
   /** @type {Engine["predict"]} */
   async predict(image, prompt, { clean = false } = {}) {
-    return { ...await this.#of(image, "predict", { prompt, clean, shown: image.shown }), place: "tab" };
+    return this.#of(image, "predict", { prompt, clean, shown: image.shown });
   }
 
   /** @type {Engine["freeze"]} */
   freeze(image, what) {
     if ("prompt" in what) return this.#of(image, "freeze", { ...what, shown: image.shown });
-    return this.#of(image, "freezeSegments", { segments: what.segments, shown: image.shown });
+    return this.#of(image, "freezeSegments", { ...what, shown: image.shown });
   }
 
   /** @type {Engine["everything"]} */
   async everything(image, mode, { clean = false, signal, onProgress } = {}) {
     const start = performance.now();
+    const running = (this.#running = new AbortController());
+    const both = signal ? AbortSignal.any([signal, running.signal]) : running.signal;
     const request = { mode, clean, shown: image.shown };
-    const { segments, partial } = await this.#of(image, "everything", request, { signal, onProgress: (done, total, masks) => onProgress?.(done / total, masks) });
+    const { segments, partial, run } = await this.#of(image, "everything", request, { signal: both, onProgress: (done, total, masks) => onProgress?.(done / total, masks) });
     const colored = segments.map((/** @type {object} */ segment, /** @type {number} */ index) => ({ ...segment, color: colorOfId(index + 1) }));
-    this.#run += 1;
-    return { segments: colored, partial, ms: performance.now() - start, run: this.#run };
+    return { segments: colored, partial, ms: performance.now() - start, run };
   }
 
   /** @type {Engine["save"]} */
@@ -120,18 +150,12 @@ export class TabEngine {
   }
 
   close() {
-    this.#key = "";
+    this.#previews.clear();
   }
 
-  /** @param {ShownImage} image @param {string} method @param {object} argument @param {import("./model/remote.js").CallOptions} [options] */
-  #of(image, method, argument, options) {
-    this.#check(image);
-    return this.#call(method, argument, options);
-  }
-
-  /** @param {ShownImage} image */
-  #check({ key }) {
-    if (key !== this.#key) throw new DOMException("Another image was opened.", "AbortError");
+  /** Call a function about an image. @param {ShownImage} image @param {string} method @param {object} argument @param {import("./model/remote.js").CallOptions} [options] */
+  #of({ key }, method, argument, options) {
+    return this.#call(method, { key, ...argument }, options);
   }
 
   /** @param {string} method @param {unknown} [argument] @param {import("./model/remote.js").CallOptions} [options] */

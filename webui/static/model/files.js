@@ -12,6 +12,7 @@ import { Store } from "./store.js";
  * @property {Record<string, string>} graphs role to file
  * @property {string} [learned] the file of what was learned on the weights
  * @property {{ package: string, module: string, mjs: string, wasm: string }} runtime
+ * @property {{ module: string, mjs: string, wasm: string, check: string }} [webgpu] the runtime for WebGPU, and part of a known embedding
  * @property {Entry[]} files
  *
  * @typedef {(file: string, done: number, total: number) => void} OnDownload bytes so far and in all, of the files that are not kept yet
@@ -127,7 +128,10 @@ async function request(address, cache) {
 /** @param {Response} response */
 async function* chunksOf(response) {
   const reader = response.body?.getReader();
-  for (let part = await reader?.read(); part && !part.done; part = await reader?.read()) yield part.value;
+  const read = () => reader?.read().catch((error) => {
+    throw new InputError(`${response.url} was cut off (${error.message}). Check the connection and reload the page.`);
+  });
+  for (let part = await read(); part && !part.done; part = await read()) yield part.value;
 }
 
 /** Return the difference between a file and its entry, or null. @param {Uint8Array<ArrayBuffer>} content @param {number} size @param {Entry} entry */

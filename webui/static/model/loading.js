@@ -4,6 +4,7 @@ import { InputError } from "./errors.js";
 import { arraysOf, Files } from "./files.js";
 import { Predictor } from "./predictor.js";
 import { Runner } from "./runner.js";
+import { gpuEncoder } from "./webgpu.js";
 
 /** @typedef {import("./runner.js").Role} Role */
 /** @typedef {import("./runner.js").Runtime} Runtime */
@@ -18,23 +19,23 @@ const DEFAULT_THREADS = 4; // at most: more need more memory, and are hardly fas
 /**
  * Open the model of a folder.
  * @param {string} base the address of the folder
- * @param {{ threads?: number, onDownload?: import("./files.js").OnDownload }} options
+ * @param {{ threads?: number, webgpu?: boolean, onDownload?: import("./files.js").OnDownload }} options
  * @returns {Promise<Model>}
  */
-export async function open(base, { threads, onDownload }) {
+export async function open(base, { threads, webgpu = false, onDownload }) {
   if (!globalThis.WebAssembly?.validate(SIMD)) throw new InputError("This browser has no WebAssembly SIMD, which the model needs. Use a newer browser.");
   const files = new Files(base, onDownload);
   await files.open();
-  const runner = new Runner(await runtimeOf(files, threads));
-  for (const [role, file] of Object.entries(files.manifest.graphs)) await runner.open(/** @type {Role} */ (role), await files.read(file));
+  const { encoder, note } = webgpu ? await gpuEncoder(files, (paths) => runtimeOf(files, paths, threads)) : { note: "" };
+  const runner = new Runner(await runtimeOf(files, files.manifest.runtime, threads));
+  for (const [role, file] of Object.entries(files.manifest.graphs)) if (role !== "encoder" || !encoder) await runner.open(/** @type {Role} */ (role), await files.read(file));
   const { choosers, expectation } = await learnedOf(files);
   await files.removeOthers();
-  return { predictor: new Predictor(runner, choosers), expectation, note: files.note };
+  return { predictor: new Predictor(runner, choosers, encoder), expectation, note: [note, files.note].filter(Boolean).join(" ") || null };
 }
 
-/** @param {Files} files @param {number} [threads] @returns {Promise<Runtime>} */
-async function runtimeOf(files, threads) {
-  const { module, mjs, wasm } = files.manifest.runtime;
+/** @param {Files} files @param {{ module: string, mjs: string, wasm: string }} paths @param {number} [threads] @returns {Promise<Runtime>} */
+async function runtimeOf(files, { module, mjs, wasm }, threads) {
   /** @type {Runtime} */
   let runtime;
   try {

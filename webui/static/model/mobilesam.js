@@ -16,6 +16,7 @@ export { InputError };
  * @typedef {object} LoadOptions
  * @property {number} [threads] that the model uses on a cross-origin isolated page; by default one for each core, at
  *   most four. Other pages have one thread.
+ * @property {boolean} [webgpu] encode on the GPU, where it gives the embedding of a known image
  * @property {(file: string, done: number, total: number) => void} [onDownload] called with the file that is fetched, and
  *   the bytes so far and in all, of the files that the browser does not keep yet
  * @property {(text: string) => void} [onNote] called with a sentence for the user if the browser cannot keep the files
@@ -37,11 +38,11 @@ export class MobileSam {
    * @param {string | URL} [url] the address of the folder; by default that of this script
    * @param {LoadOptions} [options]
    */
-  static async load(url = new URL("..", import.meta.url), { threads, onDownload, onNote } = {}) {
+  static async load(url = new URL("..", import.meta.url), { threads, webgpu, onDownload, onNote } = {}) {
     if (threads !== undefined) checkWhole("threads", threads, 1, MOST_THREADS);
     const sam = new MobileSam();
     try {
-      const note = await sam.#worker.call("open", { base: new URL(url, globalThis.document?.baseURI ?? location.href).href, threads }, { onProgress: onDownload });
+      const note = await sam.#worker.call("open", { base: new URL(url, globalThis.document?.baseURI ?? location.href).href, threads, webgpu }, { onProgress: onDownload });
       if (note) onNote?.(note);
     } catch (error) {
       sam.close();

@@ -2,6 +2,7 @@
 // webui/service.py. The page shows an image and its masks at a size of their own, `shown`.
 
 import { measure } from "./candidate.js";
+import { InputError } from "./errors.js";
 import { everything } from "./everything.js";
 import { MASK_THRESHOLD, STABILITY_OFFSET } from "./geometry.js";
 import { textOf, textOfLogits } from "./page_text.js";
@@ -43,7 +44,8 @@ export class Objects {
   /** @type {{ key: string, logits: Float32Array[], ious: number[] } | null} the last prompt: a click often follows the preview of the same pixel, and the mask is kept after it */
   #last = null;
   /** @type {Measured[]} the segments of the last run */
-  segments = [];
+  #segments = [];
+  #run = 0;
 
   /** @param {Model} model */
   constructor(model) {
@@ -58,7 +60,7 @@ export class Objects {
   reset() {
     this.#feedback.clear();
     this.#last = null;
-    this.segments = [];
+    this.#segments = [];
   }
 
   /** Return the candidate masks of a prompt. @param {{ prompt: PagePrompt, shown: Size, clean: boolean }} request @returns {Promise<Prediction>} */
@@ -96,25 +98,32 @@ export class Objects {
    * Segment everything.
    * @param {{ mode: import("./points.js").Mode, clean: boolean, shown: Size }} request
    * @param {import("./everything.js").Control} control
-   * @returns {Promise<{ segments: { rle: string, area: number, share: number, predicted_iou: number }[], partial: boolean }>}
+   * @returns {Promise<{ segments: { rle: string, area: number, share: number, predicted_iou: number }[], partial: boolean, run: number }>}
    */
   async everything({ mode, clean: isClean, shown }, control) {
     const { original } = this.#frame;
     const settings = { mode, minMaskRegionArea: isClean ? leastRegion(original) : 0 };
     const { records, partial } = await everything(this.model, settings, control);
-    this.segments = records.map(({ segmentation, predicted_iou, stability_score, point_coords }) => (
+    this.#segments = records.map(({ segmentation, predicted_iou, stability_score, point_coords }) => (
       { boundaries: fromUncompressed(segmentation), predicted_iou, stability_score, confidence: null, point_coords }
     ));
-    const segments = this.segments.map(({ boundaries, predicted_iou }) => {
+    this.#run += 1;
+    const segments = this.#segments.map(({ boundaries, predicted_iou }) => {
       const area = areaOf(boundaries);
       return { rle: textOf(boundaries, original, shown), area, share: area / (original.width * original.height), predicted_iou };
     });
-    return { segments, partial };
+    return { segments, partial, run: this.#run };
   }
 
-  /** Return segments of the last run at the original size. @param {number[]} indices @param {Size} shown */
-  frozenSegments(indices, shown) {
-    return indices.map((index) => this.#frozen(this.segments[index], shown));
+  /** Return segments of the last run, all if none is selected. @param {number} run its number @param {number[]} selected */
+  segmentsOf(run, selected) {
+    if (run !== this.#run || !this.#segments.length) throw new InputError("These segments are not those of the last run. Segment everything again.");
+    return selected.length ? [...selected].sort((one, other) => one - other).map((index) => this.#segments[index]) : this.#segments;
+  }
+
+  /** Return segments of the last run at the original size. @param {number} run its number @param {number[]} selected @param {Size} shown */
+  frozenSegments(run, selected, shown) {
+    return this.segmentsOf(run, selected).map((segment) => this.#frozen(segment, shown));
   }
 
   /** @param {PagePrompt} prompt @returns {Promise<Candidates>} */

@@ -36,21 +36,27 @@ export class Predictor {
   /** @type {EncodedImage | null} */
   #image = null;
 
-  /** @param {Runner} runner @param {Choosers} choosers */
-  constructor(runner, choosers) {
+  /** @param {Runner} runner @param {Choosers} choosers @param {Runner} [encoder] another runner for the encoder */
+  constructor(runner, choosers, encoder = runner) {
     this.runner = runner;
+    this.encoder = encoder;
     this.choosers = choosers;
   }
 
   /** Encode an image. A failure keeps the earlier one. @param {import("./resize.js").Rows} rows */
   async setImage(rows) {
     const { pixels, frame } = encoderInput(rows);
-    this.setEmbedding(await this.runner.encode(pixels), frame);
+    this.setEmbedding(await this.encoder.encode(pixels), frame);
   }
 
   /** Set an image by its embedding. @param {Float32Array} embedding @param {Frame} frame */
   setEmbedding(embedding, frame) {
     this.#image = { embedding, frame };
+  }
+
+  /** Forget the image. */
+  clear() {
+    this.#image = null;
   }
 
   /** The image that is set. */

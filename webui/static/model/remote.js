@@ -16,18 +16,19 @@ export class Remote {
   /** @type {Map<number, Waiting>} */
   #waiting = new Map();
   #next = 0;
-  #closed = false;
+  /** @type {Error | null} why it cannot be called */
+  #ended = null;
 
   /** @param {URL} script of the worker */
   constructor(script) {
     this.#worker = new Worker(script, { type: "module", name: "mobilesam" });
     this.#worker.onmessage = ({ data }) => this.#receive(data);
-    this.#worker.onerror = ({ message }) => this.#fail(new Error(`The worker of the model failed: ${message || "its script cannot be loaded"}.`));
+    this.#worker.onerror = ({ message }) => this.#end(new InputError(`The model ended: ${message || "its script cannot be loaded"}. Reload the page.`));
   }
 
   /** Call a function. @param {string} method @param {unknown} [argument] @param {CallOptions} [options] @returns {Promise<any>} */
   call(method, argument, { transfer = [], onProgress, signal } = {}) {
-    if (this.#closed) return Promise.reject(new InputError("The model was closed. Load it again."));
+    if (this.#ended) return Promise.reject(this.#ended);
     const id = this.#next++;
     const cancel = () => this.#worker.postMessage({ method: "cancel", argument: id });
     signal?.addEventListener("abort", cancel);
@@ -41,9 +42,8 @@ export class Remote {
 
   /** End the worker. */
   close() {
-    this.#closed = true;
     this.#worker.terminate();
-    this.#fail(new InputError("The model was closed."));
+    this.#end(new InputError("The model was closed. Load it again."));
   }
 
   /** @param {import("./serving.js").Response} response */
@@ -59,7 +59,8 @@ export class Remote {
   }
 
   /** @param {Error} error */
-  #fail(error) {
+  #end(error) {
+    this.#ended = error;
     for (const { reject } of this.#waiting.values()) reject(error);
     this.#waiting.clear();
   }

@@ -31,7 +31,6 @@ const TOKENS = GRID_SIZE * GRID_SIZE;
 const NOT_MADE = -1e9; // logits that were not computed: below every threshold, and finite
 
 const OPTIONS = {
-  executionProviders: ["wasm"],
   graphOptimizationLevel: "all",
   extra: { optimization: { disable_specified_optimizers: "SkipLayerNormFusion" } }, // as in mobilesam/onnx/sessions.py
 };
@@ -42,14 +41,15 @@ export class Runner {
   /** @type {Partial<Record<Role, Session>>} */
   #sessions = {};
 
-  /** @param {Runtime} runtime */
-  constructor(runtime) {
+  /** @param {Runtime} runtime @param {"wasm" | "webgpu"} [provider] */
+  constructor(runtime, provider = "wasm") {
     this.#runtime = runtime;
+    this.provider = provider;
   }
 
   /** Open a graph. @param {Role} role @param {Uint8Array} model */
   async open(role, model) {
-    this.#sessions[role] = await this.#runtime.InferenceSession.create(model, OPTIONS);
+    this.#sessions[role] = await this.#runtime.InferenceSession.create(model, { ...OPTIONS, executionProviders: [this.provider] });
   }
 
   /** @param {Role} role @param {Record<string, Tensor>} feeds */

@@ -14,8 +14,8 @@ function opened() {
 }
 
 serve({
-  async open({ base, threads }, { progress }) {
-    model = await open(base, { threads, onDownload: progress });
+  async open({ base, threads, webgpu }, { progress }) {
+    model = await open(base, { threads, webgpu, onDownload: progress });
     return model.note;
   },
   async setImage(/** @type {ImageData | ImageBitmap} */ source) {
