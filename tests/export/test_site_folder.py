@@ -227,7 +227,7 @@ def test_the_runtime_is_fetched_once_and_verified(
 def test_the_command_writes_a_folder(
     command: Command, runtime: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(site_runtime, "find", lambda: runtime)
+    monkeypatch.setattr(site_runtime, "find", lambda **_: runtime)
     out = tmp_path / "web"
     code, printed, err = command("site", "--out", out, "--model", weights.find())
     assert (code, printed) == (0, f"{out}\n")
