@@ -21,11 +21,11 @@ import numpy as np
 from PIL import Image
 
 from benchmarks.common import make_parser, write_result
+from benchmarks.page_client import Client
 from benchmarks.webui_clients import PREDICTIONS, SAME, SIDE
-from benchmarks.webui_latency import MARGIN, SETTLED, STATE, summary
+from benchmarks.webui_latency import MARGIN, SETTLED, STATE, clear, click, summary
 from benchmarks.webui_server import FLAGS, Server, chromium
 from mobilesam import SamPredictor, load, samples
-from tests.robustness.server_client import Client
 
 _RUNS = """async () => {
   const { engine, store: { state: { image, doc } } } = pageOf();
@@ -94,21 +94,11 @@ def clicks(page: Any, photo: Path, until: float, pause: float) -> tuple[list[flo
     page.wait_for_function(f"() => {STATE}.image && {SETTLED}")
     page.wait_for_timeout(3000)
     while time.monotonic() < until:
-        x, y = (random.uniform(MARGIN, 1 - MARGIN, 2) * image.shape[1::-1]).astype(int).tolist()
-        at = page.evaluate(
-            "([x, y]) => { const { fit: f, canvas } = pageOf().painter, b = canvas.getBoundingClientRect();"
-            " return [b.left + f.left + (x + .5) * f.scale, b.top + f.top + (y + .5) * f.scale]; }",
-            [x, y],
-        )
-        page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
-        page.mouse.click(*at)
-        page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
-        times.append(float(page.evaluate("() => pageOf().root.dataset.paintedMs")))
+        times.append(click(page, *random.uniform(MARGIN, 1 - MARGIN, 2).tolist()))
         places.append(page.evaluate(f"() => {STATE}.decoded.prediction.place ?? 'server'"))
         point = page.evaluate(f"() => {STATE}.doc.prompt.points[0].slice(0, 2)")
         masks.append((point, page.evaluate(_RUNS)))
-        page.keyboard.press("Escape")
-        page.wait_for_function(f"() => !{STATE}.doc.prompt.points.length && {SETTLED}")
+        clear(page)
         page.wait_for_timeout(1000 * pause)
     wrong = 0
     for point, segmentation in masks:
@@ -168,6 +158,8 @@ def main() -> None:
     for name in ("tab", "server"):
         print(name, {**result[name], "click_ms": {k: v for k, v in result[name]["click_ms"].items() if k != "values"}})
     write_result(arguments.out, result)
+    if any(result[name]["errors"] or result[name]["wrong"] for name in ("tab", "server")):
+        raise SystemExit(1)
 
 
 if __name__ == "__main__":

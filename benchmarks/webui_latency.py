@@ -47,6 +47,26 @@ def load(browser: Any, url: str) -> float:
     return round(seconds, 3)
 
 
+def click(page: Any, across: float, down: float) -> float:
+    """Click at shares of the width and height of the image, and return the milliseconds to the painted mask."""
+    place = page.evaluate(
+        "([x, y]) => { const { painter: { fit: f, canvas }, store } = pageOf(), { image } = store.state;"
+        " const b = canvas.getBoundingClientRect();"
+        " return [b.left + f.left + x * image.width * f.scale, b.top + f.top + y * image.height * f.scale]; }",
+        [across, down],
+    )
+    page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
+    page.mouse.click(*place)
+    page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
+    return float(page.evaluate("() => pageOf().root.dataset.paintedMs"))
+
+
+def clear(page: Any) -> None:
+    """Remove the marks and wait for it."""
+    page.keyboard.press("Escape")
+    page.wait_for_function(f"() => !{STATE}.doc.prompt.points.length && {SETTLED}")
+
+
 def clicks(browser: Any, url: str, photo: Path, count: int) -> dict[str, Any]:
     """Open a photo, click it ``count`` times with an empty prompt, and return the times in milliseconds."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
@@ -62,19 +82,9 @@ def clicks(browser: Any, url: str, photo: Path, count: int) -> dict[str, Any]:
     random, times, decode = np.random.default_rng(0), [], []
     for _ in range(count):
         across, down = random.uniform(MARGIN, 1 - MARGIN, 2)
-        place = page.evaluate(
-            "([x, y]) => { const { painter: { fit: f, canvas }, store } = pageOf(), { image } = store.state;"
-            " const b = canvas.getBoundingClientRect();"
-            " return [b.left + f.left + x * image.width * f.scale, b.top + f.top + y * image.height * f.scale]; }",
-            [across, down],
-        )
-        page.evaluate("() => { delete pageOf().root.dataset.paintedMs; }")
-        page.mouse.click(*place)
-        page.wait_for_function("() => pageOf().root.dataset.paintedMs !== undefined")
-        times.append(float(page.evaluate("() => pageOf().root.dataset.paintedMs")))
+        times.append(click(page, across, down))
         decode.append(float(page.evaluate(f"() => {STATE}.times.decode")))
-        page.keyboard.press("Escape")
-        page.wait_for_function(f"() => !{STATE}.doc.prompt.points.length && {SETTLED}")
+        clear(page)
     encode = page.evaluate(f"() => {STATE}.times.encode")
     context.close()
     return {

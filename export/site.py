@@ -132,7 +132,8 @@ def _page() -> dict[str, bytes]:
         "name": "mobilesam",
         "version": __version__,
         "type": "module",
-        "exports": {".": "./mobilesam.js", "./*": "./*"},
+        "types": "./mobilesam.d.ts",
+        "exports": {".": {"types": "./mobilesam.d.ts", "default": "./mobilesam.js"}, "./*": "./*"},
         "license": "Apache-2.0",
     }
     files = _files_in(static)

@@ -19,7 +19,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.robustness.server_client import Client, connect, post, received, serving, status
+from benchmarks.page_client import Client
+from tests.robustness.server_client import connect, post, received, serving, status
 
 pytestmark = pytest.mark.weights
 

@@ -16,10 +16,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from PIL import Image
 
+from benchmarks.page_client import Client
 from mobilesam import formats
 from mobilesam.errors import InputError
 from mobilesam.masks import rle
-from tests.robustness.server_client import Client, serving
+from tests.robustness.server_client import serving
 
 pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
 

@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.robustness.server_client import Client, connect, post, serving, status
+from benchmarks.page_client import Client
+from tests.robustness.server_client import connect, post, serving, status
 
 pytestmark = pytest.mark.weights
 

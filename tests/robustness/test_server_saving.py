@@ -15,6 +15,7 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
+from benchmarks.page_client import Client
 from mobilesam.errors import InputError
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
@@ -23,7 +24,7 @@ from mobilesam.webui.saving import save
 from mobilesam.webui.service import Limits, Service
 from mobilesam.webui.session import Session, ShownImage
 from mobilesam.webui.view import record_view
-from tests.robustness.server_client import Client, serving
+from tests.robustness.server_client import serving
 
 HW = (1500, 2000)
 COUNT = 120

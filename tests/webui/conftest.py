@@ -14,6 +14,7 @@ from PIL import Image
 
 from benchmarks.webui_server import Server
 from tests.robustness.server_client import serving
+from tests.webui.site_folder import written
 
 
 @pytest.fixture(scope="session")
@@ -181,6 +182,12 @@ def open_page(browser: Any, server: Server) -> Iterator[Callable[..., Page]]:
     yield opened
     for page in pages:
         page.close()
+
+
+@pytest.fixture(scope="session")
+def float32_site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of ``mobilesam site --precision float32``; tests that change it copy it."""
+    return written(tmp_path_factory.mktemp("site") / "site", "float32")
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,6 @@
 import js from "@eslint/js";
 
-const browser = ["AbortController", "Blob", "CompressionStream", "DOMException", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ReadableStream", "ResizeObserver", "Response", "TextDecoderStream", "TextEncoder", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob", "btoa", "HTMLImageElement", "ImageData", "MessageChannel", "TextDecoder", "WebAssembly", "Worker", "addEventListener", "navigator", "postMessage", "Image", "caches", "Response", "AbortSignal", "Element", "Image", "Headers", "Request", "self"];
+const browser = ["AbortController", "Blob", "CompressionStream", "DOMException", "File", "HTMLElement", "ImageBitmap", "OffscreenCanvas", "Option", "Path2D", "ReadableStream", "ResizeObserver", "Response", "TextDecoderStream", "TextEncoder", "URL", "URLSearchParams", "console", "createImageBitmap", "document", "fetch", "getComputedStyle", "location", "matchMedia", "performance", "queueMicrotask", "requestAnimationFrame", "sessionStorage", "setTimeout", "clearTimeout", "window", "atob", "btoa", "HTMLImageElement", "ImageData", "MessageChannel", "TextDecoder", "WebAssembly", "Worker", "addEventListener", "navigator", "postMessage", "Image", "caches", "Response", "Element", "Image", "Headers", "Request", "self"];
 
 const node = ["Buffer", "setImmediate"];
 

@@ -15,10 +15,6 @@ from PIL import Image
 
 from benchmarks.site_server import Tab, iou, logits_of, mask_of, serving
 from mobilesam import SamAutomaticMaskGenerator, SamPredictor, load, samples
-from mobilesam.errors import WeightsError
-from mobilesam.export import site_runtime
-from mobilesam.export.site import write_site
-from mobilesam.export.site_source import source_of
 from mobilesam.masks import rle
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
@@ -31,29 +27,14 @@ def photo(name: str) -> npt.NDArray[np.uint8]:
         return np.array(image.convert("RGB"))
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A site in float32, with the sample photos as PNG."""
-    try:
-        runtime = site_runtime.fetch()
-    except WeightsError as error:
-        pytest.skip(str(error))
-    out = tmp_path_factory.mktemp("site") / "site"
-    with source_of(None) as source:
-        write_site(source, out, runtime, precision="float32")
-    for name in PHOTOS:
-        Image.fromarray(photo(name)).save(out / f"{name}.png")
-    return out
-
-
 @pytest.fixture(scope="module", params=[1, 2], ids=["one thread", "isolated, two threads"])
 def threads(request: pytest.FixtureRequest) -> int:
     return int(request.param)
 
 
 @pytest.fixture(scope="module")
-def tab(threads: int, browser: Any, folder: Path) -> Iterator[Tab]:
-    with serving(folder, isolated=threads > 1) as address:
+def tab(threads: int, browser: Any, float32_site: Path) -> Iterator[Tab]:
+    with serving(float32_site, isolated=threads > 1) as address:
         opened = Tab(browser, address)
         assert opened.run("return crossOriginIsolated") is (threads > 1)
         opened.load(f"{{ threads: {threads} }}")
@@ -197,8 +178,8 @@ def test_wrong_arguments_say_what_to_do(tab: Tab) -> None:
     assert tab.run("return (await sam.predict({ points: [[1, 2]], labels: [1] })).width") == 451, "the image stays"
 
 
-def test_a_model_that_is_not_ready(browser: Any, folder: Path, tmp_path: Path) -> None:
-    site = Path(shutil.copytree(folder, tmp_path / "site"))
+def test_a_model_that_is_not_ready(browser: Any, float32_site: Path, tmp_path: Path) -> None:
+    site = Path(shutil.copytree(float32_site, tmp_path / "site"))
     graph = site / "weights" / "image.onnx"
     graph.write_bytes(graph.read_bytes()[:-1] + b"?")
     (site / "old").mkdir()
@@ -217,8 +198,8 @@ def test_a_model_that_is_not_ready(browser: Any, folder: Path, tmp_path: Path) -
         tab.close()
 
 
-def test_webgpu_is_left_alone_where_it_cannot_be_used(browser: Any, folder: Path, tmp_path: Path) -> None:
-    site = Path(shutil.copytree(folder, tmp_path / "site"))
+def test_webgpu_is_left_alone_where_it_cannot_be_used(browser: Any, float32_site: Path, tmp_path: Path) -> None:
+    site = Path(shutil.copytree(float32_site, tmp_path / "site"))
     load = "let note = ''; const { MobileSam } = await import(new URL('mobilesam.js', location));"
     load += "const sam = await MobileSam.load('./', { webgpu: true, onNote: (text) => { note = text; } });"
     load += "await sam.setImage(await pixelsOf('cat.png')); sam.close(); return note;"
@@ -232,8 +213,8 @@ def test_webgpu_is_left_alone_where_it_cannot_be_used(browser: Any, folder: Path
         tab.close()
 
 
-def test_the_order_of_calls(browser: Any, folder: Path) -> None:
-    with serving(folder) as address:
+def test_the_order_of_calls(browser: Any, float32_site: Path) -> None:
+    with serving(float32_site) as address:
         tab = Tab(browser, address)
         tab.load()
         assert tab.error("await sam.predict({ points: [[1, 2]], labels: [1] })") == (

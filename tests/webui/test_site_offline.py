@@ -12,14 +12,9 @@ from typing import Any
 
 import onnx
 import pytest
-from PIL import Image
 
 from benchmarks.site_server import Tab, serving
-from mobilesam import samples
-from mobilesam.errors import WeightsError
-from mobilesam.export import site_runtime
-from mobilesam.export.site import write_site
-from mobilesam.export.site_source import source_of
+from tests.webui import site_folder
 
 pytestmark = [pytest.mark.weights, pytest.mark.slow]
 
@@ -71,16 +66,8 @@ await cache.put(request, new Response(content));
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A site, with a page of its own and a photo."""
-    try:
-        runtime = site_runtime.fetch()
-    except WeightsError as error:
-        pytest.skip(str(error))
-    out = tmp_path_factory.mktemp("site") / "site"
-    with source_of(None) as source:
-        write_site(source, out, runtime)
+    out = site_folder.written(tmp_path_factory.mktemp("site") / "site", "weights")
     (out / "page.html").write_text(PAGE)
-    with Image.open(Path(samples.__file__).with_name("cat.jpg")) as image:
-        image.convert("RGB").save(out / "cat.png")
     return out
 
 

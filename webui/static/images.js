@@ -32,7 +32,8 @@ export class Images {
   /** Open an image; the earlier one stays until the engine has read the new one. @param {File} file */
   async open(file) {
     const { store } = this;
-    const { max_upload_mb } = store.state.settings;
+    const { settings } = store.state;
+    const { max_upload_mb } = settings;
     if (file.size > max_upload_mb * 1e6) {
       this.page.say(`${file.name} has ${Math.round(file.size / 1e6)} MB. This server accepts files of at most ${max_upload_mb} MB.`);
       return;
@@ -42,7 +43,7 @@ export class Images {
     const { signal } = opening;
     const isLatest = () => this.#opening === opening && !signal.aborted;
     this.page.say("");
-    store.set({ phase: "uploading", status: "Uploading …", preview: null });
+    store.set({ phase: "uploading", status: settings.runs === "tab" ? "Opening …" : "Uploading …", preview: null });
     /** @type {Promise<void> | null} */
     let shown = null;
     try {
@@ -84,7 +85,7 @@ export class Images {
     const opening = this.#opening;
     try {
       const response = await fetch(this.page.engine.sample(file)).catch(() => null);
-      if (!response?.ok) throw new Refusal("The server does not respond. Check that it is running and try again.");
+      if (!response?.ok) throw new Refusal("The sample photo cannot be fetched. Check the connection and try again.");
       const blob = await response.blob();
       if (this.#opening !== opening) return; // another file was opened meanwhile
       await this.open(new File([blob], file, { type: "image/jpeg" }));

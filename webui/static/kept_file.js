@@ -1,6 +1,8 @@
 // The file of the open image in the browser's storage, so that a page that is reloaded, or that a phone has ended for its
 // memory, comes back with its image. Each tab has one file, for at most a day.
 
+import { keep, kept } from "./session_storage.js";
+
 const NAME = "mobilesam image";
 const TAB = "mobilesam-tab"; // in the session storage: the name of this tab's file
 const MOST_TABS = 4;
@@ -11,7 +13,7 @@ let claimed = null;
 
 /** Return the name of this tab's file. A duplicated tab has the same name at first, and gets another one. */
 async function tab() {
-  const name = sessionStorage.getItem(TAB) ?? newName();
+  const name = kept(TAB) ?? newName();
   const isOurs = await new Promise((resolve) => {
     if (!navigator.locks) resolve(true);
     navigator.locks?.request(`${NAME} ${name}`, { ifAvailable: true }, (lock) => {
@@ -19,9 +21,9 @@ async function tab() {
       return lock && new Promise(() => {}); // until the tab is closed
     }).catch(() => resolve(true));
   });
-  const kept = isOurs ? name : newName();
-  sessionStorage.setItem(TAB, kept);
-  return kept;
+  const own = isOurs ? name : newName();
+  keep(TAB, own);
+  return own;
 }
 
 function newName() {
@@ -50,14 +52,15 @@ export async function keepFile(base, file) {
 export async function keptFile(base) {
   try {
     const cache = await caches.open(NAME);
-    const before = sessionStorage.getItem(TAB);
-    await addressOf(base);
+    const before = kept(TAB);
+    const address = await addressOf(base);
     for (const request of await cache.keys()) {
       const time = Number((await cache.match(request))?.headers.get("X-Time"));
       if (!(Date.now() - time < LONGEST)) await cache.delete(request);
     }
     const response = before ? await cache.match(new URL(`kept-image/${before}`, base).href) : null;
     if (!response) return null;
+    await cache.put(address, response.clone()); // under the new name of a duplicated tab
     const blob = await response.blob();
     return new File([blob], decodeURIComponent(response.headers.get("X-Name") ?? "image"), { type: blob.type });
   } catch {

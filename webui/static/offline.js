@@ -1,5 +1,7 @@
 // Registers service_worker.js, with which a page works offline, and is isolated on hosts that send no headers for it.
 
+import { keep, kept } from "./session_storage.js";
+
 const RELOADED = "mobilesam reloaded"; // in the session of the tab
 
 /**
@@ -16,9 +18,8 @@ export async function register(base = new URL(".", import.meta.url)) {
     return; // refused, as in some private windows, or offline
   }
   if (globalThis.crossOriginIsolated) {
-    sessionStorage.removeItem(RELOADED);
-  } else if (navigator.serviceWorker.controller && !sessionStorage.getItem(RELOADED)) {
-    sessionStorage.setItem(RELOADED, "yes");
+    keep(RELOADED, null);
+  } else if (navigator.serviceWorker.controller && !kept(RELOADED) && keep(RELOADED, "yes")) {
     location.reload();
     await new Promise(() => {}); // nothing is loaded twice
   }

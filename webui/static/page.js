@@ -83,7 +83,8 @@ export class Page {
   #changed(state, before) {
     render(this, state);
     this.painter.invalidate();
-    if ((state.doc !== before.doc || state.past !== before.past) && !keepDocument(state) && !this.#unkept) {
+    if (state.doc === before.doc && state.past === before.past) return;
+    if (!keepDocument(state) && state.doc.objects.length && !this.#unkept) {
       this.#unkept = true;
       this.say("The browser has no room to keep these objects. Save them before you reload the page.", "note");
     }

@@ -1,6 +1,8 @@
 // The documents of the last images in the session storage, so that a reloaded page, a duplicated tab, and an image that is
 // opened again go on from them.
 
+import { keep, kept } from "./session_storage.js";
+
 /** @typedef {import("./state.js").State} State */
 /** @typedef {import("./state.js").Doc} Doc */
 /** @typedef {import("./state.js").Kept} Kept */
@@ -15,15 +17,10 @@ const UNDO_KEPT = 50;
 export function keepDocument({ image, doc, past, future, label }) {
   if (!image) return true;
   const keys = [image.key, ...keptKeys().filter((key) => key !== image.key)];
-  for (const key of keys.splice(MOST_IMAGES)) sessionStorage.removeItem(NAME + key);
+  for (const key of keys.splice(MOST_IMAGES)) keep(NAME + key, null);
   for (const undo of [UNDO_KEPT, 0]) {
-    try {
-      sessionStorage.setItem(NAME + image.key, textOf({ doc, past, future, label }, undo));
-      sessionStorage.setItem(INDEX, JSON.stringify(keys));
-      return true;
-    } catch {
-      sessionStorage.removeItem(NAME + image.key);
-    }
+    if (keep(NAME + image.key, textOf({ doc, past, future, label }, undo)) && keep(INDEX, JSON.stringify(keys))) return true;
+    keep(NAME + image.key, null);
   }
   return false;
 }
@@ -45,7 +42,7 @@ function textOf({ doc, past, future, label }, undo) {
 /** @returns {string[]} */
 function keptKeys() {
   try {
-    const keys = JSON.parse(sessionStorage.getItem(INDEX) ?? "[]");
+    const keys = JSON.parse(kept(INDEX) ?? "[]");
     return Array.isArray(keys) ? keys.map(String) : [];
   } catch {
     return [];
@@ -55,7 +52,7 @@ function keptKeys() {
 /** Return the document that was kept for an image, or null. @param {string} key @returns {Pick<State, "doc" | "past" | "future" | "label"> | null} */
 export function keptDocument(key) {
   try {
-    const { version, label, doc, past, future, objects } = JSON.parse(sessionStorage.getItem(NAME + key) ?? "");
+    const { version, label, doc, past, future, objects } = JSON.parse(kept(NAME + key) ?? "");
     if (version !== VERSION) return null;
     const whole = (/** @type {any} */ each) => ({ ...each, objects: each.objects.map((/** @type {number} */ place) => objects[place]) });
     return { label, doc: whole(doc), past: past.map(whole), future: future.map(whole) };

@@ -1,6 +1,7 @@
 // The engine that runs on the server. When the session has expired, it opens the same file again and repeats the request.
 
 import { Refusal } from "./engine.js";
+import { keep, kept } from "./session_storage.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./engine.js").ShownImage} ShownImage */
@@ -26,7 +27,7 @@ export class ServerEngine {
   }
 
   async start() {
-    const settings = await this.#greet({ token: sessionStorage.getItem(TOKEN) });
+    const settings = await this.#greet({ token: kept(TOKEN) });
     this.#model = settings.model;
     return settings;
   }
@@ -37,7 +38,7 @@ export class ServerEngine {
     if (!response) throw new Refusal(UNREACHABLE);
     if (response.error) throw new Refusal(response.error);
     this.token = response.token;
-    sessionStorage.setItem(TOKEN, this.token);
+    keep(TOKEN, this.token);
     this.greeted(response);
     return response;
   }

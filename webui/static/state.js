@@ -42,7 +42,7 @@ import { NOTHING, hasObject, isMarked } from "./prompt.js";
  * @property {ImageBitmap | null} bitmap of the whole image
  * @property {{ area: import("./engine.js").Area, bitmap: ImageBitmap } | null} crop part of the image in full resolution
  * @property {Doc} doc
- * @property {number | null} share of what the status is about that is done
+ * @property {number | null} share of the work named in `status` that is done, 0 to 1, or null
  * @property {Doc[]} past
  * @property {Doc[]} future
  * @property {Decoded | null} decoded

@@ -1,10 +1,10 @@
 // The engine that runs in this tab: the model of a folder that `mobilesam site` wrote. Images stay in the tab.
 
 import { Refusal } from "./engine.js";
+import { palette } from "./formats/palette.js";
 import { checkPixels } from "./model/pixels.js";
 import { Remote } from "./model/remote.js";
 import { keepFile, keptFile } from "./kept_file.js";
-import { colorOfId } from "./state.js";
 
 /** @typedef {import("./engine.js").Engine} Engine */
 /** @typedef {import("./engine.js").ShownImage} ShownImage */
@@ -12,8 +12,6 @@ import { colorOfId } from "./state.js";
 /** @implements {Engine} */
 export class TabEngine {
   #worker = new Remote(new URL("./model/page_worker.js", import.meta.url));
-  /** @type {AbortController | null} */
-  #running = null;
   /** @type {Promise<string | null> | null} */
   #loading = null;
   /** @type {Map<string, Blob>} the previews of the image that is shown, and of one that is being opened */
@@ -93,7 +91,6 @@ export class TabEngine {
     this.#opens += 1;
     await this.#load();
     const image = await this.#opened(file, signal);
-    this.#running?.abort();
     onImage?.(image);
     const encode_ms = await this.#call("encode", { key: image.key });
     if (!signal?.aborted) await keepFile(this.base, file);
@@ -131,11 +128,10 @@ export class TabEngine {
   /** @type {Engine["everything"]} */
   async everything(image, mode, { clean = false, signal, onProgress } = {}) {
     const start = performance.now();
-    const running = (this.#running = new AbortController());
-    const both = signal ? AbortSignal.any([signal, running.signal]) : running.signal;
     const request = { mode, clean, shown: image.shown };
-    const { segments, partial, run } = await this.#of(image, "everything", request, { signal: both, onProgress: (done, total, masks) => onProgress?.(done / total, masks) });
-    const colored = segments.map((/** @type {object} */ segment, /** @type {number} */ index) => ({ ...segment, color: colorOfId(index + 1) }));
+    const { segments, partial, run } = await this.#of(image, "everything", request, { signal, onProgress: (done, total, masks) => onProgress?.(done / total, masks) });
+    const colors = palette(segments.length);
+    const colored = segments.map((/** @type {object} */ segment, /** @type {number} */ index) => ({ ...segment, color: colors[index] }));
     return { segments: colored, partial, ms: performance.now() - start, run };
   }
 

@@ -37,7 +37,14 @@ const MAX_POINTS_PER_SIDE = 256; // the mask logits have 256 x 256 pixels
 const BATCH = 2; // prompts in one call, whose image tokens stay in the cache
 
 /** Return a record for each mask of the image that is set. @param {Model} model @param {Settings} given @param {Control} control @returns {Promise<Result>} */
-export async function everything(model, given, { mustStop, onProgress }) {
+export async function everything(model, given, control) {
+  const { candidates, partial } = await candidatesOf(model, given, control);
+  const size = model.predictor.image.frame.original;
+  return { records: candidates.map((candidate) => recordOf(candidate, size)), partial };
+}
+
+/** Return the masks of the image that is set, best first. @param {Model} model @param {Settings} given @param {Control} control @returns {Promise<{ candidates: Candidate[], partial: boolean }>} */
+export async function candidatesOf(model, given, { mustStop, onProgress }) {
   const settings = checked({ ...DEFAULTS, ...given });
   const points = new Points(model, settings);
   const exploration = await points.exploration();
@@ -66,7 +73,7 @@ export async function everything(model, given, { mustStop, onProgress }) {
   const kept = suppress(candidates, candidates.map(({ predictedIou }) => predictedIou), settings.boxNmsThresh);
   const size = model.predictor.image.frame.original;
   const cleaned = settings.minMaskRegionArea > 0 ? cleanedOf(kept, size, settings) : kept;
-  return { records: cleaned.map((candidate) => recordOf(candidate, size)), partial: stopped };
+  return { candidates: cleaned, partial: stopped };
 }
 
 /** @param {CheckedSettings} settings */

@@ -1,5 +1,6 @@
 // The files of a model, as `mobilesam site` writes them: fetched once, kept by the browser, and verified.
 
+import { sha256Of } from "./digest.js";
 import { InputError } from "./errors.js";
 import { Store } from "./store.js";
 
@@ -137,15 +138,8 @@ async function* chunksOf(response) {
 /** Return the difference between a file and its entry, or null. @param {Uint8Array<ArrayBuffer>} content @param {number} size @param {Entry} entry */
 async function damageOf(content, size, entry) {
   if (size !== entry.size) return `${size} bytes instead of ${entry.size}`;
-  return (await digest(content, entry.sha256)) === entry.sha256 ? null : "its SHA-256 differs from the manifest's";
-}
-
-/** Return the SHA-256 of bytes, or `unknown` on an insecure page, where browsers do not compute it. @param {Uint8Array<ArrayBuffer>} content @param {string} unknown */
-async function digest(content, unknown) {
-  const { subtle } = globalThis.crypto ?? {};
-  if (!subtle) return unknown;
-  const sum = new Uint8Array(await subtle.digest("SHA-256", content));
-  return Array.from(sum, (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const sum = await sha256Of(content);
+  return sum === null || sum === entry.sha256 ? null : "its SHA-256 differs from the manifest's";
 }
 
 /** Return arrays from JSON, in which each is the base64 of little-endian float32. @param {Record<string, string>} texts @returns {Record<string, Float32Array>} */

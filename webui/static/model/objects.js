@@ -3,12 +3,12 @@
 
 import { measure } from "./candidate.js";
 import { InputError } from "./errors.js";
-import { everything } from "./everything.js";
+import { candidatesOf } from "./everything.js";
 import { MASK_THRESHOLD, STABILITY_OFFSET } from "./geometry.js";
 import { textOf, textOfLogits } from "./page_text.js";
 import { isSinglePoint, modelPrompt } from "./prompts.js";
 import { clean } from "./regions.js";
-import { areaOf, boxOf, fromUncompressed, toCoco } from "./rle.js";
+import { areaOf, boxOf, toCoco } from "./rle.js";
 import { confidencesOf, keptMask } from "./selection.js";
 
 /** @typedef {import("./geometry.js").Size} Size */
@@ -25,6 +25,7 @@ import { confidencesOf, keptMask } from "./selection.js";
  * @property {number[]} indices of the masks that are offered
  * @property {number} best the position in `indices` of the suggested one
  * @property {number[] | null} confidences of the four masks
+ * @property {number} ms the time of the decoder
  *
  * @typedef {object} Measured a mask at the original size
  * @property {Boundaries} boundaries
@@ -41,7 +42,7 @@ const FEEDBACK_KEPT = 8; // chosen masks, 256 kB each
 export class Objects {
   /** @type {Map<string, Float32Array>} the last chosen masks, by their steps */
   #feedback = new Map();
-  /** @type {{ key: string, logits: Float32Array[], ious: number[] } | null} the last prompt: a click often follows the preview of the same pixel, and the mask is kept after it */
+  /** @type {{ key: string, logits: Float32Array[], ious: number[], ms: number } | null} the last prompt: a click often follows the preview of the same pixel, and the mask is kept after it */
   #last = null;
   /** @type {Measured[]} the segments of the last run */
   #segments = [];
@@ -65,9 +66,7 @@ export class Objects {
 
   /** Return the candidate masks of a prompt. @param {{ prompt: PagePrompt, shown: Size, clean: boolean }} request @returns {Promise<Prediction>} */
   async predict({ prompt, shown, clean: isClean }) {
-    const start = performance.now();
-    const { logits, ious, indices, best, confidences } = await this.#decode(prompt);
-    const ms = performance.now() - start;
+    const { logits, ious, indices, best, confidences, ms } = await this.#decode(prompt);
     const frame = { ...this.#frame, original: shown };
     const masks = indices.map((index) => ({
       index,
@@ -103,9 +102,9 @@ export class Objects {
   async everything({ mode, clean: isClean, shown }, control) {
     const { original } = this.#frame;
     const settings = { mode, minMaskRegionArea: isClean ? leastRegion(original) : 0 };
-    const { records, partial } = await everything(this.model, settings, control);
-    this.#segments = records.map(({ segmentation, predicted_iou, stability_score, point_coords }) => (
-      { boundaries: fromUncompressed(segmentation), predicted_iou, stability_score, confidence: null, point_coords }
+    const { candidates, partial } = await candidatesOf(this.model, settings, control);
+    this.#segments = candidates.map(({ boundaries, predictedIou, stability, point }) => (
+      { boundaries, predicted_iou: predictedIou, stability_score: stability, confidence: null, point_coords: [point] }
     ));
     this.#run += 1;
     const segments = this.#segments.map(({ boundaries, predicted_iou }) => {
@@ -131,14 +130,18 @@ export class Objects {
     const { predictor } = this.model;
     const ready = modelPrompt({ ...marksOf({ points, box }), maskInput: await this.#feedbackOf(steps) }, this.#frame);
     const key = JSON.stringify({ points, box, steps });
-    if (this.#last?.key !== key) this.#last = { key, ...await predictor.decode(ready) };
-    const { logits, ious } = this.#last;
+    if (this.#last?.key !== key) {
+      const start = performance.now();
+      const decoded = await predictor.decode(ready);
+      this.#last = { key, ...decoded, ms: performance.now() - start };
+    }
+    const { logits, ious, ms } = this.#last;
     const confidences = confidencesOf(predictor.choosers, ready, logits, ious, this.#frame);
     const kept = keptMask(confidences, ready, logits, ious);
-    if (!confidences && !isSinglePoint(ready) && !chosen) return { logits, ious, indices: [0], best: 0, confidences: null };
+    if (!confidences && !isSinglePoint(ready) && !chosen) return { logits, ious, indices: [0], best: 0, confidences: null, ms };
     const isBox = box !== null && !points.length && !steps.length;
     const { indices, best } = isBox ? { indices: [chosen ?? kept], best: 0 } : three(logits, kept, chosen);
-    return { logits, ious, indices, best, confidences };
+    return { logits, ious, indices, best, confidences, ms };
   }
 
   /** Decode the steps of an object, each with the mask chosen in the step before, and return the last chosen mask. @param {PagePrompt["steps"]} steps */

@@ -1,11 +1,13 @@
 // The image file that a page has open: its pixels, and parts of it as JPEG.
 
+import { sha256Of } from "./digest.js";
 import { refused } from "./errors.js";
 
 /** @typedef {import("./geometry.js").Size} Size */
 /** @typedef {import("../engine.js").Area} Area */
 
 const PREVIEW_SIDE = 2048; // more pixels than most windows show, as in webui/view.py
+const KEY_LENGTH = 16;
 const JPEG = { type: "image/jpeg", quality: 0.92 };
 
 export class OpenedImage {
@@ -63,10 +65,8 @@ export class OpenedImage {
   }
 }
 
-/** Return a name for the content of a file, or for the file itself on an insecure page, where browsers compute no digest. @param {File} file */
+/** Return a name for the content of a file, or for the file itself on an insecure page. @param {File} file */
 async function keyOf(file) {
-  const { subtle } = globalThis.crypto;
-  if (!subtle) return `${file.name}-${file.size}-${file.lastModified}`;
-  const sum = new Uint8Array(await subtle.digest("SHA-256", await file.arrayBuffer()));
-  return Array.from(sum.subarray(0, 8), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  const sum = await sha256Of(await file.arrayBuffer());
+  return sum?.slice(0, KEY_LENGTH) ?? `${file.name}-${file.size}-${file.lastModified}`;
 }

@@ -25,7 +25,7 @@ function masks() {
 
 /** @param {string} key */
 function opened(key) {
-  const match = [image, next].find((each) => each?.key === key);
+  const match = [next, image].find((each) => each?.key === key);
   if (!match) throw new InputError("Another image was opened. Open this one again.");
   return match;
 }
@@ -53,7 +53,7 @@ serve({
   /** Decode a file and return what the page shows of it. The earlier image stays until this one is encoded. */
   async openImage(/** @type {File} */ file) {
     const made = await OpenedImage.open(file);
-    if (next !== image) next?.close();
+    next?.close();
     next = made;
     return { key: made.key, ...made.size, shown: made.shown, preview: await made.preview() };
   },
