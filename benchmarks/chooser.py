@@ -17,8 +17,6 @@ gives the file that is written. Each is cross-validated by image, and with each 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +25,7 @@ import torch
 
 from benchmarks.chooser_data import Data, make_data, read_data
 from benchmarks.common import write_learned, write_result
+from mobilesam.finetune.chooser_learning import Recipe, learn, predict
 from mobilesam.masks import box_chooser, chooser
 
 _RANDOM_WEIGHT = 0.2  # of a random click; the inmost one has 1
@@ -36,100 +35,19 @@ _FOLDS = 5
 _BINS = 10  # of the calibration error
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """The size of the network and how it is learned.
-
-    hidden: neurons of each of ``members`` networks, each learned on its own draws. alpha: of the ridge regression.
-    """
-
-    hidden: int = 28
-    members: int = 3
-    epochs: int = 60
-    batch: int = 512
-    rate: float = 3e-3
-    decay: float = 0.01
-    dropout: float = 0.1
-    softness: float = 0.05
-    alpha: float = 0.03
-    seed: int = 0
-
-
-def learn(
+def learn_part(
     data: Data, part: np.ndarray, recipe: Recipe, *, rare_weight: float = 1.0, other_weight: float = _RANDOM_WEIGHT
 ) -> dict[str, np.ndarray]:
     """Return the parameters of a chooser learned on the clicks of ``part``; ``other_weight`` is of those not inmost."""
     weight = np.where(data.inmost, 1.0, other_weight) * np.where(data.domain == _RARE, rare_weight, 1.0)
-    weight = (weight[part] / weight[part].mean()).astype(np.float32)
-    values, truth = data.features[part], data.truth[part]
-    mean = np.average(values, axis=0, weights=weight)
-    scale = np.sqrt(np.average((values - mean) ** 2, axis=0, weights=weight)) + 1e-3
-    standard = np.clip((values - mean) / scale, -chooser.LIMIT, chooser.LIMIT).astype(np.float32)
-    learned = {"mean": mean, "scale": scale}
-    learned |= _line(standard, truth, weight, recipe) | _network(standard, truth, weight, recipe)
-    # What is measured is what is written.
-    return {
-        name: value.astype(np.float16 if name.endswith("_weight") else np.float32) for name, value in learned.items()
-    }
-
-
-def _line(x: np.ndarray, truth: np.ndarray, weight: np.ndarray, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return a weighted ridge regression."""
-    design = np.concatenate([x, np.ones((len(x), 1))], axis=1)
-    penalty = recipe.alpha * weight.sum() * np.eye(design.shape[1])
-    penalty[-1, -1] = 0
-    solved = np.linalg.solve(design.T @ (design * weight[:, None]) + penalty, design.T @ (truth * weight[:, None]))
-    return {"linear_weight": solved[:-1], "linear_bias": solved[-1]}
-
-
-def _network(x: np.ndarray, truth: np.ndarray, weight: np.ndarray, recipe: Recipe) -> dict[str, np.ndarray]:
-    """Return networks of one hidden layer, side by side as one whose output is the mean of theirs.
-
-    The loss is the cross-entropy with the true IoUs as probabilities, less the true IoU of a soft choice.
-    """
-    random = torch.Generator().manual_seed(recipe.seed)
-    inputs, truths, weights = (torch.from_numpy(np.asarray(each, np.float32)) for each in (x, truth, weight))
-    members, features = recipe.members, x.shape[1]
-    first = (torch.randn(members, features, recipe.hidden, generator=random) * 1.4 / features**0.5).requires_grad_()
-    last = (torch.randn(members, recipe.hidden, 4, generator=random) * 0.5 / recipe.hidden**0.5).requires_grad_()
-    biases = [torch.zeros(members, 1, size, requires_grad=True) for size in (recipe.hidden, 4)]
-    groups = [{"params": [first, last], "weight_decay": recipe.decay}, {"params": biases, "weight_decay": 0.0}]
-    optimizer = torch.optim.AdamW(groups, lr=recipe.rate)
-    steps = recipe.epochs * (len(x) // recipe.batch)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: 0.5 * (1 + np.cos(np.pi * step / steps)))
-    for _ in range(steps):
-        drawn = torch.randint(len(x), (members, recipe.batch), generator=random)
-        hidden = torch.relu(torch.bmm(inputs[drawn], first) + biases[0])
-        kept = torch.rand(hidden.shape, generator=random) > recipe.dropout
-        output = torch.bmm(hidden * kept / (1 - recipe.dropout), last) + biases[1]
-        target = truths[drawn]
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(output, target, reduction="none").mean(2)
-        soft = torch.softmax(torch.sigmoid(output) / recipe.softness, 2)
-        loss = loss - (soft * target).sum(2)
-        optimizer.zero_grad()
-        (loss * weights[drawn]).mean(1).sum().backward()
-        optimizer.step()
-        schedule.step()
-    matrices = first.detach().numpy(), last.detach().numpy() / members
-    hidden_bias, output_bias = (each.detach().numpy()[:, 0] for each in biases)
-    return {
-        "hidden_weight": np.concatenate(list(matrices[0]), axis=1),
-        "hidden_bias": np.concatenate(list(hidden_bias)),
-        "output_weight": np.concatenate(list(matrices[1])),
-        "output_bias": output_bias.mean(axis=0),
-    }
-
-
-def predict(learned: Mapping[str, np.ndarray], features: np.ndarray) -> np.ndarray:
-    """Return the expected IoUs, (N, 4)."""
-    return chooser.expected_ious(features, {name: value.astype(np.float32) for name, value in learned.items()})
+    return learn(data.features[part], data.truth[part], weight[part], recipe)
 
 
 def cross_validate(data: Data, allowed: np.ndarray, **options: Any) -> np.ndarray:
     """Return the expected IoUs of each click, learned on other images."""
     folds, expected = _folds(data), np.zeros_like(data.truth)
     for fold in range(_FOLDS):
-        learned = learn(data, (folds != fold) & allowed, **options)
+        learned = learn_part(data, (folds != fold) & allowed, **options)
         expected[folds == fold] = predict(learned, data.features[folds == fold])
     return expected
 
@@ -138,7 +56,7 @@ def leave_out(data: Data, allowed: np.ndarray, **options: Any) -> np.ndarray:
     """Return the expected IoUs of each click, learned on other domains."""
     expected = np.zeros_like(data.truth)
     for domain in np.unique(data.domain):
-        learned = learn(data, (data.domain != domain) & allowed, **options)
+        learned = learn_part(data, (data.domain != domain) & allowed, **options)
         expected[data.domain == domain] = predict(learned, data.features[data.domain == domain])
     return expected
 
@@ -194,7 +112,7 @@ def _run(arguments: argparse.Namespace) -> None:
     for name, allowed, rare_weight in (("all", everything, 1.0), ("commercial", data.commercial, _RARE_WEIGHT)):
         options: dict[str, Any] = {**fixed, "rare_weight": rare_weight}
         validated, left_out = cross_validate(data, allowed, **options), leave_out(data, allowed, **options)
-        learned = learn(data, allowed, **options)
+        learned = learn_part(data, allowed, **options)
         expected = predict(learned, test.features)
         result[name] = {
             "cross-validated": measure(data, inmost, validated),

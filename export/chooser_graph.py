@@ -7,6 +7,7 @@ masks. Its operators are those of opset 17, of rank 4 at most, and without Gathe
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from mobilesam.arrays import Array
 from mobilesam.export.chooser_text import GRAPH
 from mobilesam.export.learned_graphs import finish
 from mobilesam.geometry import resized_hw
+from mobilesam.learned import Learned
 from mobilesam.masks import chooser
 from mobilesam.onnx import contract
 from mobilesam.onnx.sessions import open_session
@@ -24,20 +26,23 @@ from mobilesam.onnx.sessions import open_session
 _LOGITS = contract.LOGITS_SIZE
 
 
-def make_chooser() -> tuple[onnx.ModelProto, float]:
-    """Return the graph, and its largest difference from :mod:`mobilesam.masks.chooser`.
+def make_chooser(learned: Learned, weights_id: str) -> tuple[onnx.ModelProto, float]:
+    """Return the graph of a chooser, and its largest difference from :mod:`mobilesam.masks.chooser`.
+
+    Args:
+        learned: the chooser of a click.
+        weights_id: of the weights that the graph is for.
 
     Raises:
         ExportError: it gives other confidences.
         WeightsError: the file of the chooser is damaged.
     """
     graph = onnx.parser.parse_graph(GRAPH)
-    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _constants().items())
-    return finish(graph, contract.CHOOSER, str(chooser.FILE.arrays["weights_ids"][0]), _difference)
+    graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in _constants(learned.arrays).items())
+    return finish(graph, contract.CHOOSER, weights_id, lambda model: _difference(model, learned.arrays))
 
 
-def _constants() -> dict[str, Array]:
-    learned = chooser.FILE.arrays
+def _constants(learned: Mapping[str, Any]) -> dict[str, Array]:
     count, side = chooser.MASKS, _LOGITS // chooser.STEP
     area, places = side * side, np.arange(side, dtype=np.float32)
     numbers: dict[str, float] = {
@@ -97,7 +102,7 @@ def _constants() -> dict[str, Array]:
     }  # fmt: skip
 
 
-def _difference(model: onnx.ModelProto) -> float:
+def _difference(model: onnx.ModelProto, learned: Mapping[str, Any]) -> float:
     """Return the largest difference of a confidence from the package's, for blobs in images of several shapes."""
     session = open_session(model.SerializeToString(), "cpu")
     random, largest = np.random.default_rng(0), 0.0
@@ -116,6 +121,6 @@ def _difference(model: onnx.ModelProto) -> float:
             "orig_im_size": np.array(hw, np.float32),
         }
         (computed,) = session.run(["confidences"], feeds)
-        expected = chooser.confidences(logits, ious, point, input_hw)
+        expected = chooser.confidences(logits, ious, point, input_hw, learned=learned)
         largest = max(largest, float(np.abs(computed[0] - expected).max()))
     return largest

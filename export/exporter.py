@@ -27,7 +27,8 @@ from mobilesam.export.plan import Plan
 from mobilesam.export.tool_decoder import BOX_LABELS
 from mobilesam.export.tracing import at_opset, join, rename_input, samples, trace
 from mobilesam.export.wrappers import Decoder, Job, LearnedDecoder, ToolDecoder, jobs
-from mobilesam.masks import chooser
+from mobilesam.learned import Learned
+from mobilesam.masks import choosers
 from mobilesam.masks.selection import LEARNED
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
@@ -41,11 +42,6 @@ from mobilesam.weights import checkpoint
 # The allowed difference, relative to the largest value. Another order of float32 operations gives about 1e-5, a wrong
 # graph about 1. Areas and stability scores count pixels, and the logits of a few pixels are close to the threshold.
 _TOLERANCE = 1e-3
-# By the name of the part: whether it was learned on weights, and its graph with its largest difference.
-_LEARNED: dict[str, tuple[Callable[[str], bool], Callable[[], tuple[onnx.ModelProto, float]]]] = {
-    contract.CHOOSER.role: (chooser.FILE.knows, make_chooser),
-    contract.EXPECTATION.role: (expected_masks.FILE.knows, make_expectation),
-}
 # The labels of other prompts to compare.
 _LABELS: dict[type[wrappers.Wrapper], tuple[tuple[float, ...], ...]] = {
     ToolDecoder: (BOX_LABELS,),
@@ -72,7 +68,8 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     """Write a network as ONNX files, with a manifest.json.
 
     Args:
-        sam: the network, in eval mode, on any device and of any float type; the files are float32.
+        sam: the network, in eval mode, on any device and of any float type; the files are float32. Its choosers are
+            written too if they are not those of the package.
         out: the folder; created if absent.
         plan: what to write; by default all parts.
         force: overwrite files that exist.
@@ -83,30 +80,55 @@ def export_onnx(sam: Sam, out: str | Path, plan: Plan | None = None, *, force: b
     """
     plan = plan or Plan()
     folder = Path(out).expanduser()
-    if plan.dynamic_size and not isinstance(sam.config.encoder, EncoderConfig):
-        actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
-        raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
-    refuse_files(folder, [graph.file_name for graph in plan.graphs], force=force)
-    _refuse_other_weights(sam, plan)
-    graphs = make_graphs(sam, plan, jobs) + [_learned(graph) for graph in plan.graphs if graph.role in _LEARNED]
+    refuse_network(sam, plan)
+    own = choosers.content_of(sam.choosers, TorchSam(sam).weights_id)
+    others = {} if own is None else {choosers.NAME: own}
+    refuse_files(folder, [*(graph.file_name for graph in plan.graphs), *others], force=force)
+    graphs = make_plan(sam, plan)
     files = {name: content for graph in graphs for name, content in graph.files.items()}
-    write_files(folder, files, force=force)
+    write_files(folder, files | others, force=force)
     return [Exported(folder / graph.name, graph.error) for graph in graphs]
 
 
-def _refuse_other_weights(sam: Sam, plan: Plan) -> None:
+def refuse_network(sam: Sam, plan: Plan) -> None:
+    """Raise InputError if a network cannot be exported by a plan."""
+    if plan.dynamic_size and not isinstance(sam.config.encoder, EncoderConfig):
+        actual = f"True for {sam.config.name}, whose position embeddings are those of the whole square"
+        raise InputError(sentence("dynamic_size", "be False for this network", actual, "leave it out"))
+    _refuse_other_weights(sam.choosers.point, TorchSam(sam).weights_id, plan)
+
+
+def make_plan(sam: Sam, plan: Plan, name: str | None = None) -> list[MadeGraph]:
+    """Return all graphs of a plan in its order, the learned parts included.
+
+    Args:
+        name: the name of each file; by default those of the contract.
+
+    Raises:
+        ExportError: as in :func:`export_onnx`.
+    """
+    graphs = make_graphs(sam, plan, jobs, {graph.role: name or graph.file_name for graph in plan.graphs})
+    learned = {
+        contract.CHOOSER.role: lambda: make_chooser(sam.choosers.point, TorchSam(sam).weights_id),
+        contract.EXPECTATION.role: make_expectation,
+    }
+    for graph in plan.graphs:
+        if graph.role in learned:
+            model, error = learned[graph.role]()
+            file = name or graph.file_name
+            graphs.append(MadeGraph(file, serialize(model, file), error))
+    return graphs
+
+
+def _refuse_other_weights(chooser: Learned, weights_id: str, plan: Plan) -> None:
     """Raise InputError if a learned part was not learned on the weights."""
     remedy = "leave it out: it was learned on others"
-    if plan.select == LEARNED and not chooser.FILE.knows(TorchSam(sam).weights_id):
+    if plan.select == LEARNED and not chooser.knows(weights_id):
         raise InputError(sentence("select", "be reference for these weights", LEARNED, remedy))
-    for part, (knows, _) in _LEARNED.items():
-        if part in plan.parts and not knows(TorchSam(sam).weights_id):
+    learned: dict[str, Learned] = {contract.CHOOSER.role: chooser, contract.EXPECTATION.role: expected_masks.FILE}
+    for part, each in learned.items():
+        if part in plan.parts and not each.knows(weights_id):
             raise InputError(sentence("parts", f"be without {part} for these weights", part, remedy))
-
-
-def _learned(graph: contract.Graph) -> MadeGraph:
-    model, error = _LEARNED[graph.role][1]()
-    return MadeGraph(graph.file_name, serialize(model, graph.file_name), error)
 
 
 def make_graphs(
@@ -168,7 +190,8 @@ def _template(job: Job, plan: Plan) -> onnx.ModelProto:
         four = Job(contract.decoder(), decoder(return_single_mask=False, extra_metrics=False))
         one_graph = contract.decoder(return_single_mask=True, extra_metrics=metrics)
         one = Job(one_graph, decoder(return_single_mask=True, extra_metrics=metrics))
-        return compose(_template(four, plan), _template(one, plan), job.graph)
+        choice, _ = make_chooser(sam.choosers.point, TorchSam(sam).weights_id)
+        return compose(_template(four, plan), _template(one, plan), choice, job.graph)
     default = VARIANTS[DEFAULT]
     config = sam.config if is_encoder else replace(sam.config, name=DEFAULT, encoder=default.encoder)
     packaged = job.graph in TEMPLATES and config == default and plan.opset <= contract.DEFAULT_OPSET

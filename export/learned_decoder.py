@@ -13,7 +13,6 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
-from mobilesam.export.chooser_graph import make_chooser
 from mobilesam.onnx import contract
 
 # For prompts of three points or more, padding counted, SAM's exporter chooses the single-mask output.
@@ -53,19 +52,22 @@ select (float[1, 4, 256, 256] four_masks, float[1, 4] four_ious, float[1, num_po
 _FOUR = {"low_res_masks": "four_masks", "iou_predictions": "four_ious"}
 
 
-def compose(four: onnx.ModelProto, one: onnx.ModelProto, graph: contract.Graph) -> onnx.ModelProto:
+def compose(
+    four: onnx.ModelProto, one: onnx.ModelProto, chooser: onnx.ModelProto, graph: contract.Graph
+) -> onnx.ModelProto:
     """Return the template of a decoder with the chooser inside.
 
     Args:
         four: the template of the decoder of all four masks.
         one: that of the decoder of one mask, of the same opset; its masks are resized as those of the result.
+        chooser: the graph of the chooser.
         graph: the contract of the result.
     """
     resized = [name for name in graph.output_names if name not in (*_FOUR, "confidence")]
     head_inputs = [value.name for value in four.graph.input if value.name != "orig_im_size"]
     head = onnx.utils.Extractor(four).extract_model(head_inputs, list(_FOUR))
     tail = onnx.utils.Extractor(one).extract_model(["low_res_masks", "orig_im_size"], resized)
-    chooser = onnx.version_converter.convert_version(make_chooser()[0], four.opset_import[0].version)
+    chooser = onnx.version_converter.convert_version(chooser, four.opset_import[0].version)
     select = onnx.parser.parse_graph(_SELECT)
     select.initializer.append(numpy_helper.from_array(np.array(np.nan, np.float32), "unknown"))
 

@@ -14,6 +14,7 @@ from onnx.external_data_helper import set_external_data
 
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import refuse_existing, write_bytes
+from mobilesam.masks import choosers
 from mobilesam.onnx.metadata import PREFIX
 
 MANIFEST = "manifest.json"
@@ -51,15 +52,19 @@ def serialize(model: onnx.ModelProto, name: str) -> dict[str, bytes]:
 
 
 def write_files(folder: Path, contents: Mapping[str, bytes], *, force: bool) -> None:
-    """Write ONNX files by name, and a manifest of their roles, shapes, preprocessing, sizes and digests."""
+    """Write ONNX files by name, and a manifest of their roles, shapes, preprocessing, sizes and digests.
+
+    The choosers file of the model may be among them.
+    """
     for name, content in contents.items():
         write_bytes(folder / name, content, force=force)
     entries = []
     for name, content in contents.items():
-        if not name.endswith(_DATA):
+        if not name.endswith((_DATA, choosers.NAME)):
             data = contents.get(name + _DATA)
             entries.append(_entry(name, content) | ({"data": _digest(name + _DATA, data)} if data else {}))
-    about = {"version": VERSION, "files": entries}
+    own = contents.get(choosers.NAME)
+    about = {"version": VERSION, "files": entries, **({"choosers": _digest(choosers.NAME, own)} if own else {})}
     write_bytes(folder / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
 
 

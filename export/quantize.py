@@ -22,6 +22,7 @@ from mobilesam.export import calibration, recipes
 from mobilesam.export.cases import synthetic_image
 from mobilesam.export.manifest import refuse_files, write_files
 from mobilesam.export.recipes import OPERATORS, PRECISION, Recipe
+from mobilesam.masks import choosers
 from mobilesam.masks.selection import LEARNED
 from mobilesam.onnx import OnnxSam, contract, metadata, recognition
 from mobilesam.predictor import SamPredictor
@@ -98,7 +99,7 @@ def quantize(
     force: bool = False,
     progress: Callable[[str], object] = lambda stage: None,
 ) -> list[File]:
-    """Write quantized copies of the files of a model.
+    """Write quantized copies of the files of a model, with a copy of its choosers.
 
     Args:
         source: folder of an export in float32.
@@ -132,7 +133,10 @@ def quantize(
             raise InputError(sentence("model", f"be an export of {DEFAULT}", f"one of {network} ({path})", remedy))
     if out.exists() and not out.is_dir():
         raise InputError(sentence("out", "be a folder", out, "choose another --out"))
-    refuse_files(out, [path.name for path, _ in parts.values()], force=force)
+    weights_id = metadata.of(parts[contract.ENCODER.role][1]).get("weights_sha256", "")
+    own = choosers.content_of(choosers.find(source, lambda: weights_id), weights_id)
+    others = {} if own is None else {choosers.NAME: own}
+    refuse_files(out, [*(path.name for path, _ in parts.values()), *others], force=force)
     feeds: dict[str, list[recipes.Feeds]] = {}
     if recipe is Recipe.static and calibrate is not None:
         progress("running the model on the calibration images")
@@ -151,7 +155,7 @@ def quantize(
         contents[path.name] = quantized.SerializeToString()
         sizes = path.stat().st_size, len(contents[path.name])
         files.append(File(path.name, role, *sizes, dict(Counter(_in_int8(quantized))), dict(Counter(left))))
-    write_files(out, contents, force=force)
+    write_files(out, contents | others, force=force)
     return files
 
 

@@ -22,8 +22,8 @@ from mobilesam.export import site_runtime
 from mobilesam.export.expectation_graph import make_expectation
 from mobilesam.export.quantize import quantize
 from mobilesam.export.site_source import GRAPHS
-from mobilesam.learned import LearnedFile
-from mobilesam.masks import box_chooser, chooser
+from mobilesam.learned import Learned
+from mobilesam.masks import choosers
 from mobilesam.onnx import contract, metadata, recognition
 
 VERSION = 1  # of the manifest
@@ -43,7 +43,7 @@ def model_files(
     """Return graphs of a model, and what was learned on its weights.
 
     Args:
-        source: a folder with an encoder and a split decoder.
+        source: a folder with an encoder and a split decoder, and the choosers of the model if it has its own.
         graphs: those that are wanted.
         precision: a recipe of quantization, or "float32", which leaves the graphs as they are.
         progress: called with a description of each stage.
@@ -60,7 +60,7 @@ def model_files(
             for file in quantize(source, Path(folder), progress=progress):
                 paths[file.role] = Path(folder) / file.name
         contents = {_graph_file(graph): paths[graph.role].read_bytes() for graph in graphs}
-    return contents | _learned(about["weights_sha256"], with_expectation=contract.ENCODER in graphs)
+    return contents | _learned(source, about["weights_sha256"], with_expectation=contract.ENCODER in graphs)
 
 
 def _refuse_other_graphs(parts: recognition.Parts, source: Path) -> None:
@@ -85,29 +85,31 @@ def _refuse_other_graphs(parts: recognition.Parts, source: Path) -> None:
         raise InputError(sentence("encoder", "be one of mobilesam export's default options", actual, remedy))
 
 
-def _learned(weights_id: str, *, with_expectation: bool) -> dict[str, bytes]:
-    """Return the files of what was learned on weights, if it was learned on these.
+def _learned(source: Path, weights_id: str, *, with_expectation: bool) -> dict[str, bytes]:
+    """Return the files of what was learned on the weights of a model in a folder.
 
     with_expectation: whether everything mode is among them.
     """
-    files = (chooser.FILE, box_chooser.FILE, expected_masks.FILE)
-    if not all(file.knows(weights_id) for file in files):
+    own = choosers.find(source, lambda: weights_id)
+    learned: tuple[Learned, ...] = (*own, expected_masks.FILE)
+    point, box, expectation = (each.arrays if each.knows(weights_id) else None for each in learned)
+    if not (point or box or expectation):
         return {}
-    learned = expected_masks.FILE.arrays
     about = {
-        "chooser": _arrays(chooser.FILE),
-        "box_chooser": _arrays(box_chooser.FILE),
-        "expectation": {"least": {mode: float(learned[f"least_{mode}"]) for mode in ("balanced", "fast")}},
+        "chooser": point and _encoded(point),
+        "box_chooser": box and _encoded(box),
+        "expectation": expectation
+        and {"least": {mode: float(expectation[f"least_{mode}"]) for mode in ("balanced", "fast")}},
     }
-    if not with_expectation:
+    if not (expectation and with_expectation):
         return {_LEARNED: _as_json(about)}
     model, _ = make_expectation()
     return {_graph_file(contract.EXPECTATION): model.SerializeToString(), _LEARNED: _as_json(about)}
 
 
-def _arrays(file: LearnedFile) -> dict[str, str]:
+def _encoded(learned: Mapping[str, Any]) -> dict[str, str]:
     """Return the arrays of numbers as base64 of little-endian float32."""
-    arrays = {key: np.asarray(array, "<f4") for key, array in file.arrays.items() if array.dtype.kind == "f"}
+    arrays = {key: np.asarray(array, "<f4") for key, array in learned.items() if array.dtype.kind == "f"}
     return {key: base64.b64encode(array.tobytes()).decode() for key, array in arrays.items()}
 
 

@@ -11,6 +11,8 @@ from pathlib import Path
 from mobilesam import loading
 from mobilesam.config import DEFAULT
 from mobilesam.errors import missing_dependency
+from mobilesam.files import write_bytes
+from mobilesam.masks import choosers
 from mobilesam.onnx import contract
 from mobilesam.onnx.bind import bind_weights
 from mobilesam.onnx.metadata import describe
@@ -23,7 +25,7 @@ GRAPHS = (contract.ENCODER, *contract.SPLIT_DECODER)
 
 @contextlib.contextmanager
 def source_of(model: str | None, progress: Callable[[str], object] = lambda stage: None) -> Iterator[Path]:
-    """Yield a folder with the encoder and the split decoder of a model.
+    """Yield a folder with the encoder and the split decoder of a model, and its choosers if it has its own.
 
     Args:
         model: see :func:`mobilesam.load`.
@@ -41,6 +43,9 @@ def source_of(model: str | None, progress: Callable[[str], object] = lambda stag
     with tempfile.TemporaryDirectory(prefix="mobilesam-") as folder:
         if network.variant == DEFAULT:
             _bind(network, Path(folder))
+            own = choosers.find(path, lambda: network.weights_id)
+            if content := choosers.content_of(own, network.weights_id):
+                write_bytes(choosers.file_of(Path(folder)), content)
         else:
             _export(path, Path(folder))
         yield Path(folder)

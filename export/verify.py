@@ -11,6 +11,7 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.export.cases import SHAPES, cases, synthetic_image
+from mobilesam.learned import Learned
 from mobilesam.masks import chooser
 from mobilesam.masks.selection import LEARNED
 from mobilesam.masks.upsampling import upsample
@@ -155,7 +156,7 @@ def _compare(
 ) -> None:
     actual = _all_masks(decoder.decoder, embedding, prompts)
     if actual.low_res_logits.shape[1] == 1:
-        mask = _choice(decoder.masks, expected, prompts, embedding.input_hw)
+        mask = _choice(decoder.masks, expected, prompts, embedding.input_hw, reference.choosers.point)
         expected = Decoded(expected.low_res_logits[:, [mask]], expected.iou_predictions[:, [mask]])
     errors.add(f"low_res_masks, {stage}", float(np.abs(actual.low_res_logits - expected.low_res_logits).max()), case)
     if decoder.scores_are_iou:
@@ -171,13 +172,14 @@ def _compare(
         errors.add("mask pixels, end to end", share, case)
 
 
-def _choice(masks: str | None, decoded: Decoded, prompts: Prompts, input_hw: tuple[int, int]) -> int:
+def _choice(masks: str | None, decoded: Decoded, prompts: Prompts, input_hw: tuple[int, int], learned: Learned) -> int:
     """Return the number of the mask that a decoder of one mask chooses; see :class:`_Decoder`."""
     if masks == "single":
         return 0
     logits, ious = (part[0] for part in decoded)
     if masks == LEARNED and prompts.single_point:
-        return int(chooser.confidences(logits, ious, prompts.point_coords[0, 0], input_hw).argmax())
+        click = prompts.point_coords[0, 0]
+        return int(chooser.confidences(logits, ious, click, input_hw, learned=learned.arrays).argmax())
     preference = np.array([1000.0, 0, 0, 0])  # of the single-mask output, by the number of points, padding counted
     return int((ious + (prompts.point_coords.shape[1] - 2.5) * preference).argmax())
 

@@ -230,7 +230,9 @@ class LearnedDecoder(Wrapper):
             size = self.decoder.resize_longest_image_size(orig_im_size, self.sam.config.image_size)
             height, width = size.tolist()
             click = point_coords[0, 0].numpy()
-            expected = chooser.confidences(low_res[0].numpy(), scores[0].numpy(), click, (height, width))
+            four = (low_res[0].numpy(), scores[0].numpy())
+            learned = self.sam.choosers.point.arrays
+            expected = chooser.confidences(*four, click, (height, width), learned=learned)
             index, confidence = int(expected.argmax()), float(expected.max())
         return (*(each[:, [index]] for each in outputs), torch.tensor([confidence]))
 

@@ -1,4 +1,4 @@
-"""Small learned models that the package contains: arrays in a file whose digest is known."""
+"""Small learned models: those that the package contains, in files whose digests are known, and others in memory."""
 
 from __future__ import annotations
 
@@ -6,13 +6,38 @@ import functools
 import hashlib
 import io
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from mobilesam.errors import WeightsError
+
+
+class Learned(Protocol):
+    """A small learned model.
+
+    arrays: by name, those of numbers as float32; "weights_ids" has those of the weights that it was learned on.
+    """
+
+    @property
+    def arrays(self) -> Mapping[str, Any]: ...
+
+    def knows(self, weights_id: str) -> bool:
+        """Return whether it was learned on the masks of these weights."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class LearnedArrays:
+    """A small learned model in memory."""
+
+    arrays: Mapping[str, Any] = field(repr=False)
+
+    def knows(self, weights_id: str) -> bool:
+        """Return whether the model was learned on the masks of these weights."""
+        return weights_id in self.arrays["weights_ids"].tolist()
 
 
 @dataclass(frozen=True)

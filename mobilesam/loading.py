@@ -16,6 +16,7 @@ from mobilesam import runtimes, weights
 from mobilesam.config import DEFAULT, FLOAT32, PRECISIONS, VARIANTS
 from mobilesam.errors import InputError, MissingDependencyError, sentence, unknown_name
 from mobilesam.files import exists, expanded
+from mobilesam.masks import choosers
 from mobilesam.model import MaskModel
 from mobilesam.optional import has_torch, import_torch
 from mobilesam.runtimes import Request
@@ -67,7 +68,8 @@ def load(
 
     Raises:
         InputError: an argument has a wrong value, or the device is not available.
-        WeightsError: the weights cannot be downloaded.
+        WeightsError: the weights cannot be downloaded, or the model's choosers file is damaged, see
+            :mod:`mobilesam.masks.choosers`.
         CheckpointError: the file is not a checkpoint of MobileSAM or SAM.
         MissingDependencyError: the backend is not installed.
     """
@@ -88,8 +90,7 @@ def load(
 
     if backend == "auto":
         backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
-        named = model is None or (isinstance(model, str) and model in (DEFAULT, *weights.names()))
-        if backend == "onnx" and not (exported or provider or named) and has_torch():
+        if backend == "onnx" and not (exported or provider or _is_name(model)) and has_torch():
             from mobilesam.onnx import templates
 
             # ONNX Runtime has templates for the default network. The others run on it once they are exported.
@@ -107,7 +108,24 @@ def load(
         precision=precision,
     )
     opened: MaskModel = runtime.open_model(request)
+    if (source := choosers_source(model)) is not None:
+        opened.choosers = choosers.find(source, lambda: opened.source_weights_id)
     return opened
+
+
+def choosers_source(model: StrPath | Sequence[StrPath] | None) -> Path | None:
+    """Return the checkpoint or folder that ``model`` names, for :mod:`mobilesam.masks.choosers`.
+
+    None for published weights, whose choosers are in the package.
+    """
+    if exported := find_export(model):
+        return exported[0].parent
+    return None if _is_name(model) else find_model(model)
+
+
+def _is_name(model: StrPath | Sequence[StrPath] | None) -> bool:
+    """Return whether ``model`` names published weights."""
+    return model is None or (isinstance(model, str) and model in (DEFAULT, *weights.names()))
 
 
 def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:

@@ -19,6 +19,7 @@ from mobilesam.arrays import AnyFloatArray, Array, FloatArray, IntArray, UInt8Ar
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
 from mobilesam.image.read import image_digest
 from mobilesam.masks.boxes import nms
+from mobilesam.masks.choosers import PUBLISHED, Choosers
 from mobilesam.prompts.arrays import Prompts
 
 Part = TypeVar("Part")
@@ -109,10 +110,14 @@ def encode_groups(
 
 
 class MaskModel(abc.ABC):
-    """An image encoder and a mask decoder behind NumPy arrays."""
+    """An image encoder and a mask decoder behind NumPy arrays.
+
+    choosers: what chooses the mask of a click or a box, if it was learned on :attr:`source_weights_id`.
+    """
 
     image_size: int = 1024
     mask_threshold: float = MASK_THRESHOLD
+    choosers: Choosers = PUBLISHED
 
     @property
     @abc.abstractmethod
@@ -219,6 +224,7 @@ class Wrapped(MaskModel):
         self._model = model
         self.image_size = model.image_size
         self.mask_threshold = model.mask_threshold
+        self.choosers = model.choosers
 
     @property
     def capabilities(self) -> Capabilities:

@@ -268,7 +268,7 @@ class SamPredictor(PredictorImage):
         """Return the logits, predicted IoUs and confidences of the chosen mask of each prompt, with C = 1."""
         model = self.mask_model
         kind = {"single_point": prompts.single_point, "single_box": prompts.single_box}
-        rule = rule_of(select, lambda: model.source_weights_id, **kind)
+        rule = rule_of(select, lambda: model.source_weights_id, **kind, choosers=model.choosers)
         every = confidences_of(model, embedding, prompts, decoded, rule)
         chosen = [choose(rule, *each) for each in zip(*decoded, every, strict=True)]
         confidences = [each[index] for each, index in zip(every, chosen, strict=True) if each is not None]

@@ -95,12 +95,19 @@ def segment_objects(
         InputError: a prompt or the rule cannot be used.
     """
     frame = Frame(embedding.input_hw, embedding.original_hw, model.image_size)
-    records = []
-    for prompt, candidates in zip(prompts, decode(model, embedding, prompts, select), strict=True):
-        scores = candidates.iou_predictions
-        places = np.argsort(-scores).tolist() if select == ALL else [candidates.place_of(prompt.chosen)]
-        records.append([record_of(prompt, candidates, place, frame, model.mask_threshold) for place in places])
-    return records
+    return [
+        records_of(prompt, candidates, frame, model.mask_threshold, select)
+        for prompt, candidates in zip(prompts, decode(model, embedding, prompts, select), strict=True)
+    ]
+
+
+def records_of(
+    prompt: ObjectPrompt, candidates: Candidates, frame: Frame, threshold: float, select: str | None
+) -> list[MaskRecord]:
+    """Return the records of a prompt from its candidate masks; see :func:`segment_objects`."""
+    scores = candidates.iou_predictions
+    places = np.argsort(-scores).tolist() if select == ALL else [candidates.place_of(prompt.chosen)]
+    return [record_of(prompt, candidates, place, frame, threshold) for place in places]
 
 
 def decode(
@@ -129,18 +136,21 @@ def confidences_of(
         WeightsError: the rule is "learned", and the file of the chooser is damaged.
     """
     box = prompts.single_box
-    file, expect = (box_chooser.FILE, box_chooser.confidences) if box else (chooser.FILE, chooser.confidences)
+    learned, expect = (
+        (model.choosers.box, box_chooser.confidences) if box else (model.choosers.point, chooser.confidences)
+    )
     known = decoded.iou_predictions.shape[1] == len(ALL_MASKS) and (box or prompts.single_point)
     try:
-        known = known and file.knows(model.source_weights_id)
+        known = known and learned.knows(model.source_weights_id)
     except WeightsError:
         if rule == LEARNED:
             raise
         known = False
     if not known:
         return [None] * len(prompts)
+    frame = (embedding.input_hw, model.image_size)
     return [
-        expect(logits, ious, points[:2] if box else points[0], embedding.input_hw, model.image_size)
+        expect(logits, ious, points[:2] if box else points[0], *frame, learned.arrays)
         for points, logits, ious in zip(prompts.point_coords, *decoded, strict=True)
     ]
 
@@ -245,7 +255,8 @@ def _rule(model: MaskModel, prompt: ObjectPrompt, select: str | None) -> str:
         return ALL
     default = prompt.chosen is not None
     kind = {"single_point": prompt.ambiguous, "single_box": prompt.boxed}
-    return rule_of(None if default else select, lambda: model.source_weights_id, **kind)
+    chosen = None if default else select
+    return rule_of(chosen, lambda: model.source_weights_id, **kind, choosers=model.choosers)
 
 
 def _mask_indices(prompt: ObjectPrompt, rule: str) -> tuple[int, ...]:

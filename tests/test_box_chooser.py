@@ -11,6 +11,7 @@ import pytest
 import mobilesam
 from mobilesam.errors import OutOfImageWarning, WeightsError
 from mobilesam.masks import box_chooser, chooser
+from mobilesam.masks.choosers import Choosers
 from mobilesam.masks.selection import rule_of
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
@@ -116,8 +117,9 @@ def test_a_box_outside_the_image(predictor) -> None:
     assert 0 <= float(one.confidence[0]) <= 1
 
 
-def test_a_damaged_file(tmp_path: Path, monkeypatch, predictor) -> None:
-    monkeypatch.setattr(box_chooser, "FILE", replace(box_chooser.FILE, path=tmp_path / "box_chooser.npz"))
+def test_a_damaged_file(tmp_path: Path, monkeypatch, onnx_sam, predictor) -> None:
+    missing = replace(box_chooser.FILE, path=tmp_path / "box_chooser.npz")
+    monkeypatch.setattr(onnx_sam, "choosers", Choosers(box=missing))
     with pytest.raises(WeightsError, match=r"The learned chooser of boxes .* cannot be used.*select='single'"):
         predictor.predict_one(box=BOXES[0])
     assert predictor.predict_one(box=BOXES[0], select="single").confidence is None

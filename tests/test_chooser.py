@@ -14,6 +14,7 @@ import pytest
 import mobilesam
 from mobilesam.errors import InputError, WeightsError
 from mobilesam.masks import chooser
+from mobilesam.masks.choosers import Choosers
 from mobilesam.masks.selection import choose, rule_of
 from mobilesam.model import Wrapped
 from mobilesam.prompts.object_prompt import ObjectPrompt
@@ -179,7 +180,7 @@ def test_a_damaged_file(tmp_path: Path, monkeypatch, onnx_sam, content: bytes | 
     path = tmp_path / "chooser.npz"
     if content is not None:
         path.write_bytes(content)
-    monkeypatch.setattr(chooser, "FILE", replace(chooser.FILE, path=path))
+    monkeypatch.setattr(onnx_sam, "choosers", Choosers(point=replace(chooser.FILE, path=path)))
     predictor = mobilesam.SamPredictor(onnx_sam)
     predictor.set_image(photo("coffee"))
     with pytest.raises(WeightsError, match=rf"The learned chooser .* cannot be used: {reason}.*select='agreement'"):

@@ -14,7 +14,7 @@ NAMES = [path.stem for path in notebooks.NOTEBOOKS]
 
 def test_they_are_all_seen() -> None:
     examples = {"automatic_mask_generator_example", "onnx_model_example", "predictor_example"}
-    assert set(NAMES) == {*examples, "evaluate_and_quantize"}
+    assert set(NAMES) == {*examples, "evaluate_and_quantize", "finetune_example"}
 
 
 @pytest.mark.parametrize("path", notebooks.NOTEBOOKS, ids=lambda path: path.stem)

@@ -43,6 +43,7 @@ PACKAGES = (
     Package("openvino", "openvino", "openvino", "running the network on OpenVINO", False, imported=False),
     Package("pyarrow", "pyarrow", "parquet", "Parquet files", False, imported=False),
     Package("ray", "ray", "ray", "batches on many machines", False, imported=False),
+    Package("s3fs", "s3fs", "storage", "images and results on s3://", False, imported=False),
 )
 _DEBIAN = "apt-get install libgl1 libglib2.0-0 (libglib2.0-0t64 on Debian 13 and Ubuntu 24.04)"
 _MATCHING = (

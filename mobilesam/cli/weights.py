@@ -132,12 +132,15 @@ def convert(
 ) -> None:
     """Convert a checkpoint to the official layout: .pt, which the reference implementation loads, or .safetensors.
 
+    Its choosers, NAME.choosers.npz beside it, are copied.
+
     mobilesam weights convert mobile_sam.safetensors mobile_sam.pt
 
     mobilesam weights convert encoder.onnx sam.onnx mobile_sam.safetensors
     """
     from mobilesam.errors import sentence
     from mobilesam.files import refuse_existing
+    from mobilesam.masks import choosers
     from mobilesam.weights import checkpoint
 
     *sources, target = paths
@@ -145,6 +148,14 @@ def convert(
         remedy = "for example: mobilesam weights convert mobile_sam.safetensors mobile_sam.pt"
         raise options.UsageError(sentence("the arguments of convert", "be IN and OUT", f"{len(paths)} paths", remedy))
     refuse_existing(target, force=force)
-    state = checkpoint.read(sources[0] if len(sources) == 1 else sources).state
-    checkpoint.write(target, state, force=force)
+    one = sources[0] if len(sources) == 1 else None
+    network = checkpoint.read(one or sources)
+    own = choosers.find(one or sources[0].parent, lambda: network.weights_id)
+    has_choosers = choosers.content_of(own, network.weights_id) is not None
+    if has_choosers:
+        refuse_existing(choosers.file_of(target), force=force)
+    checkpoint.write(target, network.state, force=force)
     typer.echo(target)
+    if has_choosers:
+        choosers.write(choosers.file_of(target), own, force=force)
+        typer.echo(choosers.file_of(target))

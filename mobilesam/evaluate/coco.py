@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import random
 import reprlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,7 @@ from mobilesam.arrays import BoolArray, FloatArray64
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.metrics import tight_box
 from mobilesam.files import exists
-from mobilesam.formats.coco_document import is_bbox, read_document
+from mobilesam.formats.coco_document import CocoDocument, is_bbox, read_document
 from mobilesam.formats.segmentation import decode_segmentation
 
 Split = Literal["all", "even", "odd"]
@@ -39,7 +40,7 @@ class Instance:
 
 @dataclass(frozen=True)
 class AnnotatedImage:
-    """An image of the annotations file and its annotations, not yet read or checked."""
+    """An image of the annotations and its annotations, as COCO has them, not yet decoded or checked."""
 
     file_name: str
     path: Path
@@ -48,18 +49,38 @@ class AnnotatedImage:
     annotations: tuple[Mapping[str, Any], ...]
 
 
+class FileProblem(NamedTuple):
+    """A file of annotations that was left out, relative to their folder, and the reason."""
+
+    file: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Dataset:
-    """The images to evaluate, in name order.
+    """Annotated images, in name order.
 
-    digest: sha256 of the annotations file.
+    digest: sha256 of the annotations file, or of the names and contents of several.
     orphans: annotations whose ``image_id`` is not among the images.
+    problems: the files that cannot be used.
     """
 
     images: tuple[AnnotatedImage, ...]
     categories: Mapping[Any, str]
     digest: str
     orphans: int = 0
+    problems: tuple[FileProblem, ...] = ()
+
+    def select(self, split: Split = "all", limit: int | None = None, seed: int | None = None) -> Dataset:
+        """Return some of the images; see :func:`load_coco`."""
+        images = self.images
+        if split != "all":
+            images = images[(0 if split == "even" else 1) :: 2]
+        if limit is not None and limit < len(images):
+            if seed is not None:
+                images = tuple(sorted(random.Random(seed).sample(images, limit), key=lambda image: image.file_name))
+            images = images[:limit]
+        return replace(self, images=images)
 
 
 def load_coco(
@@ -73,18 +94,20 @@ def load_coco(
     Raises:
         InputError: the file cannot be read, is not COCO instance JSON, or ``images`` is not a folder.
     """
-    if not images.is_dir():
+    require_folder(images)
+    return coco_dataset(read_document(annotations, need_masks=True), images).select(split, limit, seed)
+
+
+def require_folder(images: Path) -> None:
+    """Raise InputError if the folder of the images is not one."""
+    if not os.path.isdir(images):  # noqa: PTH112 (Path.is_dir raises for some paths)
         raise InputError(sentence("images", "be a folder", repr(str(images)), "pass the folder that holds the images"))
-    document = read_document(annotations, need_masks=True)
-    entries = sorted(document.images, key=lambda entry: str(entry["file_name"]))
-    if split != "all":
-        entries = entries[(0 if split == "even" else 1) :: 2]
-    if limit is not None and limit < len(entries):
-        if seed is not None:
-            entries = sorted(random.Random(seed).sample(entries, limit), key=lambda entry: str(entry["file_name"]))
-        entries = entries[:limit]
-    chosen = []
-    for entry in entries:
+
+
+def coco_dataset(document: CocoDocument, images: Path) -> Dataset:
+    """Return the images and annotations of a COCO file that has been read."""
+    described = []
+    for entry in sorted(document.images, key=lambda entry: str(entry["file_name"])):
         name, domain = str(entry["file_name"]), entry.get("domain")
         height, width = entry.get("height"), entry.get("width")
         path = images / name
@@ -92,8 +115,8 @@ def load_coco(
             path = images / Path(name).name
         stated = (height, width) if isinstance(height, int) and isinstance(width, int) else None
         domain = None if domain is None else str(domain)
-        chosen.append(AnnotatedImage(name, path, domain, stated, tuple(document.by_image[entry["id"]])))
-    return Dataset(tuple(chosen), document.categories, document.digest, document.orphans)
+        described.append(AnnotatedImage(name, path, domain, stated, tuple(document.by_image[entry["id"]])))
+    return Dataset(tuple(described), document.categories, document.digest, document.orphans)
 
 
 def read_instances(

@@ -70,7 +70,7 @@ def evaluate(
     fast_padding: bool = False,
     watch: Stopwatch | None = None,
     journal: Journal | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
 ) -> Evaluation:
     """Prompt every instance of a data set and compare the predicted masks with the annotated ones.
 

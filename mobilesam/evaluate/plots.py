@@ -11,7 +11,7 @@ import numpy as np
 
 from mobilesam.arrays import BoolArray, UInt8Array
 from mobilesam.bench.figures import COLORS, INK, MUTED, figure, plain
-from mobilesam.evaluate.coco import Dataset, read_instances
+from mobilesam.evaluate.coco import AnnotatedImage, Dataset, read_instances
 from mobilesam.evaluate.evaluation import Evaluation
 from mobilesam.evaluate.journal import Record
 from mobilesam.evaluate.metrics import tight_box
@@ -21,6 +21,7 @@ from mobilesam.image.read import read_image
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.text import Text
 
 BINS = 20
 LOWEST = 12
@@ -101,22 +102,44 @@ def lowest_ious(
         for panel in panels:
             panel.set_axis_off()
         for panel, (_, record, place) in zip(panels, worst, strict=False):
-            entry, instance = images[record["file_name"]], record["instances"][place]
-            image = read_image(entry.path)
-            truth = read_instances(entry, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
-            _tile(panel, image, truth, instance[kind])
-            about = f"{instance['category']} {instance['annotation_id']}, {record['file_name']}"
-            panel.text(0, -0.02, plain(about, 54), transform=panel.transAxes, va="top", fontsize=9, color=MUTED,
-                       parse_math=False)  # fmt: skip
+            instance = record["instances"][place]
+            image, truth = image_and_truth(images[record["file_name"]], place, dataset)
+            tile(panel, image, truth, instance[kind])
+            caption(panel, record["file_name"], instance)
 
 
-def _tile(axes: Axes, image: UInt8Array, truth: BoolArray, result: Record) -> None:
+def image_and_truth(entry: AnnotatedImage, place: int, dataset: Dataset) -> tuple[UInt8Array, BoolArray]:
+    """Return an image and the annotated mask of one of its usable objects."""
+    image = read_image(entry.path)
+    return image, read_instances(entry, (image.shape[0], image.shape[1]), dataset.categories)[0][place].mask
+
+
+def caption(axes: Axes, file_name: str, instance: Record, length: int = 54) -> Text:
+    """Write an object's category, annotation and image below a tile, in at most ``length`` characters."""
+    about = f"{instance['category']} {instance['annotation_id']}, {file_name}".strip()
+    return axes.text(0, -0.02, plain(about, length), transform=axes.transAxes, va="top", fontsize=9, color=MUTED,
+                     parse_math=False)  # fmt: skip
+
+
+def predicted_mask(result: Record, truth: BoolArray) -> BoolArray:
+    """Return the predicted mask of a result, in the frame of the annotated one."""
+    hw = (truth.shape[0], truth.shape[1])
+    return decode_segmentation({"size": list(hw), "counts": result["rle"]}, hw)
+
+
+def tile(
+    axes: Axes, image: UInt8Array, truth: BoolArray, result: Record, *, region: BoolArray | None = None, label: str = ""
+) -> None:
+    """Draw the part of an image around an object, with its outline, the prompt and the predicted mask.
+
+    region: (H, W) bool, what has to be visible; by default both masks.
+    label: placed before the IoUs in the title.
+    """
     from matplotlib.patches import Rectangle
     from matplotlib.patheffects import withStroke
 
-    hw = (truth.shape[0], truth.shape[1])
-    prediction = decode_segmentation({"size": list(hw), "counts": result["rle"]}, hw)
-    left, top, right, bottom = _window(truth | prediction)
+    prediction = predicted_mask(result, truth)
+    left, top, right, bottom = _window(truth | prediction if region is None else region)
     crop, extent = np.s_[top:bottom, left:right], (left, right, bottom, top)
     axes.imshow(image[crop], extent=extent)
     fill = np.multiply.outer(prediction[crop], np.array([61, 158, 255, 130], np.uint8))
@@ -132,7 +155,7 @@ def _tile(axes: Axes, image: UInt8Array, truth: BoolArray, result: Record) -> No
         axes.plot(x + 0.5, y + 0.5, marker, color=color, markeredgecolor="white", markersize=9)
     axes.set(xlim=(left, right), ylim=(bottom, top))
     predicted = f", predicted {result['predicted'][result['chosen']]:.2f}" if "predicted" in result else ""
-    axes.set_title(f"IoU {final_iou(result):.2f}{predicted}", pad=4)
+    axes.set_title(f"{label}IoU {final_iou(result):.2f}{predicted}", pad=4)
 
 
 def _window(region: BoolArray) -> tuple[int, int, int, int]:

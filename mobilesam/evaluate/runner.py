@@ -72,7 +72,7 @@ def measure(
     *,
     watch: Stopwatch | None = None,
     journal: Journal | None = None,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Callable[[int, int, str], object] | None = None,
 ) -> list[Record]:
     """Return one record per image, in the order of the data set.
 

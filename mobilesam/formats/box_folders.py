@@ -17,7 +17,7 @@ from mobilesam.files import is_number
 from mobilesam.formats.boxes import Boxes, Ids, box_prompt, number_of, read_json, read_text
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
 
-_NAMES_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
+NAMES_FILES = ("data.yaml", "dataset.yaml", "classes.txt")
 _FOLDERS_ABOVE = 3  # in which the names of classes are searched, as in labels/train
 _SLACK = 0.1  # of normalized boxes beyond the image
 
@@ -31,7 +31,7 @@ def read_folder(folder: Path) -> PromptFile:
     Raises:
         InputError: the folder has neither or both, or nothing in it is valid.
     """
-    texts = sorted(path for path in folder.rglob("*.txt") if path.name not in _NAMES_FILES)
+    texts = sorted(path for path in folder.rglob("*.txt") if path.name not in NAMES_FILES)
     documents = sorted(folder.rglob("*.json"))
     if bool(texts) == bool(documents):
         actual = f"{folder} with {'both' if texts else 'neither'}"
@@ -41,7 +41,7 @@ def read_folder(folder: Path) -> PromptFile:
     if len(set(stems)) < len(stems):
         twice = next(stem for stem in stems if stems.count(stem) > 1)
         raise InputError(sentence(f"{folder}: {twice!r}", "be the name of one file", "several", "give one subfolder"))
-    return _yolo_folder(texts, *_class_names(folder)) if texts else _labelme_folder(folder, documents)
+    return _yolo_folder(texts, *class_names(folder)) if texts else _labelme_folder(folder, documents)
 
 
 def _yolo_folder(texts: Sequence[Path], names: Mapping[int, str], files: Sequence[Path]) -> PromptFile:
@@ -53,8 +53,7 @@ def _yolo_folder(texts: Sequence[Path], names: Mapping[int, str], files: Sequenc
                     with boxes.entry():
                         boxes.add(path.stem, _yolo_prompt(line.split(), f"{path} line {place}", names))
     prompts = boxes.prompts(by_stem=True, ids=Ids({}, {name: number for number, name in names.items()}))
-    highest = max(names, default=-1)
-    return replace(prompts, labels=tuple(names.get(number, str(number)) for number in range(highest + 1)))
+    return replace(prompts, labels=labels_in_order(names))
 
 
 def _yolo_prompt(fields: Sequence[str], where: str, names: Mapping[int, str]) -> ObjectPrompt:
@@ -90,10 +89,13 @@ def _yolo_prompt(fields: Sequence[str], where: str, names: Mapping[int, str]) ->
     return replace(box_prompt(box, where, label, score, identity), normalized=True)
 
 
-def _class_names(folder: Path) -> tuple[dict[int, str], list[Path]]:
-    """Return the names of YOLO's classes by number, from the nearest file of names, and that file."""
+def class_names(folder: Path) -> tuple[dict[int, str], list[Path]]:
+    """Return the names of YOLO's classes by number, from the nearest file of names, and that file.
+
+    folder: of the labels, or the file of names itself.
+    """
     above = [folder, *itertools.islice(folder.absolute().parents, _FOLDERS_ABOVE)]
-    for path in (place / name for place in above for name in _NAMES_FILES):
+    for path in [folder, *(place / name for place in above for name in NAMES_FILES)]:
         if path.is_file():
             text = read_text(path)
             if path.suffix == ".txt":
@@ -101,9 +103,14 @@ def _class_names(folder: Path) -> tuple[dict[int, str], list[Path]]:
             names = _names_in_yaml(text, path)
             if names:
                 return names, [path]
-    message = f"there is no {', '.join(_NAMES_FILES)} near {folder}, so that the classes are called by their numbers"
+    message = f"there is no {', '.join(NAMES_FILES)} near {folder}, so that the classes are called by their numbers"
     warnings.warn(message, FormatLossWarning, stacklevel=3)
     return {}, []
+
+
+def labels_in_order(names: Mapping[int, str]) -> tuple[str, ...]:
+    """Return the names of classes in the order of their numbers; a class without a name is called by its number."""
+    return tuple(names.get(number, str(number)) for number in range(max(names, default=-1) + 1))
 
 
 def _names_in_yaml(text: str, path: Path) -> dict[int, str]:

@@ -35,16 +35,25 @@ def read_document(path: Path, *, need_masks: bool = False) -> CocoDocument:
     Raises:
         InputError: it cannot be read, is not COCO instance JSON, or masks are needed and there are none.
     """
-    try:
-        raw = read_bytes(path, MAX_DATASET_BYTES, pipes=True)
-    except OSError as error:
-        reason = error.strerror or type(error).__name__
-        raise InputError(f"The annotations {path} cannot be read ({reason}). Check the path.") from error
+    raw = read_annotations(path)
     try:
         content = parse_json(raw)
     except ValueError as error:
         raise InputError(_not_coco(path, f"a file that is not JSON ({error})")) from error
     return check_document(content, raw, path, need_masks=need_masks)
+
+
+def read_annotations(path: Path) -> bytes:
+    """Return the content of a file of annotations, or of a pipe that gives one.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        return read_bytes(path, MAX_DATASET_BYTES, pipes=True)
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        raise InputError(f"The annotations {path} cannot be read ({reason}). Check the path.") from error
 
 
 def check_document(content: Any, raw: bytes, path: Path, *, need_masks: bool = False) -> CocoDocument:

@@ -78,6 +78,21 @@ def read_geojson(path: Path, hw: tuple[int, int] | None = None, transform: Trans
     """
     try:
         content = parse_json(read_bytes(path, MAX_DATASET_BYTES, pipes=True))
+    except MALFORMED as error:
+        raise _no_geojson(path, error) from error
+    return parse_geojson(content, path, hw, transform)
+
+
+def has_size(content: Any) -> bool:
+    """Return whether the JSON content of a GeoJSON file states the size of its image."""
+    return isinstance(content, dict) and bool(content.get("image") or content.get("picture"))
+
+
+def parse_geojson(
+    content: Any, path: Path, hw: tuple[int, int] | None = None, transform: Transform = IDENTITY
+) -> MaskedImage:
+    """Return what :func:`read_geojson` does for the JSON content of a file."""
+    try:
         about = content.get("image") or content.get("picture") or {}
         if about:
             hw, transform = image_size(about["height"], about["width"]), _matrix(about["transform"])

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from mobilesam.arrays import BoolArray
+from mobilesam.arrays import AnyIntArray
 from mobilesam.errors import InputError, sentence
 from mobilesam.files import MALFORMED, MAX_TEXT_BYTES, is_number, parse_json, read_bytes, write_bytes
 from mobilesam.formats.masked_image import MaskedImage, details_of, image_size, known, label_of, read_record
@@ -70,13 +70,21 @@ def read_labelme(path: Path) -> MaskedImage:
     """
     try:
         content = parse_json(read_bytes(path, MAX_TEXT_BYTES, pipes=True))
+    except MALFORMED as error:
+        raise _no_labelme(path, error) from error
+    return parse_labelme(content, path)
+
+
+def parse_labelme(content: Any, path: Path) -> MaskedImage:
+    """Return what :func:`read_labelme` does for the JSON content of a file."""
+    try:
         hw = image_size(content["imageHeight"], content["imageWidth"])
-        masks: dict[Any, BoolArray] = {}
+        masks: dict[Any, AnyIntArray] = {}  # boundaries
         about: dict[Any, dict[str, Any]] = {}
         for place, shape in enumerate(content["shapes"]):
             key = f"alone {place}" if shape.get("group_id") is None else shape["group_id"]
-            mask = _area(shape, hw)
-            masks[key] = masks[key] | mask if key in masks else mask
+            area = _area(shape, hw)
+            masks[key] = rle.union([masks[key], area]) if key in masks else area
             about.setdefault(key, shape)
         records = []
         for key, shape in about.items():
@@ -87,7 +95,7 @@ def read_labelme(path: Path) -> MaskedImage:
                 iou, score = score, None
             records.append(
                 read_record(
-                    rle.boundaries_of(masks[key]),
+                    masks[key],
                     hw,
                     predicted_iou=iou,
                     label=_label(shape["label"]),
@@ -98,9 +106,12 @@ def read_labelme(path: Path) -> MaskedImage:
             )
         return MaskedImage(str(content["imagePath"]), hw, records)
     except MALFORMED as error:
-        actual = str(error) if isinstance(error, InputError) else repr(error)
-        remedy = "save it with labelme again"
-        raise InputError(sentence(path.name, "be labelme's JSON", actual, remedy)) from error
+        raise _no_labelme(path, error) from error
+
+
+def _no_labelme(path: Path, error: Exception) -> InputError:
+    actual = str(error) if isinstance(error, InputError) else repr(error)
+    return InputError(sentence(path.name, "be labelme's JSON", actual, "save it with labelme again"))
 
 
 def _text(value: float | str) -> str:
@@ -118,8 +129,8 @@ def _label(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _area(shape: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
-    """Return the mask that labelme makes of a shape."""
+def _area(shape: dict[str, Any], hw: tuple[int, int]) -> AnyIntArray:
+    """Return the boundaries of the mask that labelme makes of a shape."""
     kind, points = shape.get("shape_type") or "polygon", [(float(x), float(y)) for x, y in shape["points"]]
     if not all(is_number(value) for point in points for value in point):
         raise InputError(f"the points {reprlib.repr(points)}, which are not pairs of finite numbers")
@@ -142,4 +153,5 @@ def _area(shape: dict[str, Any], hw: tuple[int, int]) -> BoolArray:
         canvas.paste(stencil, (round(points[0][0]), round(points[0][1])))
     else:
         raise InputError(f"the shape_type {reprlib.repr(kind)}, which is not polygon, rectangle, circle or mask")
-    return np.array(canvas, np.bool_)
+    box = canvas.getbbox() or (0, 0, 0, 0)
+    return rle.boundaries_of_columns(np.array(canvas.crop(box), np.bool_).T, box[:2], hw[0])

@@ -64,6 +64,15 @@ def read_mask(path: Path) -> BoolArray:
     return mask
 
 
+def is_map(path: Path) -> bool:
+    """Return whether a file is an image of one channel, as a map of masks is; only its header is read."""
+    try:
+        with open_file(path) as stream, open_header(stream) as image:
+            return len(image.getbands()) == 1
+    except DECODE_ERRORS:
+        return False
+
+
 def read_map(path: Path) -> MaskedImage:
     """Read a map of masks, indexed or 16-bit, in the order of their numbers.
 

@@ -15,20 +15,26 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from mobilesam.arrays import BoolArray, IntArray
+from mobilesam.arrays import AnyIntArray, BoolArray, IntArray
 from mobilesam.errors import FormatLossWarning
+from mobilesam.masks import rle
 
 _NEAR_STEPS = 4  # of walking to and fro between two outlines; a short bridge is wanted, not the shortest
 
 
-def rings_of(mask: BoolArray) -> list[IntArray]:
+def rings_of(mask: BoolArray, simplification: float = 0.0) -> list[IntArray]:
     """Return one closed ring for each part of a mask, (H, W) bool, the largest first.
 
     A ring is (N, 2) int64 with x and y of pixels, at least three corners: those of a lone pixel are all the same.
+
+    Args:
+        simplification: corners are left out where the outline moves by at most this share of its length.
     """
     contours, tree = cv2.findContours(mask.astype(np.uint8), cv2.RETR_CCOMP, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return []
+    if simplification:
+        contours = [cv2.approxPolyDP(each, simplification * cv2.arcLength(each, True), True) for each in contours]
     corners = [np.asarray(contour, np.int64).reshape(-1, 2) for contour in contours]
     parents = np.asarray(tree)[0, :, 3].tolist()
     outer = [index for index, parent in enumerate(parents) if parent < 0]
@@ -51,6 +57,14 @@ def filled(rings: Iterable[npt.ArrayLike], hw: tuple[int, int]) -> BoolArray:
     for ring in rings:
         cv2.fillPoly(canvas, [np.asarray(ring, np.int32).reshape(-1, 2)], 1)
     return canvas.astype(np.bool_)
+
+
+def filled_boundaries(ring: IntArray, hw: tuple[int, int]) -> AnyIntArray:
+    """Return the boundaries of what a ring inside the image covers as in :func:`filled`, by its box alone."""
+    origin = ring.min(axis=0)
+    width, height = (ring.max(axis=0) - origin + 1).tolist()
+    window = filled([ring - origin], (height, width))
+    return rle.boundaries_of_columns(window.T, (int(origin[0]), int(origin[1])), hw[0])
 
 
 def joined(ring: IntArray, other: IntArray) -> IntArray:

@@ -15,7 +15,7 @@ import numpy as np
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.files import MAX_TEXT_BYTES, read_bytes, write_bytes
 from mobilesam.formats.masked_image import OBJECT, MaskedImage, label_of, read_record
-from mobilesam.formats.polygons import filled, one_ring_of
+from mobilesam.formats.polygons import filled_boundaries, one_ring_of
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
 
@@ -80,5 +80,5 @@ def read_yolo(path: Path, hw: tuple[int, int], labels: Sequence[str] = (OBJECT,)
             raise InputError(sentence(f"{path.name}, line {place}", requirement, repr(line[:60]), remedy)) from error
         corners = np.minimum(corners, (hw[1] - 1, hw[0] - 1))
         label = labels[number] if number < len(labels) else str(number)
-        records.append(read_record(rle.boundaries_of(filled([corners], hw)), hw, label=label))
+        records.append(read_record(filled_boundaries(corners, hw), hw, label=label))
     return MaskedImage(path.stem, hw, records)

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from mobilesam.arrays import UInt8Array
 from mobilesam.errors import InputError, sentence
@@ -30,6 +30,12 @@ from mobilesam.image.pixels import to_rgb as to_rgb
 
 MAX_PIXELS = 200_000_000  # twice those of a 100-megapixel camera; 600 MB as RGB
 MAX_BYTES = 2**30  # of an encoded image, which pipes and some formats require to be read at once
+
+# Suffixes of images in a folder. A path that names a single image may have any suffix.
+SUFFIXES = (
+    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
+    *(".jp2", ".avif", ".heic", ".ppm", ".pgm"),
+)
 
 # What Pillow's decoders raise on damaged data, as found by fuzzing; the last few are bugs of decoders.
 DECODE_ERRORS = (*MALFORMED, struct.error, zlib.error, Image.DecompressionBombError)
@@ -70,6 +76,30 @@ def count_frames(content: bytes) -> int:
             return int(getattr(image, "n_frames", 1))
     except DECODE_ERRORS:
         return 1
+
+
+def read_image_hw(path: Path) -> tuple[int, int]:
+    """Return the (height, width) that :func:`read_image` gives an image file, from its header alone.
+
+    An EXIF orientation that stands behind the pixels of a PNG is not read.
+
+    Raises:
+        InputError: the file is missing, unreadable or not an image.
+    """
+    try:
+        with open_file(path) as stream, open_header(stream) as image:
+            width, height = image.size
+            if tags := getattr(image, "tag_v2", None):  # of a TIFF, whose size some releases of Pillow give as viewed
+                width, height = tags.get(ExifTags.Base.ImageWidth, width), tags.get(ExifTags.Base.ImageLength, height)
+            try:
+                exif = Image.Image.getexif(image)  # that of a PNG decodes its pixels
+            except SyntaxError:
+                exif = Image.Exif()
+            return (width, height) if exif.get(ExifTags.Base.Orientation) in (5, 6, 7, 8) else (height, width)
+    except DECODE_ERRORS as error:
+        unknown = isinstance(error, UnidentifiedImageError)
+        reason = "its content is not an image" if unknown else getattr(error, "strerror", None) or error
+        raise InputError(f"The image {path} cannot be read ({reason}). Check the file.") from error
 
 
 def image_digest(image_rgb: UInt8Array) -> str:

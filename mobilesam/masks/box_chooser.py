@@ -6,7 +6,9 @@ the box. ``python -m benchmarks.chooser learn --boxes`` learns it; docs/accuracy
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,8 @@ FILE = LearnedFile(
     instead="take the single mask (select='single', --select single)",
 )
 
+_FIT = 7  # features of each mask
+FEATURES = chooser.FEATURES + chooser.MASKS * _FIT
 LARGEST_DIFFERENCE = 2.0  # of an edge, in sides of the box
 
 
@@ -32,19 +36,21 @@ def confidences(
     corners: FloatArray | FloatArray64,
     input_hw: tuple[int, int],
     image_size: int = 1024,
+    learned: Mapping[str, Any] | None = None,
 ) -> FloatArray:
     """Return the IoU to expect between each mask and the object in a box, (4,) float32 in 0..1.
 
     Args:
         corners: (2, 2), x y of the upper left and of the lower right corner in pixels of the model frame; they may lie
             outside the image.
-        low_res_logits, iou_predictions, input_hw, image_size: as in :func:`mobilesam.masks.chooser.confidences`.
+        low_res_logits, iou_predictions, input_hw, image_size, learned: as in
+            :func:`mobilesam.masks.chooser.confidences`.
 
     Raises:
         WeightsError: the file of the chooser is damaged.
     """
     values = features_of(low_res_logits, iou_predictions, corners, input_hw, image_size)
-    return chooser.expected_ious(values, FILE.arrays)
+    return chooser.expected_ious(values, FILE.arrays if learned is None else learned)
 
 
 def features_of(
@@ -76,7 +82,7 @@ def _fit(mask: BoolArray, box: FloatArray64, side: int) -> FloatArray:
     height, width = mask.shape
     inside = np.count_nonzero(mask[down[:height]][:, across[:width]])
     area, size = int(np.count_nonzero(mask)), int(np.count_nonzero(down) * np.count_nonzero(across))
-    values = np.zeros(7, np.float32)
+    values = np.zeros(_FIT, np.float32)
     values[:2] = inside / max(area, 1), inside / max(size, 1)
     filled_rows, filled_columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if len(filled_rows):

@@ -31,6 +31,7 @@ FILE = LearnedFile(
 
 MASKS = len(ALL_MASKS)
 STEP = 2  # every second row and column of the logits is used
+FEATURES = 104  # of four masks
 OFFSETS = (1.0, 2.0, 4.0)  # of the threshold
 DISKS = (0.25, 1.0, 4.0)  # areas of disks around the click, relative to the mask's
 LIMIT = 3.0  # standardized features are cut off here, so that no outlier decides
@@ -47,6 +48,7 @@ def confidences(
     point_xy: Sequence[float] | Array,
     input_hw: tuple[int, int],
     image_size: int = 1024,
+    learned: Mapping[str, Any] | None = None,
 ) -> FloatArray:
     """Return the IoU to expect between each mask and the object that was meant, (4,) float32 in 0..1.
 
@@ -56,11 +58,13 @@ def confidences(
         point_xy: the foreground point, x y in pixels of the model frame; it may lie outside the image.
         input_hw: (height, width) of the image in the model frame.
         image_size: side of the model frame.
+        learned: the arrays of a chooser; by default of that for the published weights.
 
     Raises:
         WeightsError: the file of the chooser is damaged.
     """
-    return expected_ious(features_of(low_res_logits, iou_predictions, point_xy, input_hw, image_size), FILE.arrays)
+    values = features_of(low_res_logits, iou_predictions, point_xy, input_hw, image_size)
+    return expected_ious(values, FILE.arrays if learned is None else learned)
 
 
 def features_of(

@@ -15,13 +15,20 @@ import numpy as np
 from mobilesam.arrays import FloatArray
 from mobilesam.config import MASK_THRESHOLD, MULTIMASK, SINGLE_MASK
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.masks import box_chooser, chooser
+from mobilesam.masks.choosers import PUBLISHED, Choosers
 
 LEARNED = "learned"
 RULES = (LEARNED, "agreement", "score", "single")
 
 
-def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: bool, single_box: bool) -> str:
+def rule_of(
+    select: str | None,
+    weights_id: Callable[[], str],
+    *,
+    single_point: bool,
+    single_box: bool,
+    choosers: Choosers = PUBLISHED,
+) -> str:
     """Return the rule for a prompt.
 
     Args:
@@ -32,6 +39,7 @@ def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: 
             the rule depends on it, since it may be computed from all weights.
         single_point: whether the prompt is a single foreground point.
         single_box: whether the prompt is a box alone.
+        choosers: those of the model.
 
     Raises:
         InputError: ``select`` is not one of the rules, or is "learned" for a point and other weights.
@@ -42,10 +50,10 @@ def rule_of(select: str | None, weights_id: Callable[[], str], *, single_point: 
     if select not in (None, LEARNED):
         return select
     if single_box:
-        return LEARNED if box_chooser.FILE.knows(weights_id()) else "single"
+        return LEARNED if choosers.box.knows(weights_id()) else "single"
     if not single_point:
         return "single"
-    if chooser.FILE.knows(weights_id()):
+    if choosers.point.knows(weights_id()):
         return LEARNED
     if select is None:
         return "agreement"

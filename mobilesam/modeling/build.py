@@ -9,6 +9,7 @@ from pathlib import Path
 
 from mobilesam.config import VARIANTS
 from mobilesam.errors import CheckpointError, InputError, sentence, unknown_name
+from mobilesam.masks import choosers
 from mobilesam.modeling import Sam
 from mobilesam.weights import checkpoint as checkpoints
 
@@ -61,7 +62,9 @@ def _build(variant: str, checkpoint: StrPath | None) -> Sam:
     if content.variant != variant:
         remedy = f"build it with sam_model_registry[{content.variant!r}]"
         raise CheckpointError(sentence("checkpoint", f"be one of {variant}", content.description, remedy))
-    return from_checkpoint(content)
+    sam = from_checkpoint(content)
+    sam.choosers = choosers.find(Path(checkpoint), lambda: content.weights_id)
+    return sam
 
 
 build_sam = build_sam_vit_t

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from mobilesam.config import MASK_THRESHOLD, EncoderConfig, SamConfig
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
+from mobilesam.masks.choosers import PUBLISHED, Choosers
 from mobilesam.modeling.image_encoder import ImageEncoderViT
 from mobilesam.modeling.mask_decoder import MaskDecoder
 from mobilesam.modeling.prompt_encoder import PromptEncoder
@@ -17,10 +18,14 @@ from mobilesam.modeling.tiny_vit_sam import TinyViT
 
 
 class Sam(nn.Module):
-    """An image encoder, a prompt encoder and a mask decoder; built in eval mode."""
+    """An image encoder, a prompt encoder and a mask decoder; built in eval mode.
+
+    choosers: those of its checkpoint, see :attr:`mobilesam.model.MaskModel.choosers`.
+    """
 
     mask_threshold: float = MASK_THRESHOLD
     image_format: str = "RGB"
+    choosers: Choosers = PUBLISHED
     pixel_mean: Tensor
     pixel_std: Tensor
 

@@ -16,6 +16,7 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.geometry import covered_tokens
 from mobilesam.image.model_input import complete_features, empty_input, encode_together, encoder_input
 from mobilesam.masks import device_nms
+from mobilesam.masks.choosers import Choosers
 from mobilesam.model import Capabilities, Embedding, MaskModel, Scored, complete, encode_groups
 from mobilesam.modeling import Sam
 from mobilesam.modeling.mask_decoder import PromptScores
@@ -64,6 +65,14 @@ class TorchSam(MaskModel):
             state = {key: value.float().cpu().numpy() for key, value in self.sam.state_dict().items()}
             self._weights_id = version, state_digest(state)
         return self._weights_id[1]
+
+    @property
+    def choosers(self) -> Choosers:
+        return self.sam.choosers
+
+    @choosers.setter
+    def choosers(self, choosers: Choosers) -> None:
+        self.sam.choosers = choosers
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self.encode_batch([image], fast_padding=fast_padding)[0]

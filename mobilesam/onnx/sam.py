@@ -183,7 +183,12 @@ class OnnxSam(MaskModel):
 
     @cached_property
     def worker(self) -> OnnxSam:
-        return OnnxSam(self._encoder, self._open_worker(), self._weights_id) if self._open_worker else self
+        if not self._open_worker:
+            return self
+        source = self._source_weights_id
+        worker = OnnxSam(self._encoder, self._open_worker(), self._weights_id, source_weights_id=source)
+        worker.choosers = self.choosers
+        return worker
 
     def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
         return self.encode_batch([image], fast_padding=fast_padding)[0]

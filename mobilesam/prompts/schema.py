@@ -29,25 +29,37 @@ def parse_marks(marks: list[Any], name: str) -> ObjectPrompt:
     Raises:
         InputError: a mark is neither a point nor the only rectangle, or there are background points alone.
     """
-    points, labels, box = [], [], None
+    prompts = parse_marks_of_objects(marks, name)
+    if not prompts:
+        raise InputError(sentence(name, "have at least one mark", "an empty list", "add a point or a rectangle"))
+    if len(prompts) > 1:
+        second = [index for index, mark in enumerate(marks) if mark["type"] == "rectangle"][1]
+        remedy = 'several boxes are several objects: write {"version": 1, "objects": [{"box": ...}, ...]}'
+        raise InputError(sentence(name, "have one rectangle at most", f"a second one at {name}[{second}]", remedy))
+    refuse_without_object(prompts[0], name)
+    return prompts[0]
+
+
+def parse_marks_of_objects(marks: list[Any], name: str) -> tuple[ObjectPrompt, ...]:
+    """Read marks, each rectangle of which is an object with all the points; no object for no marks.
+
+    Raises:
+        InputError: a mark is neither a point nor a rectangle.
+    """
+    points, labels, boxes = [], [], []
     for index, mark in enumerate(marks):
         where = f"{name}[{index}]"
         refuse_unknown_keys(mark, ("type", "data", "label"), where)
         if mark.get("type") == "point":
             points.append(_numbers(mark.get("data"), f"{where}.data", (2,), "[x, y]"))
             labels.append(_label(mark.get("label", 1), where))
-        elif mark.get("type") == "rectangle" and box is None:
-            box = _numbers(mark.get("data"), f"{where}.data", (4,), "[x1, y1, x2, y2]")
         elif mark.get("type") == "rectangle":
-            remedy = 'several boxes are several objects: write {"version": 1, "objects": [{"box": ...}, ...]}'
-            raise InputError(sentence(name, "have one rectangle at most", f"a second one at {where}", remedy))
+            boxes.append(_numbers(mark.get("data"), f"{where}.data", (4,), "[x1, y1, x2, y2]"))
         else:
             raise InputError(unknown_name(f"{where}.type", mark.get("type"), ("point", "rectangle")))
-    if not marks:
-        raise InputError(sentence(name, "have at least one mark", "an empty list", "add a point or a rectangle"))
-    prompt = _prompt(points, labels, box)
-    refuse_without_object(prompt, name)
-    return prompt
+    if boxes:
+        return tuple(_prompt(points, labels, box) for box in boxes)
+    return (_prompt(points, labels, None),) if points else ()
 
 
 def entry_of(prompt: ObjectPrompt) -> dict[str, Any]:

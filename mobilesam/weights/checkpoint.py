@@ -152,9 +152,7 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
         CheckpointError: ``state`` does not have the tensors of a MobileSAM or SAM.
     """
     path = expanded(path)
-    if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
-        choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
-        raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
+    check_suffix(path)
     used = {key: value.shape for key, value in state.items() if not state_dict.is_ignored(key)}
     variant = state_dict.variant_of(used)
     if wrong := recognition.difference(state_dict.used_shapes(variant), used):
@@ -173,6 +171,13 @@ def write(path: StrPath, state: Mapping[str, Array], *, force: bool = True) -> N
     buffer = io.BytesIO()
     torch.save({key: torch.tensor(value) for key, value in full.items()}, buffer)
     write_bytes(path, buffer.getvalue(), force=force)
+
+
+def check_suffix(path: Path) -> None:
+    """Raise InputError unless a file has a suffix that :func:`write` knows."""
+    if path.suffix not in (*_TORCH_SUFFIXES, _SAFE_SUFFIX):
+        choices = ", ".join((*_TORCH_SUFFIXES, _SAFE_SUFFIX))
+        raise InputError(sentence("checkpoint file", f"end in one of {choices}", path.name, "rename it"))
 
 
 def _kind(head: bytes) -> str:

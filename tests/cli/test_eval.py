@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from mobilesam import formats
 from tests.evaluate.scenes import coins, compressed, write_coco
+from tests.formats.scenes import record
 from tests.photos import photo
 
 Command = Callable[..., Any]
@@ -63,6 +65,26 @@ def test_a_run_writes_report_records_and_plots_and_can_go_on(
     again = command(*base, "--prompts", "box", "--out", out)
     assert again.code == 1
     assert "continue with --resume, start again with --force, or choose another --out" in again.err
+
+
+@pytest.mark.torch
+@pytest.mark.weights
+def test_labels_of_any_format_are_ground_truth(command: Command, annotations: Path, tmp_path: Path) -> None:
+    records = [record(mask, "coin") for mask in coins()[:2]]
+    hw = (coins()[0].shape[0], coins()[0].shape[1])
+    formats.write_labelme(tmp_path / "a.json", formats.MaskedImage("a.png", hw, records))
+    (tmp_path / "b.json").write_text("{")
+    outcome = command("eval", "--images", annotations.parent, "--annotations", tmp_path, *TORCH, "--json")
+    assert outcome.code == 0
+    assert f"warning: b.json: {tmp_path / 'b.json'} must be JSON, got " in outcome.err
+    document = json.loads(outcome.out)
+    assert [problem["file"] for problem in document["problems"]] == ["b.json"]
+    assert document["summary"]["instances"] == 2
+    assert document["summary"]["prompts"]["box"]["mean_iou"] > 0.9
+    (tmp_path / "a.json").unlink()
+    outcome = command("eval", "--images", annotations.parent, "--annotations", tmp_path, *TORCH)
+    assert outcome.code == 1
+    assert outcome.err.startswith(f"error: No annotation in {tmp_path} can be used. b.json: ")
 
 
 @pytest.mark.torch

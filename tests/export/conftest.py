@@ -7,8 +7,8 @@ import importlib.util
 import onnx
 import pytest
 
-# All of its tests are marked torch, and it imports the networks as a whole.
-collect_ignore = [] if importlib.util.find_spec("torch") else ["test_operators.py"]
+# All of their tests are marked torch, and they import the networks as a whole.
+collect_ignore = [] if importlib.util.find_spec("torch") else ["test_operators.py", "test_tuned_choosers.py"]
 
 
 @pytest.fixture(scope="session")
