@@ -12,7 +12,8 @@ from mobilesam.batch.embedding import embed_images
 from mobilesam.batch.job import SegmentationJob
 from mobilesam.batch.journal import BadImage
 from mobilesam.batch.many import SegmentedImage, segment_many
-from mobilesam.batch.run import Report, StoppedError, segment_images, segment_pictures
+from mobilesam.batch.report import Report, StoppedError
+from mobilesam.batch.run import segment_images, segment_pictures
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.batch.sources import read_prompts_or_coco
 

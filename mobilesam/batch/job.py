@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from mobilesam.batch.segmentation import Everything, ModelChoice, Prompted
 from mobilesam.errors import InputError, sentence, unknown_name
 from mobilesam.formats.output import FORMATS
 from mobilesam.prompts.file import PromptFile
+from mobilesam.storage import Place, place
 
 ENGINES = ("local", "ray")
 
@@ -18,8 +18,9 @@ ENGINES = ("local", "ray")
 class SegmentationJob:
     """Images to segment, and a folder for the results.
 
-    inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`.
-    out: folder of the results; created if it does not exist.
+    inputs: images, folders, globs and lists, see :func:`mobilesam.batch.sources.find_images`, as paths or URLs; and
+        archives, see :mod:`mobilesam.batch.archives`.
+    out: folder of the results, a path or a URL; created if it does not exist.
     prompts: the objects of the images. Images that it does not name are left out. None for everything mode.
     settings: Everything without prompts, Prompted with prompts; by default an instance with default values.
     formats: names in :data:`mobilesam.formats.output.FORMATS`.
@@ -30,13 +31,14 @@ class SegmentationJob:
     resume: continue a stopped run, and try its bad images again.
     force: start again, and overwrite the files of an earlier run.
     strict: stop at the first bad image.
+    embeddings: folder of embeddings that ``embed_images`` wrote, a path or a URL; other images are encoded.
 
     Raises:
         InputError: a value is not one of the above.
     """
 
     inputs: Sequence[str]
-    out: Path
+    out: Place
     prompts: PromptFile | None = None
     settings: Everything | Prompted | None = None
     formats: Sequence[str] = ("coco",)
@@ -47,9 +49,10 @@ class SegmentationJob:
     resume: bool = False
     force: bool = False
     strict: bool = False
+    embeddings: Place | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "out", Path(self.out))
+        object.__setattr__(self, "out", place(self.out))
         if self.settings is None:
             object.__setattr__(self, "settings", Everything() if self.prompts is None else Prompted())
         settings = self.settings

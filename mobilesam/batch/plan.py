@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from mobilesam.batch.fingerprint import Fingerprint, read_again
 from mobilesam.batch.journal import BadImage, Journal
@@ -59,7 +62,8 @@ def plan(sources: Sequence[Source], out: Path, prompts: PromptFile | None, earli
             f"The prompts name none of the {len(left_out)} images, such as {left_out[0]!r}. Check the names in the "
             "prompt file."
         )
-    return Plan(tasks, left_out, [] if prompts is None else _not_given(prompts, tasks))
+    images = {prompts.name_of(task.source) for task in tasks} if prompts else set()
+    return Plan(tasks, left_out, [] if prompts is None else prompts_without_images(prompts, images))
 
 
 def coco_ids(tasks: Sequence[Task], prompts: PromptFile | None) -> dict[str, int]:
@@ -71,9 +75,8 @@ def coco_ids(tasks: Sequence[Task], prompts: PromptFile | None) -> dict[str, int
     return ids if len(set(ids.values())) == len(ids) else {}
 
 
-def _not_given(prompts: PromptFile, tasks: Sequence[Task]) -> list[str]:
-    """Return a sentence on the images that have prompts and are not among those given."""
-    given = {prompts.name_of(task.source) for task in tasks}
+def prompts_without_images(prompts: PromptFile, given: Collection[str | None]) -> list[str]:
+    """Return a sentence on the images that have prompts and are not among those given, by their names there."""
     missing = [name for name, objects in prompts.images.items() if objects and name not in given]
     if not missing:
         return []
@@ -98,6 +101,16 @@ def remove_files(task: Task, formats: Sequence[str]) -> None:
         files_of(task, formats).remove()
     except OSError as error:
         raise InputError(f"The files of {task.source} cannot be removed: {error}. Check the folder.") from error
+
+
+def digest_of_prompts(task: Task) -> str:
+    """Return a digest of the prompts of an image, including ``mask_input``, which is not in the text of a prompt."""
+    digest = hashlib.sha256(repr([task.file_name, task.prompts]).encode())
+    for place, prompt in enumerate(task.prompts):
+        if prompt.mask_input is not None:
+            digest.update(f"{place} ".encode())
+            digest.update(np.asarray(prompt.mask_input, np.float32).tobytes())
+    return digest.hexdigest()[:32]
 
 
 def reopen_changed(

@@ -32,11 +32,12 @@ _READY = "ready"
 _log = logging.getLogger("mobilesam.batch")
 
 
-def run_work(make_work: MakeWork, tasks: Sequence[Task], workers: int) -> Generator[Outcome]:
+def run_work(make_work: MakeWork, tasks: Iterable[Task], workers: int) -> Generator[Outcome]:
     """Yield the outcome of each task as it comes, from worker processes, or from this process for one worker."""
-    if min(workers, len(tasks)) <= 1:
+    count = min(workers, len(tasks)) if isinstance(tasks, Sequence) else workers
+    if count <= 1:
         return run_pipeline(make_work(), take_from(tasks))
-    return run_in_processes(make_work, tasks, min(workers, len(tasks)))
+    return run_in_processes(make_work, tasks, count)
 
 
 def run_in_processes(make_work: MakeWork, tasks: Iterable[Task], count: int) -> Generator[Outcome]:

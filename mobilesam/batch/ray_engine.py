@@ -3,7 +3,7 @@
 Ray replaces a lost actor and repeats its tasks. An image that is processed twice has the same files and one outcome. An
 image at which every actor exits is repeated without end; the engine "local" reports which one it is.
 
-On a cluster, every machine must have the images and the folder of the results under the same paths.
+On a cluster, every machine must have the images and the folder of the results under the same paths, or as URLs.
 """
 
 from __future__ import annotations
@@ -13,23 +13,22 @@ import json
 import logging
 import math
 import pickle
-from collections.abc import Iterator, Sequence
-from dataclasses import replace
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from mobilesam import loading
-from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
+from mobilesam.batch.fingerprint import Fingerprint, ImageFile
 from mobilesam.batch.pipeline import run_pipeline, take_from
 from mobilesam.batch.processes import MakeWork
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.tasks import Outcome, Task, Work
 from mobilesam.cores import usable_cores
 from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
-from mobilesam.formats.naming import Names
 
 _AT_ONCE = 4  # images in a batch of an actor: one is written while the next one is computed
 _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
+_PER_WORKER = 256  # tasks of a data set; the actors load the model again for the next one
+_WINDOW_BYTES = 2**28
 _PER_BLOCK = 4  # images that one Ray task reads
 
 
@@ -42,9 +41,9 @@ def require_ray() -> None:
 
 
 def run_with_ray(
-    make_work: MakeWork, tasks: Sequence[Task], workers: int, address: str | None = None, *, gpu: bool = False
+    make_work: MakeWork, tasks: Iterable[Task], workers: int, address: str | None = None, *, gpu: bool = False
 ) -> Iterator[Outcome]:
-    """Yield the outcome of each task as it comes.
+    """Yield the outcome of each task as it comes. Tasks that are not a sequence are taken some at a time.
 
     Args:
         make_work: returns the work of an actor; must be picklable.
@@ -63,7 +62,9 @@ def run_with_ray(
     with _quiet(), _running(address, workers):
         try:
             gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
-            yield from _outcomes(make_work, tasks, workers, gpu_share(workers, gpus) if gpu else None)
+            share = gpu_share(workers, gpus) if gpu else None
+            for some in [tasks] if isinstance(tasks, Sequence) else _windows(iter(tasks), workers * _PER_WORKER):
+                yield from _outcomes(make_work, some, workers, share)
         except ray.exceptions.RayError as error:
             for cause in _causes(error):
                 if isinstance(cause, MobileSamError):
@@ -145,11 +146,25 @@ def gpu_share(workers: int, gpus: int) -> float:
     return 1 / math.ceil(workers / gpus)
 
 
+def _windows(tasks: Iterator[Task], most: int) -> Iterator[list[Task]]:
+    """Yield tasks in lists, limited by the bytes of their images too: Ray holds all tasks of a data set in memory."""
+    window: list[Task] = []
+    size = 0
+    for task in tasks:
+        window.append(task)
+        size += len(getattr(task, "content", None) or b"")
+        if len(window) >= most or size > _WINDOW_BYTES:
+            yield window
+            window, size = [], 0
+    if window:
+        yield window
+
+
 def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus: float | None) -> Iterator[Outcome]:
     import ray
 
     blocks = max(workers, -(-len(tasks) // _PER_BLOCK))
-    rows = [{"task": pickle.dumps(_absolute(task))} for task in tasks]
+    rows = [{"task": pickle.dumps(task.absolute())} for task in tasks]
     outcomes = (
         ray.data.from_items(rows, override_num_blocks=min(blocks, len(rows)))
         .map(_read, num_cpus=0.5)
@@ -169,7 +184,7 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
         if task is None:
             continue  # in case Ray returns a row twice
         error, warnings, fingerprint, problems = json.loads(row["about"])
-        absolute = str(Path(task.source).absolute())
+        absolute = task.absolute().source
         yield Outcome(
             task.number,
             row["result"],
@@ -181,16 +196,10 @@ def _outcomes(make_work: MakeWork, tasks: Sequence[Task], workers: int, num_gpus
     assert not by_number, f"Ray lost {len(by_number)} images"
 
 
-def _absolute(task: Task) -> Task:
-    """Return the task with absolute paths, for a process with another working directory."""
-    names = Names(task.names.folder.absolute(), task.names.stem)
-    return replace(task, source=str(Path(task.source).absolute()), names=names)
-
-
 def _read(row: dict[str, Any]) -> dict[str, Any]:
     """Add to a task the bytes of its file, which are far fewer than its pixels, or an error."""
     try:
-        content, fingerprint = read_file(pickle.loads(row["task"]).source)
+        content, fingerprint = pickle.loads(row["task"]).read()
     except (InputError, MemoryError) as error:
         reason = str(error) if isinstance(error, InputError) else "the file does not fit into memory"
         return row | {"content": b"", "fingerprint": "", "error": json.dumps(reason)}

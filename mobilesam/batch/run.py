@@ -4,57 +4,32 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import os
 import warnings
-from collections.abc import Callable, Generator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Generator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from mobilesam._version import __version__
 from mobilesam.batch.folder import one_run
 from mobilesam.batch.job import SegmentationJob
 from mobilesam.batch.journal import NAME, BadImage, Journal
 from mobilesam.batch.journal_file import Planned, planned_before, refuse_journal
-from mobilesam.batch.plan import coco_ids, files_of, plan, remove_files, reopen_changed
+from mobilesam.batch.listed_run import segment_listed
+from mobilesam.batch.listing import needs_listing
+from mobilesam.batch.plan import coco_ids, digest_of_prompts, files_of, plan, remove_files, reopen_changed
 from mobilesam.batch.processes import MakeWork, run_work
 from mobilesam.batch.ray_engine import require_ray
+from mobilesam.batch.report import OnWarning, Progress, Report, StoppedError, stopped
 from mobilesam.batch.segmentation import Segmentation
 from mobilesam.batch.sources import find_images
 from mobilesam.batch.tasks import Outcome, Task
-from mobilesam.errors import InputError, MobileSamError
+from mobilesam.errors import InputError
 from mobilesam.files import unfinished_in
 from mobilesam.formats.coco import CocoIds
 from mobilesam.formats.image_files import refuse_files
 from mobilesam.formats.output import files_of_all, labels_of_prompts, write_files_of_all
-
-Progress = Callable[[int, int, int], object]
-OnWarning = Callable[[str], object]
-
-
-class StoppedError(MobileSamError):
-    """A strict run met a bad image."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """The result of a run.
-
-    done: number of images with a result, including those of the run that was resumed. bad: the other images, including
-    those with earlier results whose file can no longer be read; these results are kept.
-    problems: sentences on prompts that were left out: entries that cannot be used, boxes outside of their image, and
-    images that are not given.
-    files: those with the results of all images. left_out: images without a prompt.
-    """
-
-    done: int
-    bad: list[BadImage]
-    files: list[Path]
-    left_out: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
 
 
 def segment_images(
@@ -75,7 +50,9 @@ def segment_images(
         StoppedError: an image is bad, and the run is strict.
         MissingDependencyError: a format or the engine needs a package that is not installed.
     """
-    out, formats = job.out, job.formats
+    if needs_listing(job.inputs, job.out):
+        return segment_listed(job, progress, on_warning)
+    out, formats = Path(job.out), job.formats
     of_all = files_of_all(out, formats)
     refuse_journal(out / NAME, resume=job.resume, force=job.force)
     earlier = planned_before(out / NAME) if job.resume else []
@@ -94,7 +71,7 @@ def segment_images(
         "settings": {"mode" if job.prompts is None else "prompts": asdict(job.settings)},
         "formats": sorted(formats),
         "model": job.model.settings(),
-        "prompts": [_digest_of_prompts(task) for task in tasks],
+        "prompts": [digest_of_prompts(task) for task in tasks],
     }
     images = [Planned(task.source, (task.names.folder / task.names.stem).relative_to(out).as_posix()) for task in tasks]
     if job.engine == "ray":
@@ -147,7 +124,8 @@ def _segment(
     done = len(kept) - bad
     if progress:
         progress(done, len(tasks), bad)
-    make_work = functools.partial(Segmentation, job.model, job.settings, tuple(job.formats), labels, unfinished)
+    settings = (job.model, job.settings, tuple(job.formats), labels, unfinished, job.embeddings)
+    make_work = functools.partial(Segmentation, *settings)
     open_tasks = [task for task in tasks if task.number not in kept]
     with contextlib.closing(_outcomes(job, make_work, open_tasks)) as outcomes:
         for outcome in outcomes:
@@ -165,7 +143,7 @@ def _segment(
                 done += 1
             elif job.strict:
                 bad_image = BadImage(source, outcome.error)
-                raise StoppedError(_stopped(bad_image, again="Fix the file, then run again with --resume."))
+                raise StoppedError(stopped(bad_image, again="Fix the file, then run again with --resume."))
             else:
                 bad += 1
             if progress:
@@ -180,12 +158,6 @@ def _segment(
     return done, images, problems
 
 
-def _stopped(image: BadImage, again: str) -> str:
-    named = image.source in image.reason or repr(image.source) in image.reason
-    reason = (image.reason if named else f"{image.source}: {image.reason}").rstrip(".")
-    return f"Stopped at the first bad image. {reason}. {again}"
-
-
 def _outcomes(job: SegmentationJob, make_work: MakeWork, tasks: Sequence[Task]) -> Generator[Outcome]:
     if tasks and job.engine == "ray":
         from mobilesam.batch.ray_engine import run_with_ray, wants_gpu
@@ -193,13 +165,3 @@ def _outcomes(job: SegmentationJob, make_work: MakeWork, tasks: Sequence[Task]) 
         yield from run_with_ray(make_work, tasks, job.workers, job.ray_address, gpu=wants_gpu(job.model))
     elif tasks:
         yield from run_work(make_work, tasks, job.workers)
-
-
-def _digest_of_prompts(task: Task) -> str:
-    """Return a digest of the prompts of an image, including ``mask_input``, which is not in the text of a prompt."""
-    digest = hashlib.sha256(repr([task.file_name, task.prompts]).encode())
-    for place, prompt in enumerate(task.prompts):
-        if prompt.mask_input is not None:
-            digest.update(f"{place} ".encode())
-            digest.update(np.asarray(prompt.mask_input, np.float32).tobytes())
-    return digest.hexdigest()[:32]

@@ -16,13 +16,16 @@ from mobilesam.batch.journal import pack
 from mobilesam.batch.plan import files_of
 from mobilesam.batch.tasks import Task, Work
 from mobilesam.config import FLOAT32
+from mobilesam.embedding import with_embeddings
 from mobilesam.errors import InputError, sentence, unknown_name
-from mobilesam.files import unfinished_in
+from mobilesam.files import exists, unfinished_in
+from mobilesam.masks import choosers
 from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.selection import RULES
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
 from mobilesam.segment import segment_objects
+from mobilesam.storage import Place
 
 
 @dataclass(frozen=True)
@@ -54,9 +57,13 @@ class ModelChoice:
         }
 
     def digest(self) -> str:
-        """Return the sha256 of the files of the model."""
+        """Return the sha256 of the files of the model, and of its choosers if it has its own."""
         named = loading.find_export(self.model) or [loading.find_model(self.model)]
         files = [file for path in named for file in (sorted(path.glob("*.onnx")) if path.is_dir() else [path])]
+        source = loading.choosers_source(self.model)
+        if source is not None and exists(own := choosers.file_of(source)):
+            choosers.read(own)  # which reports a damaged file
+            files.append(own)
         digest = hashlib.sha256()
         for file in files:
             with Path(file).open("rb") as content:
@@ -163,9 +170,10 @@ class Segmentation(Work):
         settings: Everything | Prompted,
         formats: Sequence[str],
         labels: Sequence[str],
-        unfinished: Path,
+        unfinished: Path | None,
+        embeddings: Place | None = None,
     ) -> None:
-        self._segmenter = Segmenter(choice.load(), settings)
+        self._segmenter = Segmenter(with_embeddings(choice.load(), embeddings), settings)
         self._formats, self._labels, self._unfinished = formats, labels, unfinished
         self.encode_batch = self._segmenter.encode_batch
 

@@ -18,13 +18,9 @@ from mobilesam.formats.box_folders import read_folder
 from mobilesam.formats.coco import coco_prompts
 from mobilesam.formats.coco_document import check_document, is_coco
 from mobilesam.formats.naming import Names, name_outputs, relative_names
+from mobilesam.image.read import SUFFIXES
 from mobilesam.prompts.file import PromptFile, parse_prompts, read_content
-
-# Suffixes of images in a folder. An input that names a single image may have any suffix.
-SUFFIXES = (
-    *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".webp", ".tif", ".tiff", ".bmp", ".gif"),
-    *(".jp2", ".avif", ".heic", ".ppm", ".pgm"),
-)
+from mobilesam.storage import Place, is_url, join
 
 StrPath = str | os.PathLike[str]
 
@@ -51,7 +47,7 @@ def find_images(inputs: Sequence[str], out: Path, earlier: Collection[str] = ())
     """
     images: dict[str, Source] = {}
     for each in inputs:
-        for source in [Source(each)] if each in earlier and not exists(Path(each)) else _expand(each, out):
+        for source in [Source(each)] if each in earlier and not exists(Path(each)) else expand(each, out):
             images.setdefault(os.path.normpath(source.path), source)
     if not images:
         raise InputError(sentence("INPUT", "contain an image", f"none in {', '.join(inputs)}", "check the path"))
@@ -106,12 +102,13 @@ def read_prompts_or_coco(path: StrPath, dataset: StrPath | None = None) -> Promp
     return replace(parse_prompts(raw, str(path)), files=(path,))
 
 
-def _expand(each: str, out: Path) -> Iterator[Source]:
+def expand(each: str, out: Path | None) -> Iterator[Source]:
+    """Yield the images of an input, see :func:`find_images`; an archive and a URL in a list are images here."""
     path = Path(each)
     if path.is_dir():
-        if real_path(path) == real_path(out):
+        if out is not None and real_path(path) == real_path(out):
             raise InputError(sentence("--out", "not be a folder of images", path, "choose another folder"))
-        yield from _walk(path, real_path(out))
+        yield from _walk(path, None if out is None else real_path(out))
     elif path.suffix.lower() == ".txt" and path.is_file():
         yield from _listed(path)
     elif os.path.lexists(each):
@@ -124,7 +121,7 @@ def _expand(each: str, out: Path) -> Iterator[Source]:
         raise InputError(sentence("INPUT", f"be {kinds}", f"{each!r}, {kind}", "check the path"))
 
 
-def _walk(folder: Path, out: Path) -> Iterator[Source]:
+def _walk(folder: Path, out: Path | None) -> Iterator[Source]:
     for parent, folders, files in os.walk(folder):
         here = Path(parent)
         folders[:] = sorted(name for name in folders if name[0] != "." and real_path(here / name) != out)
@@ -166,10 +163,17 @@ def _listed(path: Path) -> Iterator[Source]:
         raise InputError(
             f"The list {path} cannot be read ({error.strerror}). Check its path and permissions."
         ) from error
+    yield from (Source(name) for name in names_in_list(text, path))
+
+
+def names_in_list(text: str, path: Place) -> Iterator[str]:
+    """Yield the paths and URLs in the text of a list; paths are relative to the list."""
     for number, line in enumerate(text.split("\n"), start=1):
+        name = line.strip()
         if "\0" in line:
             raise InputError(
                 f"Line {number} of the list {path} contains a NUL character. Write one path per line, in UTF-8."
             )
-        if line.strip() and not line.startswith("#"):
-            yield Source(str(path.parent / line.strip()))
+        if name and not line.startswith("#"):
+            above = path.parent if isinstance(path, Path) else path.rpartition("/")[0]
+            yield name if is_url(name) else str(join(above, name))

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
+from mobilesam import storage
 from mobilesam.arrays import UInt8Array
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile, read_file
+from mobilesam.errors import InputError, sentence
 from mobilesam.formats.naming import Names
-from mobilesam.image.read import decode_image, read_image
+from mobilesam.image.read import MAX_BYTES, decode_image, read_image
 from mobilesam.prompts.file import ObjectPrompt
+from mobilesam.storage import is_url
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,44 @@ class Task:
     names: Names
     prompts: tuple[ObjectPrompt, ...] = ()
     error: str = ""
+
+    def read(self) -> ImageFile:
+        """Return the image file.
+
+        Raises:
+            InputError: it cannot be read.
+        """
+        return read_file(self.source)
+
+    def absolute(self) -> Task:
+        """Return the task for a process with another working directory."""
+        names = Names(self.names.folder.absolute(), self.names.stem)
+        return replace(self, source=str(Path(self.source).absolute()), names=names)
+
+
+@dataclass(frozen=True)
+class ListedTask(Task):
+    """An image that :mod:`mobilesam.batch.listing` yields; its names are relative to the folder of the results.
+
+    content: its bytes, if it is in an archive.
+    """
+
+    content: bytes | None = field(default=None, repr=False)
+
+    def read(self) -> ImageFile:
+        if self.error:
+            raise InputError(self.error)
+        if self.content is None and not is_url(self.source):
+            return read_file(self.source)
+        content = storage.read(self.source, MAX_BYTES) if self.content is None else self.content
+        if not content:
+            actual = f"{self.source}, which is empty (zero bytes)"
+            raise InputError(sentence("image", "be an image", actual, "replace the file"))
+        return ImageFile(content, Fingerprint(len(content), 0, hashlib.sha256(content).hexdigest()))
+
+    def absolute(self) -> Task:
+        is_path = self.content is None and not is_url(self.source)
+        return replace(self, source=str(Path(self.source).absolute())) if is_path else self
 
 
 @dataclass(frozen=True)
@@ -59,7 +102,7 @@ class Work(Protocol):
 
     def read(self, task: Task) -> ImageFile:
         """Return the image file."""
-        return read_file(task.source)
+        return task.read()
 
     def decode(self, task: Task, content: bytes) -> UInt8Array:
         """Return the image, (H, W, 3) uint8 RGB; without content, see :class:`ImageFile`, it is read from its path."""

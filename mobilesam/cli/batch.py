@@ -34,7 +34,9 @@ class Engine(enum.StrEnum):
 InputArgument = Annotated[
     list[str],
     typer.Argument(
-        metavar="INPUT...", help="Images, folders with subfolders, globs, or lists (.txt) with one path per line."
+        metavar="INPUT...",
+        help="Images, folders with subfolders, globs, lists (.txt) with one path per line, archives (.tar, .parquet); "
+        "paths or URLs.",
     ),
 ]
 WorkersOption = Annotated[
@@ -53,7 +55,7 @@ WorkerThreadsOption = Annotated[
 @with_model_options
 def batch(
     inputs: InputArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the results, created if needed.")],
+    out: Annotated[str, typer.Option("--out", metavar="DIR", help="Folder or URL for the results, created if needed.")],
     prompts: Annotated[
         Path | None,
         typer.Option(
@@ -76,6 +78,7 @@ def batch(
     formats: options.FormatOption = "coco",
     select: options.SelectOption = None,
     fast_padding: options.FastPaddingOption = False,
+    embeddings: options.EmbeddingsOption = None,
     mode: options.ModeOption = options.Mode.balanced,
     points_per_side: options.PointsPerSideOption = 32,
     tile_size: options.TileSizeOption = None,
@@ -108,6 +111,8 @@ def batch(
 
     mobilesam batch photos --everything --out results --resume
 
+    mobilesam batch s3://bucket/photos --everything --out s3://bucket/results
+
     coco.json and masks.parquet contain the results of all images. The files of a single image are named after it, in
     the same subfolder as the image. --resume continues a run that was stopped or killed, with the same files as an
     uninterrupted run. It processes images again that have changed or whose results are missing. Images that the prompts
@@ -123,6 +128,7 @@ def batch(
     from mobilesam.formats.detections import filtered
     from mobilesam.formats.naming import refuse_overwriting
     from mobilesam.formats.output import FORMATS, files_of_all
+    from mobilesam.storage import is_url, place
 
     names = options.parse_formats(formats, FORMATS)
     given = {"--dataset": dataset, "--min-score": min_score, "--labels": labels}
@@ -147,13 +153,14 @@ def batch(
         objects = filtered(
             objects, min_score, None if labels is None else [label.strip() for label in labels.split(",")]
         )
-        refuse_overwriting(list(files_of_all(out, names).values()), [*map(str, objects.files)], force=True)
+        if not is_url(out):
+            refuse_overwriting(list(files_of_all(Path(out), names).values()), [*map(str, objects.files)], force=True)
     count, share = split_cores(workers, threads, network)
     model = network.choice(share)
     with progress_bar(f"--resume --out {out}") as (progress, on_warning):
         job = SegmentationJob(
             inputs,
-            out,
+            place(out),
             prompts=objects,
             settings=settings,
             formats=names,
@@ -164,10 +171,11 @@ def batch(
             resume=resume,
             force=force,
             strict=strict,
+            embeddings=None if embeddings is None else place(embeddings),
         )
         report = segment_images(job, progress=progress, on_warning=on_warning)
     if report.left_out:
-        count = len(report.left_out)
+        count = len(report.left_out) + report.more_left_out
         which = "an image has" if count == 1 else f"{count} images have"
         left_out = f"{which} no prompt{': ' if count == 1 else ', such as '}{report.left_out[0]}"
         typer.echo(printable(left_out), err=True)
@@ -239,7 +247,7 @@ def progress_bar(remedy: str) -> Iterator[tuple[Callable[[int, int, int], None],
         def progress(done: int, total: int, bad: int) -> None:
             if not bar.tasks[0].started:
                 bar.start_task(task)
-                bar.update(task, completed=done, total=total)
+                bar.update(task, completed=done, total=total or None)  # 0 if it is not known before the end
             bar.update(task, completed=done + bad, total=total, description=f"{bad} bad" if bad else "")
 
         def line(text: str) -> None:

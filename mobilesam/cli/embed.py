@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -18,7 +17,9 @@ from mobilesam.cli.model import ModelOptions, with_model_options
 @with_model_options
 def embed(
     inputs: InputArgument,
-    out: Annotated[Path, typer.Option("--out", metavar="DIR", help="Folder for the embeddings, created if needed.")],
+    out: Annotated[
+        str, typer.Option("--out", metavar="DIR", help="Folder or URL for the embeddings, created if needed.")
+    ],
     fast_padding: options.FastPaddingOption = False,
     as_json: options.JsonOption = False,
     workers: WorkersOption = None,
@@ -40,6 +41,7 @@ def embed(
     Bad images do not stop the run. They are listed at the end, and the exit code is 1.
     """
     from mobilesam.batch import BadImage, embed_images
+    from mobilesam.storage import place
 
     count, share = split_cores(workers, threads, network)
     model = network.choice(share)
@@ -48,7 +50,7 @@ def embed(
     with progress_bar("the same command") as (progress, on_warning):
         results = embed_images(
             inputs,
-            out,
+            place(out),
             model=model,
             fast_padding=fast_padding,
             workers=count,
@@ -57,10 +59,10 @@ def embed(
         )
         with contextlib.closing(results):
             for source, result in results:
-                if isinstance(result, Path):
-                    saved[source] = str(result)
+                if isinstance(result, BadImage):
+                    bad.append(result)
                 else:
-                    bad.append(BadImage(source, result))
+                    saved[source] = str(result)
     if as_json:
         errors = [{"image": each.source, "error": each.reason} for each in bad]
         typer.echo(json.dumps({"version": 1, "embeddings": saved, "errors": errors}, indent=2))

@@ -14,6 +14,7 @@ from PIL import Image
 
 from mobilesam.batch import ModelChoice, Report, SegmentationJob, segment_images
 from mobilesam.prompts.file import ObjectPrompt, PromptFile
+from mobilesam.storage import Place, place
 from tests.automatic.color_model import ColorModel, squares
 from tests.conftest import ROOT
 
@@ -41,7 +42,7 @@ def paint(path: Path, shift: int = 0, hw: tuple[int, int] = HW) -> None:
     Image.fromarray(squares(hw, [(x1 + shift, y1, x2 + shift, y2), (70, 20, 90, 40)])).save(path)
 
 
-def segment(inputs, out: Path, progress=None, on_warning=None, **job) -> Report:
+def segment(inputs, out: Place, progress=None, on_warning=None, **job) -> Report:
     """Segment images in this process."""
     job = {"prompts": PROMPTS, "formats": FORMATS, "model": ColorChoice()} | job
     job = SegmentationJob([*map(str, inputs)], out, **job)
@@ -81,4 +82,4 @@ def _tell(done: int, total: int, bad: int) -> None:
 
 if __name__ == "__main__":
     # A run that says how many images are done: PHOTOS OUT WORKERS.
-    segment([sys.argv[1]], Path(sys.argv[2]), workers=int(sys.argv[3]), resume=True, progress=_tell)
+    segment([sys.argv[1]], place(sys.argv[2]), workers=int(sys.argv[3]), resume=True, progress=_tell)

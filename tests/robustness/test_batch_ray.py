@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -15,6 +16,7 @@ from mobilesam.batch.ray_engine import gpu_share, wants_gpu
 from mobilesam.errors import InputError
 from mobilesam.onnx import providers
 from tests.automatic.color_model import ColorModel
+from tests.batch.object_storage import make_bucket, objects, put, server
 from tests.batch.works import gpus_in, note_gpus
 from tests.conftest import ROOT
 from tests.robustness.batch_runs import ColorChoice, contents, paint, segment
@@ -122,3 +124,30 @@ def test_actors_get_gpus_of_their_own_and_the_bytes_of_files(tmp_path: Path, mon
         ray.shutdown()
     segment(["photos"], Path("local"), model=choice)
     assert contents(Path("ray")) == contents(Path("local"))
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning", "ignore::ResourceWarning")  # in Ray
+def test_ray_reads_and_writes_object_storage_and_archives(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tasks are given to Ray some at a time."""
+    from mobilesam.batch import ray_engine
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(ray_engine, "_PER_WORKER", 5)
+    for number in range(12):
+        paint(Path(f"photos/{number}.png"), shift=number)
+    with tarfile.open("a.tar", "w") as tar:
+        tar.add("photos", ".")
+    with server() as environment:
+        for name, value in environment.items():
+            monkeypatch.setenv(name, value)
+        make_bucket("bucket")
+        for path in Path("photos").iterdir():
+            put(f"s3://bucket/photos/{path.name}", path.read_bytes())
+        put("s3://bucket/photos/broken.png", b"no image")
+        inputs = ["s3://bucket/photos", "a.tar"]
+        report = segment(inputs, "s3://bucket/ray", workers=2, engine="ray")
+        assert (report.done, [each.source for each in report.bad]) == (24, ["s3://bucket/photos/broken.png"])
+        segment(inputs, "s3://bucket/local")
+        assert objects("s3://bucket/ray") == objects("s3://bucket/local")

@@ -21,9 +21,10 @@ from PIL import Image
 
 import mobilesam
 from mobilesam.batch import read_prompts_or_coco
+from mobilesam.batch.archives import members
 from mobilesam.embedding import load_embedding
 from mobilesam.errors import CheckpointError, InputError, MobileSamError
-from mobilesam.evaluate import load_coco
+from mobilesam.evaluate import load_annotations, load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.evaluate.journal import read_journal
 from mobilesam.evaluate.runner import Settings, _Run
@@ -36,15 +37,23 @@ from mobilesam.formats.png import read_map
 from mobilesam.formats.segmentation import decode_segmentation
 from mobilesam.formats.yolo import read_yolo
 from mobilesam.image import read as photos
+from mobilesam.masks import choosers
 from mobilesam.onnx import OnnxSam
 from mobilesam.prompts.file import read_prompts
 from mobilesam.weights import checkpoint
 
 MOBILESAM = [sys.executable, "-m", "mobilesam"]
 
+
+def read_archive(path: Path) -> list[bytes]:
+    with members(path) as images:
+        return [image.content() for image in images]
+
+
 READERS: dict[str, Callable[[Path], Any]] = {
     "image": photos.read_image,
     "prompts": read_prompts,
+    "annotations": lambda path: load_annotations(path, path.parent),
     "coco masks": read_coco,
     "coco prompts": read_coco_prompts,
     "prompts or coco": read_prompts_or_coco,
@@ -55,6 +64,8 @@ READERS: dict[str, Callable[[Path], Any]] = {
     "mask map": read_map,
     "eval journal": read_journal,
     "checkpoint": checkpoint.read,
+    "choosers": choosers.read,
+    "archive": read_archive,
     "ONNX pair": lambda path: checkpoint.read([path, path]),
     "ONNX files": OnnxSam.from_files,
 }
@@ -86,7 +97,17 @@ def special(folder: Path, kind: str) -> Path:
     return path
 
 
-NAMED = ("image", "prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo")
+NAMED = (
+    "image",
+    "prompts",
+    "annotations",
+    "coco masks",
+    "coco prompts",
+    "prompts or coco",
+    "labelme",
+    "geojson",
+    "yolo",
+)
 
 
 @pytest.mark.parametrize("reader", [name for name in READERS if name not in NAMED])
@@ -137,7 +158,8 @@ DEEP = "[" * 100_000
 
 
 @pytest.mark.parametrize(
-    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "eval journal"]
+    "reader",
+    ["prompts", "annotations", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "eval journal"],
 )
 @pytest.mark.parametrize("text", [DEEP, '{"a":' * 100_000, '{"images": ' + DEEP, '{"features": ' + "9" * 5000 + "}"])
 def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) -> None:
@@ -148,7 +170,18 @@ def test_json_of_any_depth_is_refused(tmp_path: Path, reader: str, text: str) ->
 
 
 @pytest.mark.parametrize(
-    "reader", ["prompts", "coco masks", "coco prompts", "prompts or coco", "labelme", "geojson", "yolo", "checkpoint"]
+    "reader",
+    [
+        "prompts",
+        "annotations",
+        "coco masks",
+        "coco prompts",
+        "prompts or coco",
+        "labelme",
+        "geojson",
+        "yolo",
+        "checkpoint",
+    ],
 )
 def test_a_file_that_is_too_large_is_refused_before_it_is_read(tmp_path: Path, reader: str) -> None:
     path = tmp_path / "large"

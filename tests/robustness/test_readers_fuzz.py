@@ -8,22 +8,26 @@ import functools
 import io
 import json
 import random
+import tarfile
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from pyarrow import parquet
 
 from mobilesam import weights
 from mobilesam.batch import read_prompts_or_coco
+from mobilesam.batch.archives import members
 from mobilesam.embedding import load_embedding, save_embedding
 from mobilesam.errors import MobileSamError
-from mobilesam.evaluate import load_coco
+from mobilesam.evaluate import load_annotations, load_coco
 from mobilesam.evaluate.coco import read_instances
 from mobilesam.formats.coco import read_coco, read_coco_prompts, write_coco
 from mobilesam.formats.detections import filtered
@@ -33,11 +37,13 @@ from mobilesam.formats.parquet import read_parquet, write_parquet
 from mobilesam.formats.png import read_map, write_indexed
 from mobilesam.formats.yolo import read_yolo, write_yolo
 from mobilesam.image.read import count_frames, read_image
+from mobilesam.masks import choosers
 from mobilesam.model import Embedding
 from mobilesam.prompts.file import ObjectPrompt, PromptFile, dump, read_prompts
 from mobilesam.weights import checkpoint, tensor_files
 from tests.automatic.color_model import ColorModel
 from tests.formats.scenes import LABELLED
+from tests.tuned_model import own_choosers
 
 # Pillow's remarks on what it repairs, and the formats' on what they cannot hold.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning")
@@ -139,6 +145,21 @@ def read_boxes(path: Path, suffix: str = ".json", *, in_folder: bool = False) ->
         prompts.name_of(f"folder/{name}")
 
 
+def read_truth(path: Path, suffix: str) -> None:
+    """Read a file as ground truth, alone and in a folder, and all its masks."""
+    with tempfile.TemporaryDirectory() as folder:
+        images, copy_of = Path(folder) / "images", Path(folder) / f"labels/dog{suffix}"
+        images.mkdir()
+        Image.new("1", LABELLED.hw[::-1]).save(images / "dog.png")
+        copy_of.parent.mkdir()
+        copy_of.write_bytes(path.read_bytes())
+        for annotations in (copy_of, copy_of.parent):
+            with contextlib.suppress(MobileSamError):
+                dataset = load_annotations(annotations, images)
+                for each in dataset.images:
+                    read_instances(each, LABELLED.hw, dataset.categories)
+
+
 def read_dataset(path: Path) -> None:
     """Read a results list with a changed dataset."""
     with tempfile.TemporaryDirectory() as folder:
@@ -152,6 +173,9 @@ JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "coco": (lambda path: write_coco(path, [LABELLED]), coco_everywhere),
     "labelme": (lambda path: write_labelme(path, LABELLED), read_labelme),
     "geojson": (lambda path: write_geojson(path, LABELLED), read_geojson),
+    "truth of coco": (lambda path: write_coco(path, [LABELLED]), functools.partial(read_truth, suffix=".json")),
+    "truth of labelme": (lambda path: write_labelme(path, LABELLED), functools.partial(read_truth, suffix=".json")),
+    "truth of geojson": (lambda path: write_geojson(path, LABELLED), functools.partial(read_truth, suffix=".geojson")),
     "prompts": (
         lambda path: path.write_text(dump(PromptFile({"a.png": (CAT,), "b.png": (CAT, ObjectPrompt(box=CAT.box))}))),
         read_prompts,
@@ -215,6 +239,27 @@ def read_manifest(path: Path) -> None:
     store.entry("mobile_sam")
 
 
+def write_tar(path: Path) -> None:
+    with tarfile.open(path, "w") as tar:
+        for name in ("a.png", "folder/" + 120 * "b" + ".jpg", "c.txt", "d.png"):
+            member = tarfile.TarInfo(name)
+            member.size = 600
+            tar.addfile(member, io.BytesIO(bytes(600)))
+
+
+def write_image_rows(path: Path) -> None:
+    rows = [{"bytes": bytes([row]) * 50, "path": f"{row}.png"} for row in range(9)]
+    parquet.write_table(pyarrow.table({"image": rows}), path, row_group_size=4)
+
+
+def read_archive(path: Path, suffix: str) -> None:
+    """Read all images; one that cannot be read does not hinder the next one."""
+    with members(path.replace(path.with_suffix(suffix))) as images:
+        for image in images:
+            with contextlib.suppress(MobileSamError):
+                image.content()
+
+
 BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     **JSON,
     "table": (lambda path: path.write_text(TABLE), functools.partial(read_boxes, suffix=".csv")),
@@ -224,7 +269,14 @@ BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
         lambda path: write_yolo(path, LABELLED.records, ("dog", 'ring: "round"')),
         lambda path: read_yolo(path, LABELLED.hw),
     ),
+    "truth of yolo": (
+        lambda path: write_yolo(path, LABELLED.records, ("dog", 'ring: "round"')),
+        functools.partial(read_truth, suffix=".txt"),
+    ),
+    "truth of a map": (lambda path: write_indexed(path, LABELLED), functools.partial(read_truth, suffix=".png")),
     "parquet": (lambda path: write_parquet(path, [LABELLED]), lambda path: list(read_parquet(path))),
+    "tar of images": (write_tar, functools.partial(read_archive, suffix=".tar")),
+    "images in Parquet": (write_image_rows, functools.partial(read_archive, suffix=".parquet")),
     "map": (lambda path: write_indexed(path, LABELLED), read_map),
     "embedding": (write_embedding, lambda path: load_embedding(path, Features())),
     "manifest": (lambda path: path.write_text(weights.default_store().manifest), read_manifest),
@@ -232,6 +284,7 @@ BINARY: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
         lambda path: tensor_files.write_safetensors(path, {"a.weight": np.zeros((2, 3), np.float32)}),
         checkpoint.read,
     ),
+    "choosers": (lambda path: choosers.write(path, own_choosers("a" * 64)), choosers.read),
 }
 
 
