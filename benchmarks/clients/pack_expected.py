@@ -61,6 +61,7 @@ def main() -> None:
             arrays[f"{key}|points"] = coords
             arrays[f"{key}|box"] = np.array(box or [], float)
             arrays[f"{key}|mask"] = predictor.predict(**given, multimask_output=False).masks[0]
+            arrays[f"{key}|one"] = predictor.predict_one(**given).masks[0]
             arrays[f"{key}|frame"] = in_frame.mask(**given)
             if box:
                 padded = {"point_coords": [[0, 0]], "point_labels": [-1]}
