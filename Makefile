@@ -9,9 +9,10 @@ DEMO := demo
 SPREAD := --numprocesses=$(shell $(PYTHON) -c 'import os; print(min(4, os.cpu_count() + 1))') --dist=loadscope \
 	--no-loadscope-reorder
 # Left out are the page, notebooks and packages, which need more installed, and what takes long.
-WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/test_notebooks.py \
-	--ignore=tests/test_packaging.py --ignore=tests/test_site.py --ignore-glob='tests/robustness/test_server_*' \
+WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests/serve --ignore=tests/test_notebooks.py \
+	--ignore=tests/test_packaging.py --ignore=tests/test_site.py --ignore-glob='tests/robustness/test_serve*' \
 	--ignore=tests/robustness/test_prompts_sessions.py --ignore=tests/robustness/test_batch_ray.py \
+	--ignore=tests/batch/test_storage.py \
 	--deselect=tests/robustness/test_output_stack.py::test_predict_batch_and_page_write_equal_bytes \
 	--deselect=tests/robustness/test_output_stack.py::test_the_page_saves_every_format_of_segments
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from mobilesam.automatic import SamAutomaticMaskGenerator
     from mobilesam.batch import segment_many
     from mobilesam.errors import MobileSamError
+    from mobilesam.finetune.run import finetune
     from mobilesam.loading import load
     from mobilesam.modeling.build import (
         build_sam,
@@ -26,8 +27,10 @@ if TYPE_CHECKING:
         sam_model_registry,
     )
     from mobilesam.predictor import Prediction, SamPredictor
+    from mobilesam.serve.client import Client
 
 _HOME = {
+    "Client": "serve.client",
     "MobileSamError": "errors",
     "Prediction": "predictor",
     "SamAutomaticMaskGenerator": "automatic",
@@ -37,6 +40,7 @@ _HOME = {
     "build_sam_vit_h": "modeling.build",
     "build_sam_vit_l": "modeling.build",
     "build_sam_vit_t": "modeling.build",
+    "finetune": "finetune.run",
     "load": "loading",
     "sam_model_registry": "modeling.build",
     "segment_many": "batch",
@@ -44,7 +48,10 @@ _HOME = {
 
 _MODULES = ("automatic_mask_generator", "modeling", "predictor", "utils")  # SAM's package has them without an import
 
+_FUNCTIONS = ("build_sam", "finetune")  # which are modules, too
+
 __all__ = [
+    "Client",
     "MobileSamError",
     "Prediction",
     "SamAutomaticMaskGenerator",
@@ -55,6 +62,7 @@ __all__ = [
     "build_sam_vit_h",
     "build_sam_vit_l",
     "build_sam_vit_t",
+    "finetune",
     "load",
     "sam_model_registry",
     "segment_many",
@@ -62,10 +70,10 @@ __all__ = [
 
 
 class _Package(types.ModuleType):
-    """The type of this package, in which the module ``build_sam`` does not replace the function of that name."""
+    """The type of this package, in which modules do not replace the functions of their names."""
 
     def __setattr__(self, name: str, value: Any) -> None:
-        if name != "build_sam" or not isinstance(value, types.ModuleType):
+        if name not in _FUNCTIONS or not isinstance(value, types.ModuleType):
             super().__setattr__(name, value)
 
 

@@ -34,6 +34,7 @@ ALLOWED_SKIPS = (
     "needs an accelerator",
     "torchvision does not fit the installed torch",
     "the processor does not compute bfloat16",
+    "nvidia-pytriton is not built for this system",
 )
 
 

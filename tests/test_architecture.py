@@ -18,7 +18,7 @@ TIERS = tuple(
         "_moved arrays",
         "_version cores errors file_kind geometry versions",
         "mobilesam build config files learned optional prompt_file selection",
-        "image masks prompts samples visualize",
+        "image masks prompts samples storage visualize",
         "model weights",
         "embedding modeling onnx",
         "runtimes segment",
@@ -27,6 +27,7 @@ TIERS = tuple(
         "predictor",
         "automatic bench formats",
         "batch evaluate",
+        "finetune serve",
         "export webui",
         "automatic_mask_generator build_sam utils",
         "cli",
@@ -47,6 +48,8 @@ WITH_TORCH = {
         "modeling.tiny_vit_sam",
     ),
     *("modeling.torch_sam", "modeling.transformer"),
+    *(f"finetune.{name}" for name in ("distillation", "embeddings", "heldback", "loop", "losses", "network", "run")),
+    *(f"finetune.{name}" for name in ("chooser_learning", "snapshot", "trainable", "training")),
 }
 SOURCES = [*sorted((ROOT / "mobilesam").rglob("*.py")), *sorted((ROOT / "export").rglob("*.py"))]
 SOURCES += sorted((ROOT / "webui").rglob("*.py"))

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Mapping
 
 from mobilesam.errors import InputError, MobileSamError, unknown_name
-from mobilesam.webui.models import Models
+from mobilesam.serve.models import Models
 
 Make = Callable[[str | None], Mapping[str, bytes]]
 

@@ -15,8 +15,8 @@ from typing import Any
 import gradio as gr
 
 from mobilesam.errors import InputError, sentence
+from mobilesam.serve.failures import explained
 from mobilesam.webui.everything import Everything
-from mobilesam.webui.failures import explained
 from mobilesam.webui.masks import record_of
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import NOTHING, open_image, prompt_of

@@ -9,17 +9,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, NamedTuple
 
-from mobilesam.arrays import UInt8Array
-from mobilesam.automatic import SamAutomaticMaskGenerator
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import InputError, unknown_name
-from mobilesam.model import Embedding, MaskModel, Wrapped
+from mobilesam.serve.workers import Job
 from mobilesam.visualize import palette
 from mobilesam.webui import view
 from mobilesam.webui.masks import compact, least_region
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import Session, open_image
-from mobilesam.webui.workers import Job
 
 
 class EverythingResult(NamedTuple):
@@ -75,12 +72,10 @@ class Everything:
 
         def work() -> EverythingResult:
             start = time.perf_counter()
-            image = service.image(session)
-            model = _Encoded(service.models.get(session.model), service.encode(session).embedding)
-            least = least_region(open_image(session).hw) if clean else 0
-            settings: dict[str, Any] = {"output_mode": "uncompressed_rle", "min_mask_region_area": least}
-            generator = SamAutomaticMaskGenerator(model, mode=mode, **settings)
-            records = generator.generate(image, progress=on_progress, cancel=canceled)
+            shown = open_image(session)
+            least = least_region(shown.hw) if clean else 0
+            settings = {"mode": mode, "min_mask_region_area": least}
+            records = service.everything(session.model, shown, settings, on_progress, canceled)
             segments = tuple(map(compact, records))
 
             def take(state: Session) -> Session:
@@ -93,7 +88,7 @@ class Everything:
             ms = 1000 * (time.perf_counter() - start)
             return EverythingResult(replace(session, segments=segments, run=number), records.partial, ms)
 
-        job = service.encoders.submit(work)
+        job = service.encoders.submit(work, token)
         with self._lock:
             earlier = self._runs.get(token)
             self._runs[token] = _Run(job, canceled)
@@ -135,15 +130,3 @@ def everything_view(result: EverythingResult) -> dict[str, Any]:
         for record, color in zip(segments, palette(len(segments)).tolist(), strict=True)
     ]
     return {"segments": views, "partial": result.partial, "ms": round(result.ms, 1), "run": result.session.run}
-
-
-class _Encoded(Wrapped):
-    """A model with the embedding of one image, which it does not encode again."""
-
-    def __init__(self, model: MaskModel, embedding: Embedding) -> None:
-        super().__init__(model)
-        self._embedding = embedding
-
-    def encode(self, image: UInt8Array, *, fast_padding: bool = False) -> Embedding:
-        assert image.shape[:2] == self._embedding.original_hw, "no crops are encoded here"
-        return self._embedding

@@ -10,13 +10,13 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import Frame
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
-from mobilesam.webui.session import CandidateMasks, ShownImage
+from mobilesam.serve.values import CandidateMasks, OpenImage
 
 _SPECK = 1e-3  # of the pixels of an image: smaller holes are filled, and smaller parts removed
 
 
 def record_of(
-    image: ShownImage,
+    image: OpenImage,
     prompt: ObjectPrompt,
     candidates: CandidateMasks,
     place: int,

@@ -10,10 +10,10 @@ from gradio.utils import get_upload_folder, is_in_or_equal
 
 from mobilesam.automatic.settings import MODES
 from mobilesam.errors import sentence
+from mobilesam.serve.failures import explained, failure
 from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.endpoints import add_endpoints
 from mobilesam.webui.everything import Everything
-from mobilesam.webui.failures import explained, failure
 from mobilesam.webui.routes import STATIC
 from mobilesam.webui.sample_photos import samples
 from mobilesam.webui.service import Service

@@ -23,17 +23,20 @@ from starlette.staticfiles import StaticFiles
 
 from mobilesam._version import __version__
 from mobilesam.errors import InputError, MobileSamError, unknown_name
+from mobilesam.serve.bodies import BodyStore, read_json
+from mobilesam.serve.failures import explained, failure, status_of
+from mobilesam.serve.values import Client
+from mobilesam.serve.workers import Job
 from mobilesam.webui import view
-from mobilesam.webui.bodies import IMAGE_PATH, BodyStore, read_json
 from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything, EverythingResult, everything_view
-from mobilesam.webui.failures import explained, failure, status_of
+from mobilesam.webui.page_bodies import IMAGE_PATH
 from mobilesam.webui.parameters import crop_of, file_name
 from mobilesam.webui.sample_photos import read_sample, samples
 from mobilesam.webui.saving import Saved, check_segments, save
 from mobilesam.webui.service import Opened, Service
 from mobilesam.webui.session import open_image, read_prompt
-from mobilesam.webui.workers import Job
+from mobilesam.webui.uploads import UploadFolder
 
 STATIC = Path(__file__).parent / "static"
 _TICK = 0.2  # seconds between progress reports
@@ -46,7 +49,9 @@ Emit = Callable[[dict[str, Any]], object]
 Result = TypeVar("Result")
 
 
-def add_routes(app: FastAPI, service: Service, everything: Everything, decoders: Decoders, store: BodyStore) -> None:
+def add_routes(
+    app: FastAPI, service: Service, everything: Everything, decoders: Decoders, store: BodyStore, folder: UploadFolder
+) -> None:
     """Add the routes of the page and ``/health`` to an application."""
     app.mount("/service/static", StaticFiles(directory=STATIC), name="service-static")
 
@@ -59,7 +64,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, decoders:
 
     @app.get("/health")
     async def health() -> dict[str, Any]:
-        stored, _ = await run_in_threadpool(store.folder.used)
+        stored, _ = await run_in_threadpool(folder.used)
         cached = service.images.used + service.embeddings.used + service.feedback.used
         return {
             "status": "ok",
@@ -117,7 +122,7 @@ def add_routes(app: FastAPI, service: Service, everything: Everything, decoders:
     async def embedding(request: Request) -> Response:
         """Send the embedding, (256, 64, 64) little-endian float16, with which a tab decodes the masks of the image."""
         session = service.session(*_session_of(request))
-        halves: bytes = await _in_thread(lambda: service.half_embedding(session))
+        halves: bytes = await _in_thread(lambda: service.half_embedding(session.model, open_image(session), Client()))
         return Response(halves, media_type="application/octet-stream", headers=_PRIVATE)
 
     @app.get("/service/decoder/{secret}/{name}/{file:path}")

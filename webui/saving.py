@@ -18,7 +18,7 @@ from mobilesam.formats.output import FORMATS, write_masks
 from mobilesam.formats.yolo import write_yolo_names
 from mobilesam.prompts.file import PromptFile, dump
 from mobilesam.prompts.object_prompt import ObjectPrompt
-from mobilesam.webui.bodies import read_json
+from mobilesam.serve.bodies import read_json
 from mobilesam.webui.objects import read_objects
 from mobilesam.webui.service import Service
 from mobilesam.webui.session import Session, open_image

@@ -3,26 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import signal
-import socket
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from typing import Any
 
 import gradio as gr
-import uvicorn
 from fastapi import FastAPI
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mobilesam.errors import InputError, sentence
-from mobilesam.webui.bodies import Bodies, BodyStore
-from mobilesam.webui.connections import Connection
+from mobilesam.serve.bodies import Bodies, BodyStore
+from mobilesam.serve.guard import Guard, Hosts
+from mobilesam.serve.server import Address, listen, run
 from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything
-from mobilesam.webui.guard import Guard, Hosts, checked_name
 from mobilesam.webui.page import build_page, theme
+from mobilesam.webui.page_bodies import PageRules
 from mobilesam.webui.routes import STATIC, add_routes
 from mobilesam.webui.service import Service
 from mobilesam.webui.uploads import UploadFolder
@@ -35,33 +29,6 @@ _POLICY = (
 
 _GRADIO_FOLDER = "GRADIO_TEMP_DIR"
 _STORED_FILES = 10  # of the largest size, in the folder of uploads
-
-
-@dataclass(frozen=True)
-class Address:
-    """The address of the server, and who may use it.
-
-    port: 0 takes a free one. auth: name and password of the login. allowed_hosts: names by which browsers may reach the
-    server, besides its address.
-    """
-
-    host: str = "127.0.0.1"
-    port: int = 7860
-    auth: tuple[str, str] | None = None
-    allowed_hosts: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        """Check the names.
-
-        Raises:
-            InputError: the host is empty, which would open the page to all machines, or an allowed host is not a host
-                name.
-        """
-        if not self.host or any(character.isspace() for character in self.host):
-            remedy = "write 127.0.0.1 for this machine only, or 0.0.0.0 to open the page to others"
-            raise InputError(sentence("--host", "be an address", repr(self.host), remedy))
-        for name in self.allowed_hosts:
-            checked_name(name)
 
 
 class _Headers:
@@ -84,41 +51,13 @@ class _Headers:
         await self._app(scope, receive, send_with_headers)
 
 
-class _Server(uvicorn.Server):
-    """A server that ends at Ctrl-C and SIGTERM with exit code 0; that of uvicorn raises the signal again at the end.
-
-    ``on_ready`` is called when the server accepts requests, ``on_exit`` before it waits for running requests.
-    """
-
-    def __init__(self, config: uvicorn.Config, on_ready: Callable[[], object], on_exit: Callable[[], object]) -> None:
-        super().__init__(config)
-        self._on_ready = on_ready
-        self._on_exit = on_exit
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self._on_ready()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        self._on_exit()
-        await super().shutdown(sockets)
-
-    @contextlib.contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self.handle_exit) for number in (signal.SIGINT, signal.SIGTERM)}
-        try:
-            yield
-        finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
-
-
 def build_app(
     service: Service,
     everything: Everything,
     decoders: Decoders,
     hosts: Hosts,
     store: BodyStore,
+    folder: UploadFolder,
     auth: tuple[str, str] | None = None,
 ) -> FastAPI:
     """Return the whole application."""
@@ -126,7 +65,7 @@ def build_app(
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=hosts)  # middleware that is added later runs earlier
     app.add_middleware(_Headers)
-    add_routes(app, service, everything, decoders, store)
+    add_routes(app, service, everything, decoders, store, folder)
     page = build_page(service, everything, decoders)
     page.queue(max_size=service.limits.waiting, default_concurrency_limit=service.limits.concurrency)
     gr.mount_gradio_app(
@@ -156,14 +95,11 @@ def serve(service: Service, decoders: Decoders, address: Address, on_ready: Call
     Raises:
         InputError: the address cannot be used.
     """
-    with _listen(address) as listener, _upload_folder(service.limits.max_upload_mb) as folder:
-        host, port = listener.getsockname()[:2]
+    with listen(address) as listener, _upload_folder(service.limits.max_upload_mb) as folder:
         everything = Everything(service)
-        store = BodyStore(service.limits.max_upload_mb, folder, service.sessions.get)
-        app = build_app(service, everything, decoders, Hosts.of(host, address.allowed_hosts), store, address.auth)
-        options: dict[str, Any] = {"http": Connection, "ws": "none", "log_level": "warning", "access_log": False}
-        config = uvicorn.Config(app, timeout_graceful_shutdown=10, **options)
-        url = f"http://{'[' + host + ']' if ':' in host else host}:{port}"
+        store = BodyStore(PageRules(service.limits.max_upload_mb, folder, service.sessions))
+        hosts = Hosts.of(listener.getsockname()[0], address.allowed_hosts)
+        app = build_app(service, everything, decoders, hosts, store, folder, address.auth)
 
         def stop_work() -> None:
             store.close()
@@ -171,7 +107,7 @@ def serve(service: Service, decoders: Decoders, address: Address, on_ready: Call
             service.close(wait=False)
 
         try:
-            _Server(config, lambda: on_ready(url), stop_work).run(sockets=[listener])
+            run(app, listener, on_ready, stop_work)
         finally:
             stop_work()
             service.close()
@@ -190,20 +126,3 @@ def _upload_folder(max_upload_mb: int) -> Iterator[UploadFolder]:
         del os.environ[_GRADIO_FOLDER]
         if before is not None:
             os.environ[_GRADIO_FOLDER] = before
-
-
-def _listen(address: Address) -> socket.socket:
-    family = socket.AF_INET6 if ":" in address.host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        listener.bind((address.host, address.port))
-    except (OSError, OverflowError, ValueError) as error:
-        listener.close()
-        reason = getattr(error, "strerror", None) or error
-        if isinstance(error, socket.gaierror | ValueError) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL:
-            actual, remedy = f"{address.host[:100]!r} ({reason})", "write 127.0.0.1, or 0.0.0.0 for all of them"
-            raise InputError(sentence("--host", "be an address of this machine", actual, remedy)) from error
-        actual, remedy = f"{address.host}:{address.port} ({reason})", "choose another port"
-        raise InputError(sentence("--host and --port", "be free on this machine", actual, remedy)) from error
-    return listener

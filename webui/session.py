@@ -14,47 +14,13 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from mobilesam.errors import InputError, sentence
 from mobilesam.prompts.object_prompt import MAX_STEPS, Box, ObjectPrompt, refuse_without_object
 from mobilesam.prompts.schema import parse_chosen
-from mobilesam.segment import Candidates
+from mobilesam.serve.requests import MAX_POINTS
+from mobilesam.serve.values import OpenImage
 
 if TYPE_CHECKING:
     from mobilesam.masks.records import MaskRecord
 
-MAX_POINTS = 256  # the time of a decoder call grows with its points
-
 NOTHING = ObjectPrompt()
-
-
-@dataclass(frozen=True)
-class ShownImage:
-    """An open image.
-
-    digest: sha256 of the pixels, the key of everything computed from them. hw: (height, width). name: of the file.
-    note: a remark for the user on how the file was read.
-    """
-
-    digest: str
-    hw: tuple[int, int]
-    name: str
-    note: str = ""
-
-    @property
-    def key(self) -> str:
-        """The name of the image in requests; it tells a click on an earlier image from a click on this one."""
-        return self.digest[:16]
-
-
-@dataclass(frozen=True, eq=False)
-class CandidateMasks:
-    """The candidate masks of a prompt; ``masks.best`` is suggested.
-
-    input_hw: as in Embedding. decode_ms: the time of the decoder, milliseconds. refined: False if the prompt has steps
-    that the model cannot follow, so that the points and the box alone were used.
-    """
-
-    masks: Candidates
-    input_hw: tuple[int, int]
-    decode_ms: float = 0.0
-    refined: bool = True
 
 
 @dataclass(frozen=True)
@@ -66,19 +32,19 @@ class Session:
     """
 
     model: str
-    image: ShownImage | None = None
+    image: OpenImage | None = None
     segments: tuple[MaskRecord, ...] = field(default=(), compare=False)
     run: int = field(default=0, compare=False)
 
 
-def opened(session: Session, image: ShownImage) -> Session:
+def opened(session: Session, image: OpenImage) -> Session:
     """Return the state with an image; that of an earlier image is dropped."""
     if session.image is not None and session.image.digest == image.digest:
         return replace(session, image=image)
     return Session(session.model, image)
 
 
-def open_image(session: Session) -> ShownImage:
+def open_image(session: Session) -> OpenImage:
     """Return the image of a session.
 
     Raises:

@@ -17,7 +17,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
-from mobilesam.errors import MobileSamError
+from mobilesam.serve.failures import ExpiredError
 from mobilesam.webui.session import Session
 from mobilesam.webui.sizes import size_of
 
@@ -27,7 +27,7 @@ MAX_BYTES = 100_000_000
 MAX_IDLE = 2 * 60 * 60.0  # seconds
 
 
-class SessionExpiredError(MobileSamError):
+class SessionExpiredError(ExpiredError):
     """The session expired, or the image of the request is no longer open in it. The page opens its image again."""
 
 

@@ -7,19 +7,11 @@ import tempfile
 import time
 from pathlib import Path
 
-from mobilesam.errors import MobileSamError
+from mobilesam.serve.failures import RefusedError
 
 MAX_FILES = 1000
 UPLOADS_KEPT = 600  # seconds after which Gradio deletes a file
 _LEFT_OVER = 120  # seconds more after which any file is deleted, such as those of forms that Gradio refused
-
-
-class UploadError(MobileSamError):
-    """The body of a request is refused with an HTTP status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class UploadFolder:
@@ -57,11 +49,11 @@ class UploadFolder:
         """Check that there is room for so many bytes more.
 
         Raises:
-            UploadError: there is not.
+            RefusedError: there is not.
         """
         size, count = self.used()
         if size + more > self.limit or count >= MAX_FILES:
-            raise UploadError(
+            raise RefusedError(
                 503,
                 f"The upload folder of the server is full: it has {size / 1e6:.1f} of {self.limit / 1e6:.0f} MB in "
                 f"{count} of {MAX_FILES} files. Try again later; files are deleted after {UPLOADS_KEPT // 60} minutes.",

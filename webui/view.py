@@ -20,8 +20,9 @@ from mobilesam.masks.records import MaskRecord
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import MaskModel
 from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.serve.values import CandidateMasks, OpenImage
 from mobilesam.webui.masks import record_of
-from mobilesam.webui.session import CandidateMasks, Session, ShownImage
+from mobilesam.webui.session import Session
 
 PREVIEW_SIDE = 2048  # more pixels than most windows show; coordinates stay those of the original
 _JPEG_QUALITY = 92
@@ -33,7 +34,7 @@ def opened_view(session: Session, encode_ms: float) -> dict[str, Any]:
     return {"image": image, "model": session.model, "encode_ms": round(encode_ms, 1)}
 
 
-def image_view(image: ShownImage) -> dict[str, Any]:
+def image_view(image: OpenImage) -> dict[str, Any]:
     """Return the name of an image, its size, and the size at which the image and its masks are sent."""
     height, width = preview_hw(image.hw)
     return {
@@ -47,7 +48,7 @@ def image_view(image: ShownImage) -> dict[str, Any]:
 
 
 def prediction_view(
-    candidates: CandidateMasks, prompt: ObjectPrompt, image: ShownImage, model: MaskModel, *, clean: bool
+    candidates: CandidateMasks, prompt: ObjectPrompt, image: OpenImage, model: MaskModel, *, clean: bool
 ) -> dict[str, Any]:
     """Return the candidate masks of a prompt at the size at which their image is shown, and which is suggested."""
     masks, hw = candidates.masks, preview_hw(image.hw)

@@ -33,9 +33,11 @@ def build_app() -> typer.Typer:
         eval,
         everything,
         export,
+        finetune,
         predict,
         quantize,
         samples,
+        serve,
         site,
         verify,
         webui,
@@ -54,10 +56,12 @@ def build_app() -> typer.Typer:
     app.add_typer(weights.app, name="weights")
     app.command("eval", cls=Command, no_args_is_help=True)(eval.evaluate)
     app.command("bench", cls=Command)(bench.bench)
+    app.command("finetune", cls=Command, no_args_is_help=True)(finetune.finetune)
     app.command("export", cls=Command, no_args_is_help=True)(export.export)
     app.command("quantize", cls=Command, no_args_is_help=True)(quantize.quantize)
     app.command("verify", cls=Command, no_args_is_help=True)(verify.verify)
     app.command("site", cls=Command, no_args_is_help=True)(site.site)
+    app.command("serve", cls=Command)(serve.serve)
     app.command("webui", cls=Command)(webui.webui)
     app.command("doctor", cls=Command)(doctor.doctor)
     return app

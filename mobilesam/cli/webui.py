@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from mobilesam.cli import options
+from mobilesam.cli import options, server_options
 from mobilesam.errors import missing_dependency, sentence
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from mobilesam.model import MaskModel
     from mobilesam.webui.decoders import Make
 
 
@@ -26,32 +25,14 @@ class DecodingPlace(enum.StrEnum):
 
 
 def webui(
-    model: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--model",
-            metavar="NAME|PATH",
-            help="A weights name, a checkpoint, or a folder of ONNX files; repeat it to offer a choice. "
-            "Default: MobileSAM, fetched on first use.",
-        ),
-    ] = None,
+    model: server_options.ModelsOption = None,
     backend: options.BackendOption = options.Backend.auto,
     device: options.DeviceOption = options.Device.auto,
     threads: options.ThreadsOption = None,
     embeddings: options.EmbeddingsOption = None,
-    host: Annotated[
-        str, typer.Option("--host", help="Address to listen on; 0.0.0.0 accepts connections from other machines.")
-    ] = ("127.0.0.1"),
-    port: Annotated[int, typer.Option("--port", min=0, max=65535, help="Port; 0 chooses a free one.")] = 7860,
-    allow_host: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--allow-host",
-            metavar="NAME",
-            envvar="MOBILESAM_ALLOW_HOST",
-            help="A host name under which browsers may open the page, such as that of a proxy; repeatable.",
-        ),
-    ] = None,
+    host: server_options.HostOption = "127.0.0.1",
+    port: server_options.PortOption = 7860,
+    allow_host: server_options.AllowHostOption = None,
     auth: Annotated[
         str | None, typer.Option("--auth", metavar="NAME:PASSWORD", envvar="MOBILESAM_AUTH", help="Require a login.")
     ] = None,
@@ -59,16 +40,10 @@ def webui(
         DecodingPlace,
         typer.Option("--decode", help="Where masks are decoded: in browser tabs that can, or all on this server."),
     ] = DecodingPlace.tab,
-    max_upload_mb: Annotated[int, typer.Option("--max-upload-mb", min=1, help="Largest image file, in MB.")] = 50,
-    max_pixels: Annotated[int, typer.Option("--max-pixels", min=1, help="Largest number of pixels of an image.")] = (
-        50_000_000
-    ),
-    concurrency: Annotated[
-        int, typer.Option("--concurrency", min=1, help="Images encoded or segmented at the same time.")
-    ] = 2,
-    cache_mb: Annotated[
-        int, typer.Option("--cache-mb", min=1, help="Memory for images, embeddings and sessions, in MB.")
-    ] = 512,
+    max_upload_mb: server_options.MaxUploadOption = 50,
+    max_pixels: server_options.MaxPixelsOption = 50_000_000,
+    concurrency: server_options.ConcurrencyOption = 2,
+    cache_mb: server_options.CacheOption = 512,
 ) -> None:
     """Serve a page on which images are segmented with clicks and boxes.
 
@@ -79,25 +54,20 @@ def webui(
     if not importlib.util.find_spec("gradio"):
         raise missing_dependency("gradio", "webui", "the web page")
     login = _login(auth)
-    from mobilesam.cli.model import load_model
-    from mobilesam.embedding import with_embeddings
+    from mobilesam.embedding import open_embeddings
+    from mobilesam.serve.engine import Limits
+    from mobilesam.serve.server import Address
     from mobilesam.webui import serve
     from mobilesam.webui.decoders import Decoders
-    from mobilesam.webui.models import choices
-    from mobilesam.webui.service import Limits, Service
+    from mobilesam.webui.service import Service
 
-    def load(name: str | None, runtime: str) -> MaskModel:
-        return with_embeddings(load_model(name, options.Backend(runtime), device, threads), embeddings)
-
-    address = serve.Address(host, port, login, tuple(allow_host or ()))
-    models = choices(model or [], backend.value, device.value, load)
+    folder = open_embeddings(embeddings)
+    address = Address(host, port, login, tuple(allow_host or ()))
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
+    models = server_options.offered_models(model or [], backend, device, threads)
     decoders = Decoders(models, _decoder_maker() if decode is DecodingPlace.tab else None)
-    typer.echo("loading the model ...", err=True)
-    models.get(models.default)
-    serve.serve(
-        Service(models, limits), decoders, address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True)
-    )
+    service = Service(models, limits, folder)
+    serve.serve(service, decoders, address, lambda url: typer.echo(f"open {url}  (Ctrl-C stops it)", err=True))
 
 
 def _decoder_maker() -> Make | None:

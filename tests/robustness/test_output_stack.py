@@ -178,8 +178,9 @@ def test_a_benchmark_of_the_version_before_is_compared() -> None:
 @pytest.fixture(scope="module")
 def service(onnx_sam: Any) -> Iterator[Any]:
     pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
-    from mobilesam.webui.models import Choice, Models
-    from mobilesam.webui.service import Limits, Service
+    from mobilesam.serve.engine import Limits
+    from mobilesam.serve.models import Choice, Models
+    from mobilesam.webui.service import Service
 
     running = Service(Models({"onnx": Choice("ONNX", lambda: onnx_sam)}), Limits())
     yield running

@@ -21,19 +21,21 @@ from fastapi import FastAPI
 from fastapi.testclient import TestClient
 
 from mobilesam.model import Capabilities, Wrapped
+from mobilesam.serve.bodies import Bodies, BodyStore, Rules
+from mobilesam.serve.engine import Limits
+from mobilesam.serve.guard import Guard, Hosts
+from mobilesam.serve.models import Choice, Models
+from mobilesam.serve.values import OpenImage
+from mobilesam.serve.workers import BusyError, Workers
 from mobilesam.webui import session as states
-from mobilesam.webui.bodies import Bodies, BodyStore
 from mobilesam.webui.decoders import Decoders
 from mobilesam.webui.everything import Everything
-from mobilesam.webui.guard import Guard, Hosts
-from mobilesam.webui.models import Choice, Models
 from mobilesam.webui.page import hello_function
 from mobilesam.webui.routes import add_routes
-from mobilesam.webui.service import Limits, Service
-from mobilesam.webui.session import Session, ShownImage
+from mobilesam.webui.service import Service
+from mobilesam.webui.session import Session
 from mobilesam.webui.session_store import MAX_COPIES, SessionExpiredError, SessionStore
 from mobilesam.webui.uploads import UploadFolder
-from mobilesam.webui.workers import BusyError, Workers
 from tests.robustness.server_client import page_prompt
 from tests.robustness.test_prompts_steps import MIXED
 
@@ -76,11 +78,11 @@ def hello(service: Service) -> Any:
 def client(service: Service, everything: Everything) -> Iterator[TestClient]:
     """A client of the page's routes, behind the same checks as in the server."""
     folder = UploadFolder(1_000_000)
-    store = BodyStore(service.limits.max_upload_mb, folder)
+    store = BodyStore(Rules(service.limits.max_upload_mb))
     app = FastAPI()
     app.add_middleware(Bodies, store=store)
     app.add_middleware(Guard, hosts=Hosts.of("127.0.0.1"))
-    add_routes(app, service, everything, Decoders(service.models), store)
+    add_routes(app, service, everything, Decoders(service.models), store, folder)
     yield TestClient(app, base_url="http://127.0.0.1")
     folder.close()
 
@@ -439,7 +441,7 @@ def test_copies_of_one_session_do_not_displace_others(
     service: Service, hello: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(service, "sessions", SessionStore(limit=20))
-    image = ShownImage("digest" * 4, (4, 4), "image.png")
+    image = OpenImage("digest" * 4, (4, 4), "image.png")
     service.images.put(image.digest, np.zeros((4, 4, 3), np.uint8), 48)
     others = [service.sessions.create(Session("onnx", image)) for _ in range(10)]
     first = current = service.sessions.create(Session("onnx", image, segments=({"area": 1},), run=3))  # type: ignore[arg-type]
@@ -482,9 +484,9 @@ def test_a_run_that_fails_leaves_no_entry(
 
     submit = service.encoders.submit
 
-    def finished(work: Any) -> Any:
+    def finished(work: Any, client: str) -> Any:
         """Return a job that has failed before its callback is added."""
-        job = submit(work)
+        job = submit(work, client)
         job.future.exception(60)
         return job
 
@@ -494,7 +496,7 @@ def test_a_run_that_fails_leaves_no_entry(
             everything.start(token, "fast", fail).result()
     assert everything._runs == {}
 
-    def refused(_: Any) -> Any:
+    def refused(*_: Any) -> Any:
         raise BusyError("no room")
 
     with monkeypatch.context() as patch:

@@ -304,8 +304,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
     pytest.importorskip("gradio")
     import uvicorn
 
-    from mobilesam.webui import bodies, connections
-    from mobilesam.webui.uploads import UploadFolder
+    from mobilesam.serve import bodies, connections
 
     monkeypatch.setattr(connections, "IDLE_TIMEOUT", 0.3)
     monkeypatch.setattr(connections, "MAX_CONNECTIONS", 4)
@@ -346,8 +345,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
             super().connection_lost(exc)
             closed.release()
 
-    folder = UploadFolder(1_000_000)
-    store = bodies.BodyStore(1, folder)
+    store = bodies.BodyStore(bodies.Rules(1))
     config = uvicorn.Config(bodies.Bodies(echo, store), http=Connection, lifespan="off", log_level="error", port=0)
     ready = threading.Event()
 
@@ -369,7 +367,6 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[Impatient]:
     finally:
         server.should_exit = True
         thread.join()
-        folder.close()
     assert (store.held, store.receiving) == (0, 0)
 
 
@@ -403,11 +400,10 @@ def test_a_body_that_trickles_has_a_deadline_too(impatient: Impatient) -> None:
 def test_a_small_body_does_not_give_way_for_memory() -> None:
     """A click whose body has not come yet is not dropped for uploads that fill the memory meanwhile."""
     pytest.importorskip("gradio")
-    from mobilesam.webui import bodies
-    from mobilesam.webui.uploads import UploadFolder
+    from mobilesam.serve import bodies
 
     async def receive() -> list[bool]:
-        store = bodies.BodyStore(1, UploadFolder(1_000_000))
+        store = bodies.BodyStore(bodies.Rules(1))
         click, uploads = bodies._Body(), [bodies._Body() for _ in range(12)]
         store.add(click, b"{")
         for upload in uploads:
@@ -415,7 +411,6 @@ def test_a_small_body_does_not_give_way_for_memory() -> None:
         assert store.held <= 8 * 1_100_000
         dropped = [body.dropped.done() for body in (click, *uploads)]
         store.close()
-        store.folder.close()
         return dropped
 
     with ThreadPoolExecutor(1) as thread:  # the loop of a browser may run in this one

@@ -18,14 +18,16 @@ from PIL import Image
 
 from benchmarks.page_client import Client
 from mobilesam import formats
-from mobilesam.errors import InputError
+from mobilesam.errors import FormatLossWarning, InputError
+from mobilesam.evaluate import load_annotations
+from mobilesam.evaluate.coco import read_instances
 from mobilesam.masks import rle
 from tests.robustness.server_client import serving
 
 pytest.importorskip("gradio", reason="Gradio is not installed: run make test")
 
 from mobilesam.masks.run_lengths import boundaries_of_text
-from mobilesam.webui.image_files import read_file
+from mobilesam.serve.image_files import read_file
 from mobilesam.webui.objects import MAX_LABEL, MAX_OBJECTS, read_objects
 
 HW = (300, 451)
@@ -150,6 +152,38 @@ def test_an_archive_of_all_has_the_usual_formats(client: Client, frozen: dict[st
     assert client.post("save/prompts", run=run["run"]).json()["error"] == (
         "There is no prompt to save. Click the object first."
     )
+
+
+@pytest.mark.weights
+def test_what_the_page_saves_is_ground_truth(client: Client, frozen: dict[str, Any], tmp_path: Path) -> None:
+    from mobilesam.webui.sample_photos import read_sample
+
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/my cat.jpg").write_bytes(read_sample("cat.jpg"))
+    objects = [client.freeze(*WALL), frozen | {"label": "eye"}]  # in a map the smaller one lies on top
+    files = entries(client.post("save/all", objects=objects).content)
+    files["my cat.indexed.png"] = client.post("save/indexed", objects=objects).content
+    files["my cat.parquet"] = client.post("save/parquet", objects=objects).content
+    truth: list[Any] = []
+    for ending in ("coco.json", "json", "txt", "geojson", "parquet", "instances.png", "indexed.png"):
+        for folder in (tmp_path / ending, tmp_path / "all"):
+            folder.mkdir(exist_ok=True)
+            (folder / f"my cat.{ending}").write_bytes(files[f"my cat.{ending}"])
+        if ending == "txt":
+            (tmp_path / ending / "data.yaml").write_bytes(files["data.yaml"])
+        for path in (tmp_path / ending, tmp_path / ending / f"my cat.{ending}"):
+            dataset = load_annotations(path, tmp_path / "images")
+            instances, skipped = read_instances(dataset.images[0], HW, dataset.categories)
+            assert not skipped
+            truth = truth or [each.mask for each in instances]
+            for instance, mask in zip(instances, truth, strict=True):
+                iou = (instance.mask & mask).sum() / (instance.mask | mask).sum()
+                assert iou > 0.98 if ending == "txt" else iou == 1
+            if not ending.endswith("png"):
+                assert [each.category for each in instances] == ["object", "eye"]
+    assert [mask.sum() for mask in truth] == [each["area"] for each in objects]
+    with pytest.warns(FormatLossWarning, match="; COCO is read"):
+        assert len(load_annotations(tmp_path / "all", tmp_path / "images").images[0].annotations) == 2
 
 
 @pytest.mark.weights

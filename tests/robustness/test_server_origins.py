@@ -157,7 +157,7 @@ def test_a_hostile_page_in_a_real_browser_reaches_nothing_but_its_link_works(
 
 
 def refused(hosts: Any, **headers: str) -> int:
-    from mobilesam.webui import guard
+    from mobilesam.serve import guard
 
     raw = [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()]
     scope = {"type": "http", "method": "POST", "path": "/service/image", "headers": raw}
@@ -168,7 +168,7 @@ def refused(hosts: Any, **headers: str) -> int:
 @pytest.fixture
 def hosts() -> Callable[..., Any]:
     pytest.importorskip("gradio")
-    from mobilesam.webui.guard import Hosts
+    from mobilesam.serve.guard import Hosts
 
     return Hosts.of
 
@@ -225,10 +225,10 @@ def test_an_allowed_host_must_be_a_name(name: str, command: Callable[..., Any]) 
 
 
 def test_this_machine_has_several_names(hosts: Any) -> None:
-    from mobilesam.webui.serve import Address, _listen
+    from mobilesam.serve.server import Address, listen
 
     for name in ("localhost", "127.0.0.1", "::1"):
-        with _listen(Address(name, 0)) as listener:
+        with listen(Address(name, 0)) as listener:
             assert hosts(listener.getsockname()[0]).loopback
-    with _listen(Address("0.0.0.0", 0)) as listener:
+    with listen(Address("0.0.0.0", 0)) as listener:
         assert not hosts(listener.getsockname()[0]).loopback

@@ -19,10 +19,12 @@ from benchmarks.page_client import Client
 from mobilesam.errors import InputError
 from mobilesam.masks import rle
 from mobilesam.masks.records import MaskRecord
-from mobilesam.webui.models import Models
+from mobilesam.serve.engine import Limits
+from mobilesam.serve.models import Models
+from mobilesam.serve.values import OpenImage
 from mobilesam.webui.saving import save
-from mobilesam.webui.service import Limits, Service
-from mobilesam.webui.session import Session, ShownImage
+from mobilesam.webui.service import Service
+from mobilesam.webui.session import Session
 from mobilesam.webui.view import record_view
 from tests.robustness.server_client import serving
 
@@ -55,7 +57,7 @@ def session(masks: npt.NDArray[np.integer[Any]]) -> Session:
                 "crop_box": [0, 0, HW[1], HW[0]],
             }
         )
-    return Session("onnx", ShownImage("digest", HW, "many.png"), segments=tuple(records))
+    return Session("onnx", OpenImage("digest", HW, "many.png"), segments=tuple(records))
 
 
 @pytest.fixture(scope="module")

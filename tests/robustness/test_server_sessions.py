@@ -11,14 +11,15 @@ import pytest
 
 from benchmarks.page_client import Client
 from mobilesam.masks.records import MaskRecord
+from mobilesam.serve.values import OpenImage
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Session, ShownImage
+from mobilesam.webui.session import Session
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore
 from mobilesam.webui.sizes import size_of
 from tests import photos
 from tests.robustness.server_client import serving
 
-CAT = ShownImage("cat-digest", (300, 451), "cat.png")
+CAT = OpenImage("cat-digest", (300, 451), "cat.png")
 EYE = (172, 107)
 
 

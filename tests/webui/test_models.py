@@ -9,7 +9,7 @@ import onnx
 import pytest
 
 from mobilesam.errors import InputError
-from mobilesam.webui.models import Models, choices
+from mobilesam.serve.models import Models, choices
 from tests.robustness.server_client import serving
 
 

@@ -9,11 +9,12 @@ import pytest
 
 from mobilesam.errors import InputError
 from mobilesam.prompts.object_prompt import ObjectPrompt
+from mobilesam.serve.values import OpenImage
 from mobilesam.webui import session as states
-from mobilesam.webui.session import Session, ShownImage, read_prompt
+from mobilesam.webui.session import Session, read_prompt
 
-CAT = ShownImage("cat-digest", (300, 451), "cat.png")
-DOG = ShownImage("dog-digest", (40, 30), "dog.png")
+CAT = OpenImage("cat-digest", (300, 451), "cat.png")
+DOG = OpenImage("dog-digest", (40, 30), "dog.png")
 HW = CAT.hw
 
 

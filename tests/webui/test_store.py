@@ -6,10 +6,10 @@ import threading
 
 import pytest
 
-from mobilesam.webui.cache import ByteCache
+from mobilesam.serve.cache import ByteCache
+from mobilesam.serve.workers import BusyError, Workers
 from mobilesam.webui.session import Session
 from mobilesam.webui.session_store import SessionExpiredError, SessionStore
-from mobilesam.webui.workers import BusyError, Workers
 
 
 def test_the_least_recently_used_goes_first() -> None:

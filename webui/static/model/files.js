@@ -142,10 +142,10 @@ async function damageOf(content, size, entry) {
   return sum === null || sum === entry.sha256 ? null : "its SHA-256 differs from the manifest's";
 }
 
-/** Return arrays from JSON, in which each is the base64 of little-endian float32. @param {Record<string, string>} texts @returns {Record<string, Float32Array>} */
+/** Return arrays from JSON, in which each is the base64 of little-endian float32; undefined for null. @param {Record<string, string> | null} texts @returns {Record<string, Float32Array> | undefined} */
 export function arraysOf(texts) {
-  return Object.fromEntries(Object.entries(texts).map(([name, text]) => {
+  return texts ? Object.fromEntries(Object.entries(texts).map(([name, text]) => {
     const bytes = Uint8Array.from(atob(text), (character) => character.charCodeAt(0));
     return [name, new Float32Array(bytes.buffer)];
-  }));
+  })) : undefined;
 }

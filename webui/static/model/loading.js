@@ -54,6 +54,7 @@ async function runtimeOf(files, { module, mjs, wasm }, threads) {
 async function learnedOf(files) {
   if (!files.manifest.learned) return { choosers: {}, expectation: null };
   const { chooser, box_chooser, expectation } = JSON.parse(new TextDecoder().decode(await files.read(files.manifest.learned)));
-  const arrays = (/** @type {Record<string, string>} */ texts) => /** @type {import("./chooser.js").Learned} */ (/** @type {unknown} */ (arraysOf(texts)));
+  // Each is null unless it was learned on the weights of the model.
+  const arrays = (/** @type {Record<string, string> | null} */ texts) => /** @type {import("./chooser.js").Learned | undefined} */ (/** @type {unknown} */ (arraysOf(texts)));
   return { choosers: { point: arrays(chooser), box: arrays(box_chooser) }, expectation };
 }

@@ -10,26 +10,17 @@ import asyncio
 import json
 import time
 from collections import deque
-from collections.abc import Callable
 from typing import Any
 
-from starlette.concurrency import run_in_threadpool
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mobilesam.errors import InputError, sentence
-from mobilesam.webui.failures import failure, status_of
-from mobilesam.webui.session_store import SessionExpiredError
-from mobilesam.webui.uploads import UploadError, UploadFolder
-
-IMAGE_PATH = "/service/image"
-FORM_PATH = "/gradio_api/upload"
-SAVE_PATH = "/service/save/"  # and a format
+from mobilesam.errors import InputError, MobileSamError, sentence
+from mobilesam.serve.failures import RefusedError, failure, status_of
 
 MAX_JSON = 1_000_000  # bytes of a body without a file
-MAX_OBJECTS_JSON = 16_000_000  # bytes of the objects to save
-_FORM = 100_000  # bytes of a form, without its file
+FORM = 100_000  # bytes of a form, without its file
 _SMALL = 64_000  # bytes of a body that is not dropped to free memory
 
 MAX_BODIES = 128  # received at the same time
@@ -54,34 +45,52 @@ class _Body:
         return max(0.0, min(_IDLE, deadline - time.monotonic()))
 
 
+class Rules:
+    """What an application accepts; the base of its own rules."""
+
+    def __init__(self, max_upload_mb: int) -> None:
+        self.max_upload_mb = max_upload_mb
+
+    def has_file(self, path: str) -> bool:
+        """Return whether the body of a request to a path is, or contains, an image file."""
+        return False
+
+    def limit(self, path: str) -> int:
+        """Return the largest size of the body of a request to a path, bytes."""
+        return self.max_upload_mb * 1_000_000 + FORM if self.has_file(path) else MAX_JSON
+
+    def check(self, path: str, headers: Headers) -> None:
+        """Raise MobileSamError for a request whose body is not received."""
+
+    async def received(self, scope: Scope, held: int) -> Scope:
+        """Return the scope of a request whose body was received; ``held`` is the size of all bodies, bytes.
+
+        Raises:
+            MobileSamError: the request is refused.
+        """
+        return scope
+
+    def response(self, error: MobileSamError) -> Response:
+        """Return the response to a request that is refused."""
+        return JSONResponse(failure(error), status_of(error))
+
+
 class BodyStore:
     """The bodies of all requests.
 
-    held: bytes in memory, including those of requests that are being processed. check_token: raises
-    SessionExpiredError for an unknown token, for which no image is received.
+    held: bytes in memory, including those of requests that are being processed.
     """
 
-    def __init__(
-        self, max_upload_mb: int, folder: UploadFolder, check_token: Callable[[str], object] = lambda _: None
-    ) -> None:
-        self.check_token = check_token
-        self.max_upload_mb = max_upload_mb
-        self.folder = folder
+    def __init__(self, rules: Rules) -> None:
+        self.rules = rules
         self.held = 0
-        self._limit = MAX_FILES_IN_MEMORY * (max_upload_mb * 1_000_000 + _FORM)
+        self._limit = MAX_FILES_IN_MEMORY * (rules.max_upload_mb * 1_000_000 + FORM)
         self._receiving: dict[_Body, None] = {}  # the one that has received nothing for the longest time first
 
     @property
     def receiving(self) -> int:
         """The number of bodies being received."""
         return len(self._receiving)
-
-    def limit(self, path: str) -> int:
-        """Return the largest size of the body of a request to a path, bytes."""
-        file = self.max_upload_mb * 1_000_000
-        if path.startswith(SAVE_PATH):
-            return MAX_OBJECTS_JSON
-        return file if path == IMAGE_PATH else file + _FORM if path == FORM_PATH else MAX_JSON
 
     def add(self, body: _Body, chunk: bytes) -> None:
         """Add a chunk to a body, and drop bodies while they exceed the limits."""
@@ -130,18 +139,17 @@ class Bodies:
         if length == "0" and "transfer-encoding" not in headers:
             await self._app(scope, receive, send)
             return
-        body = _Body()
+        body, rules = _Body(), self._store.rules
         try:
-            if scope["path"] == IMAGE_PATH or scope["path"].startswith(SAVE_PATH):
-                self._store.check_token(headers.get("x-session", ""))
-            if not await self._read(body, receive, scope["path"], int(length)):
+            try:
+                rules.check(scope["path"], Headers(scope=scope))
+                if not await self._read(body, receive, scope["path"], int(length)):
+                    return
+                scope = await rules.received(scope, self._store.held)
+            except MobileSamError as error:
+                await rules.response(error)(scope, receive, send)
                 return
-            if scope["path"] == FORM_PATH:
-                await run_in_threadpool(self._store.folder.check, self._store.held)
-                scope = {**scope, "query_string": b""}  # Gradio keeps the progress of an upload_id forever
             await self._app(scope, _replay(body, receive), send)
-        except (UploadError, SessionExpiredError) as error:
-            await JSONResponse(failure(error), status_of(error))(scope, receive, send)
         finally:
             self._store.release(body)
 
@@ -149,11 +157,11 @@ class Bodies:
         """Receive a body; return False if the client disconnects.
 
         Raises:
-            UploadError: the body is too large or too slow, or was dropped.
+            RefusedError: the body is too large or too slow, or was dropped.
         """
-        limit, received, more = self._store.limit(path), 0, True
+        limit, received, more = self._store.rules.limit(path), 0, True
         if declared > limit:
-            raise _too_large(path, limit, f"{declared / 1e6:.1f} MB")
+            raise self._too_large(path, limit, f"{declared / 1e6:.1f} MB")
         self._store.add(body, b"")
         while more:
             message = await _next(body, receive)
@@ -162,19 +170,25 @@ class Bodies:
             chunk, more = message.get("body", b""), message.get("more_body", False)
             received += len(chunk)
             if received > limit:
-                raise _too_large(path, limit, "more")
+                raise self._too_large(path, limit, "more")
             self._store.add(body, chunk)
         if body.dropped.done():
             raise _dropped()
         self._store.complete(body)
         return True
 
+    def _too_large(self, path: str, limit: int, actual: str) -> RefusedError:
+        if not self._store.rules.has_file(path):
+            return RefusedError(413, sentence("the request body", f"have at most {limit} bytes", actual, "send less"))
+        remedy = "shrink it, or start the server with a larger --max-upload-mb"
+        return RefusedError(413, sentence("the file", f"have at most {limit / 1e6:.0f} MB", actual, remedy))
+
 
 async def _next(body: _Body, receive: Receive) -> Message:
     """Return the next message of the client.
 
     Raises:
-        UploadError: the timeout expired, or the body was dropped.
+        RefusedError: the timeout expired, or the body was dropped.
     """
     task = asyncio.ensure_future(receive())
     either: set[asyncio.Future[Any]] = {task, body.dropped}
@@ -183,7 +197,7 @@ async def _next(body: _Body, receive: Receive) -> Message:
         if body.dropped.done():
             raise _dropped()
         if not task.done():
-            raise UploadError(408, "The request body did not arrive in time. Send the request again.")
+            raise RefusedError(408, "The request body did not arrive in time. Send the request again.")
         return task.result()
     finally:
         task.cancel()
@@ -223,13 +237,6 @@ def _refuse_constant(name: str) -> None:
     raise ValueError(f"{name} is no number of JSON")
 
 
-def _too_large(path: str, limit: int, actual: str) -> UploadError:
-    if path not in (IMAGE_PATH, FORM_PATH):
-        return UploadError(413, sentence("the request body", f"have at most {limit} bytes", actual, "send less"))
-    remedy = "shrink it, or start the server with a larger --max-upload-mb"
-    return UploadError(413, sentence("the file", f"have at most {limit / 1e6:.0f} MB", actual, remedy))
-
-
-def _dropped() -> UploadError:
+def _dropped() -> RefusedError:
     message = "The server dropped the request: it is stopping, or receives too many at once. Send the request again."
-    return UploadError(503, message)
+    return RefusedError(503, message)

@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from mobilesam.errors import InputError, sentence
@@ -103,9 +103,10 @@ def refusal(scope: Scope, hosts: Hosts) -> tuple[int, str] | None:
 class Guard:
     """ASGI middleware that refuses requests before the application runs; see :func:`refusal`."""
 
-    def __init__(self, app: ASGIApp, hosts: Hosts) -> None:
+    def __init__(self, app: ASGIApp, hosts: Hosts, respond: Callable[[int, str], Response] | None = None) -> None:
         self._app = app
         self._hosts = hosts
+        self._respond = respond or (lambda status, text: JSONResponse({"error": text, "expired": False}, status))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         refused = refusal(scope, self._hosts) if scope["type"] in ("http", "websocket") else None
@@ -115,7 +116,7 @@ class Guard:
             await send({"type": "websocket.close", "code": 1008})
         else:
             status, text = refused
-            await JSONResponse({"error": text, "expired": False}, status)(scope, receive, send)
+            await self._respond(status, text)(scope, receive, send)
 
 
 def _same_origin(origin: str, host: str, hosts: Hosts) -> bool:

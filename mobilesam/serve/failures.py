@@ -7,17 +7,27 @@ import logging
 from typing import Any
 
 from mobilesam.errors import MobileSamError, is_out_of_memory
-from mobilesam.webui.session_store import SessionExpiredError
-from mobilesam.webui.uploads import UploadError
-from mobilesam.webui.workers import BusyError
+from mobilesam.serve.workers import BusyError
 
-_log = logging.getLogger("mobilesam.webui")
+_log = logging.getLogger("mobilesam.serve")
 
 _DISK_FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))  # Windows has no quotas
 
 
 class ServerError(MobileSamError):
     """A request failed through no fault of the client."""
+
+
+class ExpiredError(MobileSamError):
+    """What a request refers to is no longer kept, such as its image. The client sends it again."""
+
+
+class RefusedError(MobileSamError):
+    """A request is refused with an HTTP status; ``retry_after``: seconds after which it may be sent again, or 0."""
+
+    def __init__(self, status: int, message: str, retry_after: int = 0) -> None:
+        super().__init__(message)
+        self.status, self.retry_after = status, retry_after
 
 
 def explained(error: Exception) -> MobileSamError:
@@ -34,12 +44,12 @@ def explained(error: Exception) -> MobileSamError:
 
 def failure(error: MobileSamError) -> dict[str, Any]:
     """Return an error as JSON; ``expired`` tells the page to open its image again."""
-    return {"error": str(error), "expired": isinstance(error, SessionExpiredError)}
+    return {"error": str(error), "expired": isinstance(error, ExpiredError)}
 
 
 def status_of(error: MobileSamError) -> int:
     """Return the HTTP status of an error."""
-    if isinstance(error, UploadError):
+    if isinstance(error, RefusedError):
         return error.status
-    statuses = {ServerError: 500, SessionExpiredError: 410, BusyError: 429}
+    statuses = {ServerError: 500, ExpiredError: 410, BusyError: 429}
     return next((status for kind, status in statuses.items() if isinstance(error, kind)), 400)

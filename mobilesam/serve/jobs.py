@@ -1,0 +1,149 @@
+"""Runs of everything mode in the background: started by one request, followed and ended by others."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Any
+
+from mobilesam.errors import MobileSamError
+from mobilesam.serve.engine import Engine
+from mobilesam.serve.failures import ExpiredError, explained
+from mobilesam.serve.rendering import rendered
+from mobilesam.serve.requests import EverythingRequest
+from mobilesam.serve.values import Client, OpenImage
+from mobilesam.serve.workers import Job as Queued
+from mobilesam.serve.workers import StoppedError
+
+MAX_JOBS = 256
+MAX_BYTES = 100_000_000  # of all results
+KEPT = 600.0  # seconds after the last request for a job
+ABANDONED = 60.0  # seconds without a request after which a run is ended
+
+QUEUED, RUNNING, DONE, FAILED, CANCELED = "queued", "running", "done", "failed", "canceled"
+
+
+@dataclass(eq=False)
+class Job:
+    """A run of everything mode.
+
+    owner: the client that started it; the only one that knows its ``id``. done, total, candidates: the points done, all
+    points, and the masks so far. result: as in the response. used: the time of the last request for it.
+    """
+
+    owner: str
+    id: str = field(default_factory=lambda: secrets.token_urlsafe(18))
+    done: int = 0
+    total: int = 0
+    candidates: int = 0
+    partial: bool = False
+    result: list[dict[str, Any]] | None = None
+    error: MobileSamError | None = None
+    size: int = 0
+    used: float = field(default_factory=time.monotonic)
+    canceled: threading.Event = field(default_factory=threading.Event)
+    ended: threading.Event = field(default_factory=threading.Event)
+    queued: Queued[None] | None = None
+
+    @property
+    def state(self) -> str:
+        """The state, one of "queued", "running", "done", "failed" and "canceled"."""
+        if self.ended.is_set():
+            return FAILED if self.error else CANCELED if self.canceled.is_set() else DONE
+        return QUEUED if self.queued is None or self.queued.position() else RUNNING
+
+    def view(self) -> dict[str, Any]:
+        """Return the job as JSON values; a canceled run has the masks so far."""
+        view: dict[str, Any] = {"job_id": self.id, "state": self.state}
+        view["progress"] = {"done": self.done, "total": self.total, "candidates": self.candidates}
+        if self.state == QUEUED and self.queued is not None:
+            view["waiting"] = self.queued.position()
+        if self.error is not None:
+            view["error"] = str(self.error)
+        if self.result is not None:
+            view |= {"partial": self.partial, "masks": self.result}
+        return view
+
+
+class Jobs:
+    """The runs of a server, limited in number, in bytes of results, and in age; the oldest that ended goes first."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def start(self, name: str, image: OpenImage, request: EverythingRequest, client: Client) -> Job:
+        """Queue a run, and return its job.
+
+        Raises:
+            BusyError: the queue is full.
+        """
+        job = Job(client.name)
+
+        def progress(done: int, total: int, candidates: int) -> None:
+            job.done, job.total, job.candidates = done, total, candidates
+            if time.monotonic() - job.used > ABANDONED:
+                job.canceled.set()
+
+        def work() -> None:
+            if job.canceled.is_set() or time.monotonic() - job.used > ABANDONED:
+                job.canceled.set()
+                return
+            records = self._engine.everything(name, image, request.settings, progress, job.canceled)
+            job.partial = records.partial
+            job.result = [rendered(record, request.masks) for record in records[: request.limit]]
+            job.size = sum(len(str(each["segmentation"])) for each in job.result)
+
+        job.queued = self._engine.encoders.submit(work, client.name)
+        job.queued.future.add_done_callback(lambda _: self._end(job))
+        with self._lock:
+            self._jobs[job.id] = job
+            self._make_room()
+        return job
+
+    def get(self, job_id: str, client: Client) -> Job:
+        """Return the job with an identifier.
+
+        Raises:
+            ExpiredError: it is unknown, or was dropped.
+        """
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or job.owner.partition("@")[0] != client.name.partition("@")[0]:
+                raise ExpiredError(f"The server has no job {job_id[:80]!r}. Start it again.")
+            job.used = time.monotonic()
+            return job
+
+    def cancel(self, job: Job) -> None:
+        """End a run early; its job has the masks so far."""
+        job.canceled.set()
+        if job.queued is not None:
+            job.queued.future.cancel()
+
+    def close(self) -> None:
+        """End all runs."""
+        with self._lock:
+            jobs = list(self._jobs.values())
+        for job in jobs:
+            self.cancel(job)
+
+    def _end(self, job: Job) -> None:
+        assert job.queued is not None
+        if job.queued.future.cancelled():
+            job.error = None if job.canceled.is_set() else StoppedError()
+        elif error := job.queued.future.exception():
+            job.error = explained(error) if isinstance(error, Exception) else StoppedError()
+        job.ended.set()
+
+    def _make_room(self) -> None:
+        now = time.monotonic()
+        ended = [job for job in self._jobs.values() if job.ended.is_set()]
+        used = sum(job.size for job in self._jobs.values())
+        for job in ended:
+            if now - job.used > KEPT or len(self._jobs) > MAX_JOBS or used > MAX_BYTES:
+                used -= job.size
+                del self._jobs[job.id]
