@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import json
 import logging
 import os
@@ -32,6 +33,7 @@ from tests.robustness.works import HUGE, FailingWork, HugeWork, without_memory
 @contextmanager
 def limited(more: int) -> Iterator[None]:
     """Limit this process, and the processes that it starts, to so many more bytes of memory."""
+    gc.collect()  # else memory of earlier tests may become free within the limit
     size = int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize()
     before = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (size + more, before[1]))

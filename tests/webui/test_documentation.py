@@ -45,11 +45,11 @@ def instructions(name: str) -> list[str]:
 
 def test_the_image_is_built_by_the_steps_of_the_readme() -> None:
     system, user, *steps = instructions("RUN")
-    assert re.search(r"apt-get install --yes --no-install-recommends (libgl1 libglib2.0-0) &&", system)
+    assert re.search(r"apt-get install --yes --no-install-recommends curl libgl1 libglib2.0-0 &&", system)
     assert "apt-get install libgl1 libglib2.0-0" in INSTALL
     assert user.startswith("useradd")
-    plain = [step.replace(" --no-cache-dir", "").replace('".[webui]"', ".") for step in steps[:2]]
-    assert "\n".join(plain) in README, "the same as there, with the extra for the page"
+    plain = [step.replace(" --no-cache-dir", "").replace('".[webui,serve]"', ".") for step in steps[:2]]
+    assert "\n".join(plain) in README, "the same as there, with the extras of the servers"
     assert "| `webui` | Gradio | the page in the browser |" in README
     assert steps[2] == ".venv/bin/mobilesam weights fetch"
     assert "`mobilesam weights fetch`" in INSTALL
@@ -59,17 +59,19 @@ def test_the_image_runs_the_page_as_a_user_without_rights_and_without_torch() ->
     text = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert "torch" not in text
     assert text.index("\nUSER mobilesam\n") < text.index("pip install")
-    (command,) = instructions("CMD")
-    program, name, *arguments = json.loads(command)
-    assert (program, name) == (".venv/bin/mobilesam", "webui")
+    (program,), (command,) = map(json.loads, instructions("ENTRYPOINT")), map(json.loads, instructions("CMD"))
+    assert (program, command[0]) == ([".venv/bin/mobilesam"], "webui")
     app: Any = typer.main.get_command(build_app())
-    context = app.get_command(None, "webui").make_context("webui", arguments)
-    assert context.params["host"] == "0.0.0.0"
-    (check,) = instructions("HEALTHCHECK")
-    assert f":{context.params['port']}/health" in check
-    assert instructions("EXPOSE") == [str(context.params["port"])]
-    runs = [shlex.split(block.code) for block in blocks("docs/webui.md") if block.code.startswith("docker")]
-    assert "127.0.0.1:7860:7860" in runs[0]
+    (check,), (exposed,) = instructions("HEALTHCHECK"), instructions("EXPOSE")
+    for name, page in (("webui", "docs/webui.md"), ("serve", "docs/guides/serving.md")):
+        runs = [shlex.split(block.code) for block in blocks(page) if block.code.startswith("docker")]
+        given = next((run[run.index(name) + 1 :] for run in runs if name in run), command[1:])
+        context = app.get_command(None, name).make_context(name, given)
+        port = context.params["port"]
+        assert context.params["host"] == "0.0.0.0"
+        assert f":{port}/health" in check
+        assert str(port) in exposed.split()
+        assert any(f"127.0.0.1:{port}:{port}" in run for run in runs), page
     copied = (ROOT / ".dockerignore").read_text(encoding="utf-8").split()
     for part in ("mobilesam", "export", "webui", "weights/manifest.toml", "pyproject.toml", "README.md", "LICENSE"):
         assert f"!{part}" in copied
