@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import enum
 import importlib.util
-import ipaddress
+import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from mobilesam.cli import options, server_options
+from mobilesam.cli.model import fetch_weights
 from mobilesam.errors import missing_dependency, sentence
 
 KEYS = "MOBILESAM_API_KEYS"
+
+
+class Engine(enum.StrEnum):
+    local = "local"
+    ray = "ray"
 
 
 def serve(
@@ -26,7 +34,7 @@ def serve(
             "--embeddings",
             metavar="DIR",
             help="Folder or URL of embeddings, created if needed: those of mobilesam embed are used, and new ones are "
-            "added.",
+            "added. Replicas need one.",
         ),
     ] = None,
     host: server_options.HostOption = "127.0.0.1",
@@ -48,6 +56,30 @@ def serve(
     max_pixels: server_options.MaxPixelsOption = 50_000_000,
     concurrency: server_options.ConcurrencyOption = 2,
     cache_mb: server_options.CacheOption = 1024,
+    engine: Annotated[
+        Engine, typer.Option("--engine", help="local: this process; ray: replicas on Ray Serve.")
+    ] = Engine.local,
+    ray_address: Annotated[
+        str | None,
+        typer.Option(
+            "--ray-address",
+            metavar="ADDRESS",
+            help="Address of a Ray cluster, or auto. The command then starts the server, or replaces the processes of "
+            "a running one without a pause, and ends.",
+        ),
+    ] = None,
+    replicas: Annotated[
+        int | None,
+        typer.Option("--replicas", min=1, help="Processes that answer requests, with --engine ray. Default: 1."),
+    ] = None,
+    encoders: Annotated[
+        int | None,
+        typer.Option("--encoders", min=1, help="Processes that encode images, with --engine ray. Default: --replicas."),
+    ] = None,
+    gpus: Annotated[
+        float | None,
+        typer.Option("--gpus", min=0, help="GPUs of each encoder, with --engine ray; 0.5 lets two encoders share one."),
+    ] = None,
 ) -> None:
     """Serve masks over HTTP, to annotation tools and programs of a team.
 
@@ -63,26 +95,52 @@ def serve(
     for package in ("fastapi", "uvicorn", "prometheus_client", "multipart"):
         if not importlib.util.find_spec(package):
             raise missing_dependency(package, "serve", "the server")
-    from mobilesam.embedding import open_embeddings
-    from mobilesam.serve import rest
-    from mobilesam.serve.access import read_keys
-    from mobilesam.serve.engine import Engine, Limits
+    from mobilesam.serve.access import check_keys, read_keys
+    from mobilesam.serve.engine import Limits
     from mobilesam.serve.server import Address
 
-    keys = read_keys(api_keys, KEYS)
-    if not keys and not _is_loopback(host):
-        remedy = f"add --api-keys FILE, set {KEYS}, or leave --host out"
-        raise options.UsageError(sentence("--host", "be 127.0.0.1 without API keys", host, remedy))
+    for_ray = {"--ray-address": ray_address, "--replicas": replicas, "--encoders": encoders, "--gpus": gpus}
+    for option, value in for_ray.items():
+        if value is not None and engine is Engine.local:
+            raise options.UsageError(sentence(option, "be used with --engine ray", engine.value, "add --engine ray"))
+    keys = read_keys(api_keys)
+    check_keys(keys, host)
     address = Address(host, port, None, tuple(allow_host or ()))
-    folder = open_embeddings(embeddings, create=True)
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
-    models = server_options.offered_models(model or [], backend, device, threads)
-    engine = Engine(models, limits, folder)
-    rest.serve(engine, address, keys, rate, lambda url: typer.echo(f"serving on {url}  (Ctrl-C stops it)", err=True))
 
+    def on_ready(url: str) -> None:
+        typer.echo(f"serving on {url}" + ("" if ray_address else "  (Ctrl-C stops it)"), err=True)
 
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
+    if engine is Engine.local:
+        from mobilesam.embedding import open_embeddings
+        from mobilesam.serve import engine as engines
+        from mobilesam.serve import rest
+
+        folder = open_embeddings(embeddings, create=True)
+        models = server_options.offered_models(model or [], backend, device, threads)
+        rest.serve(engines.Engine(models, limits, folder), address, keys, rate, on_ready)
+        return
+    from mobilesam.serve import ray_server
+    from mobilesam.serve import replicas as ray_replicas
+
+    ray_replicas.require_ray_serve()
+    for name in model or [""]:
+        fetch_weights(name or None)
+    values = {
+        "embeddings": embeddings,
+        "models": model or [],
+        "backend": backend.value,
+        "device": device.value,
+        "threads": threads,
+        "host": host,
+        "allow_host": allow_host or [],
+        "api_keys": keys,
+        "rate": rate,
+        "replicas": replicas or 1,
+        "encoders": encoders or 0,
+        "gpus": gpus or 0.0,
+        "limits": asdict(limits),
+        "version": str(time.time()),
+    }
+    typer.echo("starting the processes ...", err=True)
+    ray_server.serve(ray_replicas.Settings.of(values), address.port, ray_address, on_ready)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import ipaddress
 import math
 import os
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 from starlette.datastructures import Headers
@@ -21,6 +22,7 @@ from mobilesam.files import read_bytes
 from mobilesam.serve.failures import RefusedError
 
 OPEN_PATHS = ("/health", "/ready")  # for load balancers, which have no key
+VARIABLE = "MOBILESAM_API_KEYS"
 LEAST_KEY = 16  # characters
 _FILE = 1_000_000  # bytes
 _CLIENTS = 10_000  # whose rate is remembered
@@ -28,8 +30,8 @@ _CLIENTS = 10_000  # whose rate is remembered
 CLIENT = "mobilesam.client"  # in the scope of a request: the name of its client
 
 
-def read_keys(path: Path | None, variable: str) -> tuple[str, ...]:
-    """Return the API keys in a file, one a line, and in an environment variable, separated by commas.
+def read_keys(path: Path | None) -> tuple[str, ...]:
+    """Return the API keys in a file, one a line, and in the variable :data:`VARIABLE`, separated by commas.
 
     Empty lines and lines that begin with # are ignored.
 
@@ -46,13 +48,27 @@ def read_keys(path: Path | None, variable: str) -> tuple[str, ...]:
     keys = [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
     if path is not None and not keys:
         raise InputError(sentence("--api-keys", "be a file with a key in each line", f"{path} without one", "add one"))
-    keys += [key.strip() for key in os.environ.get(variable, "").split(",") if key.strip()]
+    keys += [key.strip() for key in os.environ.get(VARIABLE, "").split(",") if key.strip()]
     for key in keys:
         if len(key) < LEAST_KEY or not key.isascii() or not key.isprintable():
             actual = f"one of {len(key)} characters"
             remedy = 'make one with python -c "import secrets; print(secrets.token_urlsafe())"'
             raise InputError(sentence("an API key", f"have {LEAST_KEY} printable ASCII characters", actual, remedy))
     return tuple(keys)
+
+
+def check_keys(keys: Sequence[str], host: str) -> None:
+    """Raise InputError if a server on a host other than this machine's own would need no key."""
+    if not keys and not _is_loopback(host):
+        remedy = f"add --api-keys FILE, set {VARIABLE}, or leave --host out"
+        raise InputError(sentence("--host", "be 127.0.0.1 without API keys", host, remedy))
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 class Rate:

@@ -20,10 +20,10 @@ from mobilesam.serve import anylabeling, metrics, problems, schemas
 from mobilesam.serve.access import CLIENT, Access, Rate
 from mobilesam.serve.bodies import Bodies, BodyStore, Rules, read_json
 from mobilesam.serve.engine import Engine
-from mobilesam.serve.failures import RefusedError
+from mobilesam.serve.failures import ExpiredError, RefusedError
 from mobilesam.serve.guard import Guard, Hosts
 from mobilesam.serve.images import Images
-from mobilesam.serve.jobs import Jobs
+from mobilesam.serve.jobs import ACTIVE, FAILED, Jobs
 from mobilesam.serve.rendering import png_of, rendered
 from mobilesam.serve.requests import everything_request, segment_request
 from mobilesam.serve.values import Client, OpenImage
@@ -191,7 +191,7 @@ def build_app(
         def work(client: Client) -> dict[str, Any]:
             wanted = everything_request(body)
             name = engine.models.check(wanted.model or engine.models.default)
-            return jobs.start(name, images.get(body.get("image_id")), wanted, client).view()
+            return jobs.start(name, images.get(body.get("image_id")), wanted, client)
 
         return await _watched(request, work)
 
@@ -201,33 +201,34 @@ def build_app(
     @app.get("/v1/jobs/{job_id}", **job_options)
     async def find_job(request: Request, job_id: str) -> dict[str, Any]:
         """Return the progress of a run, and its masks once it ended."""
-        return jobs.get(job_id, _client(request)).view()
+        return await run_in_threadpool(jobs.view, job_id, _client(request))
 
     @app.delete("/v1/jobs/{job_id}", **job_options)
     async def cancel_job(request: Request, job_id: str) -> dict[str, Any]:
         """End a run early; its job has the masks so far."""
-        job = jobs.get(job_id, _client(request))
-        jobs.cancel(job)
-        return job.view()
+        return await run_in_threadpool(jobs.cancel, job_id, _client(request))
 
     @app.get("/v1/jobs/{job_id}/events", tags=["everything"], response_class=Response, responses=_PROBLEMS)
     async def follow_job(request: Request, job_id: str) -> StreamingResponse:
         """Stream the job as server-sent events: ``progress`` while it changes, and ``end`` with the masks."""
         client = _client(request)
-        jobs.get(job_id, client)
+        first = await run_in_threadpool(jobs.view, job_id, client)
 
         async def events() -> AsyncIterator[str]:
-            last = ""
+            view, last = first, None
             while True:
-                job = jobs.get(job_id, client)
-                text = json.dumps(job.view(), separators=(",", ":"))
-                ended = job.ended.is_set()
-                if text != last or ended:
-                    yield f"event: {'end' if ended else 'progress'}\ndata: {text}\n\n"
-                if ended:
+                active = view["state"] in ACTIVE
+                if view != last:
+                    text = json.dumps(view, separators=(",", ":"))
+                    yield f"event: {'progress' if active else 'end'}\ndata: {text}\n\n"
+                if not active:
                     return
-                last = text
+                last = view
                 await asyncio.sleep(_TICK)
+                try:
+                    view = await run_in_threadpool(jobs.view, job_id, client)
+                except ExpiredError as error:
+                    view = {"job_id": job_id, "state": FAILED, "error": str(error)}
 
         return StreamingResponse(events(), media_type="text/event-stream", headers={"Cache-Control": "no-store"})
 

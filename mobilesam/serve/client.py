@@ -30,6 +30,8 @@ from mobilesam.masks.rle import mask_of
 from mobilesam.masks.run_lengths import boundaries_of_text
 
 _RETRIED = (408, 429, 502, 503, 504)  # statuses of a server that is busy, or restarts
+_BROKEN = 500  # from a proxy, whose server ended during the request; from the server, the request fails again
+_ROUTING = "Serve-Multiplexed-Model-Id"  # Ray's proxies send requests about an image to the replica that has it
 _POLL = 0.2  # seconds
 _EXPIRED = 410  # the server no longer has the image
 
@@ -79,6 +81,7 @@ class Client:
         self.url, self.model, self.timeout, self.retries = url.rstrip("/"), model, timeout, retries
         self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
         self._content = b""
+        self._routing: dict[str, str] = {}
         self.image_id = ""
         self.original_size = (0, 0)
 
@@ -106,9 +109,10 @@ class Client:
             buffer = io.BytesIO()
             Image.fromarray(read_image(image, image_format)).save(buffer, "PNG", compress_level=1)
             content = buffer.getvalue()
-        self._content = content
+        self._content, digest = content, hashlib.sha256(content).hexdigest()
+        self._routing = {_ROUTING: digest}
         try:
-            known = self._json("GET", f"/v1/images/{hashlib.sha256(content).hexdigest()}")
+            known = self._json("GET", f"/v1/images/{digest}")
         except ServerResponseError as error:
             if error.status != _EXPIRED:
                 raise
@@ -158,15 +162,14 @@ class Client:
         Raises:
             ImageNotSetError, InputError, ServerResponseError: as :meth:`predict`.
         """
-        job = self._with_image("/v1/everything", {"mode": mode, **settings})
-        try:
-            while job["state"] in ("queued", "running"):
-                time.sleep(_POLL)
-                job = self._json("GET", f"/v1/jobs/{job['job_id']}")
-        except BaseException:
-            with contextlib.suppress(MobileSamError):  # the first error is reported
-                self._json("DELETE", f"/v1/jobs/{job['job_id']}")
-            raise
+        for attempt in range(self.retries + 1):
+            job = self._with_image("/v1/everything", {"mode": mode, **settings})
+            try:
+                job = self._followed(job)
+                break
+            except ServerResponseError as error:
+                if error.status != _EXPIRED or attempt == self.retries:  # else the replica with the run has ended
+                    raise
         if job["state"] == "failed":
             raise ServerResponseError(0, job["error"])
         return ({**record, "segmentation": self._mask_of(record)} for record in job["masks"])
@@ -197,6 +200,18 @@ class Client:
         ious = np.array([record["predicted_iou"] for record in records], np.float32)
         return ClientPrediction(np.stack([self._mask_of(record) for record in records]), ious, known)
 
+    def _followed(self, job: Any) -> Any:
+        """Return a job when it ended; an exception ends it."""
+        try:
+            while job["state"] in ("queued", "running"):
+                time.sleep(_POLL)
+                job = self._json("GET", f"/v1/jobs/{job['job_id']}")
+        except BaseException:
+            with contextlib.suppress(MobileSamError):  # the first error is reported
+                self._json("DELETE", f"/v1/jobs/{job['job_id']}")
+            raise
+        return job
+
     def _mask_of(self, record: Mapping[str, Any]) -> BoolArray:
         height, width = record["segmentation"]["size"]
         return mask_of(boundaries_of_text(record["segmentation"]["counts"], (height, width)), (height, width))
@@ -225,7 +240,7 @@ class Client:
         content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
         kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
         request = urllib.request.Request(
-            self.url + path, content, {**self._headers, "Content-Type": kind}, method=method
+            self.url + path, content, {**self._headers, **self._routing, "Content-Type": kind}, method=method
         )
         for attempt in range(self.retries + 1):
             wait = 0.2 * 2**attempt * random.uniform(0.8, 1.2)
@@ -234,7 +249,7 @@ class Client:
                     return json.load(response)
             except urllib.error.HTTPError as error:
                 failed = ServerResponseError(error.code, _detail(error))
-                if error.code not in _RETRIED:
+                if error.code not in _RETRIED and not (error.code == _BROKEN and _is_of_proxy(error)):
                     break
                 wait = max(wait, float(error.headers.get("Retry-After", 0)))
             except (OSError, http.client.HTTPException, ValueError) as error:
@@ -257,6 +272,10 @@ def _numbers(name: str, values: npt.ArrayLike, count: int) -> list[list[float]]:
         shape = "(N, 2)" if count == 2 else "(4,)"
         raise InputError(sentence(name, f"have shape {shape}", np.shape(values), "pass one prompt for each call"))
     return rows.tolist()  # type: ignore[no-any-return]
+
+
+def _is_of_proxy(error: urllib.error.HTTPError) -> bool:
+    return error.headers.get_content_type() != "application/problem+json"
 
 
 def _detail(error: urllib.error.HTTPError) -> str:

@@ -32,7 +32,7 @@ from mobilesam.serve.values import CandidateMasks, Client, Encoded, OpenImage
 from mobilesam.serve.workers import Workers
 
 # An embedding is 4 MB, and the image-side work of the decoder for it about 15 MB more.
-_EMBEDDING_BYTES = 20_000_000
+EMBEDDING_BYTES = 20_000_000
 _WAITING_CLICKS = 256
 _TURN = 8  # prompts that are decoded before it is the turn of the next client
 
@@ -56,12 +56,21 @@ class Engine:
     """Models, what they computed, and the threads in which they run; several threads may use it.
 
     folder: embeddings that are kept on disk; those that are made here are added to it. None keeps them in memory only.
+    encode: returns the embedding of an image, (H, W, 3) uint8 RGB, by the model with a name; by default, it is computed
+        in this process.
     """
 
-    def __init__(self, models: Models, limits: Limits, folder: EmbeddingFolder | None = None) -> None:
+    def __init__(
+        self,
+        models: Models,
+        limits: Limits,
+        folder: EmbeddingFolder | None = None,
+        encode: Callable[[str, UInt8Array], Embedding] | None = None,
+    ) -> None:
         self.models = models
         self.limits = limits
         self.folder = folder
+        self._encode_pixels = encode or (lambda name, pixels: models.get(name).encode(pixels))
         self.images: ByteCache[UInt8Array] = ByteCache(limits.cache_mb * _IMAGES)
         self.embeddings: ByteCache[Encoded] = ByteCache(limits.cache_mb * _EMBEDDINGS)
         self.feedback: ByteCache[FloatArray] = ByteCache(limits.cache_mb * _FEEDBACK)
@@ -107,7 +116,7 @@ class Engine:
                 encoded = self.embeddings.get(key)
                 if encoded is None:
                     encoded = self._encode(name, image)
-                    self.embeddings.put(key, encoded, _EMBEDDING_BYTES)
+                    self.embeddings.put(key, encoded, EMBEDDING_BYTES)
                 return encoded
         finally:
             with self._lock:
@@ -245,7 +254,7 @@ class Engine:
         start = time.perf_counter()
         embedding = None if self.folder is None else self.folder.find(image.digest, model)
         if embedding is None:
-            embedding = model.encode(self.pixels(image))
+            embedding = self._encode_pixels(name, self.pixels(image))
             if self.folder is not None:
                 self.folder.save(embedding, model)
         return Encoded(embedding, 1000 * (time.perf_counter() - start))

@@ -24,13 +24,19 @@ KEPT = 600.0  # seconds after the last request for a job
 ABANDONED = 60.0  # seconds without a request after which a run is ended
 
 QUEUED, RUNNING, DONE, FAILED, CANCELED = "queued", "running", "done", "failed", "canceled"
+ACTIVE = (QUEUED, RUNNING)
+
+
+def owner_of(client: Client) -> str:
+    """Return the part of a client's name that stands for its key: it may follow a job from another address."""
+    return client.name.partition("@")[0]
 
 
 @dataclass(eq=False)
 class Job:
     """A run of everything mode.
 
-    owner: the client that started it; the only one that knows its ``id``. done, total, candidates: the points done, all
+    owner: the key that started it; only its holders see it. done, total, candidates: the points done, all
     points, and the masks so far. result: as in the response. used: the time of the last request for it.
     """
 
@@ -76,13 +82,13 @@ class Jobs:
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._lock = threading.Lock()
 
-    def start(self, name: str, image: OpenImage, request: EverythingRequest, client: Client) -> Job:
-        """Queue a run, and return its job.
+    def start(self, name: str, image: OpenImage, request: EverythingRequest, client: Client) -> dict[str, Any]:
+        """Queue a run, and return its job as JSON values, with its identifier.
 
         Raises:
             BusyError: the queue is full.
         """
-        job = Job(client.name)
+        job = Job(owner_of(client))
 
         def progress(done: int, total: int, candidates: int) -> None:
             job.done, job.total, job.candidates = done, total, candidates
@@ -100,36 +106,51 @@ class Jobs:
 
         job.queued = self._engine.encoders.submit(work, client.name)
         job.queued.future.add_done_callback(lambda _: self._end(job))
-        with self._lock:
-            self._jobs[job.id] = job
-            self._make_room()
-        return job
+        self._add(job)
+        return job.view()
 
-    def get(self, job_id: str, client: Client) -> Job:
-        """Return the job with an identifier.
+    def view(self, job_id: str, client: Client) -> dict[str, Any]:
+        """Return the job with an identifier as JSON values.
 
         Raises:
             ExpiredError: it is unknown, or was dropped.
         """
-        with self._lock:
-            job = self._jobs.get(job_id)
-            if job is None or job.owner.partition("@")[0] != client.name.partition("@")[0]:
-                raise ExpiredError(f"The server has no job {job_id[:80]!r}. Start it again.")
-            job.used = time.monotonic()
-            return job
+        return self._get(job_id, client).view()
 
-    def cancel(self, job: Job) -> None:
-        """End a run early; its job has the masks so far."""
-        job.canceled.set()
-        if job.queued is not None:
-            job.queued.future.cancel()
+    def cancel(self, job_id: str, client: Client) -> dict[str, Any]:
+        """End a run early; its job, which is returned, has the masks so far.
+
+        Raises:
+            ExpiredError: as :meth:`view`.
+        """
+        job = self._get(job_id, client)
+        self._cancel(job)
+        return job.view()
 
     def close(self) -> None:
         """End all runs."""
         with self._lock:
             jobs = list(self._jobs.values())
         for job in jobs:
-            self.cancel(job)
+            self._cancel(job)
+
+    def _add(self, job: Job) -> None:
+        with self._lock:
+            self._jobs[job.id] = job
+            self._make_room()
+
+    def _get(self, job_id: str, client: Client) -> Job:
+        with self._lock:
+            job = self._jobs.get(job_id)
+            if job is None or owner_of(client) != job.owner:
+                raise ExpiredError(f"The server has no job {job_id[:80]!r}. Start it again.")
+            job.used = time.monotonic()
+            return job
+
+    def _cancel(self, job: Job) -> None:
+        job.canceled.set()
+        if job.queued is not None:
+            job.queued.future.cancel()
 
     def _end(self, job: Job) -> None:
         assert job.queued is not None
