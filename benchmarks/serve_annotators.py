@@ -4,6 +4,7 @@ python -m benchmarks.serve_annotators --images DIR --out benchmarks/results/serv
 
 Each annotator opens an image every 30 seconds and clicks once a second. Afterwards every mask is compared with that of
 SamPredictor. "prefetched": the images were embedded by ``mobilesam embed`` before; "direct": they were not.
+"embeddings": they were, and the annotators only fetch embeddings, but for one who decodes each click where it clicks.
 """
 
 from __future__ import annotations
@@ -28,15 +29,20 @@ from benchmarks.webui_latency import summary
 from mobilesam.image.read import read_image
 from mobilesam.masks import rle
 
-PARTS = {"prefetched": True, "direct": False}
+PARTS = {"prefetched": True, "direct": False, "embeddings": True}
 
 
 @dataclass
 class Annotator:
-    """images: opened one after the other. masks: by image and point, as COCO run lengths."""
+    """images: opened one after the other. masks: by image and point, as COCO run lengths.
+
+    fetches: embeddings instead of masks. predictor: decodes them for the clicks; without one, there are no clicks.
+    """
 
     images: list[Path]
     seed: int
+    fetches: bool = False
+    predictor: mobilesam.SamPredictor | None = None
     image_ms: list[float] = field(default_factory=list)
     click_ms: list[float] = field(default_factory=list)
     masks: list[tuple[Path, tuple[int, int], Any]] = field(default_factory=list)
@@ -56,13 +62,18 @@ class Annotator:
                 next_image += arguments.image_every
                 place += 1
                 self._open(client, place)
-            self._click(client, place, random)
+            if self.predictor or not self.fetches:
+                self._click(client, place, random)
             time.sleep(max(0.0, start + arguments.click_every - time.monotonic()))
 
     def _open(self, client: mobilesam.Client, place: int) -> None:
         start = time.perf_counter()
         try:
             client.set_image(self.images[place % len(self.images)])
+            if self.fetches:
+                embedding = client.embedding()
+                if self.predictor:
+                    set_half(self.predictor, embedding, client.original_size)
         except mobilesam.MobileSamError as error:
             self.errors.append(str(error))
         self.image_ms.append(1000 * (time.perf_counter() - start))
@@ -72,7 +83,7 @@ class Annotator:
         point = int(random.integers(width)), int(random.integers(height))
         start = time.perf_counter()
         try:
-            mask = client.predict_one([point], [1]).masks[0]
+            mask = (self.predictor or client).predict_one([point], [1]).masks[0]
         except mobilesam.MobileSamError as error:
             self.errors.append(str(error))
         else:
@@ -81,21 +92,32 @@ class Annotator:
             self.masks.append((self.images[place % len(self.images)], point, coded))
 
 
+def set_half(predictor: mobilesam.SamPredictor, embedding: np.ndarray, original_size: tuple[int, int]) -> None:
+    """Set the image of a predictor by its embedding in float16."""
+    predictor.reset_image()
+    predictor.original_size = original_size
+    predictor.input_size = predictor.transform.get_preprocess_shape(*original_size, 1024)
+    predictor.features = embedding.astype(np.float32)
+
+
 def wrong_masks(annotators: list[Annotator]) -> int:
-    """Return how many masks differ from those of SamPredictor."""
+    """Return how many masks differ from those of SamPredictor, which decodes float16 where the annotator did."""
+    half = any(annotator.predictor for annotator in annotators)
     predictor, wrong = mobilesam.SamPredictor(mobilesam.load(backend="onnx")), 0
     every = sorted((each for annotator in annotators for each in annotator.masks), key=lambda each: each[0])
     current: Path | None = None
     for path, point, coded in every:
         if path != current:
             predictor.set_image(read_image(path))
+            if half:
+                set_half(predictor, predictor.features[0].astype(np.float16), predictor.original_size)
             current = path
         mask = predictor.predict_one([point], [1]).masks[0]
         wrong += rle.to_coco(rle.boundaries_of(mask), mask.shape) != coded
     return wrong
 
 
-def measure(arguments: argparse.Namespace, *, prefetched: bool) -> dict[str, Any]:
+def measure(arguments: argparse.Namespace, *, prefetched: bool, fetches: bool = False) -> dict[str, Any]:
     """Run the annotators, and sample the memory of the server meanwhile."""
     from benchmarks.serve_process import ServeProcess
 
@@ -108,7 +130,9 @@ def measure(arguments: argparse.Namespace, *, prefetched: bool) -> dict[str, Any
         server = ServeProcess("--embeddings", str(embeddings))
         try:
             shares = [images[number :: arguments.annotators] or images for number in range(arguments.annotators)]
-            annotators = [Annotator(share, seed) for seed, share in enumerate(shares)]
+            annotators = [Annotator(share, seed, fetches) for seed, share in enumerate(shares)]
+            if fetches:
+                annotators[0].predictor = mobilesam.SamPredictor(mobilesam.load(backend="onnx"))
             threads = [threading.Thread(target=each.work, args=(server.url, arguments)) for each in annotators]
             memory = [resident_mb(server.process.pid)]
             for thread in threads:
@@ -142,7 +166,7 @@ def main() -> None:
     parser.add_argument("--click-every", type=float, default=1, help="seconds")
     arguments = parser.parse_args()
     arguments.threads = os.cpu_count()
-    write_parts(arguments, lambda name: measure(arguments, prefetched=PARTS[name]))
+    write_parts(arguments, lambda name: measure(arguments, prefetched=PARTS[name], fetches=name == "embeddings"))
 
 
 if __name__ == "__main__":

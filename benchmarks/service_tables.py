@@ -47,6 +47,43 @@ def page_clients(results: Results) -> str:
     return table(["", ""], rows)
 
 
+def serve_annotators(results: Results) -> str:
+    """Return the times of annotators on one server."""
+    measured = results["serve"]
+    names = {
+        "prefetched": "masks, images prepared in advance",
+        "direct": "masks, images not prepared",
+        "embeddings": "embeddings, and one decodes here",
+    }
+    head = ["the annotators request", "a click, median and 95th percentile, ms", "an image, ms", "clicks", "wrong"]
+    rows = [
+        [text, _both(part["click_ms"]), _both(part["image_ms"]), str(part["masks"]), str(part["wrong_masks"])]
+        + [str(len(part["errors"])), f"{part['resident_mb']['max']:.0f}"]
+        for name, text in names.items()
+        for part in [measured[name]]
+    ]
+    return table([*head, "errors", "memory of the server, MB"], rows)
+
+
+def serve_replicas(results: Results) -> str:
+    """Return the throughput of replicas, and what was lost when processes were killed or replaced."""
+    measured = results["replicas"]
+    names = {
+        "one": "one replica, one encoder",
+        "two": "two replicas, two encoders",
+        "killed": "two; a replica, an encoder and the proxy are killed",
+        "replaced": "two; all processes are replaced",
+    }
+    rows = [
+        [text, f"{part['images_a_minute']:.0f}", f"{part['clicks_a_second']:.1f}", _both(part["click_ms"])]
+        + [str(part["masks"]), str(part["wrong_masks"]), str(len(part["lost"]))]
+        for name, text in names.items()
+        for part in [measured[name]]
+    ]
+    head = ["processes", "images a minute", "clicks a second", "a click, median and 95th percentile, ms"]
+    return table([*head, "masks", "wrong", "lost"], rows)
+
+
 def tab_times(results: Results) -> str:
     """Return the times in a browser tab beside those of Python, by the number of threads."""
     rows = []

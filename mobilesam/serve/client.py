@@ -7,14 +7,10 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 import io
-import json
-import random
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator, Mapping
+import urllib.parse
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,28 +19,17 @@ import numpy.typing as npt
 from PIL import Image
 
 from mobilesam.arrays import BoolArray, FloatArray
+from mobilesam.embedding import FEATURES_SHAPE
 from mobilesam.errors import ImageNotSetError, InputError, MobileSamError, sentence
 from mobilesam.files import read_bytes
 from mobilesam.image.read import MAX_BYTES, read_image
 from mobilesam.masks.rle import mask_of
 from mobilesam.masks.run_lengths import boundaries_of_text
+from mobilesam.serve.transport import ServerResponseError, Transport
 
-_RETRIED = (408, 429, 502, 503, 504)  # statuses of a server that is busy, or restarts
-_BROKEN = 500  # from a proxy, whose server ended during the request; from the server, the request fails again
 _ROUTING = "Serve-Multiplexed-Model-Id"  # Ray's proxies send requests about an image to the replica that has it
 _POLL = 0.2  # seconds
 _EXPIRED = 410  # the server no longer has the image
-
-
-class ServerResponseError(MobileSamError):
-    """The server refused a request, or cannot be reached.
-
-    status: of HTTP, or 0 if there was no response.
-    """
-
-    def __init__(self, status: int, message: str) -> None:
-        super().__init__(message)
-        self.status = status
 
 
 class ClientPrediction(NamedTuple):
@@ -78,8 +63,9 @@ class Client:
     ) -> None:
         if not url.startswith(("http://", "https://")):
             raise InputError(sentence("url", "begin with http:// or https://", repr(url), "write http://HOST:PORT"))
-        self.url, self.model, self.timeout, self.retries = url.rstrip("/"), model, timeout, retries
-        self._headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self.url, self.model, self.retries = url.rstrip("/"), model, retries
+        headers = {} if api_key is None else {"Authorization": f"Bearer {api_key}"}
+        self._transport = Transport(self.url, headers, timeout, retries)
         self._content = b""
         self._routing: dict[str, str] = {}
         self.image_id = ""
@@ -163,7 +149,7 @@ class Client:
             ImageNotSetError, InputError, ServerResponseError: as :meth:`predict`.
         """
         for attempt in range(self.retries + 1):
-            job = self._with_image("/v1/everything", {"mode": mode, **settings})
+            job = self._about_image("/v1/everything", {"mode": mode, **settings})
             try:
                 job = self._followed(job)
                 break
@@ -174,9 +160,22 @@ class Client:
             raise ServerResponseError(0, job["error"])
         return ({**record, "segmentation": self._mask_of(record)} for record in job["masks"])
 
+    def embedding(self) -> npt.NDArray[np.float16]:
+        """Return the embedding of the image, (256, 64, 64) float16, to decode prompts here.
+
+        It is what ``SamPredictor.features`` takes, as float32 and with the size of the image.
+
+        Raises:
+            ImageNotSetError, ServerResponseError: as :meth:`predict`.
+        """
+        model = "" if self.model is None else f"?model={urllib.parse.quote(self.model)}"
+        path = f"/v1/images/{self.image_id}/embedding{model}"
+        content = self._with_image(lambda: self._transport.send("GET", path, None, self._routing))
+        return np.frombuffer(content, "<f2").astype(np.float16).reshape(FEATURES_SHAPE[1:])
+
     def reset_image(self) -> None:
         """Remove the image."""
-        self._content, self.image_id = b"", ""
+        self._content, self._routing, self.image_id = b"", {}, ""
 
     def _predict(
         self, coords: npt.ArrayLike | None, labels: npt.ArrayLike | None, box: npt.ArrayLike | None, select: str | None
@@ -194,7 +193,7 @@ class Client:
             if more:
                 raise InputError(sentence("box", "be one box", f"{1 + len(more)}", "call predict for each"))
         body = {"prompts": [prompt]} | ({} if select is None else {"select": select})
-        (records,) = self._with_image("/v1/segment", body)["objects"]
+        (records,) = self._about_image("/v1/segment", body)["objects"]
         confidences = [record["confidence"] for record in records]
         known = None if None in confidences else np.array(confidences, np.float32)
         ious = np.array([record["predicted_iou"] for record in records], np.float32)
@@ -216,17 +215,21 @@ class Client:
         height, width = record["segmentation"]["size"]
         return mask_of(boundaries_of_text(record["segmentation"]["counts"], (height, width)), (height, width))
 
-    def _with_image(self, path: str, body: dict[str, Any]) -> Any:
-        """Send a request about the image; if the server has dropped the image, it is sent again."""
-        self._require_image()
+    def _about_image(self, path: str, body: dict[str, Any]) -> Any:
+        """Send a request about the image."""
         model = {} if self.model is None else {"model": self.model}
+        return self._with_image(lambda: self._json("POST", path, {"image_id": self.image_id} | body | model))
+
+    def _with_image(self, send: Callable[[], Any]) -> Any:
+        """Send a request about the image; if the server has dropped the image, that is sent again."""
+        self._require_image()
         try:
-            return self._json("POST", path, {"image_id": self.image_id} | body | model)
+            return send()
         except ServerResponseError as error:
             if error.status != _EXPIRED:
                 raise
             self._upload()
-        return self._json("POST", path, {"image_id": self.image_id} | body | model)
+        return send()
 
     def _require_image(self) -> None:
         if not self.image_id:
@@ -236,30 +239,7 @@ class Client:
         return self._json("POST", "/v1/images", self._content)
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
-        """Send a request, and return the JSON of the response; a busy server is tried again."""
-        content = body if body is None or isinstance(body, bytes) else json.dumps(body).encode()
-        kind = "application/octet-stream" if isinstance(body, bytes) else "application/json"
-        request = urllib.request.Request(
-            self.url + path, content, {**self._headers, **self._routing, "Content-Type": kind}, method=method
-        )
-        for attempt in range(self.retries + 1):
-            wait = 0.2 * 2**attempt * random.uniform(0.8, 1.2)
-            try:
-                with urllib.request.urlopen(request, timeout=self.timeout) as response:
-                    return json.load(response)
-            except urllib.error.HTTPError as error:
-                failed = ServerResponseError(error.code, _detail(error))
-                if error.code not in _RETRIED and not (error.code == _BROKEN and _is_of_proxy(error)):
-                    break
-                wait = max(wait, float(error.headers.get("Retry-After", 0)))
-            except (OSError, http.client.HTTPException, ValueError) as error:
-                reason = getattr(error, "reason", None) or error
-                failed = ServerResponseError(0, f"The server {self.url} cannot be reached ({reason}). Check the URL.")
-            if attempt < self.retries:
-                time.sleep(wait)
-        if failed.status == http.client.BAD_REQUEST:
-            raise InputError(str(failed)) from failed
-        raise failed
+        return self._transport.json(method, path, body, self._routing)
 
 
 def _numbers(name: str, values: npt.ArrayLike, count: int) -> list[list[float]]:
@@ -272,14 +252,3 @@ def _numbers(name: str, values: npt.ArrayLike, count: int) -> list[list[float]]:
         shape = "(N, 2)" if count == 2 else "(4,)"
         raise InputError(sentence(name, f"have shape {shape}", np.shape(values), "pass one prompt for each call"))
     return rows.tolist()  # type: ignore[no-any-return]
-
-
-def _is_of_proxy(error: urllib.error.HTTPError) -> bool:
-    return error.headers.get_content_type() != "application/problem+json"
-
-
-def _detail(error: urllib.error.HTTPError) -> str:
-    try:
-        return str(json.load(error)["detail"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return f"The server responded with status {error.code}."

@@ -54,6 +54,13 @@ def test_predictions_are_those_of_sam_predictor(
     assert (one.confidence is None) == (local_one.confidence is None)
 
 
+def test_an_embedding_is_decoded_elsewhere(client: mobilesam.Client, onnx_sam: Any) -> None:
+    local = mobilesam.SamPredictor(onnx_sam)
+    local.original_size, local.input_size = client.original_size, (681, 1024)
+    local.features = client.embedding().astype(np.float32)
+    assert (local.predict_one(**BOX).masks == client.predict_one(**BOX).masks).mean() > 0.999
+
+
 def test_arrays_and_bytes_are_images_too(server: ServeProcess, cat: Path, predictor: mobilesam.SamPredictor) -> None:
     expected = predictor.predict_one(**BOX).masks
     client = mobilesam.Client(server.url)
