@@ -56,12 +56,12 @@ def serve_annotators(results: Results) -> str:
         "embeddings": "embeddings, and one decodes here",
     }
     head = ["the annotators request", "a click, median and 95th percentile, ms", "an image, ms", "clicks", "wrong"]
-    rows = [
-        [text, _both(part["click_ms"]), _both(part["image_ms"]), str(part["masks"]), str(part["wrong_masks"])]
-        + [str(len(part["errors"])), f"{part['resident_mb']['max']:.0f}"]
-        for name, text in names.items()
-        for part in [measured[name]]
-    ]
+    rows = []
+    for name, text in names.items():
+        part = measured[name]
+        counts = map(str, (part["masks"], part["wrong_masks"], len(part["errors"])))
+        memory = f"{part['resident_mb']['max']:.0f}"
+        rows.append([text, _both(part["click_ms"]), _both(part["image_ms"]), *counts, memory])
     return table([*head, "errors", "memory of the server, MB"], rows)
 
 
@@ -74,12 +74,12 @@ def serve_replicas(results: Results) -> str:
         "killed": "two; a replica, an encoder and the proxy are killed",
         "replaced": "two; all processes are replaced",
     }
-    rows = [
-        [text, f"{part['images_a_minute']:.0f}", f"{part['clicks_a_second']:.1f}", _both(part["click_ms"])]
-        + [str(part["masks"]), str(part["wrong_masks"]), str(len(part["lost"]))]
-        for name, text in names.items()
-        for part in [measured[name]]
-    ]
+    rows = []
+    for name, text in names.items():
+        part = measured[name]
+        throughput = f"{part['images_a_minute']:.0f}", f"{part['clicks_a_second']:.1f}"
+        counts = map(str, (part["masks"], part["wrong_masks"], len(part["lost"])))
+        rows.append([text, *throughput, _both(part["click_ms"]), *counts])
     head = ["processes", "images a minute", "clicks a second", "a click, median and 95th percentile, ms"]
     return table([*head, "masks", "wrong", "lost"], rows)
 

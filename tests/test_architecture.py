@@ -18,7 +18,7 @@ TIERS = tuple(
         "_moved arrays",
         "_version cores errors file_kind geometry versions",
         "mobilesam build config files learned optional prompt_file selection",
-        "image masks prompts samples storage visualize",
+        "cluster image masks prompts samples storage visualize",
         "model weights",
         "embedding modeling onnx",
         "runtimes segment",

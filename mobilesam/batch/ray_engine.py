@@ -16,14 +16,13 @@ import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
-from mobilesam import loading
+from mobilesam import cluster, loading
 from mobilesam.batch.fingerprint import Fingerprint, ImageFile
 from mobilesam.batch.pipeline import run_pipeline, take_from
 from mobilesam.batch.processes import MakeWork
 from mobilesam.batch.segmentation import ModelChoice
 from mobilesam.batch.tasks import Outcome, Task, Work
-from mobilesam.cores import usable_cores
-from mobilesam.errors import InputError, MobileSamError, missing_dependency, sentence
+from mobilesam.errors import InputError, MobileSamError, sentence
 
 _AT_ONCE = 4  # images in a batch of an actor: one is written while the next one is computed
 _GPU_PROVIDERS = ("cuda", "tensorrt", "rocm", "migraphx")
@@ -34,10 +33,7 @@ _PER_BLOCK = 4  # images that one Ray task reads
 
 def require_ray() -> None:
     """Raise MissingDependencyError if Ray is not installed."""
-    try:
-        import ray.data  # noqa: F401
-    except ImportError as error:
-        raise missing_dependency("ray", "ray", "--engine ray") from error
+    cluster.require("ray.data")
 
 
 def run_with_ray(
@@ -52,14 +48,14 @@ def run_with_ray(
             GPUs, depending on the version of Ray.
 
     Raises:
-        MobileSamError: the work cannot be made, a file cannot be written, or there is no GPU.
+        MobileSamError: the work cannot be made, a file cannot be written, or there is no GPU or no cluster.
         MissingDependencyError: Ray is not installed.
     """
     require_ray()
     import ray
     import ray.data
 
-    with _quiet(), _running(address, workers):
+    with _quiet(), cluster.running(address, workers + 1):  # the tasks that read files need cores beside the actors
         try:
             gpus = int(ray.cluster_resources().get("GPU", 0)) if gpu else 0  # type: ignore[no-untyped-call, unused-ignore]
             share = gpu_share(workers, gpus) if gpu else None
@@ -70,23 +66,6 @@ def run_with_ray(
                 if isinstance(cause, MobileSamError):
                     raise cause from error
             raise
-
-
-@contextlib.contextmanager
-def _running(address: str | None, workers: int) -> Iterator[None]:
-    """Start Ray or connect to it, and shut it down afterwards, unless this process uses it already."""
-    import ray
-
-    if ray.is_initialized():
-        yield
-        return
-    # The tasks that read files need CPUs beside the actors.
-    here: dict[str, Any] = {} if address else {"num_cpus": max(usable_cores(), workers + 1)}
-    ray.init(address, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR, **here)
-    try:
-        yield
-    finally:
-        ray.shutdown()
 
 
 @contextlib.contextmanager

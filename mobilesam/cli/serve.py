@@ -70,7 +70,7 @@ def serve(
     ] = None,
     replicas: Annotated[
         int | None,
-        typer.Option("--replicas", min=1, help="Processes that answer requests, with --engine ray. Default: 1."),
+        typer.Option("--replicas", min=1, help="Processes that serve requests, with --engine ray. Default: 1."),
     ] = None,
     encoders: Annotated[
         int | None,

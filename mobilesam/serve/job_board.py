@@ -1,4 +1,4 @@
-"""Runs of everything mode of several replicas: the one that has a run publishes it, and any of them answers."""
+"""Runs of everything mode of several replicas: the one that has a run publishes it, and any of them shows it."""
 
 from __future__ import annotations
 

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
-import os
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
-from mobilesam.cores import usable_cores
-from mobilesam.errors import InputError, sentence
+from mobilesam.cluster import running
+from mobilesam.errors import InputError
 from mobilesam.serve.replicas import NAME, Settings, build
 from mobilesam.serve.server import Address, listen
 
 _LOGGERS = ("ray", "ray.serve")
-_CONNECT = 10.0  # seconds
 
 
 def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable[[str], object]) -> None:
@@ -32,48 +30,22 @@ def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable
     Raises:
         InputError: the address cannot be used, there is no such cluster, or it cannot run the application.
     """
-    ended = threading.Event()
-    with _quiet():
-        if cluster is not None:
-            _connect(cluster)
-            on_ready(_deploy(settings, port))
-            return
+    from ray import serve as ray_serve
+
+    processes = settings.replicas + (settings.encoders or settings.replicas)
+    if cluster is None:
         with listen(Address(settings.host, port)) as listener:  # to find out whether it is free
             port = listener.getsockname()[1]
-        with _running(settings), _ends(ended):  # in this order: Ray replaces the handlers of signals
+    ended = threading.Event()
+    with _quiet(), running(cluster, processes), _ends(ended):  # in this order: Ray replaces the handlers of signals
+        try:
             on_ready(_deploy(settings, port))
-            ended.wait()
-
-
-def _connect(cluster: str) -> None:
-    import ray
-
-    try:
-        host, _, port = cluster.rpartition("//")[2].partition(":")
-        if port:  # Ray tries for minutes
-            socket.create_connection((host, int(port)), _CONNECT).close()
-        ray.init(cluster, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
-        actual = f"{cluster} ({str(error).partition(chr(10))[0][:200]})"
-        remedy = 'start one with ray start --head, and name it or "auto"'
-        raise InputError(sentence("--ray-address", "be a cluster that runs", actual, remedy)) from error
-
-
-@contextlib.contextmanager
-def _running(settings: Settings) -> Iterator[None]:
-    """Run Ray on this machine during a block."""
-    import ray
-    from ray import serve
-
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # else Ray sends a report to its makers
-    processes = settings.replicas + (settings.encoders or settings.replicas)
-    cores = max(usable_cores(), processes)  # Ray starts no more processes than there are cores
-    ray.init(num_cpus=cores, include_dashboard=False, log_to_driver=False, logging_level=logging.ERROR)
-    try:
-        yield
-    finally:
-        serve.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
-        ray.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+            if cluster is None:
+                ended.wait()
+        finally:
+            if cluster is None:
+                with contextlib.redirect_stdout(io.StringIO()):  # where Ray reports the processes that it ends
+                    ray_serve.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
 
 
 def _deploy(settings: Settings, port: int) -> str:

@@ -1,7 +1,7 @@
 """The application in replicas on Ray Serve, with encoders that are scaled apart: ``mobilesam serve --engine ray``.
 
 A replica has the whole application, and decodes prompts with the embeddings that it holds. The encoders, the folder of
-embeddings and the board of jobs are shared, so that any replica answers any client. Ray's proxies send a request whose
+embeddings and the board of jobs are shared, so that any replica serves any client. Ray's proxies send a request whose
 header ``Serve-Multiplexed-Model-Id`` is the identifier of an image to a replica that holds the image.
 """
 
@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mobilesam import loading
+from mobilesam import cluster, loading
 from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.embedding import open_embeddings
-from mobilesam.errors import InputError, MissingDependencyError, missing_dependency, sentence
+from mobilesam.errors import InputError, MissingDependencyError, sentence
 from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.serve.access import check_keys, read_keys
@@ -48,7 +48,7 @@ Handle = Any  # ray.serve.handle.DeploymentHandle, whose types are those of no p
 class Settings:
     """What the processes of an application share; the options of ``mobilesam serve`` by their names.
 
-    embeddings: folder or URL that all of them reach. replicas: processes that answer requests and decode. encoders:
+    embeddings: folder or URL that all of them reach. replicas: processes that serve requests and decode. encoders:
     processes that encode; 0 for as many. gpus: GPUs of an encoder, such as 0.5; the replicas use none.
     limits: those of :class:`mobilesam.serve.engine.Limits`, for each replica.
     version: a text; another one replaces the processes of a running application one after the other.
@@ -96,11 +96,9 @@ class Settings:
 
 def require_ray_serve() -> None:
     """Raise MissingDependencyError if Ray Serve is not installed, or is too old."""
-    try:
-        import ray
-        import ray.serve
-    except ImportError as error:
-        raise missing_dependency("ray[serve]", "ray", "--engine ray") from error
+    cluster.require("ray.serve")
+    import ray
+
     release = tuple(int(part) for part in ray.__version__.split(".")[:2])
     if release < _LOWEST:
         lowest = ".".join(map(str, _LOWEST))
@@ -233,7 +231,7 @@ def _called(call: Callable[[], Any]) -> Any:
     """Return the result of a call of another process, which is repeated if that process ends meanwhile.
 
     Raises:
-        RefusedError: no process answers.
+        RefusedError: no process responds.
     """
     from ray.exceptions import RayActorError, RayTaskError
     from ray.serve.exceptions import RayServeException
@@ -246,4 +244,4 @@ def _called(call: Callable[[], Any]) -> Any:
             raise cause from error
         except (RayActorError, RayServeException, TimeoutError):
             time.sleep(0.1 * 2**attempt)
-    raise RefusedError(503, "The other processes of the server do not answer. Try again in a moment.", 1)
+    raise RefusedError(503, "The other processes of the server do not respond. Try again in a moment.", 1)

@@ -16,7 +16,7 @@ CHECKS = "not_a_server_error,content_type_conformance,status_code_conformance,re
 
 @pytest.mark.weights
 @pytest.mark.slow
-def test_generated_requests_are_answered_as_the_document_says(tmp_path: Path) -> None:
+def test_responses_to_generated_requests_are_those_of_the_document(tmp_path: Path) -> None:
     program = Path(sys.executable).with_name("schemathesis")
     with serving("--rate", "1000") as server:
         command = [program, "run", f"{server.url}/openapi.json", "--checks", CHECKS, "--max-examples", "20"]
