@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import mobilesam.onnx  # noqa: F401  # before ONNX Runtime is imported, so that it sends no reports
+
 if TYPE_CHECKING:
     from mobilesam.export.exporter import export_onnx
     from mobilesam.export.packs import export_pack

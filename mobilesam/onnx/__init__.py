@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
+
+# From 1.32 on, ONNX Runtime for Linux reports its use to its makers, beginning with its import. 0 allows that.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 if TYPE_CHECKING:
     from mobilesam.onnx.sam import OnnxSam

@@ -38,6 +38,8 @@ def open_session(
     """
     import onnxruntime
 
+    if os.environ.get("ORT_DISABLE_TELEMETRY") != "0":  # also where it was imported before this package
+        onnxruntime.disable_telemetry_events()
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = count = threads or usable_cores()
     if one_thread_per_core(threads):

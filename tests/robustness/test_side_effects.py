@@ -83,6 +83,18 @@ def start(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
 
 
+@pytest.mark.parametrize("first", ["mobilesam", "mobilesam.onnx", "mobilesam.export", "mobilesam.webui"])
+def test_onnx_runtime_keeps_no_file_for_reports_on_its_use(first: str, tmp_path: Path) -> None:
+    """From 1.32 on, its import would write an identifier of the machine into the home folder, and send reports."""
+    if first == "mobilesam.webui":
+        pytest.importorskip("gradio")
+    script = f"import json, os, {first}, mobilesam.onnx.providers as providers; providers.available()"
+    variables = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
+    variables.pop("ORT_DISABLE_TELEMETRY", None)
+    subprocess.run([sys.executable, "-c", script], env=variables, check=True)
+    assert not [path for path in tmp_path.rglob("*") if "onnxruntime" in path.name]
+
+
 @pytest.fixture(scope="module")
 def affinity() -> list:
     """Return all usable cores, what the script above finds by way of loading and whether it starts on one core, and the
