@@ -29,7 +29,9 @@ from tests.documents import DOCUMENTS, FAILURE, ROOT, Example, all_commands, blo
 WITH_EXAMPLES = [name for name in DOCUMENTS if list(examples(name))]
 PAGE = "http://127.0.0.1:7860/health"
 # What needs the network, other programs or a checkout, and runs in test_packaging.py or in CI.
-NOT_RUN = re.compile(r"^\s*(pip|pipx|python3? -m (pip|venv)|docker|make|git|npm|npx|sudo|apt-get)\b|\.venv/bin/pip\b")
+NOT_RUN = re.compile(
+    r"^\s*(pip|pipx|python3? -m (pip|venv)|docker|make|git|npm|npx|sudo|apt-get)\b|\.venv/bin/pip\b|--engine ray"
+)  # tests/batch/test_ray.py runs that engine
 
 
 class Servers:

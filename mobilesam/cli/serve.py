@@ -12,7 +12,6 @@ from typing import Annotated
 import typer
 
 from mobilesam.cli import options, server_options
-from mobilesam.cli.model import fetch_weights
 from mobilesam.errors import missing_dependency, sentence
 
 KEYS = "MOBILESAM_API_KEYS"
@@ -124,8 +123,8 @@ def serve(
     from mobilesam.serve import replicas as ray_replicas
 
     ray_replicas.require_ray_serve()
-    for name in model or [""]:
-        fetch_weights(name or None)
+    # To fetch the weights, and to find mistakes before Ray starts; the GPUs may be elsewhere.
+    server_options.offered_models(model or [], backend, options.Device.cpu if gpus else device, threads)
     values = {
         "embeddings": embeddings,
         "models": model or [],

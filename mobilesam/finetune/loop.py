@@ -18,7 +18,7 @@ from mobilesam.finetune.snapshot import Snapshots
 from mobilesam.finetune.training import TrainedImage, Trainer
 
 MEASUREMENTS = 10  # on the held-back images in a run, beside the one before it
-STEPS_PER_STATE = 20
+STEPS_PER_STATE = 10
 # Means over a hundred objects differ by this much by chance. Of measurements that differ less, the latest is used: its
 # weights were trained longest, and in the end with a small learning rate.
 TOLERANCE = 0.01

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict
 
 from mobilesam.cluster import running
+from mobilesam.embedding import open_embeddings
 from mobilesam.errors import InputError
 from mobilesam.serve.replicas import NAME, Settings, build
 from mobilesam.serve.server import Address, listen
@@ -32,6 +33,8 @@ def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable
     """
     from ray import serve as ray_serve
 
+    open_embeddings(settings.embeddings, create=True)
+    settings = settings.absolute()
     processes = settings.replicas + (settings.encoders or settings.replicas)
     if cluster is None:
         with listen(Address(settings.host, port)) as listener:  # to find out whether it is free

@@ -10,7 +10,8 @@ from __future__ import annotations
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,6 +30,7 @@ from mobilesam.serve.failures import RefusedError
 from mobilesam.serve.guard import Hosts
 from mobilesam.serve.job_board import Board, Heard, Published, SharedJobs
 from mobilesam.serve.models import Models, choices
+from mobilesam.storage import is_url
 
 if TYPE_CHECKING:
     from ray.serve import Application
@@ -84,6 +86,14 @@ class Settings:
             remedy = "name a folder or URL that all machines reach"
             raise InputError(sentence("embeddings", "be given for replicas", "none", remedy))
         return cls(**values)
+
+    def absolute(self) -> Settings:
+        """Return settings whose files and folders do not depend on the folder of a process."""
+
+        def absolute(name: str) -> str:
+            return name if is_url(name) or not Path(name).exists() else str(Path(name).absolute())
+
+        return replace(self, embeddings=absolute(self.embeddings), models=tuple(map(absolute, self.models)))
 
     def offered_models(self, device: str) -> Models:
         """Return the models, loaded on first use."""

@@ -134,7 +134,7 @@ def test_ray_reads_and_writes_object_storage_and_archives(tmp_path: Path, monkey
 
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    monkeypatch.setattr(ray_engine, "_PER_WORKER", 5)
+    monkeypatch.setattr(ray_engine, "_PER_WORKER", 8)
     for number in range(12):
         paint(Path(f"photos/{number}.png"), shift=number)
     with tarfile.open("a.tar", "w") as tar:

@@ -172,6 +172,16 @@ def test_settings_that_cannot_be_used(values: dict[str, Any], message: str) -> N
         Settings.of(values)
 
 
+def test_paths_do_not_depend_on_the_folder_of_a_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "tuned.pt").touch()
+    (tmp_path / "embeddings").mkdir()
+    settings = Settings("embeddings", models=("tuned.pt", "mobile_sam")).absolute()
+    assert settings.embeddings == str(tmp_path / "embeddings")
+    assert settings.models == (str(tmp_path / "tuned.pt"), "mobile_sam")
+    assert Settings("s3://bucket/embeddings").absolute().embeddings == "s3://bucket/embeddings"
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -179,6 +189,7 @@ def test_settings_that_cannot_be_used(values: dict[str, Any], message: str) -> N
         (["--ray-address", "auto"], "--ray-address must be used with --engine ray"),
         (["--engine", "ray"], "embeddings must be given for replicas"),
         (["--engine", "ray", "--embeddings", "e", "--host", "0.0.0.0"], "--host must be 127.0.0.1 without API keys"),
+        (["--engine", "ray", "--embeddings", "e", "--model", "none.pt"], "none.pt"),
         (["--engine", "ray", "--embeddings", "e", "--ray-address", "127.0.0.1:1"], "--ray-address must be a cluster"),
     ],
 )
