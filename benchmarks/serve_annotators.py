@@ -98,6 +98,7 @@ def set_half(predictor: mobilesam.SamPredictor, embedding: np.ndarray, original_
     predictor.original_size = original_size
     predictor.input_size = predictor.transform.get_preprocess_shape(*original_size, 1024)
     predictor.features = embedding.astype(np.float32)
+    predictor.is_image_set = True
 
 
 def wrong_masks(annotators: list[Annotator]) -> int:

@@ -12,7 +12,7 @@ from typing import Annotated
 import typer
 
 from mobilesam.cli import options, server_options
-from mobilesam.errors import missing_dependency, sentence
+from mobilesam.errors import InputError, missing_dependency, sentence
 
 KEYS = "MOBILESAM_API_KEYS"
 
@@ -103,7 +103,10 @@ def serve(
         if value is not None and engine is Engine.local:
             raise options.UsageError(sentence(option, "be used with --engine ray", engine.value, "add --engine ray"))
     keys = read_keys(api_keys)
-    check_keys(keys, host)
+    try:
+        check_keys(keys, host)
+    except InputError as error:
+        raise options.UsageError(str(error)) from error
     address = Address(host, port, None, tuple(allow_host or ()))
     limits = Limits(concurrency=concurrency, cache_mb=cache_mb, max_upload_mb=max_upload_mb, max_pixels=max_pixels)
 

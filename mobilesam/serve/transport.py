@@ -36,8 +36,9 @@ class Transport:
 
     def json(self, method: str, path: str, body: Any, headers: Mapping[str, str]) -> Any:
         """Return the JSON of a response, as :meth:`send` its bytes."""
+        content = self.send(method, path, body, headers)
         try:
-            return json.loads(self.send(method, path, body, headers))
+            return json.loads(content)
         except ValueError as error:
             message = f"The server {self._url} does not respond like mobilesam serve. Check the URL."
             raise ServerResponseError(0, message) from error

@@ -58,6 +58,7 @@ def test_an_embedding_is_decoded_elsewhere(client: mobilesam.Client, onnx_sam: A
     local = mobilesam.SamPredictor(onnx_sam)
     local.original_size, local.input_size = client.original_size, (681, 1024)
     local.features = client.embedding().astype(np.float32)
+    local.is_image_set = True
     assert (local.predict_one(**BOX).masks == client.predict_one(**BOX).masks).mean() > 0.999
 
 
