@@ -65,7 +65,7 @@ def test_bad_files_of_keys_are_refused(tmp_path: Path, content: bytes | None, te
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(InputError, match=text):
-        read_keys(file, "MOBILESAM_API_KEYS_OF_NO_TEST")
+        read_keys(file)
 
 
 def test_the_rate_of_a_client_recovers_and_others_are_not_affected() -> None:
