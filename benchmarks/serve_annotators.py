@@ -74,8 +74,8 @@ class Annotator:
                 embedding = client.embedding()
                 if self.predictor:
                     set_half(self.predictor, embedding, client.original_size)
-        except mobilesam.MobileSamError as error:
-            self.errors.append(str(error))
+        except Exception as error:  # of any kind: it is a result
+            self.errors.append(repr(error))
         self.image_ms.append(1000 * (time.perf_counter() - start))
 
     def _click(self, client: mobilesam.Client, place: int, random: np.random.Generator) -> None:
@@ -84,8 +84,8 @@ class Annotator:
         start = time.perf_counter()
         try:
             mask = (self.predictor or client).predict_one([point], [1]).masks[0]
-        except mobilesam.MobileSamError as error:
-            self.errors.append(str(error))
+        except Exception as error:
+            self.errors.append(repr(error))
         else:
             self.click_ms.append(1000 * (time.perf_counter() - start))
             coded = rle.to_coco(rle.boundaries_of(mask), mask.shape)

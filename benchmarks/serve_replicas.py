@@ -29,6 +29,7 @@ from benchmarks.serve_process import ServeProcess
 from benchmarks.webui_latency import summary
 
 REPLICA, ENCODER, PROXY = "ServeReplica:mobilesam:Replica", "ServeReplica:mobilesam:Encoder", "ProxyActor"
+BOARD = "ServeReplica:mobilesam:JobBoard"
 RAY = [str(Path(sys.executable).with_name("ray"))]
 
 
@@ -47,6 +48,7 @@ def annotated(
     """Let annotators work for some seconds; ``events`` happen at their times."""
     images = sorted(path for path in arguments.images.iterdir() if path.suffix in (".jpg", ".png"))
     shares = [images[number :: arguments.annotators] for number in range(arguments.annotators)]
+    assert all(shares), f"{len(images)} images for {arguments.annotators} annotators"
     annotators = [Annotator(share, seed) for seed, share in enumerate(shares)]
     settings = argparse.Namespace(**{**vars(arguments), "seconds": seconds})
     threads = [threading.Thread(target=each.work, args=(url, settings)) for each in annotators]
@@ -108,18 +110,18 @@ def replaced(arguments: argparse.Namespace, options: list[str]) -> dict[str, Any
 
     try:
         deploy()
-        before = _replicas()
+        before = _processes()
         result = annotated(arguments, "http://127.0.0.1:8765", arguments.seconds, {arguments.seconds / 4: deploy})
-        return {"replicas": 2, **result, "kept_processes": len(before & _replicas())}
+        return {"replicas": 2, **result, "kept_processes": len(before & _processes())}
     finally:
         subprocess.run([*RAY, "stop", "--force"], check=True, stdout=subprocess.DEVNULL)
 
 
-def _replicas() -> set[int]:
+def _processes() -> set[int]:
     return {
         process.pid
         for process in psutil.process_iter(["cmdline"])
-        if f"ray::{REPLICA}" in " ".join(process.info["cmdline"] or ())
+        if "ray::ServeReplica" in " ".join(process.info["cmdline"] or ())
     }
 
 

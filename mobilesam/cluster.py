@@ -19,17 +19,21 @@ _CONNECT = 10.0  # seconds
 _QUIET: dict[str, Any] = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
 
 
-def require(*modules: str) -> None:
+def require(*modules: str, address: str | None = None) -> None:
     """Import modules of Ray, for ``--engine ray``, and prepare for running it on this machine.
 
     Ray runs the code of everyone who reaches its ports, which are open to other machines. So it gets a secret token,
     unless the environment has settings of its own, or the program has imported Ray before. It sends no reports on its
     use to its makers.
 
+    Args:
+        modules: their names.
+        address: of the cluster that will be used, whose token is that of the environment; None for this machine.
+
     Raises:
         MissingDependencyError: one is not installed.
     """
-    if "ray" not in sys.modules and not os.environ.keys() & {"RAY_AUTH_MODE", "RAY_ADDRESS"}:
+    if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     try:
@@ -58,7 +62,7 @@ def running(address: str | None, cores: int) -> Iterator[None]:
     if address is not None:
         _connect(address)
     else:
-        ray.init(num_cpus=max(usable_cores(), cores), **_QUIET)
+        ray.init("local", num_cpus=max(usable_cores(), cores), **_QUIET)
     try:
         yield
     finally:
@@ -67,13 +71,14 @@ def running(address: str | None, cores: int) -> Iterator[None]:
 
 def _connect(address: str) -> None:
     import ray
+    from ray.exceptions import RayError
 
     try:
         host, _, port = address.rpartition("//")[2].partition(":")
         if port:  # Ray tries for minutes
             socket.create_connection((host, int(port)), _CONNECT).close()
         ray.init(address, **_QUIET)
-    except (OSError, OverflowError, RuntimeError, ValueError) as error:
+    except (OSError, OverflowError, RuntimeError, ValueError, RayError) as error:
         actual = f"{address} ({(str(error).splitlines() or [''])[0][:200]})"
         remedy = 'start one with ray start --head, and name it or "auto"'
         raise InputError(sentence("--ray-address", "be a cluster that runs", actual, remedy)) from error

@@ -47,7 +47,7 @@ def segment_listed(job: SegmentationJob, progress: Progress | None, on_warning: 
     if job.strict and problems:
         raise StoppedError(f"Stopped at the first problem. {problems[0].rstrip('.')}. Then run again.")
     if job.engine == "ray":
-        require_ray()
+        require_ray(job.ray_address)
     assert job.settings is not None, "a job has settings"
     files_of_all(Path(), job.formats)  # raises an error if a package is missing
     about = {

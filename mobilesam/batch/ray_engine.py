@@ -31,9 +31,9 @@ _WINDOW_BYTES = 2**28
 _PER_BLOCK = 4  # images that one Ray task reads
 
 
-def require_ray() -> None:
-    """Raise MissingDependencyError if Ray is not installed."""
-    cluster.require("ray.data")
+def require_ray(address: str | None = None) -> None:
+    """Raise MissingDependencyError if Ray is not installed; ``address`` is that of :func:`run_with_ray`."""
+    cluster.require("ray.data", address=address)
 
 
 def run_with_ray(
@@ -43,7 +43,7 @@ def run_with_ray(
 
     Args:
         make_work: returns the work of an actor; must be picklable.
-        address: of a cluster; by default, and if none runs, Ray is started on this machine.
+        address: of a cluster; by default, Ray is started on this machine.
         gpu: whether to request a GPU, or a share of one, for each actor. Without a request an actor sees no GPU or all
             GPUs, depending on the version of Ray.
 
@@ -51,7 +51,7 @@ def run_with_ray(
         MobileSamError: the work cannot be made, a file cannot be written, or there is no GPU or no cluster.
         MissingDependencyError: Ray is not installed.
     """
-    require_ray()
+    require_ray(address)
     import ray
     import ray.data
 

@@ -75,7 +75,7 @@ def segment_images(
     }
     images = [Planned(task.source, (task.names.folder / task.names.stem).relative_to(out).as_posix()) for task in tasks]
     if job.engine == "ray":
-        require_ray()
+        require_ray(job.ray_address)
     try:
         with one_run(out):
             refuse_journal(out / NAME, resume=job.resume, force=job.force)  # again: another run may just have ended

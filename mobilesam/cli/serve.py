@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import enum
 import importlib.util
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -125,7 +124,7 @@ def serve(
     from mobilesam.serve import ray_server
     from mobilesam.serve import replicas as ray_replicas
 
-    ray_replicas.require_ray_serve()
+    ray_replicas.require_ray_serve(ray_address)
     # To fetch the weights, and to find mistakes before Ray starts; the GPUs may be elsewhere.
     server_options.offered_models(model or [], backend, options.Device.cpu if gpus else device, threads)
     values = {
@@ -133,7 +132,7 @@ def serve(
         "models": model or [],
         "backend": backend.value,
         "device": device.value,
-        "threads": threads,
+        "threads": threads or 1,
         "host": host,
         "allow_host": allow_host or [],
         "api_keys": keys,
@@ -142,7 +141,6 @@ def serve(
         "encoders": encoders or 0,
         "gpus": gpus or 0.0,
         "limits": asdict(limits),
-        "version": str(time.time()),
     }
     typer.echo("starting the processes ...", err=True)
     ray_server.serve(ray_replicas.Settings.of(values), address.port, ray_address, on_ready)

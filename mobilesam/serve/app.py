@@ -120,16 +120,17 @@ def build_app(
             }
         },
     )
-    async def add_image(request: Request) -> dict[str, Any]:
+    async def add_image(request: Request, model: str | None = None) -> dict[str, Any]:
         """Read and encode an image: the bytes of the file, or a form with the field ``image``.
 
         The identifier is the sha256 of the file. An image that the server has is not encoded again.
         """
+        name = engine.models.check(model or engine.models.default)
         content = (await _form(request))[0] if _is_form(request) else await request.body()
 
         def work(client: Client) -> dict[str, Any]:
             image_id, image = images.add(content, client)
-            engine.encoded(engine.models.default, image, client)
+            engine.encoded(name, image, client)
             return {"image_id": image_id, "width": image.hw[1], "height": image.hw[0]}
 
         return await _watched(request, work)
@@ -255,10 +256,13 @@ async def _watched(request: Request, work: Callable[[Client], Result]) -> Result
     limiter.total_tokens = max(limiter.total_tokens, _THREADS)
     client = _client(request)
     running = asyncio.ensure_future(run_in_threadpool(work, client))
-    while not (await asyncio.wait([running], timeout=_TICK))[0]:
-        if await request.is_disconnected():
-            client.left.set()
-    return running.result()
+    try:
+        while not (await asyncio.wait([running], timeout=_TICK))[0]:
+            if await request.is_disconnected():
+                client.left.set()
+        return running.result()
+    finally:
+        client.left.set()  # also where the request is canceled, as Ray does
 
 
 def _is_form(request: Request) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import io
+import itertools
 import time
 import urllib.parse
 from collections.abc import Callable, Iterator, Mapping
@@ -168,8 +169,7 @@ class Client:
         Raises:
             ImageNotSetError, ServerResponseError: as :meth:`predict`.
         """
-        model = "" if self.model is None else f"?model={urllib.parse.quote(self.model)}"
-        path = f"/v1/images/{self.image_id}/embedding{model}"
+        path = f"/v1/images/{self.image_id}/embedding{self._query()}"
         content = self._with_image(lambda: self._transport.send("GET", path, None, self._routing))
         return np.frombuffer(content, "<f2").astype(np.float16).reshape(FEATURES_SHAPE[1:])
 
@@ -223,20 +223,24 @@ class Client:
     def _with_image(self, send: Callable[[], Any]) -> Any:
         """Send a request about the image; if the server has dropped the image, that is sent again."""
         self._require_image()
-        try:
-            return send()
-        except ServerResponseError as error:
-            if error.status != _EXPIRED:
-                raise
+        for attempt in itertools.count():
+            try:
+                return send()
+            except ServerResponseError as error:
+                if error.status != _EXPIRED or attempt == self.retries:
+                    raise
             self._upload()
-        return send()
+        raise AssertionError
 
     def _require_image(self) -> None:
         if not self.image_id:
             raise ImageNotSetError("No image is set. Call set_image before predicting.")
 
     def _upload(self) -> Any:
-        return self._json("POST", "/v1/images", self._content)
+        return self._json("POST", f"/v1/images{self._query()}", self._content)
+
+    def _query(self) -> str:
+        return "" if self.model is None else f"?model={urllib.parse.quote(self.model)}"
 
     def _json(self, method: str, path: str, body: Any = None) -> Any:
         return self._transport.json(method, path, body, self._routing)

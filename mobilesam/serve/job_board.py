@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections import OrderedDict
@@ -15,16 +16,18 @@ from mobilesam.serve.failures import ExpiredError
 from mobilesam.serve.jobs import ACTIVE, KEPT, MAX_BYTES, MAX_JOBS, Job, Jobs, owner_of
 from mobilesam.serve.values import Client
 
+_log = logging.getLogger("mobilesam.serve")
 _LOST = 10.0  # seconds without news of an active run, after which its replica has ended
 _TICK = 0.3  # seconds between two publications
 
 
 class Published(NamedTuple):
-    """view: as in a response. owner: see Job. size: bytes of the result."""
+    """view: as in a response. owner: see Job. size: bytes of the result. idle: seconds since a request for it."""
 
     view: dict[str, Any]
     owner: str
     size: int
+    idle: float = 0.0
 
 
 class Heard(NamedTuple):
@@ -55,7 +58,7 @@ class Board:
         with self._lock:
             for job in jobs:
                 entry = self._entries.setdefault(job.view["job_id"], _Entry(job, now))
-                entry.job, entry.published = job, now
+                entry.job, entry.published, entry.used = job, now, max(entry.used, now - job.idle)
             known = [self._entries[job.view["job_id"]] for job in jobs]
             self._make_room(now)
         return [Heard(entry.canceled, now - entry.used) for entry in known]
@@ -115,7 +118,11 @@ class SharedJobs(Jobs):
     def _add(self, job: Job) -> None:
         """Publish a run before its identifier is in a response."""
         super()._add(job)
-        self._board.publish([_published(job)])
+        try:
+            self._board.publish([_published(job)])
+        except MobileSamError:
+            self._cancel(job)  # nobody learns its identifier
+            raise
         with self._lock:
             self._open.append(job)
 
@@ -139,8 +146,9 @@ class SharedJobs(Jobs):
             published = [_published(job) for job in jobs]
             try:
                 heard = self._board.publish(published)
-            except MobileSamError:
-                continue  # Ray starts another board; the runs are published again
+            except Exception as error:
+                _log.warning("the jobs cannot be published: %s", error)
+                continue  # Ray starts another board; they are published again
             ended = {job.id for job, each in zip(jobs, published, strict=True) if each.view["state"] not in ACTIVE}
             for job, each in zip(jobs, heard, strict=True):
                 job.used = max(job.used, time.monotonic() - each.idle)
@@ -152,4 +160,5 @@ class SharedJobs(Jobs):
 
 def _published(job: Job) -> Published:
     view = job.view()
-    return Published(view, job.owner, job.size if view["state"] not in ACTIVE else 0)
+    size = job.size if view["state"] not in ACTIVE else 0
+    return Published(view, job.owner, size, time.monotonic() - job.used)

@@ -8,15 +8,16 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 from mobilesam.cluster import running
 from mobilesam.embedding import open_embeddings
-from mobilesam.errors import InputError
+from mobilesam.errors import InputError, sentence
 from mobilesam.serve.replicas import NAME, Settings, build
 from mobilesam.serve.server import Address, listen
 
 _LOGGERS = ("ray", "ray.serve")
+_LOOK = 5.0  # seconds between two looks at Ray
 
 
 def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable[[str], object]) -> None:
@@ -34,36 +35,79 @@ def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable
     from ray import serve as ray_serve
 
     open_embeddings(settings.embeddings, create=True)
-    settings = settings.absolute()
-    processes = settings.replicas + (settings.encoders or settings.replicas)
     if cluster is None:
         with listen(Address(settings.host, port)) as listener:  # to find out whether it is free
-            port = listener.getsockname()[1]
-    ended = threading.Event()
-    with _quiet(), running(cluster, processes), _ends(ended):  # in this order: Ray replaces the handlers of signals
+            host, port = listener.getsockname()[:2]
+        settings = replace(settings, host=host)
+    elif not port:
+        raise InputError(sentence("--port", "be a port of the cluster", "0", "name one"))
+    settings = settings.absolute()
+    cores = settings.threads * (settings.replicas + settings.encoder_count)
+    with _quiet(), running(cluster, cores):
+        _check_resources(cores, settings.gpus * settings.encoder_count)
+        if cluster is not None:
+            on_ready(_deploy(settings, port))
+            return
         try:
             on_ready(_deploy(settings, port))
-            if cluster is None:
-                ended.wait()
+            _wait()
         finally:
-            if cluster is None:
-                with contextlib.redirect_stdout(io.StringIO()):  # where Ray reports the processes that it ends
-                    ray_serve.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+            with contextlib.redirect_stdout(io.StringIO()):  # where Ray reports the processes that it ends
+                ray_serve.shutdown()  # type: ignore[no-untyped-call, unused-ignore]
+
+
+def _check_resources(cores: float, gpus: float) -> None:
+    """Raise InputError if Ray would wait forever for cores or GPUs."""
+    import ray
+
+    there = ray.cluster_resources()  # type: ignore[no-untyped-call, unused-ignore]
+    for name, wanted in (("CPU", cores), ("GPU", gpus)):
+        if wanted > there.get(name, 0):
+            remedy = "start fewer processes, or a larger cluster"
+            needed = f"have a {name} for all processes, {wanted:g} in all"
+            raise InputError(sentence("Ray", needed, f"{there.get(name, 0):g}", remedy))
 
 
 def _deploy(settings: Settings, port: int) -> str:
     """Start the application, or replace the processes of a running one, and return its URL."""
     from ray import serve
+    from ray.serve.context import _get_global_client
 
     serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
+    client = _get_global_client()
+    assert client is not None
+    actual = client.http_config  # of a Ray Serve that ran before, whose options stay
+    if (actual.host, actual.port) != (settings.host, port):
+        remedy = 'use them, or end what runs on the cluster with "serve shutdown"'
+        wanted = f"be those of Ray Serve on the cluster, {actual.host}:{actual.port}"
+        raise InputError(sentence("--host and --port", wanted, f"{settings.host}:{port}", remedy))
     try:
         serve.run(build(asdict(settings)), name=NAME, route_prefix="/")
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-        actual = lines[-1][:300] if lines else type(error).__name__
-        raise InputError(f"Ray could not start the server: {actual}. Its logs have the details.") from error
+        reason = lines[-1][:300] if lines else type(error).__name__
+        raise InputError(f"Ray could not start the server: {reason}. Its logs have the details.") from error
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
+
+
+def _wait() -> None:
+    """Wait for SIGINT or SIGTERM.
+
+    Raises:
+        InputError: Ray has ended.
+    """
+    import ray
+
+    ended = threading.Event()
+    with _ends(ended):
+        while not ended.wait(_LOOK):
+            try:
+                alive = any(node["Alive"] for node in ray.nodes())  # type: ignore[no-untyped-call, unused-ignore]
+            except (ray.exceptions.RayError, RuntimeError):
+                alive = False
+            if not alive:
+                raise InputError("Ray has ended, and the server with it. Start the server again.")
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ header ``Serve-Multiplexed-Model-Id`` is the identifier of an image to a replica
 
 from __future__ import annotations
 
+import math
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,6 +21,7 @@ from mobilesam import cluster, loading
 from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.embedding import open_embeddings
 from mobilesam.errors import InputError, MissingDependencyError, sentence
+from mobilesam.files import is_number
 from mobilesam.image.read import image_digest
 from mobilesam.model import Embedding, MaskModel
 from mobilesam.serve.access import check_keys, read_keys
@@ -42,6 +44,7 @@ _GRACE = 20.0  # seconds in which the requests of a replica may end before it is
 _ATTEMPTS = 6  # while Ray replaces a process
 _TIMEOUT = 120.0  # seconds for a call of another process
 _AT_ONCE = 400  # requests that a replica accepts; its queues are shorter
+_QUEUED = 64  # requests that a proxy keeps, with their bodies, while all replicas are full or start again
 
 Handle = Any  # ray.serve.handle.DeploymentHandle, whose types are those of no particular class
 
@@ -50,26 +53,25 @@ Handle = Any  # ray.serve.handle.DeploymentHandle, whose types are those of no p
 class Settings:
     """What the processes of an application share; the options of ``mobilesam serve`` by their names.
 
-    embeddings: folder or URL that all of them reach. replicas: processes that serve requests and decode. encoders:
-    processes that encode; 0 for as many. gpus: GPUs of an encoder, such as 0.5; the replicas use none.
-    limits: those of :class:`mobilesam.serve.engine.Limits`, for each replica.
-    version: a text; another one replaces the processes of a running application one after the other.
+    embeddings: folder or URL that all of them reach. threads: of each process, which requests as many cores. replicas:
+    processes that serve requests and decode. encoders: processes that encode; 0 for as many. gpus: GPUs of an encoder,
+    such as 0.5; the replicas use none. host: the address of Ray's proxies. limits: those of
+    :class:`mobilesam.serve.engine.Limits`, for each replica.
     """
 
     embeddings: str
     models: Sequence[str] = ()
     backend: str = "auto"
     device: str = "auto"
-    threads: int | None = None
+    threads: int = 1
     replicas: int = 1
     encoders: int = 0
     gpus: float = 0.0
-    host: str = "127.0.0.1"
+    host: str = "0.0.0.0"  # which needs a key
     allow_host: Sequence[str] = ()
     api_keys: Sequence[str] = ()
     rate: float = 50.0
     limits: Mapping[str, int] = field(default_factory=dict)
-    version: str = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Settings:
@@ -85,7 +87,33 @@ class Settings:
         if not values.get("embeddings"):
             remedy = "name a folder or URL that all machines reach"
             raise InputError(sentence("embeddings", "be given for replicas", "none", remedy))
+        for name in ("models", "allow_host", "api_keys"):
+            if isinstance(values.get(name, ()), str):
+                raise InputError(sentence(name, "be a list", repr(values[name]), "write it as a list"))
+        if not isinstance(values.get("limits", {}), Mapping):
+            raise InputError(sentence("limits", "be an object", repr(values["limits"]), "write names and numbers"))
+        least = {"threads": 1, "replicas": 1, "encoders": 0, "gpus": 0, "rate": 0.1}
+        numbers = {name: (values[name], low) for name, low in least.items() if name in values}
+        numbers |= {f"limits.{name}": (value, 1) for name, value in values.get("limits", {}).items()}
+        for name, (value, low) in numbers.items():
+            whole = name not in ("gpus", "rate")
+            if not is_number(value) or value < low or (whole and value != int(value)):
+                kind = "a whole number" if whole else "a number"
+                raise InputError(sentence(name, f"be {kind} of at least {low}", repr(value), "correct it"))
+        for name in values.get("limits", {}):
+            if name not in (limits := [each.name for each in fields(Limits)]):
+                raise InputError(sentence("a limit", f"be one of {', '.join(limits)}", repr(name), "correct its name"))
         return cls(**values)
+
+    @property
+    def encoder_count(self) -> int:
+        """The number of processes that encode."""
+        return self.encoders or self.replicas
+
+    @property
+    def encoder_device(self) -> str:
+        """The device of the encoders: a GPU where they request one."""
+        return "cuda" if self.gpus and self.device == "auto" else self.device
 
     def absolute(self) -> Settings:
         """Return settings whose files and folders do not depend on the folder of a process."""
@@ -95,18 +123,22 @@ class Settings:
 
         return replace(self, embeddings=absolute(self.embeddings), models=tuple(map(absolute, self.models)))
 
-    def offered_models(self, device: str) -> Models:
-        """Return the models, loaded on first use."""
+    def offered_models(self, *, encoder: bool) -> Models:
+        """Return the models, loaded on first use, which have the same names in replicas and encoders.
+
+        encoder: whether for an encoder; the replicas of encoders on a GPU decode on the CPU, which takes 20 ms.
+        """
+        device = self.encoder_device if encoder or not self.gpus else "cpu"
 
         def load(name: str | None, backend: str) -> MaskModel:
             return loading.load(name, backend, device, self.threads)
 
-        return choices(self.models, self.backend, device, load)
+        return choices(self.models, self.backend, self.encoder_device, load)
 
 
-def require_ray_serve() -> None:
-    """Raise MissingDependencyError if Ray Serve is not installed, or is too old."""
-    cluster.require("ray.serve")
+def require_ray_serve(address: str | None) -> None:
+    """Raise MissingDependencyError if Ray Serve is not installed or too old; ``address`` is that of the cluster."""
+    cluster.require("ray.serve", address=address)
     import ray
 
     release = tuple(int(part) for part in ray.__version__.split(".")[:2])
@@ -133,15 +165,16 @@ def build(values: Mapping[str, Any]) -> Application:
     def deployed(kind: Any, at_once: int, **options: Any) -> Any:
         return serve.deployment(kind, name=kind.__name__, max_ongoing_requests=at_once, logging_config=log, **options)
 
-    processes = settings.encoders or settings.replicas
-    encoders = deployed(Encoder, 1, num_replicas=processes, ray_actor_options={"num_cpus": 1, **gpus})
+    cores = {"num_cpus": settings.threads}
+    encoders = deployed(Encoder, 1, num_replicas=settings.encoder_count, ray_actor_options=cores | gpus)
     board = deployed(JobBoard, _AT_ONCE, num_replicas=1, ray_actor_options={"num_cpus": 0})
     most = max(1, Limits(**settings.limits).cache_mb * 1_000_000 // EMBEDDING_BYTES // 2)
     replicas = deployed(
         serve.ingress()(_replica(most)),
         _AT_ONCE,
         num_replicas=settings.replicas,
-        ray_actor_options={"num_cpus": 1},
+        ray_actor_options=cores,
+        max_queued_requests=_QUEUED,
         graceful_shutdown_timeout_s=_GRACE,
     )
     return replicas.bind(asdict(settings), encoders.bind(asdict(settings)), board.bind())  # type: ignore[no-any-return]
@@ -152,7 +185,7 @@ class Encoder:
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         settings = Settings.of(values)
-        self._models = settings.offered_models(settings.device)
+        self._models = settings.offered_models(encoder=True)
         self._models.get(self._models.default)
 
     def encode(self, name: str, pixels: UInt8Array) -> tuple[FloatArray, tuple[int, int]]:
@@ -173,9 +206,10 @@ def _replica(most: int) -> type:
     class Replica:
         def __init__(self, values: Mapping[str, Any], encoders: Handle, board: Handle) -> None:
             settings = Settings.of(values)
-            # GPUs are the encoders'; a decoder takes 20 ms on a CPU.
-            models = settings.offered_models("cpu" if settings.gpus else settings.device)
+            models = settings.offered_models(encoder=False)
             limits = Limits(**settings.limits)
+            waiting = math.ceil(settings.encoder_count / settings.replicas)  # threads that wait for encoders
+            limits = replace(limits, concurrency=limits.concurrency + waiting)
             folder = open_embeddings(settings.embeddings, create=True)
             self._engine = Engine(models, limits, folder, _RemoteEncoders(models, encoders).encode)
             models.get(models.default)
@@ -243,15 +277,20 @@ def _called(call: Callable[[], Any]) -> Any:
     Raises:
         RefusedError: no process responds.
     """
-    from ray.exceptions import RayActorError, RayTaskError
+    from ray.exceptions import RayError, RayTaskError
     from ray.serve.exceptions import RayServeException
 
+    end = time.monotonic() + _TIMEOUT
     for attempt in range(_ATTEMPTS):
+        response = call()
         try:
-            return call().result(timeout_s=_TIMEOUT)
+            return response.result(timeout_s=max(0.0, end - time.monotonic()))
         except RayTaskError as error:
             cause: BaseException = error.cause
             raise cause from error
-        except (RayActorError, RayServeException, TimeoutError):
+        except TimeoutError:
+            response.cancel()
+            break
+        except (RayError, RayServeException):
             time.sleep(0.1 * 2**attempt)
     raise RefusedError(503, "The other processes of the server do not respond. Try again in a moment.", 1)

@@ -9,6 +9,7 @@ import typer.main
 import yaml
 
 from mobilesam.cli import build_app
+from mobilesam.serve.guard import Hosts
 from mobilesam.serve.replicas import Settings
 from tests.documents import ROOT
 
@@ -41,6 +42,11 @@ def test_the_arguments_are_those_of_the_command() -> None:
     context = app.get_command(None, name).make_context(name, arguments)
     assert context.params["port"] == container["ports"][0]["containerPort"]
     assert context.params["host"] == "0.0.0.0"
+    variables = {variable["name"]: variable.get("value") for variable in container["env"]}
+    hosts = Hosts.of("0.0.0.0", variables["MOBILESAM_ALLOW_HOST"].split())
+    service = next(document for document in KUBERNETES if document["kind"] == "Service")
+    assert hosts.refusal(service["metadata"]["name"]) == ""
+    assert hosts.refusal("10.0.0.7:8080") == "", "the probes' name of a pod"
 
 
 def test_the_configuration_of_ray_serve_follows_its_schema_and_the_settings() -> None:
