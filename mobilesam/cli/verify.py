@@ -43,7 +43,7 @@ def verify(
     from mobilesam.cli.model import load_model
     from mobilesam.export.verify import verify as compare
     from mobilesam.loading import find_export
-    from mobilesam.onnx import recognition
+    from mobilesam.onnx import metadata, recognition
     from mobilesam.optional import has_torch
 
     files = [file for path in models for file in (recognition.files_of(path) if path.is_dir() else [path])]
@@ -51,7 +51,8 @@ def verify(
     if backend is None:
         with_torch = has_torch() and not find_export(against)
         backend = options.Backend.torch if with_torch else options.Backend.auto
-    rows = compare(files, load_model(against, backend, options.Device.cpu, None))
+    model = load_model(against, backend, options.Device.cpu, None)
+    rows = compare(files, model)
     if as_json:
         typer.echo(json.dumps([{**row._asdict(), "passed": row.passed} for row in rows], indent=2))
     else:
@@ -59,4 +60,7 @@ def verify(
             verdict = "ok" if row.passed else "FAILED"
             typer.echo(f"{row.output:34} {row.error:.1e}  limit {row.limit:.0e}  {verdict}  {row.case}")
     if not all(row.passed for row in rows):
+        made_from = {metadata.of(recognition.read(file)).get("weights_sha256") for file in files} - {None}
+        if made_from and model.source_weights_id not in made_from:
+            typer.echo("The files were exported from other weights. Name these with --against CHECKPOINT.", err=True)
         raise typer.Exit(1)

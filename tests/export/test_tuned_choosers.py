@@ -63,6 +63,16 @@ def embedding(network: Any) -> Embedding:
     return network.encode(photo("coffee"))
 
 
+def test_verify_names_the_remedy_for_files_of_other_weights(command: Any, folder: Path, tuned: Path) -> None:
+    outcome = command("verify", folder)
+    assert (outcome.code, outcome.err) == (
+        1,
+        "The files were exported from other weights. Name these with --against CHECKPOINT.\n",
+    )
+    outcome = command("verify", folder, "--against", tuned)
+    assert (outcome.code, outcome.err) == (0, "")
+
+
 def confidences(model: Any, embedding: Embedding) -> list[Any]:
     """Return the confidence and the area of the chosen masks."""
     same = Embedding(model.load_features(embedding.features), embedding.original_hw, embedding.input_hw)
