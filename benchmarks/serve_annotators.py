@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import psutil
 
 import mobilesam
 from benchmarks.common import make_parser, write_parts
@@ -141,6 +142,7 @@ def measure(arguments: argparse.Namespace, *, prefetched: bool, fetches: bool = 
             while any(thread.is_alive() for thread in threads):
                 time.sleep(1)
                 memory.append(resident_mb(server.process.pid))
+            times = psutil.Process(server.process.pid).cpu_times()
         finally:
             code = server.stop()
     return {
@@ -153,6 +155,7 @@ def measure(arguments: argparse.Namespace, *, prefetched: bool, fetches: bool = 
         "masks": sum(len(each.masks) for each in annotators),
         "wrong_masks": wrong_masks(annotators),
         "exit_code": code,
+        "processor_seconds": times.user + times.system,
         "resident_mb": {"max": max(memory), "grows_mb_a_minute": growth(memory[len(memory) // 2 :])},
     }
 
