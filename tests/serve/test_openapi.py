@@ -25,4 +25,4 @@ def test_responses_to_generated_requests_are_those_of_the_document(tmp_path: Pat
     assert result.returncode == 0, result.stdout[-4000:] + result.stderr[-1000:]
     (generated, passed) = re.search(r"(\d+) generated, (\d+) passed", result.stdout).groups()  # type: ignore[union-attr]
     assert generated == passed
-    assert int(passed) >= 100
+    assert int(passed) >= 50
