@@ -83,11 +83,9 @@ def start(script: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", script], env=environment, capture_output=True, text=True, check=True)
 
 
-@pytest.mark.parametrize("first", ["mobilesam", "mobilesam.onnx", "mobilesam.export", "mobilesam.webui"])
+@pytest.mark.parametrize("first", ["mobilesam", "mobilesam.onnx", "mobilesam.export"])
 def test_onnx_runtime_keeps_no_file_for_reports_on_its_use(first: str, tmp_path: Path) -> None:
     """From 1.32 on, its import would write an identifier of the machine into the home folder, and send reports."""
-    if first == "mobilesam.webui":
-        pytest.importorskip("gradio")
     script = f"import json, os, {first}, mobilesam.onnx.providers as providers; providers.available()"
     variables = {**os.environ, "HOME": str(tmp_path), "PYTHONPATH": str(ROOT)}
     variables.pop("ORT_DISABLE_TELEMETRY", None)
