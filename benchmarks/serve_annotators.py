@@ -75,17 +75,18 @@ class Annotator:
                 embedding = client.embedding()
                 if self.predictor:
                     set_half(self.predictor, embedding, client.original_size)
-        except Exception as error:  # of any kind: it is a result
+        except Exception as error:  # any error is a result; it would end this thread unseen
             self.errors.append(repr(error))
-        self.image_ms.append(1000 * (time.perf_counter() - start))
+        else:
+            self.image_ms.append(1000 * (time.perf_counter() - start))
 
     def _click(self, client: mobilesam.Client, place: int, random: np.random.Generator) -> None:
-        height, width = client.original_size
-        point = int(random.integers(width)), int(random.integers(height))
         start = time.perf_counter()
         try:
+            height, width = client.original_size
+            point = int(random.integers(width)), int(random.integers(height))
             mask = (self.predictor or client).predict_one([point], [1]).masks[0]
-        except Exception as error:
+        except Exception as error:  # as above
             self.errors.append(repr(error))
         else:
             self.click_ms.append(1000 * (time.perf_counter() - start))

@@ -146,7 +146,7 @@ class SharedJobs(Jobs):
             published = [_published(job) for job in jobs]
             try:
                 heard = self._board.publish(published)
-            except Exception as error:
+            except Exception as error:  # Ray has many; any of them would end this thread, and with it all jobs
                 _log.warning("the jobs cannot be published: %s", error)
                 continue  # Ray starts another board; they are published again
             ended = {job.id for job, each in zip(jobs, published, strict=True) if each.view["state"] not in ACTIVE}
