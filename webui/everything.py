@@ -6,6 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -94,7 +95,7 @@ class Everything:
             self._runs[token] = _Run(job, canceled)
         if earlier is not None:
             earlier.canceled.set()
-        job.future.add_done_callback(lambda _: self._forget(token, job))
+        job.future.add_done_callback(lambda future: self._forget(token, future))
         return job
 
     def cancel(self, token: str, job: Job[EverythingResult] | None = None) -> None:
@@ -109,9 +110,9 @@ class Everything:
         for token in list(self._runs):
             self.cancel(token)
 
-    def _forget(self, token: str, job: Job[EverythingResult]) -> None:
+    def _forget(self, token: str, future: Future[EverythingResult]) -> None:
         with self._lock:
-            if token in self._runs and self._runs[token].job is job:
+            if token in self._runs and self._runs[token].job.future is future:
                 del self._runs[token]
 
 

@@ -278,6 +278,8 @@ async def _result(job: Job[Result]) -> Result:
         return job.result()
     except Exception as error:
         raise explained(error) from error
+    finally:
+        del job  # from the traceback of an exception, which the job holds
 
 
 async def _in_thread(work: Callable[[], Result]) -> Result:

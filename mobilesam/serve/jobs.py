@@ -6,6 +6,7 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -57,16 +58,17 @@ class Job:
     @property
     def state(self) -> str:
         """The state, one of "queued", "running", "done", "failed" and "canceled"."""
+        queued = self.queued
         if self.ended.is_set():
             return FAILED if self.error else CANCELED if self.canceled.is_set() else DONE
-        return QUEUED if self.queued is None or self.queued.position() else RUNNING
+        return QUEUED if queued is None or queued.position() else RUNNING
 
     def view(self) -> dict[str, Any]:
         """Return the job as JSON values; a canceled run has the masks so far."""
         view: dict[str, Any] = {"job_id": self.id, "state": self.state}
         view["progress"] = {"done": self.done, "total": self.total, "candidates": self.candidates}
-        if self.state == QUEUED and self.queued is not None:
-            view["waiting"] = self.queued.position()
+        if view["state"] == QUEUED and (queued := self.queued) is not None:
+            view["waiting"] = queued.position()
         if self.error is not None:
             view["error"] = str(self.error)
         if self.result is not None:
@@ -104,8 +106,8 @@ class Jobs:
             job.result = [rendered(record, request.masks) for record in records[: request.limit]]
             job.size = sum(len(str(each["segmentation"])) for each in job.result)
 
-        job.queued = self._engine.encoders.submit(work, client.name)
-        job.queued.future.add_done_callback(lambda _: self._end(job))
+        job.queued = queued = self._engine.encoders.submit(work, client.name)
+        queued.future.add_done_callback(lambda future: self._end(job, future))
         self._add(job)
         return job.view()
 
@@ -149,16 +151,16 @@ class Jobs:
 
     def _cancel(self, job: Job) -> None:
         job.canceled.set()
-        if job.queued is not None:
-            job.queued.future.cancel()
+        if (queued := job.queued) is not None:
+            queued.future.cancel()
 
-    def _end(self, job: Job) -> None:
-        assert job.queued is not None
-        if job.queued.future.cancelled():
+    def _end(self, job: Job, future: Future[None]) -> None:
+        if future.cancelled():
             job.error = None if job.canceled.is_set() else StoppedError()
-        elif error := job.queued.future.exception():
+        elif error := future.exception():
             job.error = explained(error) if isinstance(error, Exception) else StoppedError()
         job.ended.set()
+        job.queued = None  # it refers to this job
 
     def _make_room(self) -> None:
         now = time.monotonic()

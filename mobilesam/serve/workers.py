@@ -3,11 +3,15 @@
 Requests arrive in dozens of threads, and a model that ran in all of them would start a thread pool for each. So the
 work is done in a few threads, and each job knows its place in the queue. Clients take turns: one that sends a hundred
 requests does not delay the only request of another. The requests of a client are done in order of arrival.
+
+Results and uploads are large, so a job and its exception are in no reference cycle: they are freed when the last
+reference is gone, not when the garbage collector runs.
 """
 
 from __future__ import annotations
 
 import threading
+import weakref
 from collections import OrderedDict, deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -50,6 +54,8 @@ class Job(Generic[Result]):
             return self.future.result()
         except CancelledError as error:
             raise StoppedError from error
+        finally:
+            del self  # from the traceback of an exception, which the future holds
 
 
 class Workers:
@@ -79,7 +85,8 @@ class Workers:
             except RuntimeError as error:
                 raise StoppedError from error
             self._queues.setdefault(client, deque()).append(job)
-        job.future.add_done_callback(lambda _: self._remove(job))
+        queued = weakref.ref(job)  # the future keeps its callbacks
+        job.future.add_done_callback(lambda _: self._remove(queued()))
         return job
 
     def run(self, work: Callable[[], Result], client: str = "") -> Result:
@@ -130,10 +137,10 @@ class Workers:
     def _queued(self) -> int:
         return sum(map(len, self._queues.values()))
 
-    def _remove(self, job: Job[Any]) -> None:
+    def _remove(self, job: Job[Any] | None) -> None:
         with self._lock:
-            queue = self._queues.get(job.client)
-            if queue is not None and job in queue:
+            queue = None if job is None else self._queues.get(job.client)
+            if job is not None and queue is not None and job in queue:
                 queue.remove(job)
                 if not queue:
                     del self._queues[job.client]
@@ -156,6 +163,7 @@ class Workers:
         except BaseException as error:
             self._ended()
             job.future.set_exception(error)
+            del job  # from the traceback
         else:
             self._ended()
             job.future.set_result(result)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 
+import numpy as np
 import pytest
 
 from mobilesam.serve.cache import ByteCache
@@ -103,3 +106,31 @@ def test_a_canceled_job_makes_room() -> None:
     go.set()
     running.result()
     workers.close()
+
+
+def test_results_and_what_failed_are_freed_at_once() -> None:
+    """Without the garbage collector, which runs too seldom for results of megabytes."""
+    workers = Workers(1, 1, "test")
+    made: list[weakref.ref[object]] = []
+
+    def large() -> object:
+        values = np.zeros(10)
+        made.append(weakref.ref(values))
+        return values
+
+    def fail() -> None:
+        values = large()
+        raise ValueError(f"no {values}")
+
+    gc.collect()
+    gc.disable()
+    try:
+        workers.run(large)
+        with pytest.raises(ValueError, match="no") as failure:
+            workers.run(fail)
+        del failure
+        workers.run(lambda: None)  # the thread has left the work before
+        assert [each() for each in made] == [None, None]
+    finally:
+        gc.enable()
+        workers.close()
