@@ -22,6 +22,9 @@ STEPS_PER_STATE = 10
 # Means over a hundred objects differ by this much by chance. Of measurements that differ less, the latest is used: its
 # weights were trained longest, and in the end with a small learning rate.
 TOLERANCE = 0.01
+# Means over fewer held-back objects say too little to stop early or to prefer an earlier step: the latest weights are
+# used, unless they are worse than the original ones by more than chance.
+LEAST_OBJECTS, CHANCE = 30, 0.05
 
 Progress = Callable[[str, int, int], object]  # stage, done, total
 
@@ -32,8 +35,8 @@ class Course:
 
     history: rows with "step", "loss" (mean since the row before; not at step 0), and the fields of
         :class:`mobilesam.finetune.heldback.Score` if images are held back.
-    best: the blended weights of the latest measurement that is as good as the best, or the latest ones without
-        held-back images.
+    best: the blended weights of the latest measurement that is as good as the best, or with few held-back objects the
+        latest ones.
     best_step: the step of ``best``. seconds: spent in steps and measurements. stopped: why the run ended early, or "".
     """
 
@@ -78,6 +81,7 @@ class _Loop:
     ) -> None:
         self.trainer, self.teacher, self.held_back, self.steps = trainer, teacher, held_back, steps
         self.snapshots, self.progress = snapshots, progress
+        self.selecting = sum(len(image.targets) for image in held_back) >= LEAST_OBJECTS
         self.course = Course()
         self.losses: list[float] = []
         self.writable = True
@@ -107,7 +111,7 @@ class _Loop:
                 self.progress("training", trainer.step, self.steps)
             if trainer.step % interval == 0 or trainer.step == self.steps:
                 self._measure()
-                if self.held_back and self._without_gain() >= most:
+                if self.selecting and self._without_gain() >= most:
                     course.stopped = f"{most} measurements on the held-back images brought nothing better"
             course.seconds = before + time.monotonic() - started
             if trainer.step % STEPS_PER_STATE == 0:
@@ -130,7 +134,13 @@ class _Loop:
                 score = heldback.measure(sam, self.held_back, neck=trainer.settings.neck)
             row |= {**score._asdict(), "mean": score.mean}
         course.history.append(row)
-        if not means or (row["mean"] > means[0] and row["mean"] >= max(means) - TOLERANCE):
+        if not means:
+            is_good = True
+        elif self.selecting:
+            is_good = row["mean"] > means[0] and row["mean"] >= max(means) - TOLERANCE
+        else:
+            is_good = row["mean"] >= means[0] - CHANCE
+        if is_good:
             course.best, course.best_step = trainer.blend(), trainer.step
 
     def _without_gain(self) -> int:

@@ -36,8 +36,9 @@ WARM_UP = 50  # steps, at most a quarter of the run
 DECAY, LARGEST_GRADIENT = 1e-4, 1.0
 AVERAGE = 0.98  # of the exponential average of the weights
 # How far the weights that are measured and written go from the original ones to the averaged ones. Most of what is
-# learned remains, and less of what is learned by heart (Wortsman et al. 2022, WiSE-FT).
-BLEND = 0.8
+# learned remains, and less of what is learned by heart (Wortsman et al. 2022, WiSE-FT), as few objects are soon.
+BLEND, BLEND_OF_FEW = 0.8, 0.5
+FEW_OBJECTS = 50
 LEAST_RATE = 0.01  # of the learning rate, at the end
 
 
@@ -69,6 +70,8 @@ class Trainer:
         self.sam, self.settings, self.step = sam, settings, 0
         self._warm_up = max(1, min(WARM_UP, steps // 4))
         self._images = images
+        objects = sum(len(image.targets) for image in images if image.view == 0)
+        self._blend = BLEND if objects >= FEW_OBJECTS else BLEND_OF_FEW
         self._parameters = trainable.prepare(sam, lora=settings.lora, neck=settings.neck, seed=settings.seed)
         self._optimizer = torch.optim.AdamW(self._parameters, lr=settings.rate, weight_decay=DECAY)
         self._original = [parameter.detach().clone() for parameter in self._parameters]
@@ -110,7 +113,7 @@ class Trainer:
 
     def blend(self) -> list[Tensor]:
         """Return the blend of original and averaged weights, in the order of the parameters."""
-        return [own.lerp(mean, BLEND) for own, mean in zip(self._original, self._average, strict=True)]
+        return [own.lerp(mean, self._blend) for own, mean in zip(self._original, self._average, strict=True)]
 
     def state(self) -> dict[str, Any]:
         """Return what continues the training, as nested containers of tensors and numbers."""
