@@ -21,11 +21,16 @@ class ServeProcess:
         lines: queue.Queue[str] = queue.Queue()
         self._reader = threading.Thread(target=self._read, args=(lines,), daemon=True)
         self._reader.start()
-        while True:
-            line = lines.get(timeout=120)
-            assert line, f"the server ended: {''.join(self.log)}"
-            if line.startswith("serving on "):
-                break
+        line = ""
+        while not line.startswith("serving on "):
+            try:
+                line = lines.get(timeout=400)
+            except queue.Empty:
+                self.process.kill()
+            if not line or self.process.poll() is not None:
+                self.process.wait(60)
+                self.stop_reading()
+                raise RuntimeError(f"the server did not start: {''.join(self.log)}")
         self.url = line.split()[2]
 
     def _read(self, lines: queue.Queue[str]) -> None:

@@ -36,6 +36,8 @@ def require(*modules: str, address: str | None = None) -> None:
     if address is None and "ray" not in sys.modules and "RAY_AUTH_MODE" not in os.environ:
         os.environ |= {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # By default, Ray Serve ends a proxy that needs more than 5 s to start, which happens on a busy machine.
+    os.environ.setdefault("RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S", "60")
     try:
         for module in modules:
             importlib.import_module(module)

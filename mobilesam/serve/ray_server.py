@@ -7,6 +7,7 @@ import io
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, replace
 
@@ -18,6 +19,7 @@ from mobilesam.serve.server import Address, listen
 
 _LOGGERS = ("ray", "ray.serve")
 _LOOK = 5.0  # seconds between two looks at Ray
+_STARTING = 300.0  # seconds for Ray Serve to start
 
 
 def serve(settings: Settings, port: int, cluster: str | None, on_ready: Callable[[str], object]) -> None:
@@ -73,7 +75,8 @@ def _deploy(settings: Settings, port: int) -> str:
     from ray import serve
     from ray.serve.context import _get_global_client
 
-    serve.start(proxy_location="EveryNode", http_options={"host": settings.host, "port": port})
+    options = {"host": settings.host, "port": port}
+    _patiently(lambda: serve.start(proxy_location="EveryNode", http_options=options))
     client = _get_global_client()
     assert client is not None
     actual = client.http_config  # of a Ray Serve that ran before, whose options stay
@@ -82,13 +85,28 @@ def _deploy(settings: Settings, port: int) -> str:
         wanted = f"be those of Ray Serve on the cluster, {actual.host}:{actual.port}"
         raise InputError(sentence("--host and --port", wanted, f"{settings.host}:{port}", remedy))
     try:
-        serve.run(build(asdict(settings)), name=NAME, route_prefix="/")
+        _patiently(lambda: serve.run(build(asdict(settings)), name=NAME, route_prefix="/"))
     except RuntimeError as error:
         lines = [line.strip() for line in str(error).splitlines() if line.strip()]
         reason = lines[-1][:300] if lines else type(error).__name__
         raise InputError(f"Ray could not start the server: {reason}. Its logs have the details.") from error
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     return f"http://{host}:{port}"
+
+
+def _patiently(start: Callable[[], object]) -> None:
+    """Start something again while Ray's processes, which it waits for a minute, start slowly on a busy machine."""
+    from ray.exceptions import RayError
+
+    end = time.monotonic() + _STARTING
+    while True:
+        try:
+            start()
+            return
+        except (TimeoutError, RayError) as error:
+            if time.monotonic() > end:
+                reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
+                raise InputError(f"Ray did not start the server in {_STARTING:g} s: {reason}") from error
 
 
 def _wait() -> None:
