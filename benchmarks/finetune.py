@@ -37,6 +37,7 @@ RUNS: dict[str, tuple[tuple[str, ...], int | None, tuple[str, ...]]] = {
     "neck": (("facades",), None, ("--neck",)),
     "views": (("facades",), None, ("--views", "3")),
     "keep": (("facades",), None, ("--keep", "KEEP")),
+    "nuclei-keep": (("nuclei",), None, ("--keep", "KEEP")),
     "no-distill": (("facades",), None, ("--no-distill",)),
     "nuclei-no-distill": (("nuclei",), None, ("--no-distill",)),
     **{f"facades-{count}": (("facades",), count, ()) for count in (5, 10, 20, 100)},
