@@ -16,6 +16,7 @@ _OPTIONS = {
     "keep": "`--keep` with 101 other everyday photos",
     "no-distill": "`--no-distill`",
 }
+_OPTIONS_OF_NUCLEI = {"nuclei": "defaults", "nuclei-keep": _OPTIONS["keep"]}
 
 
 def _change(key: str) -> Any:
@@ -71,13 +72,21 @@ def finetune_objects(results: Results) -> str:
 
 
 def finetune_options(results: Results) -> str:
+    return _options(results, "facades", _OPTIONS)
+
+
+def finetune_options_of_nuclei(results: Results) -> str:
+    return _options(results, "nuclei", _OPTIONS_OF_NUCLEI)
+
+
+def _options(results: Results, domain: str, names: Mapping[str, str]) -> str:
     rows = []
-    for name in _OPTIONS:
-        facades, everyday = (_rows(results, [name], [domain]) for domain in ("facades", "everyday"))
-        rows += [{**one, "everyday": other} for one, other in zip(facades, everyday, strict=True)]
+    for name in names:
+        own, everyday = (_rows(results, [name], [each]) for each in (domain, "everyday"))
+        rows += [{**one, "everyday": other} for one, other in zip(own, everyday, strict=True)]
     return rows_table(
         rows,
-        ("options", lambda row: _OPTIONS[row["run"]]),
+        ("options", lambda row: names[row["run"]]),
         ("box", _change("box")),
         ("one click", _change("point")),
         ("everyday: box", lambda row: _change("box")(row["everyday"])),

@@ -24,7 +24,7 @@ STEPS_PER_STATE = 10
 TOLERANCE = 0.01
 # Means over fewer held-back objects say too little to stop early or to prefer an earlier step: the latest weights are
 # used, unless they are worse than the original ones by more than chance.
-LEAST_OBJECTS, CHANCE = 30, 0.05
+LEAST_OBJECTS, CHANCE = 30, 0.2
 
 Progress = Callable[[str, int, int], object]  # stage, done, total
 
