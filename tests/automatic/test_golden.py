@@ -19,9 +19,19 @@ pytestmark = pytest.mark.weights
 
 RUNS = json.loads((Path(__file__).parent.parent / "data" / "automatic.json").read_text())
 QUICK = {"chelsea"}
+TORCH = {"chelsea", "astronaut"}  # the generator is the same on every runtime
 CASES = [
-    pytest.param(run, id=f"{index}-{run['image']}", marks=[] if run["image"] in QUICK else [pytest.mark.slow])
+    pytest.param(
+        network,
+        run,
+        id=f"{index}-{run['image']}-{network.partition('_')[0]}",
+        marks=[
+            *([] if run["image"] in QUICK else [pytest.mark.slow]),
+            *([pytest.mark.torch] if network == "torch_sam" else []),
+        ],
+    )
     for index, run in enumerate(RUNS)
+    for network in (("onnx_sam", "torch_sam") if run["image"] in TORCH else ("onnx_sam",))
 ]
 
 
@@ -51,14 +61,7 @@ def differences(results, recorded):
     return lines
 
 
-@pytest.mark.parametrize(
-    "network",
-    [
-        pytest.param("torch_sam", id="torch", marks=pytest.mark.torch),
-        pytest.param("onnx_sam", id="onnx"),
-    ],
-)
-@pytest.mark.parametrize("run", CASES)
+@pytest.mark.parametrize(("network", "run"), CASES)
 def test_a_recorded_run(request, network, run):
     model = request.getfixturevalue(network)
     generator = SamAutomaticMaskGenerator(model, output_mode="coco_rle", **run["options"])
