@@ -5,7 +5,7 @@ No files are read, so the results are the same on every machine.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -20,6 +20,9 @@ SHAPES = {
     "panorama": (400, 1600),
     "strip": (1500, 250),
 }
+
+
+COUNTS = (1, 2, 5, 9)  # of the points of a prompt
 
 
 class Case(NamedTuple):
@@ -44,13 +47,13 @@ def synthetic_image(shape: str) -> UInt8Array:
     return image.clip(0, 255).astype(np.uint8)
 
 
-def cases(shape: str) -> Iterator[Case]:
-    """Yield prompts for an image: 1, 2, 5 and 9 points, a box, a box with points, and an earlier mask."""
+def cases(shape: str, counts: Sequence[int] = COUNTS) -> Iterator[Case]:
+    """Yield prompts for an image: some numbers of points, at most 9, a box, a box with a point, and an earlier mask."""
     height, width = SHAPES[shape]
     generator = np.random.default_rng(len(shape) + 100)
     points = generator.random((9, 2)) * (width, height)
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])
-    for count in (1, 2, 5, 9):
+    for count in counts:
         yield Case(
             "1 point" if count == 1 else f"{count} points",
             {"point_coords": points[:count], "point_labels": labels[:count]},

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from mobilesam.arrays import FloatArray
 from mobilesam.errors import InputError, sentence
-from mobilesam.export.cases import SHAPES, cases, synthetic_image
+from mobilesam.evaluate.metrics import iou
+from mobilesam.export.cases import COUNTS, SHAPES, cases, synthetic_image
+from mobilesam.geometry import resized_hw
 from mobilesam.learned import Learned
 from mobilesam.masks import chooser
 from mobilesam.masks.selection import LEARNED
 from mobilesam.masks.upsampling import upsample
 from mobilesam.model import Decoded, Embedding, MaskModel
-from mobilesam.onnx import contract, metadata, recognition, sam_decoder
+from mobilesam.onnx import contract, fixed, metadata, recognition, sam_decoder
 from mobilesam.onnx.encoder import ImageEncoder
 from mobilesam.onnx.sam_decoder import SamDecoder
 from mobilesam.onnx.sessions import open_session
@@ -33,33 +35,57 @@ LIMITS = {
     "mask pixels, end to end": 1e-4,
     "masks in the graph": 2e-3,
 }
+# The same of files for phones. Weights of less precision change masks by design, and IoUs of masks are compared alone.
+PHONE_LIMITS: dict[str, dict[str, float]] = {
+    "float32": {
+        "image_embeddings": 1e-4,
+        "low_res_masks, same embedding": 5e-3,
+        "iou_predictions, same embedding": 1e-4,
+        "low_res_masks, end to end": 1e-2,
+        "iou_predictions, end to end": 1e-3,
+        "mask IoU, the lowest": 1e-3,
+        "mask IoU, the mean": 1e-4,
+    },
+    "float16": {"mask IoU, the mean": 0.02},
+    "int8": {"mask IoU, the mean": 0.1},
+}
 _FEW_PIXELS = 2
 
 
 class Row(NamedTuple):
-    """The largest difference of one output, the case that it occurs in, and the number of cases."""
+    """The largest difference of one output, the case that it occurs in, and the number of cases.
+
+    error: for an IoU, how much it is below 1. limit: None for what is only reported.
+    """
 
     output: str
     error: float
-    limit: float
+    limit: float | None
     case: str
     cases: int
 
     @property
     def passed(self) -> bool:
-        return self.error <= self.limit
+        return self.limit is None or self.error <= self.limit
 
 
 class _Errors:
     """The largest error of each output."""
 
-    def __init__(self) -> None:
+    def __init__(self, limits: Mapping[str, float]) -> None:
         self.rows: dict[str, Row] = {}
+        self._limits = limits
 
     def add(self, output: str, error: float, case: str) -> None:
-        worst = self.rows.get(output, Row(output, -1.0, LIMITS[output], case, 0))
+        worst = self.rows.get(output, Row(output, -1.0, self._limits.get(output), case, 0))
         error, case = max((error, case), (worst.error, worst.case))
         self.rows[output] = Row(output, error, worst.limit, case, worst.cases + 1)
+
+    def average(self, output: str, error: float) -> None:
+        """Add to a mean over all cases."""
+        so_far = self.rows.get(output, Row(output, 0.0, self._limits.get(output), "all cases", 0))
+        count = so_far.cases + 1
+        self.rows[output] = so_far._replace(error=so_far.error + (error - so_far.error) / count, cases=count)
 
 
 def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
@@ -73,14 +99,56 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
         InputError: a file is not a part of a SAM model.
     """
     parts = recognition.by_role(files)
-    errors = _Errors()
     encoder = ImageEncoder(open_session(parts["encoder"][0]), reference.image_size) if "encoder" in parts else None
     decoders = list(_decoders(parts))
     if not encoder and not decoders:
         remedy = "give an encoder, a decoder, or a folder with both"
         raise InputError(sentence("ONNX model", "have a complete encoder or decoder", ", ".join(parts), remedy))
     full_size = _FullSize(parts["decoder"][0]) if "decoder" in parts else None
-    for shape in SHAPES:
+    return _compare_all(_Errors(LIMITS), encoder, decoders, full_size, reference)
+
+
+def verify_phone(
+    open_role: Callable[[str, int | None], Any],
+    reference: MaskModel,
+    points: int,
+    frame_hw: tuple[int, int],
+    precision: str,
+) -> list[Row]:
+    """Compare an export for phones with a model, on the images that fit its frame.
+
+    Args:
+        open_role: opens the graph of a role with a number of threads, and returns a session.
+        reference: the network on PyTorch, or another export.
+        points, frame_hw: of :func:`mobilesam.onnx.fixed.graphs`.
+        precision: of the weights.
+
+    Raises:
+        InputError: no image fits the frame.
+    """
+    encoder, image, score, upscale, decoder = (open_role(graph.role, None) for graph in fixed.PARTS)
+    decoders = [_Decoder(SplitDecoder(image, score, upscale)), _Decoder(SamDecoder(decoder))]
+    sizes = {shape: resized_hw(size, contract.IMAGE_SIZE) for shape, size in SHAPES.items()}
+    shapes = [shape for shape, size in sizes.items() if size[0] <= frame_hw[0] and size[1] <= frame_hw[1]]
+    counts = range(1, min(points, max(COUNTS)) + 1)
+    errors = _Errors(PHONE_LIMITS[precision])
+    return _compare_all(
+        errors, ImageEncoder(encoder, contract.IMAGE_SIZE), decoders, None, reference, shapes, counts, ious=True
+    )
+
+
+def _compare_all(
+    errors: _Errors,
+    encoder: ImageEncoder | None,
+    decoders: Sequence[_Decoder],
+    full_size: _FullSize | None,
+    reference: MaskModel,
+    shapes: Iterable[str] = tuple(SHAPES),
+    counts: Sequence[int] = COUNTS,
+    *,
+    ious: bool = False,
+) -> list[Row]:
+    for shape in shapes:
         image = synthetic_image(shape)
         expected = reference.encode(image)
         expected_features = reference.dump_features(expected.features)
@@ -89,22 +157,24 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
             (encoded,) = encoder.encode([image], fast_padding=False)
             embeddings["end to end"] = Embedding(encoded.features, expected.original_hw, encoded.input_hw)
             errors.add("image_embeddings", float(np.abs(encoded.features - expected_features).max()), shape)
-        for name, prompts in _prompts(shape, reference, expected):
+        for name, prompts in _prompts(shape, reference, expected, counts):
             decoded = _all_masks(reference, expected, prompts)
             case = f"{shape}, {name}"
             for decoder in decoders:
                 if prompts.mask_input is None or decoder.decoder.takes_masks:
                     for stage, embedding in embeddings.items():
-                        _compare(errors, stage, decoder, embedding, prompts, decoded, reference, case)
+                        _compare(errors, stage, decoder, embedding, prompts, decoded, reference, case, ious=ious)
             if full_size and full_size.usable:
                 error = full_size.error(embeddings["same embedding"], prompts, reference.image_size)
                 errors.add("masks in the graph", error, case)
     return list(errors.rows.values())
 
 
-def _prompts(shape: str, reference: MaskModel, embedding: Embedding) -> Iterator[tuple[str, Prompts]]:
+def _prompts(
+    shape: str, reference: MaskModel, embedding: Embedding, counts: Sequence[int]
+) -> Iterator[tuple[str, Prompts]]:
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
-    for case in cases(shape):
+    for case in cases(shape, counts):
         prompts, _ = make_prompts(**case.prompt, **sizes)
         if case.feedback:
             first = _all_masks(reference, embedding, prompts)
@@ -153,6 +223,8 @@ def _compare(
     expected: Decoded,
     reference: MaskModel,
     case: str,
+    *,
+    ious: bool,
 ) -> None:
     actual = _all_masks(decoder.decoder, embedding, prompts)
     if actual.low_res_logits.shape[1] == 1:
@@ -170,6 +242,11 @@ def _compare(
         different = int((masks != wanted).sum(axis=(-1, -2)).max())
         share = different / masks[0, 0].size if different > _FEW_PIXELS else 0.0
         errors.add("mask pixels, end to end", share, case)
+        if ious:
+            best = int(expected.iou_predictions[0].argmax())
+            loss = 1 - iou(masks[0, best], wanted[0, best])
+            errors.add("mask IoU, the lowest", loss, case)
+            errors.average("mask IoU, the mean", loss)
 
 
 def _choice(masks: str | None, decoded: Decoded, prompts: Prompts, input_hw: tuple[int, int], learned: Learned) -> int:

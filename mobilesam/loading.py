@@ -89,7 +89,8 @@ def load(
         return checkpoint.read(find_model(model))
 
     if backend == "auto":
-        backend = "onnx" if exported or provider or onnx_is_faster(device) else "torch"
+        own = runtimes.EXPORTED[exported[0].suffix] if exported else "onnx"
+        backend = own if exported or provider or onnx_is_faster(device) else "torch"
         if backend == "onnx" and not (exported or provider or _is_name(model)) and has_torch():
             from mobilesam.onnx import templates
 
@@ -148,7 +149,7 @@ def find_model(model: StrPath | Sequence[StrPath] | None) -> Path:
 
 
 def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
-    """Return the ONNX files that ``model`` names, or none if it names a checkpoint.
+    """Return the exported files that ``model`` names, all of one runtime, or none if it names a checkpoint.
 
     The pair of ONNX files with the published weights is a checkpoint, because its decoder predicts one mask only.
 
@@ -165,10 +166,12 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
         actual = type(model).__name__
         raise InputError(sentence("model", "be a name or a path", actual, "see mobilesam weights list")) from error
     if len(paths) == 1 and exists(paths[0]) and paths[0].is_dir():
-        files = sorted(paths[0].glob("*.onnx"))
         is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
-        return [] if is_pair else files
-    return paths if all(path.suffix == ".onnx" and exists(path) and path.is_file() for path in paths) else []
+        candidates = (sorted(paths[0].glob(f"*{suffix}")) for suffix in runtimes.EXPORTED)
+        return [] if is_pair else next(filter(None, candidates), [])
+    suffixes = {path.suffix for path in paths}
+    of_one = len(suffixes) == 1 and suffixes <= runtimes.EXPORTED.keys()
+    return paths if of_one and all(exists(path) and path.is_file() for path in paths) else []
 
 
 def onnx_is_faster(device: str) -> bool:

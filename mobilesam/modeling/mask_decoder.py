@@ -154,4 +154,4 @@ def _split_pixels(x: Tensor, up: nn.ConvTranspose2d) -> Tensor:
     """Apply a transposed convolution of kernel 2 and stride 2 to tokens: (L, C) -> (4L, C')."""
     assert up.bias is not None
     weight = up.weight.permute(2, 3, 1, 0).flatten(0, 2)  # (y x C', C)
-    return F.linear(x, weight, up.bias.repeat(4)).view(-1, up.out_channels)
+    return F.linear(x, weight, torch.cat([up.bias] * 4)).view(-1, up.out_channels)

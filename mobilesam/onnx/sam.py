@@ -145,7 +145,20 @@ class OnnxSam(MaskModel):
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], open_file: Opener, threads: int | None, pin_threads: bool) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
-        encoder, image, *prompts = (open_file(file, threads=threads) for file in files)
+        by_role = dict(zip((graph.role for graph in contract.GRAPHS), files, strict=True))
+        return cls.from_roles(lambda role, threads: open_file(by_role[role], threads=threads), threads, pin_threads)
+
+    @classmethod
+    def from_roles(
+        cls, open_role: Callable[[str, int | None], Any], threads: int | None = None, pin_threads: bool = False
+    ) -> OnnxSam:
+        """Open the graphs of :data:`mobilesam.onnx.contract.GRAPHS`, of any runtime, whose sessions have our metadata.
+
+        Args:
+            open_role: opens the graph of a role with a number of threads, and returns a session.
+            threads, pin_threads: see :meth:`from_files`.
+        """
+        encoder, image, *prompts = (open_role(graph.role, threads) for graph in contract.GRAPHS)
         about = metadata.read(encoder)
         weights_id = source_weights_id = about["weights_sha256"]
         if about["precision"] != FLOAT32:
@@ -153,7 +166,7 @@ class OnnxSam(MaskModel):
         decoder = SplitDecoder(image, *prompts)
 
         def open_worker() -> SplitDecoder:
-            return decoder.worker(*(open_file(file, threads=1) for file in files[2:]))
+            return decoder.worker(*(open_role(graph.role, 1) for graph in contract.GRAPHS[2:]))
 
         # Many prompts are decoded fastest by threads that decode one prompt each.
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1

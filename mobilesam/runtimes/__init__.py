@@ -15,14 +15,16 @@ from mobilesam.config import FLOAT32
 from mobilesam.errors import InputError, sentence
 from mobilesam.weights.checkpoint import Checkpoint
 
-NAMES = ("torch", "onnx", "openvino")
+NAMES = ("torch", "onnx", "openvino", "litert")
+# The runtime of exported files, by their suffix.
+EXPORTED = {".onnx": "onnx", ".tflite": "litert"}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Request:
     """A model to open, with the arguments of :func:`mobilesam.load`.
 
-    exported: the files of an ONNX export; empty if the model is a checkpoint.
+    exported: the files of an export; empty if the model is a checkpoint.
     find_checkpoint: returns the path of the checkpoint, and fetches the official weights if they are absent.
     read_checkpoint: returns its content, which is read once.
     """

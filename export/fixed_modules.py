@@ -1,0 +1,97 @@
+"""The network as modules of fixed shapes, for the graphs of :mod:`mobilesam.onnx.fixed`."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from mobilesam.export import wrappers
+from mobilesam.modeling import Sam
+from mobilesam.modeling.prompt_encoder import PositionEmbeddingRandom
+from mobilesam.onnx import contract, fixed
+
+
+class FrameEncoder(nn.Module):
+    """Normalized pixels of a frame to the embedding of the square, whose other tokens are those of an empty image."""
+
+    right: Tensor | None
+    below: Tensor | None
+
+    def __init__(self, sam: Sam, frame_hw: tuple[int, int]) -> None:
+        super().__init__()
+        self.image_encoder = sam.image_encoder
+        side = contract.IMAGE_SIZE
+        height, width = (each * contract.GRID_SIZE // side for each in frame_hw)
+        with torch.no_grad():
+            empty = sam.image_encoder(torch.zeros(1, 3, side, side)) if frame_hw != (side, side) else None
+        self.register_buffer("right", None if empty is None else empty[..., :height, width:].contiguous())
+        self.register_buffer("below", None if empty is None else empty[..., height:, :].contiguous())
+
+    def forward(self, input_image: Tensor) -> Tensor:
+        features: Tensor = self.image_encoder(input_image)
+        for axis, missing in ((3, self.right), (2, self.below)):
+            if missing is not None and missing.numel():
+                features = torch.cat([features, missing], dim=axis)
+        return features
+
+
+class GridPositions(PositionEmbeddingRandom):
+    """Position embeddings of the grid by a convolution, which converters leave in the graph.
+
+    They would store the result of other operators on constants, 4 MB.
+    """
+
+    centers: Tensor
+
+    def __init__(self, original: PositionEmbeddingRandom, side: int) -> None:
+        super().__init__(original.positional_encoding_gaussian_matrix.shape[1])
+        self.load_state_dict(original.state_dict())
+        self.eval()
+        steps = 2 * (torch.arange(side) + 0.5) / side - 1
+        self.register_buffer("centers", torch.stack(torch.meshgrid(steps, steps, indexing="xy"))[None])
+
+    def forward(self, size: tuple[int, int]) -> Tensor:
+        """Encode the centers of the grid, (h, w) cells: (E, h, w)."""
+        weight = 2 * math.pi * self.positional_encoding_gaussian_matrix.t()
+        angles = functional.conv2d(self.centers, weight[..., None, None])[0]
+        return torch.cat([angles.sin(), angles.cos()])
+
+
+class Named(nn.Module):
+    """A module that takes and returns tensors by the names of a graph."""
+
+    def __init__(self, module: nn.Module, graph: contract.Graph) -> None:
+        super().__init__()
+        self.module, self.graph = module, graph
+        self.eval()
+
+    def forward(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs of the graph."""
+        outputs = self.module(*(inputs[name] for name in self.graph.input_names))
+        return dict(zip(self.graph.output_names, [outputs] if isinstance(outputs, Tensor) else outputs, strict=True))
+
+    def samples(self) -> dict[str, Tensor]:
+        """Return inputs of the shapes of the graph."""
+        return {value.name: torch.ones([int(dim) for dim in value.shape]) for value in self.graph.inputs}
+
+
+def modules(sam: Sam, points: int, frame_hw: tuple[int, int]) -> Iterator[Named]:
+    """Yield the module of each graph of :func:`mobilesam.onnx.fixed.graphs`."""
+    sam = copy.deepcopy(sam)
+    sam.prompt_encoder.pe_layer = GridPositions(sam.prompt_encoder.pe_layer, sam.config.grid_size)
+    made: dict[str, nn.Module] = {
+        "encoder": FrameEncoder(sam, frame_hw),
+        "image": wrappers.Image(sam),
+        "score": wrappers.Score(sam),
+        "upscale": wrappers.Upscale(sam),
+        "decoder": wrappers.Decoder(
+            sam, return_single_mask=False, use_stability_score=False, extra_metrics=False, low_res_only=True
+        ),
+    }
+    for role, graph in fixed.graphs(points, frame_hw).items():
+        yield Named(made[role], graph)
