@@ -40,7 +40,7 @@ test-minimum: .venv/minimum/ready ## run them with the lowest versions that pypr
 	.venv/minimum/bin/python -m pytest $(WITHOUT_TORCH) $(SPREAD) $(ARGS)
 
 test-runtimes: .venv/litert/ready ## export to the runtimes of phones and run them, in an environment of their own
-	.venv/litert/bin/python -m pytest tests/runtimes $(ARGS)
+	.venv/litert/bin/python -m pytest -p no:anyio tests/runtimes $(ARGS)
 
 bench-gpu: .venv/for-development ## measure precisions on a GPU; ARGS="--device cpu --turns 1" rehearses on the CPU
 	$(BIN)/mobilesam samples $(DEMO)/photos --force

