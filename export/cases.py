@@ -47,9 +47,20 @@ def synthetic_image(shape: str) -> UInt8Array:
     return image.clip(0, 255).astype(np.uint8)
 
 
-def cases(shape: str, counts: Sequence[int] = COUNTS) -> Iterator[Case]:
-    """Yield prompts for an image: some numbers of points, at most 9, a box, a box with a point, and an earlier mask."""
-    height, width = SHAPES[shape]
+def frame_image(frame_hw: tuple[int, int]) -> UInt8Array:
+    """Return the part of the square image that has the shape of a frame, (height, width) in the model frame."""
+    image = synthetic_image("square")
+    height, width = (max(1, image.shape[0] * side // max(frame_hw)) for side in frame_hw)
+    return np.ascontiguousarray(image[:height, :width])
+
+
+def cases(shape: str, counts: Sequence[int] = COUNTS, size_hw: tuple[int, int] | None = None) -> Iterator[Case]:
+    """Yield prompts for an image: some numbers of points, at most 9, a box, a box with a point, and an earlier mask.
+
+    Args:
+        shape: one of SHAPES, or any name with ``size_hw``, the (height, width) of the image.
+    """
+    height, width = size_hw or SHAPES[shape]
     generator = np.random.default_rng(len(shape) + 100)
     points = generator.random((9, 2)) * (width, height)
     labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])

@@ -19,7 +19,7 @@ from mobilesam.arrays import Array
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence, unknown_name
 from mobilesam.export import litert
-from mobilesam.export.cases import synthetic_image
+from mobilesam.export.cases import frame_image
 from mobilesam.export.fixed_modules import Named, modules
 from mobilesam.export.manifest import MANIFEST, refuse_files
 from mobilesam.export.verify import Row, verify_phone
@@ -203,14 +203,9 @@ def _prompt_rules(plan: PhonePlan) -> dict[str, Any]:
 def _golden(reference: TorchSam, plan: PhonePlan) -> bytes:
     """Return an archive of inputs for the encoder and the decoder, and the outputs of the network."""
     height, width = plan.frame_hw
-    shape = "square" if height == width else "landscape" if width > height else "portrait"
-    image = synthetic_image(shape)
-    if height < width:
-        image = image[: max(1, image.shape[1] * height // width)]
-    elif width < height:
-        image = image[:, : max(1, image.shape[0] * width // height)]
+    image = frame_image(plan.frame_hw)
     pixels, input_hw = encoder_input(image, contract.IMAGE_SIZE)
-    embedding = reference.encode(image)
+    embedding = reference.encode(image, fast_padding=height != width)
     slots = plan.points + fixed.EXTRA_SLOTS
     coords = np.zeros((1, slots, 2), np.float32)
     labels = np.full((1, slots), prompts.ABSENT, np.float32)

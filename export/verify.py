@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from mobilesam.arrays import FloatArray
+from mobilesam.arrays import FloatArray, UInt8Array
 from mobilesam.errors import InputError, sentence
 from mobilesam.evaluate.metrics import iou
-from mobilesam.export.cases import COUNTS, SHAPES, cases, synthetic_image
-from mobilesam.geometry import resized_hw
+from mobilesam.export.cases import COUNTS, SHAPES, cases, frame_image, synthetic_image
 from mobilesam.learned import Learned
 from mobilesam.masks import chooser
 from mobilesam.masks.selection import LEARNED
@@ -105,7 +104,8 @@ def verify(files: Sequence[Path], reference: MaskModel) -> list[Row]:
         remedy = "give an encoder, a decoder, or a folder with both"
         raise InputError(sentence("ONNX model", "have a complete encoder or decoder", ", ".join(parts), remedy))
     full_size = _FullSize(parts["decoder"][0]) if "decoder" in parts else None
-    return _compare_all(_Errors(LIMITS), encoder, decoders, full_size, reference)
+    images = {shape: synthetic_image(shape) for shape in SHAPES}
+    return _compare_all(_Errors(LIMITS), encoder, decoders, full_size, reference, images)
 
 
 def verify_phone(
@@ -115,25 +115,28 @@ def verify_phone(
     frame_hw: tuple[int, int],
     precision: str,
 ) -> list[Row]:
-    """Compare an export for phones with a model, on the images that fit its frame.
+    """Compare an export for phones with a model, on five shapes of images, or on one that fills a smaller frame.
 
     Args:
         open_role: opens the graph of a role with a number of threads, and returns a session.
         reference: the network on PyTorch, or another export.
         points, frame_hw: of :func:`mobilesam.onnx.fixed.graphs`.
         precision: of the weights.
-
-    Raises:
-        InputError: no image fits the frame.
     """
     encoder, image, score, upscale, decoder = (open_role(graph.role, None) for graph in fixed.PARTS)
     decoders = [_Decoder(SplitDecoder(image, score, upscale)), _Decoder(SamDecoder(decoder))]
-    sizes = {shape: resized_hw(size, contract.IMAGE_SIZE) for shape, size in SHAPES.items()}
-    shapes = [shape for shape, size in sizes.items() if size[0] <= frame_hw[0] and size[1] <= frame_hw[1]]
-    counts = range(1, min(points, max(COUNTS)) + 1)
-    errors = _Errors(PHONE_LIMITS[precision])
+    is_square = frame_hw[0] == frame_hw[1]
+    images = {shape: synthetic_image(shape) for shape in SHAPES} if is_square else {"frame": frame_image(frame_hw)}
     return _compare_all(
-        errors, ImageEncoder(encoder, contract.IMAGE_SIZE), decoders, None, reference, shapes, counts, ious=True
+        _Errors(PHONE_LIMITS[precision]),
+        ImageEncoder(encoder, contract.IMAGE_SIZE),
+        decoders,
+        None,
+        reference,
+        images,
+        range(1, min(points, max(COUNTS)) + 1),
+        fast_padding=not is_square,
+        ious=True,
     )
 
 
@@ -143,14 +146,14 @@ def _compare_all(
     decoders: Sequence[_Decoder],
     full_size: _FullSize | None,
     reference: MaskModel,
-    shapes: Iterable[str] = tuple(SHAPES),
+    images: Mapping[str, UInt8Array],
     counts: Sequence[int] = COUNTS,
     *,
+    fast_padding: bool = False,
     ious: bool = False,
 ) -> list[Row]:
-    for shape in shapes:
-        image = synthetic_image(shape)
-        expected = reference.encode(image)
+    for shape, image in images.items():
+        expected = reference.encode(image, fast_padding=fast_padding)
         expected_features = reference.dump_features(expected.features)
         embeddings = {"same embedding": Embedding(expected_features, expected.original_hw, expected.input_hw)}
         if encoder:
@@ -174,7 +177,7 @@ def _prompts(
     shape: str, reference: MaskModel, embedding: Embedding, counts: Sequence[int]
 ) -> Iterator[tuple[str, Prompts]]:
     sizes = {"original_hw": embedding.original_hw, "input_hw": embedding.input_hw}
-    for case in cases(shape, counts):
+    for case in cases(shape, counts, embedding.original_hw):
         prompts, _ = make_prompts(**case.prompt, **sizes)
         if case.feedback:
             first = _all_masks(reference, embedding, prompts)
