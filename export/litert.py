@@ -94,7 +94,7 @@ def quantized(path: Path, precision: str) -> bytes:
             explicit_dequantize=True,
         ),
     )
-    # The angles of position embeddings are large, and an error of a hundredth moves a point by pixels.
+    # The angles of position embeddings are large: a pixel changes them by about a hundredth.
     maker.update_quantization_recipe(
         regex=_POSITIONS,
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,

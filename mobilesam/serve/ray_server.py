@@ -95,18 +95,19 @@ def _deploy(settings: Settings, port: int) -> str:
 
 
 def _patiently(start: Callable[[], object]) -> None:
-    """Start something again while Ray's processes, which it waits for a minute, start slowly on a busy machine."""
-    from ray.exceptions import RayError
+    """Start something again where Ray gave up on its own processes, which start slowly on a busy machine."""
+    from ray.exceptions import RayActorError
 
     end = time.monotonic() + _STARTING
     while True:
         try:
             start()
             return
-        except (TimeoutError, RayError) as error:
+        except (TimeoutError, RayActorError) as error:  # others do not pass with time
             if time.monotonic() > end:
                 reason = (str(error).splitlines() or [type(error).__name__])[0][:300]
                 raise InputError(f"Ray did not start the server in {_STARTING:g} s: {reason}") from error
+            time.sleep(1)
 
 
 def _wait() -> None:
