@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
 from mobilesam.export import wrappers
+from mobilesam.export.chooser_graph import make_chooser
+from mobilesam.export.onnx_module import OnnxModule
 from mobilesam.modeling import Sam
 from mobilesam.modeling.prompt_encoder import PositionEmbeddingRandom
 from mobilesam.onnx import contract, fixed
@@ -80,18 +82,19 @@ class Named(nn.Module):
         return {value.name: torch.ones([int(dim) for dim in value.shape]) for value in self.graph.inputs}
 
 
-def modules(sam: Sam, points: int, frame_hw: tuple[int, int]) -> Iterator[Named]:
-    """Yield the module of each graph of :func:`mobilesam.onnx.fixed.graphs`."""
+def modules(sam: Sam, points: int, frame_hw: tuple[int, int], roles: Sequence[str]) -> Iterator[Named]:
+    """Yield the modules of graphs of :func:`mobilesam.onnx.fixed.graphs`, by their roles."""
+    decoder = {"return_single_mask": False, "use_stability_score": False, "extra_metrics": False, "low_res_only": True}
     sam = copy.deepcopy(sam)
     sam.prompt_encoder.pe_layer = GridPositions(sam.prompt_encoder.pe_layer, sam.config.grid_size)
-    made: dict[str, nn.Module] = {
-        "encoder": FrameEncoder(sam, frame_hw),
-        "image": wrappers.Image(sam),
-        "score": wrappers.Score(sam),
-        "upscale": wrappers.Upscale(sam),
-        "decoder": wrappers.Decoder(
-            sam, return_single_mask=False, use_stability_score=False, extra_metrics=False, low_res_only=True
-        ),
+    made: dict[str, Callable[[], nn.Module]] = {
+        "encoder": lambda: FrameEncoder(sam, frame_hw),
+        "image": lambda: wrappers.Image(sam),
+        "score": lambda: wrappers.Score(sam),
+        "upscale": lambda: wrappers.Upscale(sam),
+        "decoder": lambda: wrappers.Decoder(sam, **decoder),
+        "chooser": lambda: OnnxModule(make_chooser(sam.choosers.point, "")[0].graph, fixed.CHOOSER.output_names),
     }
-    for role, graph in fixed.graphs(points, frame_hw).items():
-        yield Named(made[role], graph)
+    graphs = fixed.graphs(points, frame_hw)
+    for role in roles:
+        yield Named(made[role](), graphs[role])

@@ -18,6 +18,7 @@ from mobilesam.errors import InputError, MissingDependencyError, sentence, unkno
 from mobilesam.files import exists, expanded
 from mobilesam.masks import choosers
 from mobilesam.model import MaskModel
+from mobilesam.onnx import fixed_folder
 from mobilesam.optional import has_torch, import_torch
 from mobilesam.runtimes import Request
 from mobilesam.versions import installed_version
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
 BACKENDS = ("auto", *runtimes.NAMES)
 DEVICES = ("auto", "cpu", "cuda", "mps")
+_BY_SUFFIX = {suffix: name for name, suffix in runtimes.EXPORTED.items()}
 _CUDA_DRIVER, _ROCM_DRIVER = "libcuda.so.1", Path("/dev/kfd")  # on Linux
 _DEVICE = re.compile(r"auto|cpu|mps|cuda(:(0|[1-9]\d?))?", re.ASCII)
 
@@ -89,7 +91,7 @@ def load(
         return checkpoint.read(find_model(model))
 
     if backend == "auto":
-        own = runtimes.EXPORTED[exported[0].suffix] if exported else "onnx"
+        own = _BY_SUFFIX[exported[0].suffix] if exported else "onnx"
         backend = own if exported or provider or onnx_is_faster(device) else "torch"
         if backend == "onnx" and not (exported or provider or _is_name(model)) and has_torch():
             from mobilesam.onnx import templates
@@ -167,10 +169,10 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
         raise InputError(sentence("model", "be a name or a path", actual, "see mobilesam weights list")) from error
     if len(paths) == 1 and exists(paths[0]) and paths[0].is_dir():
         is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
-        candidates = (sorted(paths[0].glob(f"*{suffix}")) for suffix in runtimes.EXPORTED)
-        return [] if is_pair else next(filter(None, candidates), [])
+        suffix = runtimes.EXPORTED[fixed_folder.runtime_of(paths[0]) or "onnx"]
+        return [] if is_pair else sorted(paths[0].glob(f"*{suffix}"))
     suffixes = {path.suffix for path in paths}
-    of_one = len(suffixes) == 1 and suffixes <= runtimes.EXPORTED.keys()
+    of_one = len(suffixes) == 1 and suffixes <= _BY_SUFFIX.keys()
     return paths if of_one and all(exists(path) and path.is_file() for path in paths) else []
 
 

@@ -42,6 +42,7 @@ PACKAGES = (
     Package("gradio", "gradio", "webui", "the web page", False, imported=False),
     Package("openvino", "openvino", "openvino", "running the network on OpenVINO", False, imported=False),
     Package("ai-edge-litert", "ai_edge_litert", "litert", "running exports to LiteRT", False, imported=False),
+    Package("ncnn", "ncnn", "ncnn", "running exports to ncnn", False, imported=False),
     Package("pyarrow", "pyarrow", "parquet", "Parquet files", False, imported=False),
     Package("ray", "ray", "ray", "batches on many machines", False, imported=False),
     Package("s3fs", "s3fs", "storage", "images and results on s3://", False, imported=False),

@@ -29,21 +29,22 @@ def export(
         str,
         typer.Option(
             "--to",
-            metavar="onnx|litert",
-            help="Runtime of the files. litert is that of Android and iOS, with graphs of fixed shapes; of the other "
-            "options it takes --points, --precision, --image-size and --force.",
+            metavar="onnx|litert|coreml|ncnn|openvino",
+            help="Runtime of the files. litert is that of Android and iOS, coreml that of Apple's devices. All but "
+            "onnx have graphs of fixed shapes; of the other options they take --points, --precision, --image-size and "
+            "--force.",
         ),
     ] = "onnx",
     points: Annotated[
-        int | None, typer.Option("--points", min=1, help="--to litert: the most points of a prompt. Default: 6.")
+        int | None, typer.Option("--points", min=1, help="Fixed shapes: the most points of a prompt. Default: 6.")
     ] = None,
     precision: Annotated[
         str | None,
         typer.Option(
             "--precision",
             metavar="float32|float16|int8",
-            help="--to litert: of the weights; activations are float32. Default: float32. For ONNX files, use "
-            "mobilesam quantize.",
+            help="Fixed shapes: of the weights; ncnn has no int8. Default: float32. For ONNX files, use mobilesam "
+            "quantize.",
         ),
     ] = None,
     image_size: Annotated[
@@ -51,7 +52,7 @@ def export(
         typer.Option(
             "--image-size",
             metavar="HxW",
-            help="--to litert: the part of the 1024x1024 square that images cover, such as 768x1024 for a camera; "
+            help="Fixed shapes: the part of the 1024x1024 square that images cover, such as 768x1024 for a camera; "
             "smaller is faster. Default: 1024x1024.",
         ),
     ] = None,
@@ -133,11 +134,11 @@ def export(
     from mobilesam.errors import missing_dependency, sentence
     from mobilesam.export.plan import Plan
 
-    of_phones = {"--points": points, "--precision": precision, "--image-size": image_size}
+    of_fixed = {"--points": points, "--precision": precision, "--image-size": image_size}
     if runtime != "onnx":
-        _export_phone(runtime, of_phones, model, out, force=force, as_json=as_json)
+        _export_fixed(runtime, of_fixed, model, out, force=force, as_json=as_json)
         return
-    for option, value in of_phones.items():
+    for option, value in of_fixed.items():
         if value is not None:
             raise options.UsageError(sentence(option, "be used with --to litert", "--to onnx", "add --to litert"))
     plan = Plan(
@@ -181,25 +182,27 @@ def export(
         )
 
 
-def _export_phone(
+def _export_fixed(
     runtime: str, given: dict[str, Any], model: str | None, out: Path, *, force: bool, as_json: bool
 ) -> None:
-    """Write files for the runtime of a phone; ``given`` are values of options by their names."""
-    from mobilesam import loading
+    """Write graphs of fixed shapes; ``given`` are values of options by their names."""
+    from mobilesam import loading, runtimes
     from mobilesam.cli.model import load_model
-    from mobilesam.errors import missing_dependency
+    from mobilesam.errors import InputError, missing_dependency, unknown_name
     from mobilesam.optional import has_torch
 
+    if runtime not in runtimes.EXPORTED:
+        raise InputError(unknown_name("--to", runtime, runtimes.EXPORTED))
     if not has_torch():
-        raise missing_dependency("torch", "litert", "mobilesam export")
-    from mobilesam.export.phone import MANIFEST, PhonePlan, export_phone
+        raise missing_dependency("torch", "export" if runtime == "openvino" else runtime, "mobilesam export")
+    from mobilesam.export.fixed_export import MANIFEST, FixedPlan, export_fixed
 
     values = {name.removeprefix("--"): value for name, value in given.items() if value is not None}
     if "image-size" in values:
         values["frame_hw"] = _size(values.pop("image-size"))
-    plan = PhonePlan(runtime=runtime, **values)
+    plan = FixedPlan(runtime=runtime, **values)
     network = loading.require_torch(load_model(model, options.Backend.torch, options.Device.cpu, None), "export").sam
-    rows = export_phone(network, out, plan, force=force, progress=lambda text: typer.echo(f"{text} ...", err=True))
+    rows = export_fixed(network, out, plan, force=force, progress=lambda text: typer.echo(f"{text} ...", err=True))
     about = json.loads((out.expanduser() / MANIFEST).read_text(encoding="utf-8"))
     if as_json:
         result = {"manifest": str(out / MANIFEST), "files": about["files"], "compared": about["compared"]}

@@ -28,6 +28,7 @@ class Backend(enum.StrEnum):
     onnx = "onnx"
     openvino = "openvino"
     litert = "litert"
+    ncnn = "ncnn"
 
 
 class Precision(enum.StrEnum):

@@ -21,7 +21,7 @@ Compare = Callable[["MaskModel"], tuple[list[Any], set[str | None]]]
 def verify(
     models: Annotated[
         list[Path],
-        typer.Argument(metavar="MODEL", help="ONNX files of a model, or the folder of an export."),
+        typer.Argument(metavar="MODEL", help="ONNX files of a model, or the folder of any export."),
     ],
     against: Annotated[
         str | None,
@@ -49,9 +49,11 @@ def verify(
     """
     from mobilesam.cli.model import load_model
     from mobilesam.loading import find_export
+    from mobilesam.onnx import fixed_folder
     from mobilesam.optional import has_torch
 
-    compare = _of_phone(models[0]) if len(models) == 1 and _is_of_phone(models[0]) else _of_onnx(models)
+    runtime = fixed_folder.runtime_of(models[0]) if len(models) == 1 else None
+    compare = _of_fixed(models[0], runtime) if runtime else _of_onnx(models)
     if backend is None:
         with_torch = has_torch() and not find_export(against)
         backend = options.Backend.torch if with_torch else options.Backend.auto
@@ -80,17 +82,15 @@ def _of_onnx(paths: Sequence[Path]) -> Compare:
     return lambda model: (compare(files, model), made_from)
 
 
-def _is_of_phone(path: Path) -> bool:
-    return path.is_dir() and any(path.glob("*.tflite"))
+def _of_fixed(folder: Path, runtime: str) -> Compare:
+    from mobilesam.errors import InputError, sentence
+    from mobilesam.export.targets import target
+    from mobilesam.export.verify_fixed import verify_fixed
+    from mobilesam.onnx import fixed_folder
 
-
-def _of_phone(folder: Path) -> Compare:
-    from mobilesam.export.verify import verify_phone
-    from mobilesam.runtimes import litert
-
-    about, _ = litert.read_manifest(folder / litert.MANIFEST)
-    open_role, frame_hw = litert.opener(folder), (about["frame_hw"][0], about["frame_hw"][1])
-    return lambda model: (
-        verify_phone(open_role, model, about["points"], frame_hw, about["precision"]),
-        {about["weights_sha256"]},
-    )
+    exported = fixed_folder.read(folder, runtime)
+    open_run = target(runtime).open_run
+    if open_run is None:
+        title, remedy = fixed_folder.TITLES[runtime], "run the self-test of its golden.npz in an app"
+        raise InputError(sentence("model", "be one that this package runs", f"an export to {title}", remedy))
+    return lambda model: (verify_fixed(exported, open_run, model), {exported.metadata["weights_sha256"]})

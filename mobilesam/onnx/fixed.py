@@ -20,7 +20,11 @@ from mobilesam.prompts.arrays import ABSENT
 
 BLOCK_ROWS = 16  # of the token grid that are upscaled in a call
 EXTRA_SLOTS = 2  # for the corners of a box, or the padding point of a prompt without one
-PARTS = (contract.ENCODER, *contract.SPLIT_DECODER, contract.decoder(low_res_only=True))
+# The chooser returns its confidence in each mask; the mask to keep is that of the largest.
+CHOOSER = replace(contract.CHOOSER, outputs=contract.CHOOSER.outputs[-1:])
+PARTS = (contract.ENCODER, *contract.SPLIT_DECODER, contract.decoder(low_res_only=True), CHOOSER)
+
+_OF_ALL = ("has_mask_input", "orig_im_size")  # vectors, which prompts share
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 
@@ -107,11 +111,10 @@ class FixedSession:
 
     def _single(self, inputs: Mapping[str, Array]) -> Iterator[dict[str, Array]]:
         """Yield the inputs for each image or prompt; what all of them share has one row."""
-        flags = {"has_mask_input"}
-        count = max(len(value) for name, value in inputs.items() if name not in flags)
+        count = max(len(value) for name, value in inputs.items() if name not in _OF_ALL)
         for place in range(count):
             yield {
-                name: value if name in flags or len(value) == 1 else value[place : place + 1]
+                name: value if name in _OF_ALL or len(value) == 1 else value[place : place + 1]
                 for name, value in inputs.items()
             }
 

@@ -7,7 +7,7 @@ import functools
 import hashlib
 import os
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 
     from mobilesam.weights.checkpoint import Checkpoint
 
+_ROLES = tuple(graph.role for graph in contract.GRAPHS)
 _CUDA_IMAGES = 8  # in one call of the encoder; on a CPU each image of a larger batch takes longer than a single one
 
 StrPath = str | os.PathLike[str]
@@ -97,10 +98,9 @@ class OnnxSam(MaskModel):
             both = " and ".join(sorted(name[:12] for name in known))
             remedy = "use files of one export"
             raise InputError(sentence("encoder and decoder", "come from the same weights", both, remedy))
-        roles = [graph.role for graph in contract.GRAPHS]
         open_file = open_file or functools.partial(open_session, provider=provider)
-        if parts.keys() >= set(roles):
-            return cls._open([parts[role][0] for role in roles], open_file, threads, pin_threads)
+        if parts.keys() >= set(_ROLES):
+            return cls._open([parts[role][0] for role in _ROLES], open_file, threads, pin_threads)
         path, model = parts[contract.ENCODER.role]
         session = open_file(path, threads=threads)
         decoder = open_file(sam_decoder.cut(parts["decoder"][1]).SerializeToString(), threads=threads)
@@ -145,33 +145,43 @@ class OnnxSam(MaskModel):
     @classmethod
     def _open(cls, files: Sequence[Path | bytes], open_file: Opener, threads: int | None, pin_threads: bool) -> OnnxSam:
         """Open files in the order of :data:`mobilesam.onnx.contract.GRAPHS`."""
-        by_role = dict(zip((graph.role for graph in contract.GRAPHS), files, strict=True))
+        by_role = dict(zip(_ROLES, files, strict=True))
         return cls.from_roles(lambda role, threads: open_file(by_role[role], threads=threads), threads, pin_threads)
 
     @classmethod
     def from_roles(
-        cls, open_role: Callable[[str, int | None], Any], threads: int | None = None, pin_threads: bool = False
+        cls,
+        open_role: Callable[[str, int | None], Any],
+        threads: int | None = None,
+        pin_threads: bool = False,
+        roles: Container[str] = _ROLES,
     ) -> OnnxSam:
-        """Open the graphs of :data:`mobilesam.onnx.contract.GRAPHS`, of any runtime, whose sessions have our metadata.
+        """Open graphs of any runtime whose sessions have our metadata.
 
         Args:
             open_role: opens the graph of a role with a number of threads, and returns a session.
             threads, pin_threads: see :meth:`from_files`.
+            roles: those that can be opened: an encoder, and the split decoder or else SAM's.
         """
-        encoder, image, *prompts = (open_role(graph.role, threads) for graph in contract.GRAPHS)
+        encoder = open_role(contract.ENCODER.role, threads)
         about = metadata.read(encoder)
         weights_id = source_weights_id = about["weights_sha256"]
         if about["precision"] != FLOAT32:
             weights_id = hashlib.sha256(f"{weights_id} {about['precision']}".encode()).hexdigest()
-        decoder = SplitDecoder(image, *prompts)
+        image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
+        pin_caller = pin_threads and one_thread_per_core(threads)
+        if not all(role in roles for role in _ROLES):
+            one_prompt = SamDecoder(open_role("decoder", threads))
+            return cls(
+                image_encoder, one_prompt, weights_id, pin_caller=pin_caller, source_weights_id=source_weights_id
+            )
+        decoder = SplitDecoder(*(open_role(role, threads) for role in _ROLES[1:]))
 
         def open_worker() -> SplitDecoder:
-            return decoder.worker(*(open_role(graph.role, 1) for graph in contract.GRAPHS[2:]))
+            return decoder.worker(*(open_role(role, 1) for role in _ROLES[2:]))
 
         # Many prompts are decoded fastest by threads that decode one prompt each.
         workers = (threads or usable_cores()) if encoder.get_providers()[0].startswith("CPU") else 1
-        image_encoder = ImageEncoder(encoder, VARIANTS["vit_t"].image_size)
-        pin_caller = pin_threads and one_thread_per_core(threads)
         return cls(image_encoder, decoder, weights_id, open_worker, workers, pin_caller, source_weights_id)
 
     @property

@@ -15,9 +15,9 @@ from mobilesam.config import FLOAT32
 from mobilesam.errors import InputError, sentence
 from mobilesam.weights.checkpoint import Checkpoint
 
-NAMES = ("torch", "onnx", "openvino", "litert")
-# The runtime of exported files, by their suffix.
-EXPORTED = {".onnx": "onnx", ".tflite": "litert"}
+NAMES = ("torch", "onnx", "openvino", "litert", "ncnn")
+# The suffix of exported files, by runtime.
+EXPORTED = {"onnx": ".onnx", "litert": ".tflite", "openvino": ".xml", "ncnn": ".param", "coreml": ".mlpackage"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,3 +49,16 @@ class Request:
         if self.provider is not None:
             actual = f"backend {backend!r}"
             raise InputError(sentence("provider", "be used with the onnx backend", actual, "leave one of them out"))
+
+    def require_folder(self, backend: str, title: str) -> Path:
+        """Return the folder of an export to a backend, which takes no other settings than threads."""
+        self.require_no_provider(backend)
+        self.require_float32(backend)
+        if self.device not in ("auto", "cpu"):
+            remedy = "use the backend torch or onnx for another device"
+            raise InputError(sentence("device", f"be cpu or auto for the backend {backend}", repr(self.device), remedy))
+        if not self.exported or self.exported[0].suffix != EXPORTED[backend]:
+            actual = f"{self.exported[0] if self.exported else self.find_checkpoint()}"
+            remedy = f"export the model with: mobilesam export --to {backend}"
+            raise InputError(sentence("model", f"be an export to {title} for the backend {backend}", actual, remedy))
+        return self.exported[0].parent

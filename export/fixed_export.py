@@ -1,4 +1,4 @@
-"""Export a network for the runtimes of phones: convert, compare with the network, and write with a contract."""
+"""Export a network as graphs of fixed shapes: convert, compare with the network, and write with a contract."""
 
 from __future__ import annotations
 
@@ -18,21 +18,21 @@ from mobilesam._version import __version__
 from mobilesam.arrays import Array
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, EncoderConfig
 from mobilesam.errors import ExportError, InputError, sentence, unknown_name
-from mobilesam.export import litert
 from mobilesam.export.cases import frame_image
+from mobilesam.export.compare import Row
 from mobilesam.export.fixed_modules import Named, modules
 from mobilesam.export.manifest import MANIFEST, refuse_files
-from mobilesam.export.verify import Row, verify_phone
+from mobilesam.export.targets import Files, Operators, target
+from mobilesam.export.verify_fixed import verify_fixed
 from mobilesam.files import write_bytes
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD, encoder_input
 from mobilesam.masks import choosers
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
-from mobilesam.onnx import contract, fixed
+from mobilesam.onnx import contract, fixed, fixed_folder
 from mobilesam.prompts import arrays as prompts
-from mobilesam.runtimes import litert as runtime
+from mobilesam.runtimes import EXPORTED
 
-RUNTIMES = ("litert",)
 GOLDEN = "golden.npz"
 # Largest differences of a self-test on the golden inputs from the outputs, which are those of the network.
 _TOLERANCES = {
@@ -41,14 +41,15 @@ _TOLERANCES = {
     "int8": {"image_embeddings": 0.1, "low_res_masks": 8.0, "iou_predictions": 0.3},
 }
 _MOST_POINTS = 64
+_NOT_RUN = "converted, not run"
 
 
 @dataclass(frozen=True, kw_only=True)
-class PhonePlan:
+class FixedPlan:
     """What to write.
 
-    runtime: one of RUNTIMES. points: the most of a prompt, beside a box.
-    precision: of the weights, one of :data:`mobilesam.runtimes.litert.PRECISIONS`.
+    runtime: one of :data:`mobilesam.export.targets.NAMES`. points: the most of a prompt, beside a box.
+    precision: of the weights, "float32", "float16" or "int8"; not every runtime has each.
     frame_hw: (height, width) of the images in the model frame; the longer side is 1024.
 
     Raises:
@@ -61,9 +62,10 @@ class PhonePlan:
     frame_hw: tuple[int, int] = (contract.IMAGE_SIZE, contract.IMAGE_SIZE)
 
     def __post_init__(self) -> None:
-        for name, choices in (("runtime", RUNTIMES), ("precision", runtime.PRECISIONS)):
-            if getattr(self, name) not in choices:
-                raise InputError(unknown_name(name, str(getattr(self, name)), choices))
+        precisions = target(self.runtime).PRECISIONS
+        if self.precision not in precisions:
+            title = fixed_folder.TITLES[self.runtime]
+            raise InputError(unknown_name(f"precision for {title}", str(self.precision), precisions))
         if isinstance(self.points, bool) or not isinstance(self.points, int) or not 1 <= self.points <= _MOST_POINTS:
             remedy = "leave it out for 6"
             raise InputError(sentence("points", f"be a whole number from 1 to {_MOST_POINTS}", self.points, remedy))
@@ -74,17 +76,17 @@ class PhonePlan:
             raise InputError(sentence("image size", requirement, actual, f"use {side}x{side}, or 768x{side}"))
 
 
-def export_phone(
+def export_fixed(
     sam: Sam,
     out: str | Path,
-    plan: PhonePlan | None = None,
+    plan: FixedPlan | None = None,
     *,
     force: bool = False,
     progress: Callable[[str], object] | None = None,
 ) -> list[Row]:
-    """Write a network for a runtime of phones, and return how it compares with the network.
+    """Write a network for a runtime, and return how it compares with the network; nothing for files that are not run.
 
-    The folder gets a file for each graph of :mod:`mobilesam.onnx.fixed`, golden.npz with inputs and outputs for a
+    The folder gets the files of graphs of :mod:`mobilesam.onnx.fixed`, golden.npz with inputs and outputs for a
     self-test, and manifest.json with the contract.
 
     Args:
@@ -99,30 +101,33 @@ def export_phone(
         MissingDependencyError: the converter is not installed.
         ExportError: the network is in training mode, or the files do not compute what it does. Nothing is written.
     """
-    plan = plan or PhonePlan()
+    plan = plan or FixedPlan()
     say = progress or (lambda _: None)
-    folder = Path(out).expanduser()
+    folder, converter = Path(out).expanduser(), target(plan.runtime)
     if not isinstance(sam.config.encoder, EncoderConfig):
         remedy = "use its ONNX export"
-        raise InputError(sentence("model", "be a MobileSAM for the runtimes of phones", sam.config.name, remedy))
+        requirement = f"be a MobileSAM to be exported to {fixed_folder.TITLES[plan.runtime]}"
+        raise InputError(sentence("model", requirement, sam.config.name, remedy))
     if sam.training:
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", "call model.eval()"))
     own = choosers.content_of(sam.choosers, TorchSam(sam).weights_id)
     others = {GOLDEN: b""} | ({} if own is None else {choosers.NAME: own})
-    names = {graph.role: f"{graph.role}{runtime.SUFFIX}" for graph in fixed.PARTS}
-    refuse_files(folder, [*names.values(), *others], force=force)
-    litert.require()
+    refuse_files(folder, [*(f"{role}{EXPORTED[plan.runtime]}" for role in converter.ROLES), *others], force=force)
+    converter.require()
     on_cpu = copy.deepcopy(sam).float().cpu()
     reference = TorchSam(on_cpu)
     files: dict[str, bytes] = {}
     entries = []
-    for module in modules(on_cpu, plan.points, plan.frame_hw):
+    for module in modules(on_cpu, plan.points, plan.frame_hw, converter.ROLES):
         role = module.graph.role
         say(f"converting {role}")
-        content = files[names[role]] = litert.convert(module, plan.precision)
-        entries.append(_entry(names[role], content, module))
+        # The chooser is small, and compares distances in pixels.
+        made = converter.convert(module, plan.precision if role != fixed.CHOOSER.role else "float32")
+        used = converter.operators(made)
+        entries.append(_entry(module, EXPORTED[plan.runtime], made, used))
+        files |= {role + suffix: content for suffix, content in made.items()}
     others[GOLDEN] = _golden(reference, plan)
-    about = {
+    about: dict[str, Any] = {
         "version": 1,
         "runtime": plan.runtime,
         "contract": str(contract.VERSION),
@@ -136,13 +141,31 @@ def export_phone(
         "prompts": _prompt_rules(plan),
         "files": entries,
         "golden": {"file": GOLDEN, "tolerances": _TOLERANCES[plan.precision]},
+        "compared": _NOT_RUN,
     }
-    say("comparing with the network")
+    rows: list[Row] = []
+    if converter.open_run:
+        say("comparing with the network")
+        rows = _compared(files, about, reference)
+        about["compared"] = [row._asdict() for row in rows]
+    for name, content in (files | others).items():
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        write_bytes(folder / name, content, force=force)
+    write_bytes(folder / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
+    return rows
+
+
+def _compared(files: Files, about: dict[str, Any], reference: TorchSam) -> list[Row]:
+    """Return how files compare with the network.
+
+    Raises:
+        ExportError: they do not compute what it does.
+    """
     with tempfile.TemporaryDirectory() as temporary:
         for name, content in (files | {MANIFEST: json.dumps(about).encode()}).items():
             (Path(temporary) / name).write_bytes(content)
-        open_role = runtime.opener(Path(temporary))
-        rows = verify_phone(open_role, reference, plan.points, plan.frame_hw, plan.precision)
+        folder = fixed_folder.read(Path(temporary), about["runtime"])
+        rows = verify_fixed(folder, target(folder.runtime).open_run, reference)
     for row in rows:
         if not row.passed:
             raise ExportError(
@@ -150,25 +173,26 @@ def export_phone(
                 f"{row.limit:g} is allowed. Nothing was written. Report it with the versions that mobilesam doctor "
                 "shows."
             )
-    about["compared"] = [row._asdict() for row in rows]
-    for name, content in (files | others).items():
-        write_bytes(folder / name, content, force=force)
-    write_bytes(folder / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
     return rows
 
 
-def _entry(name: str, content: bytes, module: Named) -> dict[str, Any]:
-    used = litert.operators(content)
+def _entry(module: Named, suffix: str, files: Files, used: Operators) -> dict[str, Any]:
+    """Return what the manifest says of a graph; ``suffix`` is that of its main file, or of the folder of its files."""
+    role = module.graph.role
     values = {
         kind: [{"name": each.name, "shape": list(each.shape), "dtype": each.dtype} for each in values]
         for kind, values in (("inputs", module.graph.inputs), ("outputs", module.graph.outputs))
     }
-    digest = {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+    parts = [
+        {"file": role + name, "size": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+        for name, content in files.items()
+    ]
+    size = sum(map(len, files.values()))
     made_of = {"operators": used.counts, "largest_rank": used.largest_rank}
-    return {"file": name, "role": module.graph.role, **digest, **values, **made_of}
+    return {"file": role + suffix, "role": role, "size": size, "parts": parts, **values, **made_of}
 
 
-def _preprocessing(plan: PhonePlan) -> dict[str, Any]:
+def _preprocessing(plan: FixedPlan) -> dict[str, Any]:
     """Return how an app makes the input of the encoder, in order."""
     return {
         "channels": "RGB",
@@ -181,7 +205,7 @@ def _preprocessing(plan: PhonePlan) -> dict[str, Any]:
     }
 
 
-def _prompt_rules(plan: PhonePlan) -> dict[str, Any]:
+def _prompt_rules(plan: FixedPlan) -> dict[str, Any]:
     """Return how an app fills the slots of a prompt."""
     return {
         "coordinates": f"pixels of the model frame: those of the image times {contract.IMAGE_SIZE} / its longer side",
@@ -200,7 +224,7 @@ def _prompt_rules(plan: PhonePlan) -> dict[str, Any]:
     }
 
 
-def _golden(reference: TorchSam, plan: PhonePlan) -> bytes:
+def _golden(reference: TorchSam, plan: FixedPlan) -> bytes:
     """Return an archive of inputs for the encoder and the decoder, and the outputs of the network."""
     height, width = plan.frame_hw
     image = frame_image(plan.frame_hw)
