@@ -55,24 +55,26 @@ def read_result(path: Path) -> dict[str, Any]:
 
 def write_result(path: Path, result: dict[str, Any]) -> None:
     """Write a result with a description of the environment."""
-    _write(path, {"environment": _environment(), **result})
+    write_document(path, {"environment": environment(), **result})
 
 
 def write_parts(arguments: argparse.Namespace, measure: Callable[[str], dict[str, Any]]) -> None:
     """Measure each of ``arguments.parts`` and put its result, with its environment, into the file."""
     for part in arguments.parts:
-        result = {"threads": arguments.threads, "environment": _environment(), **measure(part)}
-        _write(arguments.out, {**read_result(arguments.out), part: result})
+        result = {"threads": arguments.threads, "environment": environment(), **measure(part)}
+        write_document(arguments.out, {**read_result(arguments.out), part: result})
 
 
-def _environment() -> dict[str, Any]:
+def environment() -> dict[str, Any]:
+    """Return what a measurement depends on: processor, versions, and the speed of matrix products."""
     from mobilesam.bench import describe_environment
     from mobilesam.bench.peak import gemm_gflops
 
     return {**describe_environment(), "gemm_gflops": gemm_gflops()}
 
 
-def _write(path: Path, document: dict[str, Any]) -> None:
+def write_document(path: Path, document: dict[str, Any]) -> None:
+    """Write a result as it is."""
     path.write_text(json.dumps(document, indent=2, default=float) + "\n", encoding="utf-8")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import math
 from collections.abc import Callable, Iterator, Sequence
 
@@ -15,6 +16,7 @@ from mobilesam.export.chooser_graph import make_chooser
 from mobilesam.export.onnx_module import OnnxModule
 from mobilesam.modeling import Sam
 from mobilesam.modeling.prompt_encoder import PositionEmbeddingRandom
+from mobilesam.modeling.tiny_vit_sam import Attention, TinyViTBlock
 from mobilesam.onnx import contract, fixed
 
 
@@ -64,6 +66,51 @@ class GridPositions(PositionEmbeddingRandom):
         return torch.cat([angles.sin(), angles.cos()])
 
 
+class WindowBias(nn.Module):
+    """Biases of attention in a window by a convolution, which converters leave in the graph.
+
+    They would store the bias of each pair of tokens, 4.6 MB, instead of that of each offset. The convolution moves the
+    table of offsets to the place of each token.
+    """
+
+    kernel: Tensor
+    places: Tensor
+
+    def __init__(self, biases: Tensor) -> None:
+        super().__init__()
+        heads, count = biases.shape
+        self.side = math.isqrt(count)
+        distance = torch.arange(1 - self.side, self.side).abs()
+        table = biases.detach().view(heads, self.side, self.side)[:, distance][:, :, distance]
+        self.register_buffer("kernel", table[:, None].contiguous())  # (M, 1, 2S - 1, 2S - 1)
+        self.register_buffer("places", _places(self.side))
+
+    def forward(self) -> Tensor:
+        """Return (1, M, N, N)."""
+        biases = functional.conv2d(self.places, self.kernel, padding=self.side - 1)  # (N, M, S, S)
+        return biases.flatten(2).transpose(0, 1)[None]
+
+
+@functools.cache
+def _places(side: int) -> Tensor:
+    """Return an image of each token of a window, (N, 1, S, S), which is one there and zero elsewhere."""
+    return torch.eye(side * side).view(-1, 1, side, side)
+
+
+class FixedAttention(Attention):
+    """Attention with the biases of :class:`WindowBias`."""
+
+    def __init__(self, original: Attention) -> None:
+        heads, count = original.attention_biases.shape
+        super().__init__(original.qkv.in_features, heads, math.isqrt(count))
+        self.load_state_dict(original.state_dict())
+        self.window_bias = WindowBias(original.attention_biases)
+        self.eval()
+
+    def bias(self) -> Tensor:
+        return self.window_bias()  # type: ignore[no-any-return]
+
+
 class Named(nn.Module):
     """A module that takes and returns tensors by the names of a graph."""
 
@@ -95,6 +142,8 @@ def modules(sam: Sam, points: int, frame_hw: tuple[int, int], roles: Sequence[st
         "decoder": lambda: wrappers.Decoder(sam, **decoder),
         "chooser": lambda: OnnxModule(make_chooser(sam.choosers.point, "")[0].graph, fixed.CHOOSER.output_names),
     }
+    for block in [each for each in sam.image_encoder.modules() if isinstance(each, TinyViTBlock)]:
+        block.attn = FixedAttention(block.attn)
     graphs = fixed.graphs(points, frame_hw)
     for role in roles:
         yield Named(made[role](), graphs[role])

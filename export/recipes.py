@@ -73,20 +73,22 @@ def refuse_quantized(model: onnx.ModelProto, name: str) -> None:
 def store_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     """Return a graph with large weights stored as int8 with one scale per channel.
 
-    The channel axis of each tensor is the one with the smallest error. A cast and a product restore float32. Runtimes
-    compute them once when they open the file, so inference is as fast as before; ONNX Runtime would run a
-    DequantizeLinear at each inference.
+    Scales of matrix products are those of output channels, because OpenVINO multiplies wrong by weights of a Gemm whose
+    scales are along its inputs. Of other tensors, the channel axis is the one with the smallest error. A cast and a
+    product restore float32. Runtimes compute them once when they open the file, so inference is as fast as before; ONNX
+    Runtime would run a DequantizeLinear at each inference.
     """
     stored = onnx.ModelProto()
     stored.CopyFrom(model)
     graph = stored.graph
+    axes = _output_axes(graph)
     kept, decoders = [], []
     for tensor in graph.initializer:
         values = numpy_helper.to_array(tensor)
         if values.dtype != np.float32 or values.ndim < 2 or values.size < _SMALLEST:
             kept.append(tensor)
             continue
-        integers, scale = _per_channel(values)
+        integers, scale = _per_channel(values, axes.get(tensor.name, range(values.ndim)))
         names = [f"{tensor.name}.{suffix}" for suffix in ("int8", "scale", "whole")]
         kept += [numpy_helper.from_array(integers, names[0]), numpy_helper.from_array(scale, names[1])]
         decoders += [
@@ -100,10 +102,25 @@ def store_weights(model: onnx.ModelProto) -> onnx.ModelProto:
     return stored
 
 
-def _per_channel(values: FloatArray) -> tuple[npt.NDArray[np.int8], FloatArray]:
-    """Return integers and scales, with the dimensions of the values, whose product is closest to the values."""
+def _output_axes(graph: onnx.GraphProto) -> dict[str, list[int]]:
+    """Return the axis of output channels of each tensor that a matrix product multiplies by."""
+    axes = {}
+    for node in graph.node:
+        if node.op_type in ("MatMul", "Gemm"):
+            transposed = any(each.name == "transB" and each.i for each in node.attribute)
+            axes[node.input[1]] = [0 if transposed else -1]
+    return axes
+
+
+def _per_channel(values: FloatArray, axes: Iterable[int]) -> tuple[npt.NDArray[np.int8], FloatArray]:
+    """Return integers and scales, with the dimensions of the values, whose product is closest to the values.
+
+    Args:
+        axes: those that may be the axis of channels.
+    """
     candidates = []
-    for axis in range(values.ndim):
+    for axis in axes:
+        axis %= values.ndim
         others = tuple(each for each in range(values.ndim) if each != axis)
         scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
         scale[scale == 0] = 1

@@ -21,7 +21,9 @@ ROLES = tuple(graph.role for graph in fixed.PARTS)
 # GPU delegates of phones refuse these.
 REFUSED = ("BROADCAST_TO", "GATHER_ND", "TRANSPOSE_CONV")
 _SUFFIX = ".tflite"
-_POSITIONS = ".*pe_layer.*"  # names of tensors
+# Names of tensors that stay in float32: angles of position embeddings, which are large, so that a pixel changes them by
+# about a hundredth; and biases of attention, which are few.
+_KEPT = ".*(pe_layer|window_bias).*"
 
 
 def require() -> None:
@@ -85,9 +87,8 @@ def quantized(path: Path, precision: str) -> bytes:
             explicit_dequantize=True,
         ),
     )
-    # The angles of position embeddings are large: a pixel changes them by about a hundredth.
     maker.update_quantization_recipe(
-        regex=_POSITIONS,
+        regex=_KEPT,
         operation_name=qtyping.TFLOperationName.ALL_SUPPORTED,
         algorithm_key=AlgorithmName.NO_QUANTIZE,
     )

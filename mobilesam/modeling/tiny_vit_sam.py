@@ -104,9 +104,13 @@ class Attention(nn.Module):
         batch, tokens, dim = x.shape
         qkv = self.qkv(self.norm(x)).view(batch, tokens, self.num_heads, 3 * dim // self.num_heads)
         query, key, value = qkv.transpose(1, 2).chunk(3, dim=-1)  # each (B, M, N, C / M)
-        bias = self.attention_biases.index_select(1, self.offsets.flatten()).view(1, self.num_heads, tokens, tokens)
-        out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
+        out = F.scaled_dot_product_attention(query, key, value, attn_mask=self.bias())
         return self.proj(out.transpose(1, 2).reshape(batch, tokens, dim))  # type: ignore[no-any-return]
+
+    def bias(self) -> Tensor:
+        """Return the bias of each pair of tokens, (1, M, N, N)."""
+        biases = self.attention_biases.index_select(1, self.offsets.flatten())
+        return biases.view(1, self.num_heads, *self.offsets.shape)
 
 
 def bias_offsets(window: int) -> Tensor:

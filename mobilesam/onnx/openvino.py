@@ -42,6 +42,7 @@ class OpenVinoSession:
             "INFERENCE_NUM_THREADS": threads or usable_cores(),
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "NUM_STREAMS": 1,
+            "DYNAMIC_QUANTIZATION_GROUP_SIZE": 0,  # of activations, where weights are int8
             "ENABLE_CPU_PINNING": False,  # it would put the threads of all sessions on the same cores
         }
         core = openvino.Core()
