@@ -16,7 +16,7 @@ WITHOUT_TORCH := -m 'not torch and not slow' --ignore=tests/webui --ignore=tests
 	--deselect=tests/robustness/test_output_stack.py::test_predict_batch_and_page_write_equal_bytes \
 	--deselect=tests/robustness/test_output_stack.py::test_the_page_saves_every_format_of_segments
 
-.PHONY: help demo test test-without-torch test-minimum test-runtimes bench-gpu lint format build release-check docs docs-serve clean
+.PHONY: help demo test test-without-torch test-minimum test-runtimes test-litert test-coreml test-ncnn test-openvino bench-gpu lint format build release-check docs docs-serve clean
 .DEFAULT_GOAL := help
 
 help: ## show this list
@@ -39,8 +39,13 @@ test-without-torch: .venv/without-torch/ready ## run the quick tests that need n
 test-minimum: .venv/minimum/ready ## run them with the lowest versions that pyproject.toml allows
 	.venv/minimum/bin/python -m pytest $(WITHOUT_TORCH) $(SPREAD) $(ARGS)
 
-test-runtimes: .venv/litert/ready ## export to the runtimes of phones and run them, in an environment of their own
-	.venv/litert/bin/python -m pytest -p no:anyio tests/runtimes $(ARGS)
+test-runtimes: test-litert test-coreml test-ncnn test-openvino ## export to other runtimes and run them, each in an environment of its own
+
+test-litert test-coreml test-ncnn: test-%: .venv/%/ready
+	.venv/$*/bin/python -m pytest -p no:anyio tests/runtimes/test_$*.py $(ARGS)
+
+test-openvino: .venv/for-development
+	$(BIN)/python -m pytest tests/runtimes/test_openvino.py $(ARGS)
 
 bench-gpu: .venv/for-development ## measure precisions on a GPU; ARGS="--device cpu --turns 1" rehearses on the CPU
 	$(BIN)/mobilesam samples $(DEMO)/photos --force
@@ -88,10 +93,10 @@ clean: ## remove the virtual environment, caches and the demo's images
 	.venv/without-torch/bin/python $(PIP_INSTALL) --editable . --group tests
 	@touch $@
 
-.venv/litert/ready: .venv/created pyproject.toml
-	$(PYTHON) -m venv .venv/litert
-	.venv/litert/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
-	.venv/litert/bin/python $(PIP_INSTALL) --editable '.[litert]' --group tests
+.venv/litert/ready .venv/coreml/ready .venv/ncnn/ready: .venv/%/ready: .venv/created pyproject.toml
+	$(PYTHON) -m venv .venv/$*
+	.venv/$*/bin/python $(PIP_INSTALL) --upgrade 'pip>=25.1'
+	.venv/$*/bin/python $(PIP_INSTALL) --editable '.[$*]' --group tests
 	@touch $@
 
 .venv/minimum/ready: .venv/created pyproject.toml tests/lowest_versions.py

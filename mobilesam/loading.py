@@ -169,10 +169,12 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
         raise InputError(sentence("model", "be a name or a path", actual, "see mobilesam weights list")) from error
     if len(paths) == 1 and exists(paths[0]) and paths[0].is_dir():
         is_pair = all((paths[0] / name).is_file() for name in checkpoint.PAIR)
-        suffix = runtimes.EXPORTED[fixed_folder.runtime_of(paths[0]) or "onnx"]
-        return [] if is_pair else sorted(paths[0].glob(f"*{suffix}"))
-    suffixes = {path.suffix for path in paths}
-    of_one = len(suffixes) == 1 and suffixes <= _BY_SUFFIX.keys()
+        runtime = fixed_folder.runtime_of(paths[0])
+        suffixes = [runtimes.EXPORTED[runtime]] if runtime else [*runtimes.EXPORTED.values()]
+        candidates = (sorted(paths[0].glob(f"*{suffix}")) for suffix in suffixes)
+        return [] if is_pair else next(filter(None, candidates), [])
+    of_paths = {path.suffix for path in paths}
+    of_one = len(of_paths) == 1 and of_paths <= _BY_SUFFIX.keys()
     return paths if of_one and all(exists(path) and path.is_file() for path in paths) else []
 
 

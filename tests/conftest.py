@@ -35,6 +35,7 @@ ALLOWED_SKIPS = (
     "torchvision does not fit the installed torch",
     "the processor does not compute bfloat16",
     "nvidia-pytriton is not built for this system",
+    "needs a C++ compiler and the headers of ONNX Runtime and stb",
 )
 
 

@@ -1,6 +1,6 @@
 // Segments one object with ONNX Runtime's C++ API, from a point or a box, and writes its mask as a PNG.
 //
-//   mobilesam export --out onnx --parts encoder,decoder --preprocess uint8 --return-single-mask
+//   mobilesam export --out onnx --parts encoder,decoder --preprocess uint8
 //   g++ -std=c++17 -O2 segment.cpp -o segment -I ORT/include -I STB -L ORT/lib -lonnxruntime
 //   ./segment onnx/encoder.onnx onnx/decoder.onnx cat.jpg mask.png point 230 130
 //   ./segment onnx/encoder.onnx onnx/decoder.onnx cat.jpg mask.png box 75 10 482 395
@@ -29,6 +29,7 @@
 #include <vector>
 
 constexpr int kFrame = 1024;  // the longer side of the image that the encoder takes
+constexpr int kMasks = 4;     // of a prompt
 constexpr int kLogits = 256;  // the sides of the low-resolution masks
 constexpr float kForeground = 1, kBoxUpperLeft = 2, kBoxLowerRight = 3, kPadding = -1;
 constexpr float kThreshold = 0;  // of the logits of a mask
@@ -124,13 +125,17 @@ void segment(const std::vector<std::string>& arguments) {
   const char* outputs[] = {"masks", "iou_predictions"};
   auto results = decoder.Run(Ort::RunOptions(), names, inputs.data(), inputs.size(), outputs, 2);
 
-  const float* logits = results[0].GetTensorData<float>();
+  // Of the four masks, the first one is for a box or for several points. A single point can mean a part or the whole of
+  // an object: the other three are candidates, and the one of the highest predicted IoU is taken.
+  const float* ious = results[1].GetTensorData<float>();
+  const auto best = arguments[4] == "box" ? 0 : std::max_element(ious + 1, ious + kMasks) - ious;
   std::vector<std::uint8_t> mask(std::size_t(image.width) * image.height);
+  const float* logits = results[0].GetTensorData<float>() + best * mask.size();
   std::transform(logits, logits + mask.size(), mask.begin(), [](float logit) { return logit > kThreshold ? 255 : 0; });
   if (!stbi_write_png(arguments[3].c_str(), image.width, image.height, 1, mask.data(), image.width)) {
     throw std::runtime_error(arguments[3] + " cannot be written");
   }
-  std::cout << "predicted IoU " << results[1].GetTensorData<float>()[0] << "\n";
+  std::cout << "predicted IoU " << ious[best] << "\n";
 }
 
 int main(int count, char** values) {

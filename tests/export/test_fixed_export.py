@@ -1,18 +1,21 @@
-"""Exports for phones, as far as no runtime of phones is needed."""
+"""Exports of graphs of fixed shapes, as far as their converters are not needed."""
 
 from __future__ import annotations
 
+import hashlib
 import importlib.util
 import json
 import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import mobilesam
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
+from mobilesam.loading import find_export
 from mobilesam.onnx import fixed
 from mobilesam.prompts import arrays
 from tests.conftest import ROOT
@@ -23,10 +26,17 @@ without_litert = pytest.mark.skipif(
 )
 
 
+EMPTY = hashlib.sha256(b"").hexdigest()
+
+
+def entry(role: str, name: str, *parts: str, sha256: str = EMPTY) -> dict[str, Any]:
+    return {"role": role, "file": name, "parts": [{"file": part, "sha256": sha256} for part in parts or (name,)]}
+
+
 def folder(path: Path, **changes: Any) -> Path:
     """Write a manifest and empty files."""
     path.mkdir()
-    files = [{"role": graph.role, "file": f"{graph.role}.tflite"} for graph in fixed.PARTS]
+    files = [entry(graph.role, f"{graph.role}.tflite") for graph in fixed.PARTS]
     about = {"runtime": "litert", "contract": "1", "model": "vit_t", "weights_sha256": "0", "precision": "float32"}
     content = {**about, "points": 6, "frame_hw": [1024, 1024], "files": files, **changes}
     for file in files:
@@ -71,14 +81,17 @@ def test_without_the_runtime_the_command_to_install_is_named(tmp_path: Path, com
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"runtime": "ncnn"}, "it describes other files"),
         ({"contract": "9"}, "it describes other files"),
         ({"points": 0}, "it describes other files"),
         ({"frame_hw": [1024]}, "not enough values"),
         ({"precision": "int4"}, "its precision is 'int4'"),
-        ({"files": [{"role": "encoder", "file": "../encoder.tflite"}]}, "is not the name of a file"),
-        ({"files": [{"role": "encoder", "file": "other.tflite"}]}, "the file other.tflite is missing"),
-        ({"files": [{"role": "encoder", "file": "encoder.tflite"}]}, "it has no image"),
+        ({"files": [entry("encoder", "../encoder.tflite")]}, "is not the name of a file"),
+        ({"files": [entry("encoder", "encoder.tflite", "/etc/hostname")]}, "is not the name of a file"),
+        ({"files": [entry("encoder", "encoder.tflite", "image.tflite", "a/../../b")]}, "is not the name of a file"),
+        ({"files": [entry("encoder", "other.tflite")]}, "the file other.tflite is missing"),
+        ({"files": [entry("encoder", "encoder.tflite", "image.tflite")]}, "the file encoder.tflite is missing"),
+        ({"files": [entry("encoder", "encoder.tflite", sha256="0")]}, "the file encoder.tflite is damaged"),
+        ({"files": [entry("encoder", "encoder.tflite")]}, "it has no decoder"),
         ({"weights_sha256": 3}, "weights_sha256 is not a text"),
         ({"files": 7}, "object is not iterable"),
     ],
@@ -89,22 +102,44 @@ def test_manifests_of_other_files_are_refused(tmp_path: Path, changes: dict[str,
     assert message in str(error.value)
 
 
-def test_a_folder_without_a_manifest_is_refused(tmp_path: Path) -> None:
+def test_the_manifest_says_which_of_the_files_are_opened(tmp_path: Path) -> None:
+    path = folder(tmp_path / "phone")
+    (path / "encoder.onnx").touch()
+    (path / "encoder.param").touch()
+    assert {file.suffix for file in find_export(path)} == {".tflite"}
+    for runtime, suffix in (("ncnn", ".param"), ("tensorrt", ".onnx"), (["ncnn"], ".onnx")):
+        (path / "manifest.json").write_text(json.dumps({"runtime": runtime}))
+        assert {file.suffix for file in find_export(path)} == {suffix}
+    (path / "manifest.json").write_bytes(b"\xff{")
+    assert {file.suffix for file in find_export(path)} == {".onnx"}
+
+
+def test_files_without_a_manifest_are_refused(tmp_path: Path) -> None:
     path = folder(tmp_path / "phone")
     (path / "manifest.json").unlink()
     with pytest.raises(InputError, match=r"manifest must describe an export to LiteRT, got .*No such file"):
         mobilesam.load(path)
     (path / "manifest.json").write_bytes(b"\xff{")
     with pytest.raises(InputError, match="manifest must describe an export to LiteRT"):
+        mobilesam.load(path / "encoder.tflite")
+
+
+def test_what_coreml_wrote_is_not_run(tmp_path: Path, command: Any) -> None:
+    path = folder(tmp_path / "phone", runtime="coreml", files=[])
+    (path / "encoder.mlpackage").mkdir()
+    with pytest.raises(InputError, match="model must be one that this package runs, got an export to CoreML"):
         mobilesam.load(path)
+    done = command("verify", str(path))
+    assert done.code == 1
+    assert "manifest must describe an export to CoreML" in done.err
 
 
 @pytest.mark.torch
 @pytest.mark.parametrize(
     ("options", "code", "message"),
     [
-        (["--to", "ncnn"], 1, "runtime must be one of litert, got 'ncnn'"),
-        (["--to", "litert", "--precision", "int4"], 1, "precision must be one of float32, float16, int8"),
+        (["--to", "tensorrt"], 1, "--to must be one of onnx, litert, openvino, ncnn, coreml, got 'tensorrt'"),
+        (["--to", "litert", "--precision", "int4"], 1, "precision for LiteRT must be one of float32, float16, int8"),
         (["--to", "litert", "--points", "65"], 1, "points must be a whole number from 1 to 64, got 65"),
         (["--to", "litert", "--image-size", "512x512"], 1, "image size must have a longer side of 1024"),
         (["--to", "litert", "--image-size", "700x1024"], 1, "a shorter one that is a multiple of 16, got 700x1024"),
@@ -117,3 +152,42 @@ def test_options_that_cannot_be_used(tmp_path: Path, command: Any, options: list
     assert (done.code, done.out) == (code, "")
     assert message in " ".join(done.err.split())
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.torch
+def test_biases_of_windows_are_those_of_the_network() -> None:
+    import torch
+
+    from mobilesam.export.fixed_modules import FixedAttention
+    from mobilesam.modeling.tiny_vit_sam import Attention
+
+    attention = Attention(24, num_heads=3, window=5)
+    torch.nn.init.normal_(attention.attention_biases)
+    assert torch.equal(FixedAttention(attention).bias(), attention.bias())
+
+
+@pytest.mark.torch
+def test_the_chooser_as_a_module_computes_what_its_graph_does() -> None:
+    import torch
+
+    from mobilesam.export.chooser_graph import make_chooser
+    from mobilesam.export.onnx_module import OnnxModule
+    from mobilesam.masks.choosers import PUBLISHED
+    from mobilesam.onnx.sessions import open_session
+
+    model, _ = make_chooser(PUBLISHED.point, "")
+    session = open_session(model.SerializeToString(), "cpu")
+    module = OnnxModule(model.graph, ["confidences"])
+    random, places = np.random.default_rng(1), np.arange(256, dtype=np.float32)
+    for size in ((300, 400), (1000, 333), (700, 700)):
+        distance = np.hypot(places[None] - 120, places[:, None] - 90)
+        logits = ((random.uniform(2, 60, 4)[:, None, None] - distance) / 2).astype(np.float32)[None]
+        feeds = {
+            "low_res_masks": logits,
+            "iou_predictions": random.uniform(0.3, 1, (1, 4)).astype(np.float32),
+            "point_coords": np.array([[[481, 361], [0, 0]]], np.float32),
+            "orig_im_size": np.array(size, np.float32),
+        }
+        (computed,) = module(*map(torch.from_numpy, feeds.values()))
+        (expected,) = session.run(["confidences"], feeds)
+        assert np.abs(computed.numpy() - expected).max() < 1e-5

@@ -76,6 +76,16 @@ def exported_once(tmp_path_factory):
 
 
 @pytest.mark.weights
+@pytest.mark.parametrize("recipe", ["weights", "dynamic"])
+def test_quantized_files_give_the_masks_of_onnx_runtime(exported_once, tmp_path, recipe):
+    from mobilesam.export.quantize import Recipe, quantize
+
+    quantize(exported_once, tmp_path / "int8", Recipe(recipe))
+    ours, theirs = (predicted(mobilesam.load(tmp_path / "int8", backend=name)) for name in ("openvino", "onnx"))
+    assert lowest_iou(ours, theirs) > (0.9995 if recipe == "weights" else 0.99)
+
+
+@pytest.mark.weights
 @pytest.mark.skipif(not NATIVE, reason="the processor does not compute bfloat16")
 def test_bfloat16_is_near_and_has_its_own_embeddings(expected, onnx_sam):
     model = mobilesam.load(backend="openvino", precision="bfloat16")

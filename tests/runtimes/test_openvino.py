@@ -1,0 +1,59 @@
+"""Export to OpenVINO: in each precision, and with the files of ``mobilesam quantize``."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import mobilesam
+from mobilesam.errors import InputError
+from tests.runtimes import exports
+from tests.runtimes.exports import export, manifest, run
+
+pytestmark = [pytest.mark.torch, pytest.mark.weights, pytest.mark.slow]
+
+
+@pytest.fixture(scope="module")
+def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return export("openvino", tmp_path_factory.mktemp("openvino") / "float32")
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    options = ("--precision", "int8", "--points", "2", "--image-size", "768x1024")
+    return export("openvino", tmp_path_factory.mktemp("openvino") / "int8", *options)
+
+
+def test_float32_files_compute_what_the_network_does(exported: Path, small: Path, torch_sam: Any) -> None:
+    exports.assert_described(exported)
+    exports.assert_described(small, 2)
+    exports.assert_equal_float32(exported)
+    exports.assert_same_masks(exported, torch_sam, "CPU of OpenVINO")
+
+
+def test_the_golden_vectors_are_those_of_the_files(exported: Path, small: Path) -> None:
+    from mobilesam.runtimes import openvino
+
+    for folder in (exported, small):
+        exports.assert_golden(folder, openvino.open_run)
+
+
+def test_eight_bits_are_small_and_verified(small: Path) -> None:
+    assert exports.megabytes(small) < 14
+    done = run("verify", small)
+    assert done.returncode == 0, done.stderr
+    rows = {row["output"]: row for row in manifest(small)["compared"]}
+    assert rows["mask IoU, the mean"]["error"] <= 0.05
+
+
+def test_damage_is_named(small: Path, tmp_path: Path) -> None:
+    damaged = tmp_path / "damaged"
+    shutil.copytree(small, damaged)
+    (damaged / "decoder.bin").unlink()
+    with pytest.raises(InputError, match=r"the file decoder\.bin is missing"):
+        mobilesam.load(damaged)
+    with pytest.raises(InputError, match="device must be cpu or auto for the backend openvino"):
+        mobilesam.load(small, device="cuda")
