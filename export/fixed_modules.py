@@ -108,7 +108,7 @@ class FixedAttention(Attention):
         self.eval()
 
     def bias(self) -> Tensor:
-        return self.window_bias()  # type: ignore[no-any-return]
+        return self.window_bias()
 
 
 class Named(nn.Module):

@@ -38,7 +38,8 @@ TIER_OF = {room: tier for tier, rooms in enumerate(TIERS) for room in rooms}
 # The modules that may import torch, each of which says so where it is missing.
 WITH_TORCH = {
     *("cli.doctor", "image.transform", "masks.device_nms", "runtimes.torch", "weights.checkpoint"),
-    *(f"export.{name}" for name in ("exporter", "fixed_modules", "litert", "templates", "tracing", "wrappers")),
+    *(f"export.{name}" for name in ("exporter", "fixed_modules", "onnx_module", "templates", "tracing", "wrappers")),
+    *(f"export.targets.{name}" for name in ("litert", "traced")),
     *(
         "modeling.common",
         "modeling.image_encoder",

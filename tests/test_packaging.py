@@ -98,7 +98,7 @@ def test_all_has_every_extra() -> None:
     extras = PROJECT["project"]["optional-dependencies"]
     (everything,) = extras["all"]
     # The converter of LiteRT is a large installation, for those who export for phones.
-    assert set(re.findall(r"\w+", everything)) == {"mobilesam", *extras} - {"all", "litert"}
+    assert set(re.findall(r"\w+", everything)) == {"mobilesam", *extras} - {"all", "litert", "coreml", "ncnn"}
 
 
 @pytest.mark.weights

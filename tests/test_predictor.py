@@ -255,7 +255,10 @@ def test_registry_and_builders():
 
 def test_load_refuses_what_is_not_there():
     for arguments, message in [
-        ({"backend": "tensorflow"}, "backend must be one of auto, torch, onnx, openvino, litert, got 'tensorflow'"),
+        (
+            {"backend": "tensorflow"},
+            "backend must be one of auto, torch, onnx, openvino, litert, ncnn, got 'tensorflow'",
+        ),
         ({"device": "tpu"}, "device must be one of auto, cpu, cuda, mps, got 'tpu'"),
         ({"threads": 0}, "threads must be a positive whole number, got 0"),
         ({"model": "mobile_san"}, "model must be one of .*did you mean 'mobile_sam'"),

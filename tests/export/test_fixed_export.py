@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 import mobilesam
+from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
 from mobilesam.errors import InputError, MissingDependencyError
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.loading import find_export
-from mobilesam.onnx import fixed
+from mobilesam.onnx import contract, fixed
 from mobilesam.prompts import arrays
 from tests.conftest import ROOT
 
@@ -45,25 +46,55 @@ def folder(path: Path, **changes: Any) -> Path:
     return path
 
 
-def test_the_constants_of_the_guide_are_those_of_the_package() -> None:
-    (listing,) = re.findall(r"```kotlin\n(.*?)```", GUIDE, re.DOTALL)
+LABELS = {
+    "BACKGROUND": arrays.BACKGROUND,
+    "FOREGROUND": arrays.FOREGROUND,
+    "BOX_UPPER_LEFT": arrays.BOX_START,
+    "BOX_LOWER_RIGHT": arrays.BOX_END,
+    "PADDING": arrays.PADDING,
+    "ABSENT": arrays.ABSENT,
+}
+
+
+@pytest.mark.parametrize(
+    ("language", "vector", "label"),
+    [
+        ("kotlin", r"val {} = floatArrayOf\((.*)\)", r"const val (\w+) = (-?\d)f"),
+        ("swift", r"let {}: \[Float\] = \[(.*)\]", r"let (\w+): Float = (-?\d)"),
+    ],
+)
+def test_the_constants_of_the_guide_are_those_of_the_package(language: str, vector: str, label: str) -> None:
+    (listing,) = re.findall(rf"```{language}\n(.*?)```", GUIDE, re.DOTALL)
     for name, values in (("mean", PIXEL_MEAN), ("std", PIXEL_STD)):
-        numbers = re.search(rf"val {name} = floatArrayOf\((.*)\)", listing)
+        numbers = re.search(vector.format(name), listing)
         assert numbers
         assert tuple(float(number.strip().removesuffix("f")) for number in numbers[1].split(",")) == values
-    labels = {name: float(value) for name, value in re.findall(r"const val (\w+) = (-?\d)f", listing)}
-    assert labels == {
-        "BACKGROUND": arrays.BACKGROUND,
-        "FOREGROUND": arrays.FOREGROUND,
-        "BOX_UPPER_LEFT": arrays.BOX_START,
-        "BOX_LOWER_RIGHT": arrays.BOX_END,
-        "PADDING": arrays.PADDING,
-        "ABSENT": arrays.ABSENT,
+    labels = {name.replace("_", "").upper(): float(value) for name, value in re.findall(label, listing)}
+    assert labels == {name.replace("_", ""): value for name, value in LABELS.items()}
+
+
+def test_the_constants_of_the_cpp_example_are_those_of_the_package() -> None:
+    source = (ROOT / "docs" / "examples" / "segment.cpp").read_text()
+    numbers = {name: float(value) for name, value in re.findall(r"\bk(\w+) = (-?\d+)", source)}
+    assert numbers == {
+        "Frame": contract.IMAGE_SIZE,
+        "Masks": len(ALL_MASKS),
+        "Logits": contract.LOGITS_SIZE,
+        "Foreground": arrays.FOREGROUND,
+        "BoxUpperLeft": arrays.BOX_START,
+        "BoxLowerRight": arrays.BOX_END,
+        "Padding": arrays.PADDING,
+        "Threshold": MASK_THRESHOLD,
     }
-    for graph in fixed.graphs(6, (1024, 1024)).values():
-        for value in (*graph.inputs, *graph.outputs):
-            if f"| `{graph.role}.tflite` |" in GUIDE and f"`{value.name}` (" in GUIDE:
-                assert f"`{value.name}` ({', '.join(map(str, value.shape))})" in GUIDE
+
+
+def test_the_shapes_of_the_guide_are_those_of_the_graphs() -> None:
+    named = re.findall(r"`(\w+)` \(([\d, ]+)\)", GUIDE)
+    assert len(named) > 6
+    graphs = fixed.graphs(6, (1024, 1024)).values()
+    shapes = {value.name: value.shape for graph in graphs for value in (*graph.inputs, *graph.outputs)}
+    for name, shape in named:
+        assert ", ".join(map(str, shapes[name])) == shape
 
 
 @without_litert

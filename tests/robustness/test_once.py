@@ -190,5 +190,5 @@ def test_nothing_is_there_for_tests_alone() -> None:
     assert unused == [
         ("modeling.image_encoder", "add_decomposed_rel_pos"),  # of SAM's
         *(("modeling.tiny_vit_sam", "ConvLayer"), ("modeling.tiny_vit_sam", "BasicLayer")),  # of the reference's
-        *((f"runtimes.{name}", "open_model") for name in ("litert", "onnx", "openvino", "torch")),
+        *((f"runtimes.{name}", "open_model") for name in ("coreml", "litert", "ncnn", "onnx", "openvino", "torch")),
     ]
