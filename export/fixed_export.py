@@ -30,6 +30,7 @@ from mobilesam.masks import choosers
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
 from mobilesam.onnx import contract, fixed, fixed_folder
+from mobilesam.onnx.fixed_folder import OpenRun
 from mobilesam.prompts import arrays as prompts
 from mobilesam.runtimes import EXPORTED
 
@@ -62,7 +63,7 @@ class FixedPlan:
     frame_hw: tuple[int, int] = (contract.IMAGE_SIZE, contract.IMAGE_SIZE)
 
     def __post_init__(self) -> None:
-        precisions = target(self.runtime).PRECISIONS
+        precisions = target(self.runtime).precisions
         if self.precision not in precisions:
             title = fixed_folder.TITLES[self.runtime]
             raise InputError(unknown_name(f"precision for {title}", str(self.precision), precisions))
@@ -112,13 +113,13 @@ def export_fixed(
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", "call model.eval()"))
     own = choosers.content_of(sam.choosers, TorchSam(sam).weights_id)
     others = {GOLDEN: b""} | ({} if own is None else {choosers.NAME: own})
-    refuse_files(folder, [*(f"{role}{EXPORTED[plan.runtime]}" for role in converter.ROLES), *others], force=force)
+    refuse_files(folder, [*(f"{role}{EXPORTED[plan.runtime]}" for role in converter.roles), *others], force=force)
     converter.require()
     on_cpu = copy.deepcopy(sam).float().cpu()
     reference = TorchSam(on_cpu)
     files: dict[str, bytes] = {}
     entries = []
-    for module in modules(on_cpu, plan.points, plan.frame_hw, converter.ROLES):
+    for module in modules(on_cpu, plan.points, plan.frame_hw, converter.roles):
         role = module.graph.role
         say(f"converting {role}")
         # The chooser is small, and compares distances in pixels.
@@ -146,7 +147,7 @@ def export_fixed(
     rows: list[Row] = []
     if converter.open_run:
         say("comparing with the network")
-        rows = _compared(files, about, reference)
+        rows = _compared(files, about, reference, converter.open_run)
         about["compared"] = [row._asdict() for row in rows]
     for name, content in (files | others).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -155,7 +156,7 @@ def export_fixed(
     return rows
 
 
-def _compared(files: Files, about: dict[str, Any], reference: TorchSam) -> list[Row]:
+def _compared(files: Files, about: dict[str, Any], reference: TorchSam, open_run: OpenRun) -> list[Row]:
     """Return how files compare with the network.
 
     Raises:
@@ -164,8 +165,7 @@ def _compared(files: Files, about: dict[str, Any], reference: TorchSam) -> list[
     with tempfile.TemporaryDirectory() as temporary:
         for name, content in (files | {MANIFEST: json.dumps(about).encode()}).items():
             (Path(temporary) / name).write_bytes(content)
-        folder = fixed_folder.read(Path(temporary), about["runtime"])
-        rows = verify_fixed(folder, target(folder.runtime).open_run, reference)
+        rows = verify_fixed(fixed_folder.read(Path(temporary), about["runtime"]), open_run, reference)
     for row in rows:
         if not row.passed:
             raise ExportError(

@@ -1,23 +1,17 @@
-"""The runtimes that graphs of fixed shapes are converted to, one module each under its name.
-
-A module has these names:
-
-    PRECISIONS   of the weights that it can write
-    ROLES        of the graphs that it writes
-    require()    raises MissingDependencyError if the converter is not installed
-    convert(module, precision)   returns the files of a graph: their contents by what follows the role in their names
-    operators(files)             returns what the files are made of
-    open_run     of :class:`mobilesam.onnx.fixed_folder.FixedFolder`, or None if the files are not run
-"""
+"""The runtimes that graphs of fixed shapes are converted to: one module each under its name, with a TARGET."""
 
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
 
 from mobilesam.errors import ExportError, InputError, unknown_name
-from mobilesam.onnx.fixed_folder import TITLES
+from mobilesam.onnx import fixed
+from mobilesam.onnx.fixed_folder import PRECISIONS, TITLES, OpenRun
+
+if TYPE_CHECKING:
+    from mobilesam.export.fixed_modules import Named
 
 Files = Mapping[str, bytes]
 NAMES = tuple(TITLES)
@@ -31,15 +25,35 @@ class Operators(NamedTuple):
     largest_rank: int
 
 
-def target(name: str) -> Any:
-    """Return the module of a runtime.
+class Target(NamedTuple):
+    """How graphs are converted to the files of a runtime.
+
+    require: raises MissingDependencyError if the converter is not installed.
+    convert: returns the files of a module in a precision, by what follows the role in their names.
+    operators: returns what such files are made of.
+    open_run: of :meth:`mobilesam.onnx.fixed_folder.FixedFolder.opener`, or None if the files are not run.
+    precisions: of the weights, those that can be written.
+    roles: of the graphs that are written.
+    """
+
+    require: Callable[[], None]
+    convert: Callable[[Named, str], Files]
+    operators: Callable[[Files], Operators]
+    open_run: OpenRun | None
+    precisions: tuple[str, ...] = PRECISIONS
+    roles: tuple[str, ...] = fixed.ROLES
+
+
+def target(name: str) -> Target:
+    """Return the target of a runtime.
 
     Raises:
         InputError: there is none of this name.
     """
     if name not in NAMES:
         raise InputError(unknown_name("runtime", name, NAMES))
-    return importlib.import_module(f"mobilesam.export.targets.{name}")
+    made: Target = importlib.import_module(f"mobilesam.export.targets.{name}").TARGET
+    return made
 
 
 def refuse_ranks(role: str, used: Operators) -> None:

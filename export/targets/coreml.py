@@ -12,13 +12,9 @@ import numpy as np
 
 from mobilesam.errors import ExportError, missing_dependency
 from mobilesam.export.fixed_modules import Named
-from mobilesam.export.targets import Files, Operators, refuse_ranks
+from mobilesam.export.targets import Files, Operators, Target, refuse_ranks
 from mobilesam.export.targets.traced import quiet, trace
-from mobilesam.onnx import fixed
-from mobilesam.onnx.fixed_folder import PRECISIONS as PRECISIONS
 
-ROLES = tuple(graph.role for graph in fixed.PARTS)
-open_run = None
 _SUFFIX = ".mlpackage"
 _SMALLEST = 2048  # Weights with fewer elements stay in float32.
 _NODES_TO_ANGLES = 8
@@ -37,7 +33,7 @@ def convert(module: Named, precision: str) -> Files:
     """Return the package of a module, with the names of its graph.
 
     Args:
-        precision: one of PRECISIONS. "float16" is that of weights and activations, but for position embeddings; with
+        precision: "float16" is that of weights and activations, but for position embeddings; with
             "int8" weights are int8, and activations float16.
 
     Raises:
@@ -66,8 +62,8 @@ def convert(module: Named, precision: str) -> Files:
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{_SUFFIX}"
             converted.save(str(path))
-            found = (file for file in sorted(path.rglob("*")) if file.is_file())
-            files = {f"{_SUFFIX}/{file.relative_to(path).as_posix()}": file.read_bytes() for file in found}
+            saved = (file for file in sorted(path.rglob("*")) if file.is_file())
+            files = {f"{_SUFFIX}/{file.relative_to(path).as_posix()}": file.read_bytes() for file in saved}
     _check(module, files)
     refuse_ranks(module.graph.role, operators(files))
     return files
@@ -117,3 +113,6 @@ def _leads_to_angles(operation: Any, depth: int) -> bool:
         return True
     children = [child for output in operation.outputs for child in output.child_ops]
     return depth > 0 and bool(children) and all(_leads_to_angles(child, depth - 1) for child in children)
+
+
+TARGET = Target(require=require, convert=convert, operators=operators, open_run=None)

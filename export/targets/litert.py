@@ -11,13 +11,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from mobilesam.errors import ExportError, missing_dependency
 from mobilesam.export.fixed_modules import Named
-from mobilesam.export.targets import Files, Operators, refuse_ranks
+from mobilesam.export.targets import Files, Operators, Target, refuse_ranks
 from mobilesam.export.targets.traced import quiet
-from mobilesam.onnx import fixed
-from mobilesam.onnx.fixed_folder import PRECISIONS as PRECISIONS
-from mobilesam.runtimes.litert import open_run as open_run
+from mobilesam.runtimes.litert import open_run
 
-ROLES = tuple(graph.role for graph in fixed.PARTS)
 # GPU delegates of phones refuse these.
 REFUSED = ("BROADCAST_TO", "GATHER_ND", "TRANSPOSE_CONV")
 _SUFFIX = ".tflite"
@@ -40,7 +37,7 @@ def convert(module: Named, precision: str) -> Files:
     """Return the file of a module, whose signature has the names of its graph.
 
     Args:
-        precision: one of PRECISIONS, of the weights; activations are float32.
+        precision: of the weights; activations are float32.
 
     Raises:
         ExportError: the file has an operator, or a tensor of a rank, that the GPUs of phones refuse.
@@ -106,3 +103,6 @@ def operators(files: Files) -> Operators:
     counts = Counter(each["op_name"] for each in interpreter._get_ops_details())
     ranks = [len(each["shape"]) for each in interpreter.get_tensor_details()]
     return Operators(dict(sorted(counts.items())), max(ranks))
+
+
+TARGET = Target(require=require, convert=convert, operators=operators, open_run=open_run)

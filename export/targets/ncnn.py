@@ -9,12 +9,10 @@ from pathlib import Path
 
 from mobilesam.errors import ExportError, missing_dependency
 from mobilesam.export.fixed_modules import Named
-from mobilesam.export.targets import LARGEST_RANK, Files, Operators
+from mobilesam.export.targets import LARGEST_RANK, Files, Operators, Target
 from mobilesam.export.targets.traced import trace
-from mobilesam.runtimes.ncnn import open_run as open_run
+from mobilesam.runtimes.ncnn import open_run
 
-PRECISIONS = ("float32", "float16")
-ROLES = ("encoder", "decoder")
 _PARAM, _BIN = ".param", ".bin"
 
 
@@ -31,7 +29,7 @@ def convert(module: Named, precision: str) -> Files:
     """Return the operators and the weights of a module; its blobs are in0, in1 ... and out0, out1 ..., by their places.
 
     Args:
-        precision: one of PRECISIONS, of the weights.
+        precision: of the weights.
 
     Raises:
         ExportError: the converter failed, or left operators that ncnn does not have.
@@ -61,3 +59,13 @@ def operators(files: Files) -> Operators:
     """Return what the files are made of; ncnn has no tensors of a larger rank."""
     lines = files[_PARAM].decode().splitlines()[2:]
     return Operators(dict(sorted(Counter(line.split()[0] for line in lines).items())), LARGEST_RANK)
+
+
+TARGET = Target(
+    require=require,
+    convert=convert,
+    operators=operators,
+    open_run=open_run,
+    precisions=("float32", "float16"),
+    roles=("encoder", "decoder"),
+)

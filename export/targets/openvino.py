@@ -12,13 +12,10 @@ import numpy as np
 from mobilesam.arrays import Array, FloatArray
 from mobilesam.errors import missing_dependency
 from mobilesam.export.fixed_modules import Named
-from mobilesam.export.targets import Files, Operators
+from mobilesam.export.targets import Files, Operators, Target
 from mobilesam.export.targets.traced import quiet, trace
-from mobilesam.onnx import fixed
-from mobilesam.onnx.fixed_folder import PRECISIONS as PRECISIONS
-from mobilesam.runtimes.openvino import open_run as open_run
+from mobilesam.runtimes.openvino import open_run
 
-ROLES = tuple(graph.role for graph in fixed.PARTS)
 _XML, _BIN = ".xml", ".bin"
 _SMALLEST = 2048  # Weights with fewer elements, among them those of position embeddings, stay in float32.
 
@@ -35,7 +32,7 @@ def convert(module: Named, precision: str) -> Files:
     """Return the network and the weights of a module, with the names of its graph.
 
     Args:
-        precision: one of PRECISIONS, of the weights; activations are float32.
+        precision: of the weights; activations are float32.
     """
     import openvino
 
@@ -100,3 +97,6 @@ def _output_axis(target: Any, rank: int) -> int:
     first = target.get_index() == 0
     transposed = node.get_attributes()["transpose_a" if first else "transpose_b"]
     return rank - 2 if first != transposed else rank - 1
+
+
+TARGET = Target(require=require, convert=convert, operators=operators, open_run=open_run)

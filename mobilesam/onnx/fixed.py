@@ -25,6 +25,7 @@ CHOOSER = replace(contract.CHOOSER, outputs=contract.CHOOSER.outputs[-1:])
 PARTS = (contract.ENCODER, *contract.SPLIT_DECODER, contract.decoder(low_res_only=True), CHOOSER)
 
 _OF_ALL = ("has_mask_input", "orig_im_size")  # vectors, which prompts share
+ROLES = tuple(graph.role for graph in PARTS)
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
 

@@ -80,8 +80,8 @@ def test_masks_are_those_of_python(folder: Path, exported: Path, torch_sam, name
     predictor = mobilesam.SamPredictor(torch_sam)
     predictor.set_image(read_image(folder / f"{name}.png"))
     kind, *numbers = prompt
-    asked = {"box": numbers} if kind == "box" else {"point_coords": [numbers], "point_labels": [1]}
-    masks, scores, _ = predictor.predict(**asked, multimask_output=kind == "point")
+    requested = {"box": numbers} if kind == "box" else {"point_coords": [numbers], "point_labels": [1]}
+    masks, scores, _ = predictor.predict(**requested, multimask_output=kind == "point")
     mask, wanted = np.array(Image.open(folder / "mask.png")) > 0, masks[scores.argmax()]
     assert (mask & wanted).sum() >= 0.99 * (mask | wanted).sum()
     assert float(done.stdout.removeprefix("predicted IoU ")) == pytest.approx(scores.max(), abs=0.01)

@@ -173,7 +173,8 @@ def names_used(path: Path) -> set[tuple[str, str]]:
 def test_nothing_is_there_for_tests_alone() -> None:
     """Every name at the top of a module is used by the package itself.
 
-    Commands are registered by a decorator, and ``open_model`` of a runtime is found by the name of its module.
+    Commands are registered by a decorator, and ``open_model`` of a runtime and ``TARGET`` of a converter
+    are known by the names of their modules.
     """
     used = set().union(*map(names_used, MODULES.values()))
     unused = []
@@ -191,4 +192,5 @@ def test_nothing_is_there_for_tests_alone() -> None:
         ("modeling.image_encoder", "add_decomposed_rel_pos"),  # of SAM's
         *(("modeling.tiny_vit_sam", "ConvLayer"), ("modeling.tiny_vit_sam", "BasicLayer")),  # of the reference's
         *((f"runtimes.{name}", "open_model") for name in ("coreml", "litert", "ncnn", "onnx", "openvino", "torch")),
+        *((f"export.targets.{name}", "TARGET") for name in ("coreml", "litert", "ncnn", "openvino")),
     ]
