@@ -41,7 +41,6 @@ _TOLERANCES = {
     "float16": {"image_embeddings": 0.01, "low_res_masks": 1.0, "iou_predictions": 0.05},
     "int8": {"image_embeddings": 0.1, "low_res_masks": 8.0, "iou_predictions": 0.3},
 }
-_MOST_POINTS = 64
 _NOT_RUN = "converted, not run"
 
 
@@ -67,11 +66,11 @@ class FixedPlan:
         if self.precision not in precisions:
             title = fixed_folder.TITLES[self.runtime]
             raise InputError(unknown_name(f"precision for {title}", str(self.precision), precisions))
-        if isinstance(self.points, bool) or not isinstance(self.points, int) or not 1 <= self.points <= _MOST_POINTS:
-            remedy = "leave it out for 6"
-            raise InputError(sentence("points", f"be a whole number from 1 to {_MOST_POINTS}", self.points, remedy))
+        if type(self.points) is not int or not 1 <= self.points <= fixed.MOST_POINTS:
+            requirement = f"be a whole number from 1 to {fixed.MOST_POINTS}"
+            raise InputError(sentence("points", requirement, self.points, "leave it out for 6"))
         side, patch = contract.IMAGE_SIZE, contract.IMAGE_SIZE // contract.GRID_SIZE
-        if max(self.frame_hw) != side or any(each < patch or each % patch for each in self.frame_hw):
+        if not fixed.is_frame(self.frame_hw):
             actual = "x".join(map(str, self.frame_hw))
             requirement = f"have a longer side of {side} and a shorter one that is a multiple of {patch}"
             raise InputError(sentence("image size", requirement, actual, f"use {side}x{side}, or 768x{side}"))

@@ -18,6 +18,7 @@ from mobilesam.errors import InputError, sentence
 from mobilesam.onnx import contract
 from mobilesam.prompts.arrays import ABSENT
 
+MOST_POINTS = 64  # of a prompt, that a graph can have slots for
 BLOCK_ROWS = 16  # of the token grid that are upscaled in a call
 EXTRA_SLOTS = 2  # for the corners of a box, or the padding point of a prompt without one
 # The chooser returns its confidence in each mask; the mask to keep is that of the largest.
@@ -28,6 +29,12 @@ _OF_ALL = ("has_mask_input", "orig_im_size")  # vectors, which prompts share
 ROLES = tuple(graph.role for graph in PARTS)
 
 Run = Callable[[Mapping[str, Array]], Mapping[str, Array]]
+
+
+def is_frame(frame_hw: tuple[int, int]) -> bool:
+    """Return whether the encoder can have frames of a size: a longer side of the model frame, both of whole patches."""
+    side, patch = contract.IMAGE_SIZE, contract.IMAGE_SIZE // contract.GRID_SIZE
+    return max(frame_hw) == side and all(each >= patch and each % patch == 0 for each in frame_hw)
 
 
 def graphs(points: int, frame_hw: tuple[int, int]) -> dict[str, contract.Graph]:

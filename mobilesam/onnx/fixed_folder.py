@@ -73,8 +73,10 @@ def read(folder: Path, runtime: str) -> FixedFolder:
         about = json.loads(read_bytes(path, MAX_TEXT_BYTES))
         points, (height, width) = about["points"], about["frame_hw"]
         known = about["runtime"] == runtime and str(about["contract"]) == str(contract.VERSION)
-        if not known or not all(isinstance(each, int) and each > 0 for each in (points, height, width)):
+        if not known or not all(type(each) is int for each in (points, height, width)):
             raise ValueError("it describes other files")
+        if not (1 <= points <= fixed.MOST_POINTS and fixed.is_frame((height, width))):
+            raise ValueError(f"{points} points and images of {height}x{width} are impossible")
         files = {str(each["role"]): folder / _checked(folder, each) for each in about["files"]}
         for role in NEEDED:
             if role not in files:

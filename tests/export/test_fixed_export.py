@@ -113,7 +113,11 @@ def test_without_the_runtime_the_command_to_install_is_named(tmp_path: Path, com
     ("changes", "message"),
     [
         ({"contract": "9"}, "it describes other files"),
-        ({"points": 0}, "it describes other files"),
+        ({"points": 0}, "0 points and images of 1024x1024 are impossible"),
+        ({"points": True}, "it describes other files"),
+        ({"points": 10**9}, "1000000000 points and images of 1024x1024 are impossible"),
+        ({"frame_hw": [1024, 10**9]}, "6 points and images of 1024x1000000000 are impossible"),
+        ({"frame_hw": [1024, 1000]}, "6 points and images of 1024x1000 are impossible"),
         ({"frame_hw": [1024]}, "not enough values"),
         ({"precision": "int4"}, "its precision is 'int4'"),
         ({"files": [entry("encoder", "../encoder.tflite")]}, "is not the name of a file"),

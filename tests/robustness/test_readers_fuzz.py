@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import copy
 import functools
+import hashlib
 import io
 import json
 import random
@@ -39,6 +40,7 @@ from mobilesam.formats.yolo import read_yolo, write_yolo
 from mobilesam.image.read import count_frames, read_image
 from mobilesam.masks import choosers
 from mobilesam.model import Embedding
+from mobilesam.onnx import fixed_folder
 from mobilesam.prompts.file import ObjectPrompt, PromptFile, dump, read_prompts
 from mobilesam.weights import checkpoint, tensor_files
 from tests.automatic.color_model import ColorModel
@@ -168,6 +170,24 @@ def read_dataset(path: Path) -> None:
         read_prompts_or_coco(results, path)
 
 
+PART = {"file": "encoder.tflite", "sha256": "0" * 64}
+ENCODER = {"role": "encoder", "file": "encoder.tflite", "parts": [PART]}
+EXPORT = {
+    **{"runtime": "litert", "contract": "1", "model": "vit_t", "weights_sha256": "0", "precision": "int8"},
+    **{"points": 6, "frame_hw": [1024, 768], "files": [ENCODER, {**ENCODER, "role": "decoder"}]},
+}
+
+
+def read_export(path: Path) -> None:
+    """Read a manifest of fixed graphs, in a folder with a file that it names, whose digest may be right."""
+    with tempfile.TemporaryDirectory() as folder:
+        (Path(folder) / "encoder.tflite").write_bytes(b"")
+        content = path.read_bytes().replace(b"0" * 64, hashlib.sha256(b"").hexdigest().encode())
+        (Path(folder) / "manifest.json").write_bytes(content)
+        fixed_folder.runtime_of(Path(folder))
+        fixed_folder.read(Path(folder), "litert")
+
+
 CAT = ObjectPrompt(((1.0, 2.0), (3.0, 4.0)), (1, 0), (0, 0, 9, 9), "cat")
 JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
     "coco": (lambda path: write_coco(path, [LABELLED]), coco_everywhere),
@@ -180,6 +200,7 @@ JSON: dict[str, tuple[Callable[[Path], object], Callable[[Path], object]]] = {
         lambda path: path.write_text(dump(PromptFile({"a.png": (CAT,), "b.png": (CAT, ObjectPrompt(box=CAT.box))}))),
         read_prompts,
     ),
+    "manifest of an export": (functools.partial(write_json, content=EXPORT), read_export),
     "results list": (functools.partial(write_json, content=DETECTIONS), read_boxes),
     "dataset": (functools.partial(write_json, content=DATASET), read_dataset),
     "coco boxes": (functools.partial(write_json, content=DATASET), read_boxes),
