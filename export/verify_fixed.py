@@ -46,9 +46,9 @@ def verify_fixed(folder: FixedFolder, open_run: OpenRun, reference: MaskModel) -
     """
     open_role, frame_hw = folder.opener(open_run), folder.frame_hw
     sessions = {role: open_role(role, None) for role in folder.files}
-    split = [sessions[graph.role] for graph in contract.SPLIT_DECODER if graph.role in sessions]
-    decoders = [Decoder(SplitDecoder(*split))] if split else []
-    decoders.append(Decoder(SamDecoder(sessions["decoder"])))
+    decoders = [Decoder(SamDecoder(sessions["decoder"]))]
+    if all(graph.role in sessions for graph in contract.SPLIT_DECODER):
+        decoders.append(Decoder(SplitDecoder(*(sessions[graph.role] for graph in contract.SPLIT_DECODER))))
     is_square = frame_hw[0] == frame_hw[1]
     images = {shape: synthetic_image(shape) for shape in SHAPES} if is_square else {"frame": frame_image(frame_hw)}
 

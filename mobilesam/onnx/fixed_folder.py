@@ -81,6 +81,8 @@ def read(folder: Path, runtime: str) -> FixedFolder:
         for role in NEEDED:
             if role not in files:
                 raise ValueError(f"it has no {role}")
+        if unknown := sorted(files.keys() - set(fixed.ROLES)):
+            raise ValueError(f"it has a graph named {unknown[0]!r}")
         for key in _METADATA:
             if not isinstance(about[key], str):
                 raise ValueError(f"{key} is not a text")

@@ -127,6 +127,10 @@ def test_without_the_runtime_the_command_to_install_is_named(tmp_path: Path, com
         ({"files": [entry("encoder", "encoder.tflite", "image.tflite")]}, "the file encoder.tflite is missing"),
         ({"files": [entry("encoder", "encoder.tflite", sha256="0")]}, "the file encoder.tflite is damaged"),
         ({"files": [entry("encoder", "encoder.tflite")]}, "it has no decoder"),
+        (
+            {"files": [entry(role, "encoder.tflite") for role in ("encoder", "decoder", "tracker")]},
+            "it has a graph named 'tracker'",
+        ),
         ({"weights_sha256": 3}, "weights_sha256 is not a text"),
         ({"files": 7}, "object is not iterable"),
     ],
