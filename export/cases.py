@@ -55,15 +55,16 @@ def frame_image(frame_hw: tuple[int, int]) -> UInt8Array:
 
 
 def cases(shape: str, counts: Sequence[int] = COUNTS, size_hw: tuple[int, int] | None = None) -> Iterator[Case]:
-    """Yield prompts for an image: some numbers of points, at most 9, a box, a box with a point, and an earlier mask.
+    """Yield prompts for an image: some numbers of points, a box, a box with a point, and an earlier mask.
 
     Args:
         shape: one of SHAPES, or any name with ``size_hw``, the (height, width) of the image.
     """
     height, width = size_hw or SHAPES[shape]
     generator = np.random.default_rng(len(shape) + 100)
-    points = generator.random((9, 2)) * (width, height)
-    labels = np.array([1, 1, 0, 1, 0, 1, 1, 0, 1])
+    most = max(*counts, *COUNTS)
+    points = generator.random((most, 2)) * (width, height)
+    labels = np.resize([1, 1, 0, 1, 0, 1, 1, 0, 1], most)
     for count in counts:
         yield Case(
             "1 point" if count == 1 else f"{count} points",

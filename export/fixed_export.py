@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import hashlib
-import io
 import json
 import tempfile
 from collections.abc import Callable
@@ -12,35 +11,23 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mobilesam._version import __version__
-from mobilesam.arrays import Array
-from mobilesam.config import ALL_MASKS, MASK_THRESHOLD, EncoderConfig
-from mobilesam.errors import ExportError, InputError, sentence, unknown_name
-from mobilesam.export.cases import frame_image
+from mobilesam.config import EncoderConfig
+from mobilesam.errors import ExportError, InputError, MobileSamError, sentence, unknown_name
+from mobilesam.export import fixed_contract
 from mobilesam.export.compare import Row
 from mobilesam.export.fixed_modules import Named, modules
 from mobilesam.export.manifest import MANIFEST, refuse_files
-from mobilesam.export.targets import Files, Operators, target
+from mobilesam.export.targets import Files, Operators, Target, target
 from mobilesam.export.verify_fixed import verify_fixed
 from mobilesam.files import write_bytes
-from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD, encoder_input
 from mobilesam.masks import choosers
 from mobilesam.modeling import Sam
 from mobilesam.modeling.torch_sam import TorchSam
 from mobilesam.onnx import contract, fixed, fixed_folder
 from mobilesam.onnx.fixed_folder import OpenRun
-from mobilesam.prompts import arrays as prompts
 from mobilesam.runtimes import EXPORTED
 
-GOLDEN = "golden.npz"
-# Largest differences of a self-test on the golden inputs from the outputs, which are those of the network.
-_TOLERANCES = {
-    "float32": {"image_embeddings": 1e-3, "low_res_masks": 0.05, "iou_predictions": 1e-3},
-    "float16": {"image_embeddings": 0.01, "low_res_masks": 1.0, "iou_predictions": 0.05},
-    "int8": {"image_embeddings": 0.1, "low_res_masks": 8.0, "iou_predictions": 0.3},
-}
 _NOT_RUN = "converted, not run"
 
 
@@ -110,23 +97,27 @@ def export_fixed(
         raise InputError(sentence("model", requirement, sam.config.name, remedy))
     if sam.training:
         raise ExportError(sentence("model", "be in eval mode to be exported", "training mode", "call model.eval()"))
-    own = choosers.content_of(sam.choosers, TorchSam(sam).weights_id)
-    others = {GOLDEN: b""} | ({} if own is None else {choosers.NAME: own})
-    refuse_files(folder, [*(f"{role}{EXPORTED[plan.runtime]}" for role in converter.roles), *others], force=force)
+    weights_id = TorchSam(sam).weights_id
+    own = choosers.content_of(sam.choosers, weights_id)
+    others = {fixed_contract.GOLDEN: b""} | ({} if own is None else {choosers.NAME: own})
+    # A chooser of other weights would choose wrongly.
+    roles = [role for role in converter.roles if role != fixed.CHOOSER.role or sam.choosers.point.knows(weights_id)]
+    names = [role + suffix for role in roles for suffix in converter.suffixes]
+    refuse_files(folder, [*names, *others], force=force)
     converter.require()
     on_cpu = copy.deepcopy(sam).float().cpu()
     reference = TorchSam(on_cpu)
     files: dict[str, bytes] = {}
     entries = []
-    for module in modules(on_cpu, plan.points, plan.frame_hw, converter.roles):
+    for module in modules(on_cpu, plan.points, plan.frame_hw, roles):
         role = module.graph.role
         say(f"converting {role}")
         # The chooser is small, and compares distances in pixels.
-        made = converter.convert(module, plan.precision if role != fixed.CHOOSER.role else "float32")
-        used = converter.operators(made)
+        made, used = _converted(converter, module, plan.precision if role != fixed.CHOOSER.role else "float32")
         entries.append(_entry(module, EXPORTED[plan.runtime], made, used))
         files |= {role + suffix: content for suffix, content in made.items()}
-    others[GOLDEN] = _golden(reference, plan)
+    chooses = fixed.CHOOSER.role in roles
+    others[fixed_contract.GOLDEN] = fixed_contract.golden(reference, plan.points, plan.frame_hw, choose=chooses)
     about: dict[str, Any] = {
         "version": 1,
         "runtime": plan.runtime,
@@ -137,10 +128,10 @@ def export_fixed(
         "points": plan.points,
         "frame_hw": list(plan.frame_hw),
         "mobilesam": __version__,
-        "preprocessing": _preprocessing(plan),
-        "prompts": _prompt_rules(plan),
+        "preprocessing": fixed_contract.preprocessing(plan.frame_hw),
+        "prompts": fixed_contract.prompt_rules(plan.points),
         "files": entries,
-        "golden": {"file": GOLDEN, "tolerances": _TOLERANCES[plan.precision]},
+        "golden": {"file": fixed_contract.GOLDEN, "tolerances": fixed_contract.TOLERANCES[plan.precision]},
         "compared": _NOT_RUN,
     }
     rows: list[Row] = []
@@ -149,10 +140,28 @@ def export_fixed(
         rows = _compared(files, about, reference, converter.open_run)
         about["compared"] = [row._asdict() for row in rows]
     for name, content in (files | others).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
         write_bytes(folder / name, content, force=force)
     write_bytes(folder / MANIFEST, json.dumps(about, indent=2).encode() + b"\n", force=force)
     return rows
+
+
+def _converted(converter: Target, module: Named, precision: str) -> tuple[Files, Operators]:
+    """Return the files of a graph, and what they are made of.
+
+    Raises:
+        ExportError: the converter failed.
+    """
+    try:
+        files = converter.convert(module, precision)
+        return files, converter.operators(files)
+    except MobileSamError:
+        raise
+    except Exception as error:  # converters raise what they like, among it errors of libraries that do not load
+        reason = (str(error).strip().splitlines() or [""])[0][:300]
+        raise ExportError(
+            f"The converter failed on {module.graph.role!r}: {type(error).__name__}: {reason}. Install another release "
+            "of it into an environment of its own; mobilesam doctor shows the versions."
+        ) from error
 
 
 def _compared(files: Files, about: dict[str, Any], reference: TorchSam, open_run: OpenRun) -> list[Row]:
@@ -189,61 +198,3 @@ def _entry(module: Named, suffix: str, files: Files, used: Operators) -> dict[st
     size = sum(map(len, files.values()))
     made_of = {"operators": used.counts, "largest_rank": used.largest_rank}
     return {"file": role + suffix, "role": role, "size": size, "parts": parts, **values, **made_of}
-
-
-def _preprocessing(plan: FixedPlan) -> dict[str, Any]:
-    """Return how an app makes the input of the encoder, in order."""
-    return {
-        "channels": "RGB",
-        "resize": f"longer side to {contract.IMAGE_SIZE}, bilinear with antialiasing, sides rounded to the nearest",
-        "normalize": "(pixel - mean) / std, pixels in 0..255",
-        "mean": PIXEL_MEAN,
-        "std": PIXEL_STD,
-        "padding": f"zeros to the right and below, to {plan.frame_hw[0]}x{plan.frame_hw[1]}, after normalization",
-        "layout": "NCHW",
-    }
-
-
-def _prompt_rules(plan: FixedPlan) -> dict[str, Any]:
-    """Return how an app fills the slots of a prompt."""
-    return {
-        "coordinates": f"pixels of the model frame: those of the image times {contract.IMAGE_SIZE} / its longer side",
-        "slots": plan.points + fixed.EXTRA_SLOTS,
-        "labels": {
-            "foreground": prompts.FOREGROUND,
-            "background": prompts.BACKGROUND,
-            "box_upper_left": prompts.BOX_START,
-            "box_lower_right": prompts.BOX_END,
-            "padding": prompts.PADDING,
-            "absent": prompts.ABSENT,
-        },
-        "order": "points, then the corners of a box, or without a box one padding point at (0, 0); then absent slots",
-        "mask_threshold": MASK_THRESHOLD,
-        "block_rows": fixed.BLOCK_ROWS,
-    }
-
-
-def _golden(reference: TorchSam, plan: FixedPlan) -> bytes:
-    """Return an archive of inputs for the encoder and the decoder, and the outputs of the network."""
-    height, width = plan.frame_hw
-    image = frame_image(plan.frame_hw)
-    pixels, input_hw = encoder_input(image, contract.IMAGE_SIZE)
-    embedding = reference.encode(image, fast_padding=height != width)
-    slots = plan.points + fixed.EXTRA_SLOTS
-    coords = np.zeros((1, slots, 2), np.float32)
-    labels = np.full((1, slots), prompts.ABSENT, np.float32)
-    coords[0, 0] = input_hw[1] / 2, input_hw[0] / 2
-    labels[0, :2] = prompts.FOREGROUND, prompts.PADDING
-    decoded = reference.decode(embedding, prompts.Prompts(coords[:, :2], labels[:, :2]), ALL_MASKS)
-    values: dict[str, Array] = {
-        "image": image,
-        "input_image": pixels[:, :, :height, :width],
-        "point_coords": coords,
-        "point_labels": labels,
-        "image_embeddings": reference.dump_features(embedding.features),
-        "low_res_masks": decoded.low_res_logits,
-        "iou_predictions": decoded.iou_predictions,
-    }
-    buffer = io.BytesIO()
-    np.savez_compressed(buffer, allow_pickle=False, **values)
-    return buffer.getvalue()

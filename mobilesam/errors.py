@@ -78,13 +78,20 @@ def unknown_name(argument: str, name: object, choices: Iterable[str]) -> str:
     return sentence(argument, f"be one of {', '.join(known)}", repr(name), remedy)
 
 
-def missing_dependency(package: str, extra: str, purpose: str) -> MissingDependencyError:
-    """Return the error about an optional package that is not installed, with the pip command."""
-    return MissingDependencyError(f"{purpose} needs {package}, which is not installed; run: {install_command(extra)}")
+def missing_dependency(package: str, extra: str, purpose: str, *, alone: bool = False) -> MissingDependencyError:
+    """Return the error about an optional package that is not installed, with the pip command.
+
+    Args:
+        alone: whether the package is enough, without the others of the extra.
+    """
+    command = install_command(extra, package if alone else "")
+    return MissingDependencyError(f"{purpose} needs {package}, which is not installed; run: {command}")
 
 
-def install_command(extra: str) -> str:
+def install_command(extra: str, package: str = "") -> str:
     """Return the pip command that installs the packages of an extra, such as ``pip install "torch>=2.7"``.
+
+    With ``package`` it is that of this one of them.
 
     It names the packages, so that it works for a checkout and a wheel, too, which no index has.
     """
@@ -96,6 +103,7 @@ def install_command(extra: str) -> str:
         return f'pip install ".[{extra}]" in the checkout'
     marker = re.compile(rf"""extra == ["']{extra}["']""")
     packages = [requirement.partition(";")[0].strip() for requirement in requirements if marker.search(requirement)]
+    packages = [each for each in packages if each.startswith(package)]
     return " ".join(["pip install", *(f'"{package}"' for package in packages)])
 
 

@@ -172,7 +172,8 @@ def find_export(model: StrPath | Sequence[StrPath] | None) -> list[Path]:
         runtime = fixed_folder.runtime_of(paths[0])
         suffixes = [runtimes.EXPORTED[runtime]] if runtime else [*runtimes.EXPORTED.values()]
         candidates = (sorted(paths[0].glob(f"*{suffix}")) for suffix in suffixes)
-        return [] if is_pair else next(filter(None, candidates), [])
+        absent = [paths[0] / f"encoder{suffixes[0]}"] if runtime else []  # its runtime says that it is missing
+        return [] if is_pair else next(filter(None, candidates), absent)
     of_paths = {path.suffix for path in paths}
     of_one = len(of_paths) == 1 and of_paths <= _BY_SUFFIX.keys()
     return paths if of_one and all(exists(path) and path.is_file() for path in paths) else []

@@ -6,13 +6,17 @@
 //   ./segment onnx/encoder.onnx onnx/decoder.onnx cat.jpg mask.png box 75 10 482 395
 //
 // ORT is a release of ONNX Runtime, 1.21 or newer, and STB the folder of the single-file libraries stb_image.h,
-// stb_image_resize.h and stb_image_write.h. Orientation in the EXIF data of photos is not applied.
+// stb_image_resize2.h (or the older stb_image_resize.h) and stb_image_write.h. Orientation in the EXIF data of photos is not applied.
 
 #define STB_IMAGE_IMPLEMENTATION
 #define STB_IMAGE_RESIZE_IMPLEMENTATION
 #define STB_IMAGE_WRITE_IMPLEMENTATION
 #include <stb_image.h>
+#if __has_include(<stb_image_resize2.h>)
+#include <stb_image_resize2.h>
+#else
 #include <stb_image_resize.h>
+#endif
 #include <stb_image_write.h>
 
 #include <onnxruntime_cxx_api.h>
@@ -22,6 +26,7 @@
 #include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
 #include <iostream>
 #include <memory>
 #include <stdexcept>
@@ -52,9 +57,15 @@ Image resized(const Image& image, double scale) {
   auto side = [&](int length) { return std::max(1, int(std::floor(length * scale + 0.5))); };
   Image result{side(image.width), side(image.height), {}};
   result.rgb.resize(3 * std::size_t(result.width) * result.height);
-  if (!stbir_resize_uint8_generic(image.rgb.data(), image.width, image.height, 0, result.rgb.data(), result.width,
-                                  result.height, 0, 3, STBIR_ALPHA_CHANNEL_NONE, 0, STBIR_EDGE_CLAMP,
-                                  STBIR_FILTER_TRIANGLE, STBIR_COLORSPACE_LINEAR, nullptr)) {
+#if __has_include(<stb_image_resize2.h>)
+  const bool done = stbir_resize(image.rgb.data(), image.width, image.height, 0, result.rgb.data(), result.width,
+                                 result.height, 0, STBIR_RGB, STBIR_TYPE_UINT8, STBIR_EDGE_CLAMP, STBIR_FILTER_TRIANGLE);
+#else
+  const bool done = stbir_resize_uint8_generic(image.rgb.data(), image.width, image.height, 0, result.rgb.data(),
+                                               result.width, result.height, 0, 3, STBIR_ALPHA_CHANNEL_NONE, 0,
+                                               STBIR_EDGE_CLAMP, STBIR_FILTER_TRIANGLE, STBIR_COLORSPACE_LINEAR, nullptr);
+#endif
+  if (!done) {
     throw std::runtime_error("there is not enough memory to resize the image");
   }
   return result;
@@ -78,13 +89,19 @@ struct Prompt {
   std::vector<float> coords, labels;
 };
 
-Prompt make_prompt(const std::string& kind, const std::vector<float>& numbers, float scale) {
+Prompt make_prompt(const std::string& kind, const std::vector<float>& numbers, const Image& image, const Image& frame) {
   Prompt prompt;
-  for (float number : numbers) prompt.coords.push_back(number * scale);
+  for (std::size_t index = 0; index < numbers.size(); ++index) {
+    const double scale = index % 2 ? double(frame.height) / image.height : double(frame.width) / image.width;
+    prompt.coords.push_back(float(numbers[index] * scale));
+  }
   if (kind == "point" && numbers.size() == 2) {
     prompt.coords.insert(prompt.coords.end(), {0, 0});  // prompts without a box have a padding point
     prompt.labels = {kForeground, kPadding};
   } else if (kind == "box" && numbers.size() == 4) {
+    for (int axis : {0, 1}) {
+      if (prompt.coords[axis] > prompt.coords[axis + 2]) std::swap(prompt.coords[axis], prompt.coords[axis + 2]);
+    }
     prompt.labels = {kBoxUpperLeft, kBoxLowerRight};
   } else {
     throw std::runtime_error("the prompt must be: point X Y, or: box X0 Y0 X1 Y1");
@@ -97,14 +114,15 @@ void segment(const std::vector<std::string>& arguments) {
   const double scale = double(kFrame) / std::max(image.width, image.height);
   std::vector<float> numbers;
   for (std::size_t index = 5; index < arguments.size(); ++index) numbers.push_back(number(arguments[index]));
-  Prompt prompt = make_prompt(arguments[4], numbers, float(scale));
+  Image frame = resized(image, scale);
+  Prompt prompt = make_prompt(arguments[4], numbers, image, frame);
 
   Ort::Env environment;
-  Ort::Session encoder(environment, arguments[0].c_str(), Ort::SessionOptions());
-  Ort::Session decoder(environment, arguments[1].c_str(), Ort::SessionOptions());
+  // Paths are wide on Windows.
+  Ort::Session encoder(environment, std::filesystem::path(arguments[0]).c_str(), Ort::SessionOptions());
+  Ort::Session decoder(environment, std::filesystem::path(arguments[1]).c_str(), Ort::SessionOptions());
 
   // Once for an image. An app keeps the embedding for all prompts.
-  Image frame = resized(image, scale);
   const char* encoder_inputs[] = {"input_image"};
   const char* encoder_outputs[] = {"image_embeddings"};
   Ort::Value pixels = tensor(frame.rgb, {frame.height, frame.width, 3});

@@ -32,6 +32,7 @@ class Target(NamedTuple):
     convert: returns the files of a module in a precision, by what follows the role in their names.
     operators: returns what such files are made of.
     open_run: of :meth:`mobilesam.onnx.fixed_folder.FixedFolder.opener`, or None if the files are not run.
+    suffixes: of the files of a graph; a folder counts as one.
     precisions: of the weights, those that can be written.
     roles: of the graphs that are written.
     """
@@ -40,6 +41,7 @@ class Target(NamedTuple):
     convert: Callable[[Named, str], Files]
     operators: Callable[[Files], Operators]
     open_run: OpenRun | None
+    suffixes: tuple[str, ...]
     precisions: tuple[str, ...] = PRECISIONS
     roles: tuple[str, ...] = fixed.ROLES
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -58,6 +59,8 @@ def convert(module: Named, precision: str) -> Files:
                 mode="linear_symmetric", dtype="int8", granularity="per_channel", weight_threshold=_SMALLEST
             )
             config = coremltools.optimize.coreml.OptimizationConfig(global_config=recipe)
+            for name in _kept(converted):
+                config.set_op_name(name, None)
             converted = coremltools.optimize.coreml.linear_quantize_weights(converted, config)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f"model{_SUFFIX}"
@@ -74,6 +77,12 @@ def operators(files: Files) -> Operators:
     operations = [each for block in _blocks(_spec(files)) for each in block.operations]
     ranks = [len(value.type.tensorType.dimensions) for each in operations for value in each.outputs]
     return Operators(dict(sorted(Counter(each.type for each in operations).items())), max(ranks))
+
+
+def _kept(converted: Any) -> list[str]:
+    """Return the names of constants that stay as they are: those of position embeddings and attention biases."""
+    names = [each.name for each in converted._mil_program.functions["main"].operations if each.op_type == "const"]
+    return [name for name in names if re.search("centers|gaussian|window_bias", name)]
 
 
 def _check(module: Named, files: Files) -> None:
@@ -115,4 +124,4 @@ def _leads_to_angles(operation: Any, depth: int) -> bool:
     return depth > 0 and bool(children) and all(_leads_to_angles(child, depth - 1) for child in children)
 
 
-TARGET = Target(require=require, convert=convert, operators=operators, open_run=None)
+TARGET = Target(require, convert, operators, open_run=None, suffixes=(_SUFFIX,))

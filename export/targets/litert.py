@@ -105,4 +105,4 @@ def operators(files: Files) -> Operators:
     return Operators(dict(sorted(counts.items())), max(ranks))
 
 
-TARGET = Target(require=require, convert=convert, operators=operators, open_run=open_run)
+TARGET = Target(require, convert, operators, open_run=open_run, suffixes=(_SUFFIX,))

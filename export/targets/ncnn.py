@@ -41,7 +41,7 @@ def convert(module: Named, precision: str) -> Files:
         path = Path(folder) / "model.pt"
         trace(module).save(str(path))
         options = [f"inputshape={shapes}", f"fp16={int(precision == 'float16')}"]
-        command = [str(Path(pnnx.__file__).with_name("pnnx")), str(path), *options]
+        command = [pnnx.EXEC_PATH, str(path), *options]
         done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         made = {suffix: path.with_suffix(f".ncnn{suffix}") for suffix in (_PARAM, _BIN)}
         if done.returncode or not all(file.is_file() for file in made.values()):
@@ -62,10 +62,11 @@ def operators(files: Files) -> Operators:
 
 
 TARGET = Target(
-    require=require,
-    convert=convert,
-    operators=operators,
+    require,
+    convert,
+    operators,
     open_run=open_run,
+    suffixes=(_PARAM, _BIN),
     precisions=("float32", "float16"),
     roles=("encoder", "decoder"),
 )

@@ -17,7 +17,7 @@ from mobilesam.export.targets.traced import quiet, trace
 from mobilesam.runtimes.openvino import open_run
 
 _XML, _BIN = ".xml", ".bin"
-_SMALLEST = 2048  # Weights with fewer elements, among them those of position embeddings, stay in float32.
+_SMALLEST = 2048  # Weights with fewer elements stay in float32.
 
 
 def require() -> None:
@@ -67,36 +67,42 @@ def _store(model: Any, precision: str) -> None:
     from openvino import opset13 as operators
 
     for node in model.get_ops():
-        if node.get_type_name() != "Constant" or node.get_element_type().get_type_name() != "f32":
-            continue
-        values = node.get_data()
-        if values.ndim < 2 or values.size < _SMALLEST:
-            continue
-        targets = node.output(0).get_target_inputs()
-        stored, scale = _quantized(values, targets) if precision == "int8" else (values.astype(np.float16), None)
-        decoded = operators.convert(operators.constant(stored), "f32")
-        decoded = decoded if scale is None else operators.multiply(decoded, operators.constant(scale))
-        for each in targets:
-            each.replace_source_output(decoded.output(0))
+        for port in node.inputs():
+            source = port.get_source_output().get_node()
+            axes = _summed_axes(node, port.get_index())
+            if axes is None or source.get_type_name() != "Constant":
+                continue
+            values = source.get_data()
+            if values.dtype != np.float32 or values.size < _SMALLEST:
+                continue
+            stored, scale = _quantized(values, axes) if precision == "int8" else (values.astype(np.float16), None)
+            decoded = operators.convert(operators.constant(stored), "f32")
+            decoded = decoded if scale is None else operators.multiply(decoded, operators.constant(scale))
+            port.replace_source_output(decoded.output(0))
 
 
-def _quantized(values: FloatArray, targets: Any) -> tuple[Array, FloatArray]:
-    """Return integers, and a scale for each output channel of the operator that takes the weights."""
-    axis = _output_axis(next(iter(targets)), values.ndim)
-    others = tuple(each for each in range(values.ndim) if each != axis)
-    scale = np.abs(values).max(axis=others, keepdims=True) / np.float32(127)
+def _summed_axes(node: Any, place: int) -> tuple[int, ...] | None:
+    """Return the axes of weights that an operator sums over, or None for inputs that are not weights.
+
+    Convolutions of constants are those of position embeddings and attention biases, see
+    :mod:`mobilesam.export.fixed_modules`.
+    """
+    kind = node.get_type_name()
+    rank = len(node.input_value(place).get_partial_shape())
+    if kind in ("Convolution", "GroupConvolution") and place == 1:
+        of_constants = node.input_value(0).get_node().get_type_name() == "Constant"
+        return None if of_constants else tuple(range(1 if kind == "Convolution" else 2, rank))
+    if kind == "MatMul" and rank > 1:
+        transposed = node.get_attributes()["transpose_b" if place else "transpose_a"]
+        return (rank - 1 if bool(place) == transposed else rank - 2,)
+    return None
+
+
+def _quantized(values: FloatArray, axes: tuple[int, ...]) -> tuple[Array, FloatArray]:
+    """Return integers, and the scale of each channel, for weights that are summed over these axes."""
+    scale = np.abs(values).max(axis=axes, keepdims=True) / np.float32(127)
     scale[scale == 0] = 1
     return np.rint(values / scale).astype(np.int8), scale
 
 
-def _output_axis(target: Any, rank: int) -> int:
-    """Return the axis of weights along which scales change the outputs alone; the first one but for products."""
-    node = target.get_node()
-    if node.get_type_name() != "MatMul":
-        return 0
-    first = target.get_index() == 0
-    transposed = node.get_attributes()["transpose_a" if first else "transpose_b"]
-    return rank - 2 if first != transposed else rank - 1
-
-
-TARGET = Target(require=require, convert=convert, operators=operators, open_run=open_run)
+TARGET = Target(require, convert, operators, open_run=open_run, suffixes=(_XML, _BIN))

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from mobilesam.cli import options
+
+if TYPE_CHECKING:
+    from mobilesam.export.plan import Plan
 
 
 def export(
@@ -134,13 +138,6 @@ def export(
     from mobilesam.errors import missing_dependency, sentence
     from mobilesam.export.plan import Plan
 
-    of_fixed = {"--points": points, "--precision": precision, "--image-size": image_size}
-    if runtime != "onnx":
-        _export_fixed(runtime, of_fixed, model, out, force=force, as_json=as_json)
-        return
-    for option, value in of_fixed.items():
-        if value is not None:
-            raise options.UsageError(sentence(option, "be used with --to litert", "--to onnx", "add --to litert"))
     plan = Plan(
         parts=tuple(part.strip() for part in parts.split(",") if part.strip()),
         opset=opset,
@@ -154,6 +151,15 @@ def export(
         low_res_only=low_res_only,
         gelu_approximate=gelu_approximate,
     )
+    of_fixed = {"--points": points, "--precision": precision, "--image-size": image_size}
+    if runtime != "onnx":
+        _refuse_others(runtime, tool, plan)
+        _export_fixed(runtime, of_fixed, model, out, force=force, as_json=as_json)
+        return
+    for option, value in of_fixed.items():
+        if value is not None:
+            requirement = "be used with --to litert, coreml, ncnn or openvino"
+            raise options.UsageError(sentence(option, requirement, "--to onnx", "leave it out"))
     for package in ("torch", "onnxscript"):
         if not importlib.util.find_spec(package):
             raise missing_dependency(package, "export", "mobilesam export")
@@ -180,6 +186,17 @@ def export(
             f"{path.relative_to(out.expanduser())}: {path.stat().st_size:,} bytes, largest difference {error:.0e}",
             err=True,
         )
+
+
+def _refuse_others(runtime: str, tool: str | None, plan: Plan) -> None:
+    """Raise UsageError if an option was given that only ONNX files have."""
+    from mobilesam.export.plan import Plan
+
+    given = [] if tool is None else ["for"]
+    given += [each.name for each in dataclasses.fields(plan) if getattr(plan, each.name) != getattr(Plan(), each.name)]
+    if given:
+        option = f"--{given[0].replace('_', '-')}"
+        raise options.UsageError(f"{option} must be used with --to onnx, got --to {runtime}; leave it out")
 
 
 def _export_fixed(
@@ -213,6 +230,8 @@ def _export_fixed(
         typer.echo(f"{file['file']}: {file['size']:,} bytes, {sum(file['operators'].values())} operators", err=True)
     for row in rows:
         typer.echo(f"{row.output}: {row.error:.1e} ({row.case})", err=True)
+    if not rows:
+        typer.echo(about["compared"], err=True)
 
 
 def _size(text: str) -> tuple[int, int]:

@@ -83,14 +83,16 @@ def _of_onnx(paths: Sequence[Path]) -> Compare:
 
 
 def _of_fixed(folder: Path, runtime: str) -> Compare:
+    import importlib
+
+    from mobilesam import runtimes
     from mobilesam.errors import InputError, sentence
-    from mobilesam.export.targets import target
     from mobilesam.export.verify_fixed import verify_fixed
     from mobilesam.onnx import fixed_folder
 
-    exported = fixed_folder.read(folder, runtime)
-    open_run = target(runtime).open_run
-    if open_run is None:
+    if runtime not in runtimes.NAMES:
         title, remedy = fixed_folder.TITLES[runtime], "run the self-test of its golden.npz in an app"
         raise InputError(sentence("model", "be one that this package runs", f"an export to {title}", remedy))
+    exported = fixed_folder.read(folder, runtime)
+    open_run = importlib.import_module(f"mobilesam.runtimes.{runtime}").open_run
     return lambda model: (verify_fixed(exported, open_run, model), {exported.metadata["weights_sha256"]})

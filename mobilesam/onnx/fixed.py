@@ -6,7 +6,6 @@ of absent points. The encoder takes a fixed frame, which can be less than the sq
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from types import SimpleNamespace
@@ -68,7 +67,8 @@ class FixedSession:
 
     Args:
         graph: one of :func:`graphs`.
-        open_run: returns what computes the outputs of the graph from its inputs, by name; called once for each thread.
+        open_run: returns what computes the outputs of the graph from its inputs, by name; called again for each call
+            that runs beside others.
         about: the metadata of the file, with the keys of :func:`mobilesam.onnx.metadata.describe`.
         runtime: its name, for :attr:`mobilesam.model.Capabilities.device`.
     """
@@ -77,8 +77,7 @@ class FixedSession:
         self, graph: contract.Graph, open_run: Callable[[], Run], about: Mapping[str, str], runtime: str
     ) -> None:
         self._graph, self._open_run, self._about, self._runtime = graph, open_run, dict(about), runtime
-        self._own = threading.local()
-        self._own.run = open_run()
+        self._idle = [open_run()]  # as many as there were calls at the same time
 
     def get_inputs(self) -> list[SimpleNamespace]:
         """Return name, shape and type of each input; the sides of the encoder's image vary up to those of the frame."""
@@ -105,12 +104,17 @@ class FixedSession:
         Raises:
             InputError: the image does not fit the frame, or a prompt has more points than the graph.
         """
-        if not hasattr(self._own, "run"):
-            self._own.run = self._open_run()
+        try:
+            compute = self._idle.pop()
+        except IndexError:
+            compute = self._open_run()
         results = []
-        for each in self._single(inputs):
-            outputs = self._own.run({value.name: self._fitted(value, each[value.name]) for value in self._graph.inputs})
-            results.append([self._cropped(name, outputs[name], each) for name in output_names])
+        try:
+            for each in self._single(inputs):
+                outputs = compute({value.name: self._fitted(value, each[value.name]) for value in self._graph.inputs})
+                results.append([self._cropped(name, outputs[name], each) for name in output_names])
+        finally:
+            self._idle.append(compute)
         # The position of tokens does not depend on the prompt.
         return [
             parts[0] if len(parts) == 1 or name == "positions" else np.concatenate(parts)

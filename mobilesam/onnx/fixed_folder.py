@@ -18,6 +18,7 @@ TITLES = {"litert": "LiteRT", "coreml": "CoreML", "ncnn": "ncnn", "openvino": "O
 PRECISIONS = ("float32", "float16", "int8")  # of the weights
 # The graphs that a model needs; the others are there for apps, and for everything mode.
 NEEDED = (contract.ENCODER.role, "decoder")
+_WITH_WEIGHTS = (".xml", ".param")  # suffixes of files whose weights are in a second one
 _METADATA = ("contract", "model", "weights_sha256", "precision")
 
 OpenRun = Callable[[Path, contract.Graph, int | None], Callable[[], fixed.Run]]
@@ -74,7 +75,7 @@ def read(folder: Path, runtime: str) -> FixedFolder:
         points, (height, width) = about["points"], about["frame_hw"]
         known = about["runtime"] == runtime and str(about["contract"]) == str(contract.VERSION)
         if not known or not all(type(each) is int for each in (points, height, width)):
-            raise ValueError("it describes other files")
+            raise ValueError("it describes files of another runtime or release")
         if not (1 <= points <= fixed.MOST_POINTS and fixed.is_frame((height, width))):
             raise ValueError(f"{points} points and images of {height}x{width} are impossible")
         files = {str(each["role"]): folder / _checked(folder, each) for each in about["files"]}
@@ -89,7 +90,8 @@ def read(folder: Path, runtime: str) -> FixedFolder:
         if about["precision"] not in PRECISIONS:
             raise ValueError(f"its precision is {about['precision']!r}")
     except MALFORMED as error:
-        actual = f"{path} ({getattr(error, 'strerror', None) or error})"
+        missing = f"it has no {error}" if isinstance(error, KeyError) else ""
+        actual = f"{path} ({missing or getattr(error, 'strerror', None) or error})"
         remedy = f"export the model again with: mobilesam export --to {runtime}"
         requirement = f"describe an export to {TITLES[runtime]}"
         raise InputError(sentence("manifest", requirement, actual, remedy)) from error
@@ -99,6 +101,10 @@ def read(folder: Path, runtime: str) -> FixedFolder:
 def _checked(folder: Path, entry: dict[str, Any]) -> str:
     """Return the file of a role; it, and what else belongs to it, has to be as the manifest says."""
     main = str(entry["file"])
+    names = [str(part["file"]) for part in entry["parts"]]
+    weights = Path(main).with_suffix(".bin").name
+    if Path(main).suffix in _WITH_WEIGHTS and weights not in names:
+        raise ValueError(f"it does not name {weights}")
     for part in entry["parts"]:
         name = str(part["file"])
         if Path(name).is_absolute() or ".." in Path(name).parts or Path(name).parts[0] not in (main, name):

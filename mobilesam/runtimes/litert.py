@@ -37,7 +37,7 @@ class _Run:
         try:
             from ai_edge_litert.interpreter import Interpreter
         except ImportError as error:
-            raise missing_dependency("ai-edge-litert", "litert", "the backend litert") from error
+            raise missing_dependency("ai-edge-litert", "litert", "the backend litert", alone=True) from error
         try:
             self._interpreter = Interpreter(str(path), num_threads=threads or usable_cores())
             self._runner = self._interpreter.get_signature_runner()

@@ -40,7 +40,7 @@ def open_run(path: Path, graph: contract.Graph, threads: int | None) -> Callable
     try:
         import ncnn
     except ImportError as error:
-        raise missing_dependency("ncnn", "ncnn", "the backend ncnn") from error
+        raise missing_dependency("ncnn", "ncnn", "the backend ncnn", alone=True) from error
     net = ncnn.Net()
     net.opt.num_threads = threads or usable_cores()
     for option in _OFF:

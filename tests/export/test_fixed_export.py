@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import json
@@ -15,6 +16,7 @@ import pytest
 import mobilesam
 from mobilesam.config import ALL_MASKS, MASK_THRESHOLD
 from mobilesam.errors import InputError, MissingDependencyError
+from mobilesam.export.compare import Errors
 from mobilesam.image.model_input import PIXEL_MEAN, PIXEL_STD
 from mobilesam.loading import find_export
 from mobilesam.onnx import contract, fixed
@@ -99,7 +101,7 @@ def test_the_shapes_of_the_guide_are_those_of_the_graphs() -> None:
 
 @without_litert
 def test_without_the_runtime_the_command_to_install_is_named(tmp_path: Path, command: Any) -> None:
-    with pytest.raises(MissingDependencyError, match=r'pip install .*"ai-edge-litert>='):
+    with pytest.raises(MissingDependencyError, match=r'run: pip install "ai-edge-litert>=[\d.]+"$'):
         mobilesam.load(folder(tmp_path / "phone"))
     if importlib.util.find_spec("torch"):
         done = command("export", "--to", "litert", "--out", str(tmp_path / "out"))
@@ -112,9 +114,9 @@ def test_without_the_runtime_the_command_to_install_is_named(tmp_path: Path, com
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"contract": "9"}, "it describes other files"),
+        ({"contract": "9"}, "it describes files of another runtime or release"),
         ({"points": 0}, "0 points and images of 1024x1024 are impossible"),
-        ({"points": True}, "it describes other files"),
+        ({"points": True}, "it describes files of another runtime or release"),
         ({"points": 10**9}, "1000000000 points and images of 1024x1024 are impossible"),
         ({"frame_hw": [1024, 10**9]}, "6 points and images of 1024x1000000000 are impossible"),
         ({"frame_hw": [1024, 1000]}, "6 points and images of 1024x1000 are impossible"),
@@ -170,7 +172,7 @@ def test_what_coreml_wrote_is_not_run(tmp_path: Path, command: Any) -> None:
         mobilesam.load(path)
     done = command("verify", str(path))
     assert done.code == 1
-    assert "manifest must describe an export to CoreML" in done.err
+    assert "model must be one that this package runs, got an export to CoreML" in done.err
 
 
 @pytest.mark.torch
@@ -183,7 +185,9 @@ def test_what_coreml_wrote_is_not_run(tmp_path: Path, command: Any) -> None:
         (["--to", "litert", "--image-size", "512x512"], 1, "image size must have a longer side of 1024"),
         (["--to", "litert", "--image-size", "700x1024"], 1, "a shorter one that is a multiple of 16, got 700x1024"),
         (["--to", "litert", "--image-size", "big"], 2, "--image-size must be HEIGHTxWIDTH, got 'big'"),
-        (["--points", "3"], 2, "--points must be used with --to litert"),
+        (["--points", "3"], 2, "--points must be used with --to litert, coreml, ncnn or openvino, got --to onnx"),
+        (["--to", "litert", "--preprocess", "uint8"], 2, "--preprocess must be used with --to onnx, got --to litert"),
+        (["--to", "ncnn", "--for", "rembg"], 2, "--for must be used with --to onnx, got --to ncnn; leave it out"),
     ],
 )
 def test_options_that_cannot_be_used(tmp_path: Path, command: Any, options: list[str], code: int, message: str) -> None:
@@ -191,6 +195,40 @@ def test_options_that_cannot_be_used(tmp_path: Path, command: Any, options: list
     assert (done.code, done.out) == (code, "")
     assert message in " ".join(done.err.split())
     assert not (tmp_path / "out").exists()
+
+
+def test_an_error_that_is_not_a_number_fails_every_limit() -> None:
+    errors = Errors({"masks": 1.0, "free": None})
+    for case, error in (("first", 0.5), ("second", float("nan")), ("third", 0.25)):
+        errors.add("masks", error, case)
+    row = errors.rows["masks"]
+    assert (row.error, row.case, row.cases, row.passed) == (float("inf"), "second", 3, False)
+
+
+def test_comparing_needs_no_converter(tmp_path: Path, command: Any) -> None:
+    done = command("verify", str(folder(tmp_path / "phone")))
+    assert done.code == 1
+    assert "PyTorch" not in done.err
+    assert "torch" not in done.err
+    if not importlib.util.find_spec("ai_edge_litert"):
+        assert re.search(r'pip install "ai-edge-litert>=[\d.]+"$', done.err.strip())
+
+
+@pytest.mark.torch
+def test_a_chooser_of_other_weights_is_left_out(sam: Any, tmp_path: Path) -> None:
+    pytest.importorskip("openvino")
+    import torch
+
+    from mobilesam.export import fixed_export
+
+    other = copy.deepcopy(sam)
+    with torch.no_grad():
+        other.mask_decoder.iou_token.weight.mul_(1.01)
+    fixed_export.export_fixed(other, tmp_path / "other", fixed_export.FixedPlan(runtime="openvino", points=1))
+    about = json.loads((tmp_path / "other" / "manifest.json").read_text())
+    assert "chooser" not in [each["role"] for each in about["files"]]
+    with np.load(tmp_path / "other" / "golden.npz") as golden:
+        assert "click_confidences" not in golden
 
 
 @pytest.mark.torch

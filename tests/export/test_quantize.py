@@ -6,6 +6,7 @@ import json
 import shutil
 
 import numpy as np
+import onnx
 import pytest
 from PIL import Image
 
@@ -167,7 +168,31 @@ def test_nothing_is_quantized_twice_or_overwritten(source, tmp_path, command):
 def test_channels_keep_their_own_scale():
     generator = np.random.default_rng(0)
     values = (generator.standard_normal((64, 96)) * np.logspace(-3, 3, 64)[:, None]).astype(np.float32)
-    integers, scale = recipes._per_channel(values)
+    integers, scale = recipes._per_channel(values, (0, 1))
     assert integers.dtype == np.int8
     assert scale.shape == (64, 1)
     assert (np.abs(integers * scale - values) <= scale / 2 * 1.0001).all()
+
+
+def test_scales_of_matrix_products_are_those_of_their_outputs():
+    """Also where the inputs would lose less, because OpenVINO multiplies wrong by a Gemm with scales of its inputs."""
+    generator = np.random.default_rng(0)
+    weight = (generator.standard_normal((96, 64)) * np.logspace(-3, 3, 96)[:, None]).astype(np.float32)
+    nodes = """
+        product = MatMul (x, plain)
+        y = Gemm <transB = 1> (product, turned, bias)
+        z = Gemm (product, square, bias)
+    """
+    graph = onnx.parser.parse_graph(f"agraph (float[1, 96] x) => (float[1, 64] y, float[1, 64] z) {{ {nodes} }}")
+    square = np.ascontiguousarray(weight[:64])
+    constants = {
+        "plain": weight,
+        "turned": np.ascontiguousarray(square.T),
+        "square": square,
+        "bias": np.zeros(64, "f4"),
+    }
+    graph.initializer.extend(onnx.numpy_helper.from_array(value, name) for name, value in constants.items())
+    stored = recipes.store_weights(onnx.helper.make_model(graph))
+    shapes = {tensor.name: tuple(tensor.dims) for tensor in stored.graph.initializer}
+    assert shapes["plain.scale"] == shapes["square.scale"] == (1, 64)
+    assert shapes["turned.scale"] == (64, 1)

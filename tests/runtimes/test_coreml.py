@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,9 @@ def test_angles_of_positions_stay_in_float32(exported: Path) -> None:
     kinds = {each.outputs[0].type.tensorType.dataType for each in block.operations if each.type in ("sin", "cos")}
     assert kinds == {11}, "float32"
     others = {each.outputs[0].type.tensorType.dataType for each in block.operations if each.type == "softmax"}
+    names = [each.outputs[0].name for each in block.operations if each.type.startswith("constexpr")]
+    assert bool(names) == (manifest(exported)["precision"] == "int8")
+    assert not [name for name in names if re.search("centers|gaussian|window_bias", name)]
     assert others == ({11} if manifest(exported)["precision"] == "float32" else {10})
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -109,6 +110,17 @@ def test_a_frame_takes_the_images_that_fit(small: Path, torch_sam: Any) -> None:
         predictor.set_image(np.rot90(image).copy())
 
 
+def test_float16_weights_take_half_of_the_size(exported: Path) -> None:
+    from mobilesam.export.targets import litert
+
+    sizes = [len(litert.quantized(exported / f"{role}.tflite", "float16")) for role in ("encoder", "decoder")]
+    assert sum(sizes) < 22e6
+
+
+def test_threads_do_not_disturb_each_other(small: Path) -> None:
+    exports.assert_same_in_threads(small)
+
+
 def test_what_does_not_fit_is_named(exported: Path, small: Path, tmp_path: Path) -> None:
     predictor = mobilesam.SamPredictor(mobilesam.load(small))
     predictor.set_image(photo("coffee"))
@@ -125,7 +137,7 @@ def test_what_does_not_fit_is_named(exported: Path, small: Path, tmp_path: Path)
     with pytest.raises(InputError, match=r"the file encoder\.tflite is damaged"):
         mobilesam.load(damaged)
     about = manifest(damaged)
-    about["files"][0]["parts"][0]["sha256"] = exports.hashlib.sha256(content).hexdigest()
+    about["files"][0]["parts"][0]["sha256"] = hashlib.sha256(content).hexdigest()
     (damaged / "manifest.json").write_text(json.dumps(about))
     with pytest.raises(InputError, match=r"LiteRT failed to open .*encoder\.tflite"):
         mobilesam.load(damaged)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import pytest
 
 import mobilesam
-from mobilesam.errors import InputError
+from mobilesam.errors import ExportError, InputError
 from tests.runtimes import exports
 from tests.runtimes.exports import export, manifest, run
 
@@ -47,6 +48,33 @@ def test_eight_bits_are_small_and_verified(small: Path) -> None:
     assert done.returncode == 0, done.stderr
     rows = {row["output"]: row for row in manifest(small)["compared"]}
     assert rows["mask IoU, the mean"]["error"] <= 0.05
+
+
+def test_files_that_do_not_compute_what_the_network_does_are_refused(small: Path, torch_sam: Any) -> None:
+    from mobilesam.export import fixed_export
+    from mobilesam.runtimes import openvino
+
+    about = manifest(small)
+    files = {part["file"]: (small / part["file"]).read_bytes() for each in about["files"] for part in each["parts"]}
+    files["decoder.bin"] = bytes(len(files["decoder.bin"]))  # all weights are zero
+    digest = hashlib.sha256(files["decoder.bin"]).hexdigest()
+    for each in about["files"]:
+        for part in each["parts"]:
+            part["sha256"] = digest if part["file"] == "decoder.bin" else part["sha256"]
+    with pytest.raises(ExportError, match=r"The converted network differs from the network: .* Nothing was written"):
+        fixed_export._compared(files, about, torch_sam, openvino.open_run)
+
+
+def test_threads_do_not_disturb_each_other(small: Path) -> None:
+    exports.assert_same_in_threads(small)
+
+
+def test_float16_weights_take_half_of_the_size(torch_sam: Any) -> None:
+    from mobilesam.export.fixed_modules import modules
+    from mobilesam.export.targets import target
+
+    (decoder,) = modules(torch_sam.sam, 6, (1024, 1024), ["decoder"])
+    assert sum(map(len, target("openvino").convert(decoder, "float16").values())) < 9e6
 
 
 def test_damage_is_named(small: Path, tmp_path: Path) -> None:
