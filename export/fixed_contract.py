@@ -20,11 +20,17 @@ from mobilesam.prompts import arrays as prompts
 
 GOLDEN = "golden.npz"
 # Largest differences of a self-test on the golden inputs from the outputs, which are those of the network.
-TOLERANCES = {
+_TOLERANCES = {
     "float32": {"image_embeddings": 1e-3, "low_res_masks": 0.05, "iou_predictions": 1e-3, "confidences": 1e-3},
-    "float16": {"image_embeddings": 0.01, "low_res_masks": 1.0, "iou_predictions": 0.05, "confidences": 1e-3},
-    "int8": {"image_embeddings": 0.1, "low_res_masks": 8.0, "iou_predictions": 0.3, "confidences": 1e-3},
+    "float16": {"image_embeddings": 5e-3, "low_res_masks": 0.5, "iou_predictions": 0.01, "confidences": 1e-3},
+    "int8": {"image_embeddings": 0.05, "low_res_masks": 6.0, "iou_predictions": 0.1, "confidences": 1e-3},
 }
+
+
+def tolerances(runtime: str, precision: str) -> dict[str, float]:
+    """Return the largest differences that a self-test allows, by output."""
+    # CoreML computes in float16 where weights have less precision.
+    return _TOLERANCES["int8" if runtime == "coreml" and precision != "float32" else precision]
 
 
 def preprocessing(frame_hw: tuple[int, int]) -> dict[str, Any]:
@@ -79,19 +85,19 @@ def golden(reference: TorchSam, points: int, frame_hw: tuple[int, int], *, choos
     pixels, input_hw = encoder_input(image, contract.IMAGE_SIZE)
     embedding = reference.encode(image, fast_padding=not is_square)
     across, down = input_hw[1], input_hw[0]
-    click = _slots([(0.3 * across, 0.6 * down), (0, 0)], [prompts.FOREGROUND, prompts.PADDING], points)
+    click = _prompt([(0.3 * across, 0.6 * down), (0, 0)], [prompts.FOREGROUND, prompts.PADDING])
     decoded = reference.decode(embedding, click, ALL_MASKS)
     best = decoded.low_res_logits[:, [int(decoded.iou_predictions[0].argmax())]]
     corners = [(0.45 * across, 0.7 * down), (0.2 * across, 0.25 * down), (0.7 * across, 0.8 * down)]
     labels = [prompts.BACKGROUND, prompts.BOX_START, prompts.BOX_END]
-    box = replace(_slots(corners, labels, points), mask_input=best)
+    box = replace(_prompt(corners, labels), mask_input=best)
     values: dict[str, Array] = {
         "image": image,
         "input_image": pixels[:, :, :height, :width],
         "image_embeddings": reference.dump_features(embedding.features),
         "orig_im_size": np.array(embedding.original_hw, np.float32),
-        **_prompt("click", click, decoded),
-        **_prompt("box", box, reference.decode(embedding, box, ALL_MASKS)),
+        **_named("click", click, decoded, points),
+        **_named("box", box, reference.decode(embedding, box, ALL_MASKS), points),
     }
     if choose:
         values["click_confidences"] = _confidences(reference, embedding, click, decoded)
@@ -100,17 +106,16 @@ def golden(reference: TorchSam, points: int, frame_hw: tuple[int, int], *, choos
     return buffer.getvalue()
 
 
-def _slots(coords: list[tuple[float, float]], labels: list[int], points: int) -> prompts.Prompts:
-    count = points + fixed.EXTRA_SLOTS - len(labels)
-    filled = np.array([[*coords, *[(0, 0)] * count]], np.float32)
-    return prompts.Prompts(filled, np.array([[*labels, *[prompts.ABSENT] * count]], np.float32))
+def _prompt(coords: list[tuple[float, float]], labels: list[int]) -> prompts.Prompts:
+    return prompts.Prompts(np.array([coords], np.float32), np.array([labels], np.float32))
 
 
-def _prompt(name: str, prompt: prompts.Prompts, decoded: Decoded) -> dict[str, Array]:
-    mask = prompt.mask_input
+def _named(name: str, prompt: prompts.Prompts, decoded: Decoded, points: int) -> dict[str, Array]:
+    """Return the inputs of the decoder, whose last slots are absent, and its outputs."""
+    mask, rest = prompt.mask_input, points + fixed.EXTRA_SLOTS - prompt.point_labels.shape[1]
     values = {
-        "point_coords": prompt.point_coords,
-        "point_labels": prompt.point_labels,
+        "point_coords": np.pad(prompt.point_coords, [(0, 0), (0, rest), (0, 0)]),
+        "point_labels": np.pad(prompt.point_labels, [(0, 0), (0, rest)], constant_values=prompts.ABSENT),
         "mask_input": contract.NO_MASK if mask is None else mask,
         "has_mask_input": np.array([mask is not None], np.float32),
         "low_res_masks": decoded.low_res_logits,

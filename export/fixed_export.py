@@ -118,6 +118,7 @@ def export_fixed(
         files |= {role + suffix: content for suffix, content in made.items()}
     chooses = fixed.CHOOSER.role in roles
     others[fixed_contract.GOLDEN] = fixed_contract.golden(reference, plan.points, plan.frame_hw, choose=chooses)
+    tolerances = fixed_contract.tolerances(plan.runtime, plan.precision)
     about: dict[str, Any] = {
         "version": 1,
         "runtime": plan.runtime,
@@ -131,7 +132,7 @@ def export_fixed(
         "preprocessing": fixed_contract.preprocessing(plan.frame_hw),
         "prompts": fixed_contract.prompt_rules(plan.points),
         "files": entries,
-        "golden": {"file": fixed_contract.GOLDEN, "tolerances": fixed_contract.TOLERANCES[plan.precision]},
+        "golden": {"file": fixed_contract.GOLDEN, "tolerances": tolerances},
         "compared": _NOT_RUN,
     }
     rows: list[Row] = []

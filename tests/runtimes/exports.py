@@ -35,6 +35,15 @@ def export(runtime: str, out: Path, *more: str) -> Path:
     return out
 
 
+def export_all(runtime: str, folder: Path) -> tuple[Path, Path]:
+    """Export in float32 and, at the same time, with eight bits, two points, and frames of a camera."""
+    options = ("--precision", "int8", "--points", "2", "--image-size", "768x1024")
+    with ThreadPoolExecutor(2) as threads:
+        exported = threads.submit(export, runtime, folder / "float32")
+        small = threads.submit(export, runtime, folder / "int8", *options)
+    return exported.result(), small.result()
+
+
 def manifest(folder: Path) -> dict[str, Any]:
     content: dict[str, Any] = json.loads((folder / "manifest.json").read_text())
     return content

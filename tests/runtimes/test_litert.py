@@ -16,7 +16,7 @@ from mobilesam.errors import InputError
 from tests.automatic.test_golden import RUNS, differences, records_of
 from tests.photos import photo
 from tests.runtimes import exports
-from tests.runtimes.exports import export, manifest, run
+from tests.runtimes.exports import manifest, run
 
 pytestmark = [pytest.mark.torch, pytest.mark.weights, pytest.mark.slow]
 
@@ -24,15 +24,19 @@ ROLES = ["encoder", "image", "score", "upscale", "decoder", "chooser"]
 
 
 @pytest.fixture(scope="module")
-def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export("litert", tmp_path_factory.mktemp("litert") / "phone")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    return exports.export_all("litert", tmp_path_factory.mktemp("litert"))
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def exported(folders: tuple[Path, Path]) -> Path:
+    return folders[0]
+
+
+@pytest.fixture(scope="module")
+def small(folders: tuple[Path, Path]) -> Path:
     """Eight bits, two points, and frames of a camera."""
-    options = ("--precision", "int8", "--points", "2", "--image-size", "768x1024")
-    return export("litert", tmp_path_factory.mktemp("litert") / "small", *options)
+    return folders[1]
 
 
 def test_the_manifest_describes_the_files(exported: Path, small: Path) -> None:
