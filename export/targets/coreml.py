@@ -28,6 +28,8 @@ def require() -> None:
             import coremltools  # noqa: F401
     except ImportError as error:
         raise missing_dependency("coremltools", "coreml", "mobilesam export --to coreml") from error
+    if tuple(map(int, np.__version__.split(".")[:2])) >= (2, 3):
+        raise missing_dependency("NumPy below 2.3", "coreml", "mobilesam export --to coreml")
 
 
 def convert(module: Named, precision: str) -> Files:
