@@ -21,6 +21,7 @@ from mobilesam.evaluate import Settings, evaluate, load_coco
 from mobilesam.export.cases import synthetic_image
 from mobilesam.loading import find_export
 from mobilesam.onnx import fixed_folder, metadata, recognition
+from mobilesam.versions import installed_version
 
 KINDS = ("box", "point")
 _PAIR = ("encoder", "decoder")  # what an app with clicks and boxes needs
@@ -63,7 +64,7 @@ def _accuracy(folder: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     measured = evaluate(mobilesam.load(folder, threads=arguments.threads), dataset, Settings(prompts=KINDS))
     result = {kind: measured.mean_iou(kind) for kind in KINDS}
     print(_label(folder), result, flush=True)
-    return {**result, "images": len(dataset.images), "bytes": _size(folder), "environment": environment()}
+    return {**result, "images": len(dataset.images), "bytes": _size(folder), "environment": _environment()}
 
 
 def _times(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -88,8 +89,14 @@ def _times(arguments: argparse.Namespace) -> dict[str, Any]:
                 taken[name]["click"].append(time.perf_counter() - prepared)
     medians = {name: {stage: statistics.median(each) for stage, each in rows.items()} for name, rows in taken.items()}
     print(medians, flush=True)
-    about = {"threads": arguments.threads, "turns": arguments.turns, "environment": environment()}
+    about = {"threads": arguments.threads, "turns": arguments.turns, "environment": _environment()}
     return {**about, "seconds": medians}
+
+
+def _environment() -> dict[str, Any]:
+    described = environment()
+    versions = {name: installed_version(name) for name in ("ai-edge-litert", "ncnn", "openvino")}
+    return {**described, "versions": {**described["versions"], **versions}}
 
 
 if __name__ == "__main__":
