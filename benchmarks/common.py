@@ -74,7 +74,7 @@ def environment() -> dict[str, Any]:
 
 
 def write_document(path: Path, document: dict[str, Any]) -> None:
-    """Write a result as it is."""
+    """Write JSON to a file."""
     path.write_text(json.dumps(document, indent=2, default=float) + "\n", encoding="utf-8")
 
 

@@ -13,7 +13,7 @@ import re
 import sys
 from pathlib import Path
 
-from benchmarks import accuracy_tables, finetune_tables, performance_tables, service_tables
+from benchmarks import accuracy_tables, export_tables, finetune_tables, performance_tables, service_tables
 from benchmarks.common import RESULTS, ROOT
 from benchmarks.tables import Results
 
@@ -24,7 +24,7 @@ DOCUMENTS = (
 BLOCK = re.compile(r"(?P<head><!-- table: (?P<name>[\w-]+) -->\n).*?(?P<foot><!-- end -->)", re.DOTALL)
 TABLES = {
     name.replace("_", "-"): function
-    for module in (accuracy_tables, finetune_tables, performance_tables, service_tables)
+    for module in (accuracy_tables, export_tables, finetune_tables, performance_tables, service_tables)
     for name, function in vars(module).items()
     if getattr(function, "__module__", None) == module.__name__ and not name.startswith("_")
 }

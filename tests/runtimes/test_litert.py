@@ -18,25 +18,10 @@ from tests.photos import photo
 from tests.runtimes import exports
 from tests.runtimes.exports import manifest, run
 
+RUNTIME = "litert"
 pytestmark = [pytest.mark.torch, pytest.mark.weights, pytest.mark.slow]
 
 ROLES = ["encoder", "image", "score", "upscale", "decoder", "chooser"]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return exports.export_all("litert", tmp_path_factory.mktemp("litert"))
-
-
-@pytest.fixture(scope="module")
-def exported(folders: tuple[Path, Path]) -> Path:
-    return folders[0]
-
-
-@pytest.fixture(scope="module")
-def small(folders: tuple[Path, Path]) -> Path:
-    """Eight bits, two points, and frames of a camera."""
-    return folders[1]
 
 
 def test_the_manifest_describes_the_files(exported: Path, small: Path) -> None:

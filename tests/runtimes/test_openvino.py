@@ -14,23 +14,8 @@ from mobilesam.errors import ExportError, InputError
 from tests.runtimes import exports
 from tests.runtimes.exports import manifest, run
 
+RUNTIME = "openvino"
 pytestmark = [pytest.mark.torch, pytest.mark.weights, pytest.mark.slow]
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    return exports.export_all("openvino", tmp_path_factory.mktemp("openvino"))
-
-
-@pytest.fixture(scope="module")
-def exported(folders: tuple[Path, Path]) -> Path:
-    return folders[0]
-
-
-@pytest.fixture(scope="module")
-def small(folders: tuple[Path, Path]) -> Path:
-    """Eight bits, two points, and frames of a camera."""
-    return folders[1]
 
 
 def test_float32_files_compute_what_the_network_does(exported: Path, small: Path, torch_sam: Any) -> None:
